@@ -1,0 +1,167 @@
+import {
+  type HostTimerHandle,
+  MAX_TIMER_MS,
+  monotonicNow,
+  scheduleMacrotask,
+  startHostTimer,
+  stopHostTimer,
+} from './host.js';
+
+/** A timer that was started on a {@link Clock}. */
+export interface ClockTimer {
+  /** Stops it; a timer that has fired or was stopped ignores it. */
+  cancel(): void;
+}
+
+/** How a timer is started. */
+export interface ClockTimerOptions {
+  /** Whether the timer holds the process until it fires. False by default: an idle timer never holds a process. */
+  readonly ref?: boolean;
+}
+
+/**
+ * The time source of everything in Millrace that waits. {@link systemClock} is the default; a test passes a {@link SimulatedClock} and moves
+ * it by hand.
+ */
+export interface Clock {
+  /** Milliseconds on a scale that never goes back. Its origin has no meaning. */
+  now(): number;
+  /** Calls back once, `ms` milliseconds from now, never before; `ms` may exceed what a host timer takes. */
+  setTimer(callback: () => void, ms: number, options?: ClockTimerOptions): ClockTimer;
+}
+
+class SystemTimer implements ClockTimer {
+  readonly #callback: () => void;
+  readonly #deadline: number;
+  readonly #ref: boolean;
+  #handle: HostTimerHandle | undefined;
+
+  constructor(callback: () => void, ms: number, ref: boolean) {
+    this.#callback = callback;
+    this.#deadline = monotonicNow() + ms;
+    this.#ref = ref;
+    this.#arm(ms);
+  }
+
+  cancel(): void {
+    if (this.#handle === undefined) return;
+    stopHostTimer(this.#handle);
+    this.#handle = undefined;
+  }
+
+  #arm(ms: number): void {
+    this.#handle = startHostTimer(() => this.#fire(), Math.ceil(ms), this.#ref);
+  }
+
+  // Host timers may fire up to a millisecond early and take at most 2^31-1 ms: what is left is waited for again.
+  #fire(): void {
+    const left = this.#deadline - monotonicNow();
+    if (left > 0) {
+      this.#arm(Math.min(left, MAX_TIMER_MS));
+      return;
+    }
+    this.#handle = undefined;
+    this.#callback();
+  }
+}
+
+/** The host's own monotonic clock. */
+export const systemClock: Clock = {
+  now: monotonicNow,
+  setTimer(callback, ms, options) {
+    return new SystemTimer(callback, Math.max(0, ms), options?.ref ?? false);
+  },
+};
+
+interface SimulatedTimer extends ClockTimer {
+  readonly due: number;
+  readonly order: number;
+  readonly callback: () => void;
+}
+
+/**
+ * A clock that stands still until it is told to move: for tests of anything that waits.
+ *
+ * {@link SimulatedClock.advance} fires the timers that fall due, one at a time and in order of time, and lets every promise that a firing
+ * settles run its course before the next. A timer that is started on the way and falls due within the span fires too.
+ *
+ * @example
+ * ```ts
+ * const clock = new SimulatedClock();
+ * let fired = false;
+ * clock.setTimer(() => { fired = true; }, 1_000);
+ * await clock.advance(999);
+ * fired; // => false
+ * await clock.advance(1);
+ * fired; // => true
+ * ```
+ */
+export class SimulatedClock implements Clock {
+  #now: number;
+  #order = 0;
+  // Kept sorted by due time, then by order of creation.
+  readonly #timers: SimulatedTimer[] = [];
+
+  /** @param start What `now()` says at first, in ms. */
+  constructor(start = 0) {
+    this.#now = start;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  /** How many timers are waiting. */
+  get pendingTimers(): number {
+    return this.#timers.length;
+  }
+
+  setTimer(callback: () => void, ms: number, _options?: ClockTimerOptions): ClockTimer {
+    const timer: SimulatedTimer = {
+      due: this.#now + Math.max(0, ms),
+      order: this.#order++,
+      callback,
+      cancel: () => {
+        const index = this.#timers.indexOf(timer);
+        if (index >= 0) this.#timers.splice(index, 1);
+      },
+    };
+    let low = 0;
+    let high = this.#timers.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#timers[middle] as SimulatedTimer).due <= timer.due) low = middle + 1;
+      else high = middle;
+    }
+    this.#timers.splice(low, 0, timer);
+    return timer;
+  }
+
+  /**
+   * Moves time forward and fires what falls due.
+   *
+   * **Cancel safety:** not applicable; it takes no signal and always completes.
+   *
+   * @param ms How far, in milliseconds.
+   * @returns A promise that settles once everything due has fired and the promises it settled have run.
+   */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    await settle();
+    for (;;) {
+      const next = this.#timers[0];
+      if (next === undefined || next.due > end) break;
+      this.#timers.shift();
+      this.#now = Math.max(this.#now, next.due);
+      next.callback();
+      await settle();
+    }
+    this.#now = end;
+    await settle();
+  }
+}
+
+/** Lets microtasks, and whatever they queue, run out. A macrotask comes only after all of them. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => scheduleMacrotask(resolve));
+}

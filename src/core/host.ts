@@ -1,0 +1,64 @@
+/**
+ * The one place that touches what a JavaScript host provides besides the language: timers, macrotasks and a monotonic clock. Found by looking,
+ * not by asking which host it is, so that core and channels run on Node, Deno, Bun, browsers and edge runtimes alike.
+ */
+
+interface HostTimer {
+  ref?(): unknown;
+  unref?(): unknown;
+}
+
+interface HostGlobals {
+  setTimeout(callback: () => void, ms: number): HostTimer | number;
+  clearTimeout(timer: HostTimer | number): void;
+  setImmediate?(callback: () => void): unknown;
+  MessageChannel?: new () => {
+    port1: { onmessage: ((event: unknown) => void) | null; unref?(): void };
+    port2: { postMessage(value: unknown): void };
+  };
+  performance?: { now(): number };
+  queueMicrotask?(callback: () => void): void;
+}
+
+const globals = globalThis as unknown as HostGlobals;
+
+/** The longest delay a host timer takes, in ms; a longer one would fire at once. */
+export const MAX_TIMER_MS: number = 2 ** 31 - 1;
+
+/** Milliseconds on a clock that never goes back. */
+export const monotonicNow: () => number = globals.performance
+  ? () => (globals.performance as { now(): number }).now()
+  : () => Date.now();
+
+/** Runs a callback after the current macrotask, letting timers and I/O in between. It holds the process until it has run. */
+export const scheduleMacrotask: (callback: () => void) => void = findMacrotask();
+
+function findMacrotask(): (callback: () => void) => void {
+  if (typeof globals.setImmediate === 'function') return (callback) => void globals.setImmediate?.(callback);
+  if (typeof globals.MessageChannel === 'function') {
+    const { port1, port2 } = new globals.MessageChannel();
+    const queue: (() => void)[] = [];
+    port1.onmessage = () => queue.shift()?.();
+    port1.unref?.();
+    return (callback) => {
+      queue.push(callback);
+      port2.postMessage(null);
+    };
+  }
+  return (callback) => void globals.setTimeout(callback, 0);
+}
+
+/** Starts a host timer; `ref: false` lets the process end before it fires. Answers a function that stops it. */
+export function startHostTimer(callback: () => void, ms: number, ref: boolean): HostTimerHandle {
+  const timer = globals.setTimeout(callback, Math.min(Math.max(ms, 0), MAX_TIMER_MS));
+  if (!ref && typeof timer === 'object') timer.unref?.();
+  return timer as HostTimerHandle;
+}
+
+/** Stops a host timer. */
+export function stopHostTimer(handle: HostTimerHandle): void {
+  globals.clearTimeout(handle as unknown as HostTimer);
+}
+
+/** An opaque host timer. */
+export type HostTimerHandle = { readonly __hostTimer: never };

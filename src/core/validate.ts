@@ -1,0 +1,155 @@
+/**
+ * Argument checks for the public doors. Every message reads `<action>: <name> must be <expectation>, received <what came>`; a value of the
+ * wrong type is a `TypeError`, a value out of range a `RangeError`. They run before any side effect.
+ */
+
+/** Renders a received value for a message: short, and never the contents of a large one. */
+export function describeReceived(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return value.length > 40 ? `'${value.slice(0, 40)}'… (${value.length} characters)` : `'${value}'`;
+    case 'bigint':
+      return `${value}n`;
+    case 'function':
+      return value.name === '' ? 'a function' : `function ${value.name}`;
+    case 'object':
+      if (value === null) return 'null';
+      if (Array.isArray(value)) return `an array of ${value.length}`;
+      return `an instance of ${(value as object).constructor?.name ?? 'Object'}`;
+    case 'symbol':
+      return value.toString();
+    default:
+      return String(value);
+  }
+}
+
+function outOfRange(action: string, name: string, expected: string, value: unknown): RangeError {
+  return new RangeError(`${action}: ${name} must be ${expected}, received ${describeReceived(value)}`);
+}
+
+function wrongType(action: string, name: string, expected: string, value: unknown): TypeError {
+  return new TypeError(`${action}: ${name} must be ${expected}, received ${describeReceived(value)}`);
+}
+
+/** Requires an integer of at least 1 (at most `max`, where given). */
+export function requirePositiveInteger(
+  action: string,
+  name: string,
+  value: unknown,
+  max: number = Number.MAX_SAFE_INTEGER,
+): number {
+  const expected = max === Number.MAX_SAFE_INTEGER ? 'a positive integer' : `a positive integer up to ${max}`;
+  if (typeof value !== 'number') throw wrongType(action, name, expected, value);
+  if (!Number.isSafeInteger(value) || value < 1 || value > max) throw outOfRange(action, name, expected, value);
+  return value;
+}
+
+/** Requires an integer of at least 0 (at most `max`, where given). */
+export function requireNonNegativeInteger(
+  action: string,
+  name: string,
+  value: unknown,
+  max: number = Number.MAX_SAFE_INTEGER,
+): number {
+  const expected = max === Number.MAX_SAFE_INTEGER ? 'a non-negative integer' : `an integer from 0 to ${max}`;
+  if (typeof value !== 'number') throw wrongType(action, name, expected, value);
+  if (!Number.isSafeInteger(value) || value < 0 || value > max) throw outOfRange(action, name, expected, value);
+  return value;
+}
+
+/** Requires a number of milliseconds: at least 0, finite unless `infinite` is allowed. */
+export function requireMilliseconds(
+  action: string,
+  name: string,
+  value: unknown,
+  options?: { readonly infinite?: boolean },
+): number {
+  const expected = options?.infinite
+    ? 'a non-negative number of milliseconds'
+    : 'a finite, non-negative number of milliseconds';
+  if (typeof value !== 'number') throw wrongType(action, name, expected, value);
+  if (Number.isNaN(value) || value < 0 || (value === Number.POSITIVE_INFINITY && !options?.infinite)) {
+    throw outOfRange(action, name, expected, value);
+  }
+  return value;
+}
+
+/** Requires a finite number from `min` to `max`, both included. */
+export function requireNumber(action: string, name: string, value: unknown, min: number, max: number): number {
+  const expected = `a number from ${min} to ${max}`;
+  if (typeof value !== 'number') throw wrongType(action, name, expected, value);
+  if (!(value >= min && value <= max)) throw outOfRange(action, name, expected, value);
+  return value;
+}
+
+/** Requires a function. */
+export function requireFunction<F extends (...args: never[]) => unknown>(
+  action: string,
+  name: string,
+  value: unknown,
+): F {
+  if (typeof value !== 'function') throw wrongType(action, name, 'a function', value);
+  return value as F;
+}
+
+/** Requires a string that is not empty. */
+export function requireString(action: string, name: string, value: unknown): string {
+  if (typeof value !== 'string') throw wrongType(action, name, 'a string', value);
+  if (value === '') throw outOfRange(action, name, 'a string that is not empty', value);
+  return value;
+}
+
+/** Requires true or false. */
+export function requireBoolean(action: string, name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw wrongType(action, name, 'a boolean', value);
+  return value;
+}
+
+/** Requires one of a list of values. */
+export function requireOneOf<const T extends readonly (string | number)[]>(
+  action: string,
+  name: string,
+  value: unknown,
+  allowed: T,
+): T[number] {
+  if (allowed.includes(value as T[number])) return value as T[number];
+  const expected = `one of ${allowed.map((each) => (typeof each === 'string' ? `'${each}'` : each)).join(', ')}`;
+  if (typeof value !== 'string' && typeof value !== 'number') throw wrongType(action, name, expected, value);
+  throw outOfRange(action, name, expected, value);
+}
+
+/** Requires an `AbortSignal`, of this realm or another. */
+export function requireSignal(action: string, value: unknown): AbortSignal {
+  const signal = value as AbortSignal | null;
+  if (
+    typeof signal !== 'object' ||
+    signal === null ||
+    typeof signal.aborted !== 'boolean' ||
+    typeof signal.addEventListener !== 'function'
+  ) {
+    throw wrongType(action, 'signal', 'an AbortSignal', value);
+  }
+  return signal;
+}
+
+/**
+ * Requires an options object, or nothing, and refuses keys that are not known, so that a misspelt option never passes in silence.
+ *
+ * @returns The options, or an empty object.
+ */
+export function requireOptions<T extends object>(
+  action: string,
+  value: T | undefined,
+  known: readonly (keyof T & string)[],
+): Partial<T> {
+  if (value === undefined) return {};
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw wrongType(action, 'options', 'an object', value);
+  for (const key of Object.keys(value)) {
+    if (!known.includes(key as keyof T & string)) {
+      const list = known.length === 0 ? 'no options are known' : `known are ${known.join(', ')}`;
+      throw new TypeError(`${action}: unknown option '${key}', ${list}`);
+    }
+  }
+  return value;
+}

@@ -1,0 +1,2 @@
+/** Layer under construction. */
+export {};
