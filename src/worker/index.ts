@@ -1,2 +1,66 @@
-/** Layer under construction. */
-export {};
+/**
+ * Workers: a loop that owns a model, in any host.
+ *
+ * Declare what a worker can do with `operation()`, make the two ends with `createWorkerChannels()`, and run the stock loop `runWorker()` over
+ * them, or a loop of your own. `spawnWorker()` does all of it, in this event loop, in a thread or in a process.
+ */
+export type {
+  CallOptions,
+  CloseOptions,
+  OperationSender,
+  PingOptions,
+  ReplyOf,
+  ReplyStream,
+  WaitOptions,
+  WorkerHandle,
+  WorkerStateView,
+} from './handle.js';
+export type {
+  CallContext,
+  ModelContext,
+  ModelFactory,
+  ModelLifecycle,
+  ModelMethod,
+  ModelOf,
+  WorkerHost,
+} from './model.js';
+export {
+  type AnyOperation,
+  type InputOf,
+  type OperationCapacity,
+  type OperationFactory,
+  type OperationName,
+  type OperationOptions,
+  type Operations,
+  type OutputOf,
+  operation,
+  type StreamOperation,
+  type StreamOperationOptions,
+  type UnaryOperation,
+} from './operation.js';
+export type { AnyRequest, Reply, RequestOf, StreamReply, StreamRequest, UnaryRequest } from './request.js';
+export type { Trace } from './trace.js';
+export {
+  DeadlineExceededError,
+  ModelContractError,
+  UnansweredError,
+  UnknownOperationError,
+  WorkerClosedError,
+  type WorkerCrashDetails,
+  WorkerCrashedError,
+  WorkerFullError,
+  WorkerLoadError,
+  WorkerStateError,
+} from './worker-errors.js';
+export type {
+  WorkerCrashEvent,
+  WorkerEvent,
+  WorkerFailureEvent,
+  WorkerLateEvent,
+  WorkerRestartEvent,
+  WorkerStallEvent,
+  WorkerStateEvent,
+} from './worker-events.js';
+export type { LastError, WorkerHealth, WorkerProgress } from './worker-health.js';
+export { canTransition, isLive, type WorkerState, type WorkerStatus, workerTransitions } from './worker-state.js';
+export type { LatencySummary, WorkerLedger, WorkerStats } from './worker-stats.js';

@@ -1,0 +1,25 @@
+const MAX_DEPTH = 3;
+
+/**
+ * Roughly how many bytes a value holds: buffers, typed arrays, blobs and strings, in it and in the plain objects and arrays of its first
+ * three levels. Enough to keep large inputs apart from small ones; not an exact measure.
+ */
+export function byteSizeOf(value: unknown): number {
+  return measure(value, 0);
+}
+
+function measure(value: unknown, depth: number): number {
+  if (typeof value === 'string') return value.length * 2;
+  if (typeof value !== 'object' || value === null) return 8;
+  if (ArrayBuffer.isView(value)) return value.byteLength;
+  if (value instanceof ArrayBuffer || value instanceof SharedArrayBuffer) return value.byteLength;
+  if (typeof Blob === 'function' && value instanceof Blob) return value.size;
+  let bytes = 16;
+  if (depth === MAX_DEPTH) return bytes;
+  if (Array.isArray(value)) {
+    for (const each of value) bytes += measure(each, depth + 1);
+    return bytes;
+  }
+  for (const key of Object.keys(value)) bytes += measure((value as Record<string, unknown>)[key], depth + 1);
+  return bytes;
+}

@@ -1,0 +1,126 @@
+import type { InputOf, OperationName, Operations, OutputOf, StreamOperation } from './operation.js';
+import type { WorkerEvent } from './worker-events.js';
+import type { WorkerHealth } from './worker-health.js';
+import type { WorkerState, WorkerStatus } from './worker-state.js';
+import type { WorkerStats } from './worker-stats.js';
+
+/** Options of a call. */
+export interface CallOptions {
+  /** Gives the call up: its promise rejects at once with `signal.reason`, and the model's `signal` aborts. */
+  readonly signal?: AbortSignal | undefined;
+  /** How long the answer may take, from the call on, waiting for room included, in ms. No limit by default. */
+  readonly timeoutMs?: number | undefined;
+  /** The caller's W3C `traceparent`, handed to the model in any host. */
+  readonly traceparent?: string | undefined;
+}
+
+/** Options of anything on a handle that waits. */
+export interface WaitOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of {@link WorkerHandle.ping}. */
+export interface PingOptions extends WaitOptions {
+  /** How long the answer may take, in ms. 5,000 by default. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Options of {@link WorkerHandle.close}. */
+export interface CloseOptions {
+  /** How long accepted requests may take to finish, in ms; what is left then is answered with `WorkerClosedError`. 5,000 by default. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/**
+ * The answer to a stream call: an async iterator of chunks. The consumer's pace is the model's: at most the operation's `chunkCapacity` chunks
+ * wait. Leaving it early (`break`, `return()`, `await using`) gives the request up, and the model's generator is returned.
+ */
+export interface ReplyStream<Chunk> extends AsyncIterableIterator<Chunk, void, void>, AsyncDisposable {
+  next(): Promise<IteratorResult<Chunk, void>>;
+  return(): Promise<IteratorResult<Chunk, void>>;
+  [Symbol.asyncIterator](): this;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What a call of an operation returns: a promise of the output, or the stream of chunks. */
+export type ReplyOf<O> = O extends StreamOperation<never, unknown> ? ReplyStream<OutputOf<O>> : Promise<OutputOf<O>>;
+
+/** One operation of a worker, seen by a caller. */
+export interface OperationSender<O> {
+  /** The operation's name. */
+  readonly operation: string;
+  /** The same as {@link WorkerHandle.call} with the operation fixed. */
+  call(input: InputOf<O>, options?: CallOptions): ReplyOf<O>;
+  /** The same as {@link WorkerHandle.tryCall} with the operation fixed. */
+  tryCall(input: InputOf<O>, options?: CallOptions): ReplyOf<O>;
+  /** How many requests the queue has room for now; 0 once the worker takes none. */
+  readonly capacity: number;
+  /** How many requests the queue holds at most. */
+  readonly maxCapacity: number;
+  /** How many requests are in the queue. */
+  readonly len: number;
+}
+
+/** A worker's state, to look at and to wait for. */
+export interface WorkerStateView {
+  /** The state now. */
+  readonly current: WorkerState;
+  /** The state now, when it was entered and why. */
+  borrow(): WorkerStatus;
+  /**
+   * Waits until the worker is in a state, or in one of several.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @param state A state, several, or a test of the status.
+   * @returns The status that was waited for.
+   * @throws WorkerClosedError When the worker is over and can't reach it any more; `cause` says why, where known.
+   */
+  waitFor(
+    state: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
+    options?: WaitOptions,
+  ): Promise<WorkerStatus>;
+}
+
+/** The caller's end of a worker, the same for every host. */
+export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
+  /** The worker's name, in events and reports. */
+  readonly id: string;
+  /** What it can do. */
+  readonly operations: Ops;
+  /** One sender per operation. */
+  readonly senders: { readonly [K in OperationName<Ops>]: OperationSender<Ops[K]> };
+  /** Its state, published with the time of entry. */
+  readonly state: WorkerStateView;
+  /**
+   * Calls an operation. When its queue is full, the call waits for room, in order of arrival.
+   *
+   * It never throws: every failure comes through the promise, or through the stream's first `next()`.
+   *
+   * **Cancel safety:** the message goes with the call. An abort or the deadline answers it at once; a request that is still in the queue is
+   * then never run, one that is inside the model sees its `signal` abort and its result is dropped.
+   */
+  call<K extends OperationName<Ops>>(operation: K, input: InputOf<Ops[K]>, options?: CallOptions): ReplyOf<Ops[K]>;
+  /** Calls an operation, or fails at once with `WorkerFullError` when its queue has no room. Otherwise the same as {@link WorkerHandle.call}. */
+  tryCall<K extends OperationName<Ops>>(operation: K, input: InputOf<Ops[K]>, options?: CallOptions): ReplyOf<Ops[K]>;
+  /** Counts and latencies as the handle sees them. */
+  stats(): WorkerStats;
+  /**
+   * Asks the loop beside the model how it is.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @throws TimeoutError When there is no answer in time, such as during a long native call in another process.
+   */
+  ping(options?: PingOptions): Promise<WorkerHealth>;
+  /** What happens in the worker's life from now on. Ends with the worker; a slow reader loses the oldest of more than 256 events. */
+  events(): AsyncIterableIterator<WorkerEvent, void, void>;
+  /** Takes no more calls, and resolves when every call made so far has its answer. The model stays loaded. */
+  drain(): Promise<void>;
+  /** Drains for at most `timeoutMs`, then releases the model, and resolves when the worker is dead. */
+  close(options?: CloseOptions): Promise<void>;
+  /** Answers every call now with `WorkerClosedError` (`cause` is the reason), releases the model, and resolves when the worker is dead. */
+  destroy(reason?: unknown): Promise<void>;
+  /** The same as `close()`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}

@@ -1,0 +1,89 @@
+import type { InputOf, Operations, OutputOf, StreamOperation } from './operation.js';
+import { ModelContractError } from './worker-errors.js';
+
+/** What a model's method is told about the call beside its input. */
+export interface CallContext {
+  /** Aborts when the caller gave up, when the deadline passed or when the worker was destroyed: the answer is not wanted any more. */
+  readonly signal: AbortSignal;
+  /** When the answer is due, in ms on the worker's clock; undefined when there is no deadline. */
+  readonly deadline: number | undefined;
+  /** The caller's W3C `traceparent`, when there is one. */
+  readonly traceparent: string | undefined;
+}
+
+/** The method that a model has for one operation. */
+export type ModelMethod<O> =
+  O extends StreamOperation<never, unknown>
+    ? (input: InputOf<O>, context: CallContext) => AsyncIterable<OutputOf<O>>
+    : (input: InputOf<O>, context: CallContext) => Promise<OutputOf<O>> | OutputOf<O>;
+
+/** What a model may have beside its operations. */
+export interface ModelLifecycle {
+  /** Runs once, before the worker is ready. */
+  warmup?(): Promise<void> | void;
+  /** Runs once, after the last call has left the model. */
+  dispose?(): Promise<void> | void;
+  /** Anything that a health report should carry; it must be cheap, and serialisable where the worker is not in-process. */
+  health?(): Promise<unknown> | unknown;
+}
+
+/**
+ * A model: an object with one method per operation, async (or an async generator for a stream operation), and optionally `warmup()`,
+ * `dispose()` and `health()`.
+ */
+export type ModelOf<Ops extends Operations> = {
+  readonly [K in keyof Ops & string]: ModelMethod<Ops[K]>;
+} & ModelLifecycle;
+
+/** What a module that makes models is told. */
+export interface ModelContext {
+  /** Aborts when the worker is closed before the model is ready. */
+  readonly signal: AbortSignal;
+  /** The worker that the model is for. */
+  readonly workerId: string;
+  /** Where the model runs. */
+  readonly host: WorkerHost;
+}
+
+/** Where a worker's model runs: in the caller's event loop, in a worker thread, or in a child process. */
+export type WorkerHost = 'inline' | 'thread' | 'process';
+
+/** The default export (or `createModel`) of a model module. */
+export type ModelFactory<Ops extends Operations, Options = unknown> = (
+  options: Options,
+  context: ModelContext,
+) => ModelOf<Ops> | Promise<ModelOf<Ops>>;
+
+/** A model seen without its types. */
+export type UntypedModel = ModelLifecycle & Readonly<Record<string, unknown>>;
+
+/**
+ * Checks that a model has what its operations ask for.
+ *
+ * @internal
+ * @throws ModelContractError When it is no object, lacks a method, or has a lifecycle member that is no function.
+ */
+export function requireModel(model: unknown, operations: Operations): UntypedModel {
+  if ((typeof model !== 'object' && typeof model !== 'function') || model === null) {
+    throw new ModelContractError(
+      `Cannot load model: it must be an object with a method per operation, received ${model === null ? 'null' : typeof model}`,
+    );
+  }
+  const untyped = model as UntypedModel;
+  for (const name of Object.keys(operations)) {
+    const method = untyped[name];
+    if (typeof method !== 'function') {
+      throw new ModelContractError(
+        `Cannot load model: it must have a method '${name}', received ${method === null ? 'null' : typeof method}`,
+      );
+    }
+  }
+  for (const name of ['warmup', 'dispose', 'health'] as const) {
+    if (untyped[name] !== undefined && typeof untyped[name] !== 'function') {
+      throw new ModelContractError(
+        `Cannot load model: '${name}' must be a method where there is one, received ${typeof untyped[name]}`,
+      );
+    }
+  }
+  return untyped;
+}

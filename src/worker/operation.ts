@@ -1,0 +1,151 @@
+import { requireBoolean, requireFunction, requireOptions, requirePositiveInteger } from '../core/index.js';
+import { byteSizeOf } from './byte-size.js';
+
+/** How much may wait in an operation's queue: accepted by the worker and not yet taken by its loop. */
+export interface OperationCapacity {
+  /** Requests. 64 by default. */
+  readonly items?: number;
+  /** Bytes of input, as `sizeOf` counts them. Not limited by default. */
+  readonly bytes?: number;
+}
+
+/** Options of an operation. */
+export interface OperationOptions<Input> {
+  /** How much may wait: a number of requests, or requests and bytes. 64 requests by default. */
+  readonly capacity?: number | OperationCapacity;
+  /** Whether a request may be run again when the worker that ran it crashed. False by default. */
+  readonly idempotent?: boolean;
+  /** How many bytes an input counts for. By default the bytes of the buffers, typed arrays and strings in it, three levels deep. */
+  readonly sizeOf?: (input: Input) => number;
+}
+
+/** Options of a stream operation. */
+export interface StreamOperationOptions<Input> extends OperationOptions<Input> {
+  /** How many chunks may wait for the consumer before the model's generator has to. 16 by default. */
+  readonly chunkCapacity?: number;
+}
+
+interface OperationBase<Input, Output> {
+  readonly capacity: { readonly items: number; readonly bytes: number };
+  readonly idempotent: boolean;
+  readonly sizeOf: (input: Input) => number;
+  /** Carries the types; never there at run time. */
+  readonly '~input'?: (input: Input) => void;
+  /** Carries the types; never there at run time. */
+  readonly '~output'?: () => Output;
+}
+
+/** An operation that answers each request with one value. Made by {@link operation}. */
+export interface UnaryOperation<Input, Output> extends OperationBase<Input, Output> {
+  readonly kind: 'unary';
+}
+
+/** An operation that answers each request with a stream of chunks. Made by {@link operation}`.stream`. */
+export interface StreamOperation<Input, Chunk> extends OperationBase<Input, Chunk> {
+  readonly kind: 'stream';
+  readonly chunkCapacity: number;
+}
+
+/** Any operation, whatever its types. */
+export type AnyOperation = UnaryOperation<never, unknown> | StreamOperation<never, unknown>;
+
+/** What a worker can do: its operations by name. All types of a worker flow from this record. */
+export type Operations = Readonly<Record<string, AnyOperation>>;
+
+/** The input of an operation. */
+export type InputOf<O> = O extends { readonly '~input'?: (input: infer Input) => void } ? Input : never;
+
+/** What an operation answers with: its output, or the chunks of its stream. */
+export type OutputOf<O> = O extends { readonly '~output'?: () => infer Output } ? Output : never;
+
+/** The names of a worker's operations. */
+export type OperationName<Ops extends Operations> = keyof Ops & string;
+
+/** What {@link operation} is: a function, and the same for streams. */
+export interface OperationFactory {
+  /** Declares an operation that answers with one value. */
+  <Input, Output>(options?: OperationOptions<Input>): UnaryOperation<Input, Output>;
+  /** Declares an operation that answers with a stream of chunks. */
+  stream<Input, Chunk>(options?: StreamOperationOptions<Input>): StreamOperation<Input, Chunk>;
+}
+
+const DEFAULT_ITEMS = 64;
+const DEFAULT_CHUNKS = 16;
+const COMMON = ['capacity', 'idempotent', 'sizeOf'] as const;
+
+function fill<Input>(action: string, given: Partial<OperationOptions<Input>>): OperationBase<Input, never> {
+  const capacity = typeof given.capacity === 'object' ? given.capacity : { items: given.capacity };
+  const { items, bytes } = requireOptions<OperationCapacity>(action, capacity as OperationCapacity, ['items', 'bytes']);
+  return {
+    capacity: Object.freeze({
+      items: items === undefined ? DEFAULT_ITEMS : requirePositiveInteger(action, 'capacity', items),
+      bytes:
+        bytes === undefined ? Number.POSITIVE_INFINITY : requirePositiveInteger(action, 'capacity in bytes', bytes),
+    }),
+    idempotent: given.idempotent === undefined ? false : requireBoolean(action, 'idempotent', given.idempotent),
+    sizeOf: given.sizeOf === undefined ? byteSizeOf : requireFunction(action, 'sizeOf', given.sizeOf),
+  };
+}
+
+function unary<Input, Output>(options?: OperationOptions<Input>): UnaryOperation<Input, Output> {
+  const action = 'Cannot declare operation';
+  const given = requireOptions<OperationOptions<Input>>(action, options, COMMON);
+  return Object.freeze({ kind: 'unary', ...fill<Input>(action, given) });
+}
+
+function stream<Input, Chunk>(options?: StreamOperationOptions<Input>): StreamOperation<Input, Chunk> {
+  const action = 'Cannot declare stream operation';
+  const given = requireOptions<StreamOperationOptions<Input>>(action, options, [...COMMON, 'chunkCapacity']);
+  const chunkCapacity =
+    given.chunkCapacity === undefined
+      ? DEFAULT_CHUNKS
+      : requirePositiveInteger(action, 'chunkCapacity', given.chunkCapacity);
+  return Object.freeze({ kind: 'stream', ...fill<Input>(action, given), chunkCapacity });
+}
+
+/**
+ * Declares one operation of a worker: the types of its input and output, and how much may wait for it.
+ *
+ * The types flow from here to the model that has to provide the operation, to the handle that calls it, and to a pool.
+ *
+ * @param options See {@link OperationOptions}.
+ * @returns A frozen declaration, to be put into a record under the operation's name.
+ * @throws TypeError, RangeError When an option is of the wrong type, out of range or unknown.
+ * @example
+ * ```ts
+ * const operations = {
+ *   embed: operation<string, Float32Array>({ capacity: { items: 64, bytes: 64_000_000 }, idempotent: true }),
+ *   describe: operation.stream<string, string>({ capacity: 16 }),
+ * };
+ * operations.embed.capacity.items; // => 64
+ * operations.describe.kind; // => 'stream'
+ * ```
+ */
+export const operation: OperationFactory = Object.assign(unary, { stream });
+
+/** Names that a model uses for itself, or that an object can't safely have. */
+const RESERVED = new Set(['warmup', 'dispose', 'health', 'then', 'constructor', '__proto__']);
+
+/**
+ * Checks a record of operations and freezes a copy of it.
+ *
+ * @internal
+ */
+export function requireOperations<Ops extends Operations>(action: string, operations: Ops): Ops {
+  if (typeof operations !== 'object' || operations === null || Array.isArray(operations)) {
+    throw new TypeError(`${action}: operations must be an object of operations by name`);
+  }
+  const names = Object.keys(operations);
+  if (names.length === 0) throw new TypeError(`${action}: operations must have at least one operation`);
+  for (const name of names) {
+    // Engines reorder keys that look like integers, which would break the order of a biased select.
+    if (RESERVED.has(name) || /^\d+$/.test(name) || name === '') {
+      throw new TypeError(`${action}: an operation can't be named '${name}'`);
+    }
+    const kind = operations[name]?.kind;
+    if (kind !== 'unary' && kind !== 'stream') {
+      throw new TypeError(`${action}: operation '${name}' must be made by operation() or operation.stream()`);
+    }
+  }
+  return Object.freeze({ ...operations });
+}

@@ -1,0 +1,70 @@
+import type { InputOf, OutputOf, StreamOperation } from './operation.js';
+import type { Trace } from './trace.js';
+
+/** The way back to the caller of a unary request: used at most once; whatever comes later is dropped and counted. */
+export interface Reply<Output> {
+  /** Answers with a value. False when nobody listens any more: the caller gave up, or it was answered before. */
+  send(value: Output): boolean;
+  /** Answers with an error. False when nobody listens any more. */
+  fail(error: unknown): boolean;
+  /** True once it was answered, by the loop or over its head. */
+  readonly isClosed: boolean;
+}
+
+/** The way back to the consumer of a stream request: a bounded channel of chunks. */
+export interface StreamReply<Chunk> {
+  /**
+   * Sends one chunk, and waits while the consumer is behind by the operation's `chunkCapacity`.
+   *
+   * **Cancel safety:** not applicable; it takes no signal. It settles when the consumer leaves, the deadline passes or the worker ends.
+   *
+   * @returns True when it was sent, false when nobody listens any more: then the generator should end.
+   */
+  send(chunk: Chunk): Promise<boolean>;
+  /** Ends the stream; the consumer still reads what was sent. False when nobody listens any more. */
+  end(): boolean;
+  /** Fails the stream; the consumer reads what was sent, then gets the error. False when nobody listens any more. */
+  fail(error: unknown): boolean;
+  /** True once it has ended, by the loop or over its head. */
+  readonly isClosed: boolean;
+}
+
+interface RequestBase<Input> {
+  /** The operation that was called. */
+  readonly operation: string;
+  /** The caller's input. Reading it takes the request, see {@link RequestBase.take}. */
+  readonly input: Input;
+  /** Aborts when the answer is not wanted any more: the caller gave up, the deadline passed, the worker was destroyed. Made when first read. */
+  readonly signal: AbortSignal;
+  /** When the answer is due, in ms on the worker's clock; undefined when there is no deadline. */
+  readonly deadline: number | undefined;
+  /** The caller's context: `traceparent`, and `run(fn)` to run a function in the caller's AsyncLocalStorage context. */
+  readonly trace: Trace;
+  /**
+   * Takes the request off the queue's account, so that its place is free for another. Done by reading `input` and by answering, too.
+   *
+   * @returns False when it was answered already, because the caller gave up or the deadline passed: then it must not be run.
+   */
+  take(): boolean;
+}
+
+/** A request for one value, as a loop receives it. */
+export interface UnaryRequest<Input, Output> extends RequestBase<Input> {
+  readonly kind: 'unary';
+  readonly reply: Reply<Output>;
+}
+
+/** A request for a stream of chunks, as a loop receives it. */
+export interface StreamRequest<Input, Chunk> extends RequestBase<Input> {
+  readonly kind: 'stream';
+  readonly reply: StreamReply<Chunk>;
+}
+
+/** Any request. */
+export type AnyRequest = UnaryRequest<unknown, unknown> | StreamRequest<unknown, unknown>;
+
+/** The request of an operation. */
+export type RequestOf<O> =
+  O extends StreamOperation<never, unknown>
+    ? StreamRequest<InputOf<O>, OutputOf<O>>
+    : UnaryRequest<InputOf<O>, OutputOf<O>>;

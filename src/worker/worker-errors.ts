@@ -1,0 +1,94 @@
+import { type Fault, MillraceError, type MillraceErrorOptions } from '../core/index.js';
+
+/** The worker was closed, drained or destroyed: it takes no more requests, or could not answer this one. `cause` says why, where known. */
+export class WorkerClosedError extends MillraceError {
+  readonly code = 'ERR_WORKER_CLOSED' as const;
+  override readonly fault: Fault = 'caller';
+}
+
+/** The operation's queue has no room, and the caller asked not to wait. */
+export class WorkerFullError extends MillraceError {
+  readonly code = 'ERR_WORKER_FULL' as const;
+  /** The operation whose queue is full. */
+  readonly operation: string;
+
+  constructor(message: string, operation: string, options?: MillraceErrorOptions) {
+    super(message, options);
+    this.operation = operation;
+  }
+}
+
+/** The worker could not load its model: `cause` is what the module, the factory or `warmup()` threw. */
+export class WorkerLoadError extends MillraceError {
+  readonly code: string = 'ERR_WORKER_LOAD';
+  override readonly fault: Fault = 'model';
+}
+
+/** The model does not provide what its operations ask for, such as a method for one of them. */
+export class ModelContractError extends WorkerLoadError {
+  override readonly code = 'ERR_MODEL_CONTRACT';
+}
+
+/** How a worker ended, as far as its host could tell. */
+export interface WorkerCrashDetails extends MillraceErrorOptions {
+  /** The exit code, when it exited. */
+  readonly exitCode?: number | null;
+  /** The signal that ended it, such as `'SIGKILL'`. */
+  readonly signal?: string | null;
+  /** The last lines it wrote to stderr. */
+  readonly stderr?: string;
+}
+
+/** The worker ended while it held the request, and the request could not be run again. */
+export class WorkerCrashedError extends MillraceError {
+  readonly code: string = 'ERR_WORKER_CRASHED';
+  override readonly fault: Fault = 'model';
+  /** The exit code, or null when a signal ended it or none is known. */
+  readonly exitCode: number | null;
+  /** The signal that ended it, or null. */
+  readonly signal: string | null;
+  /** The last lines it wrote to stderr; empty when there were none. */
+  readonly stderr: string;
+
+  constructor(message: string, details?: WorkerCrashDetails) {
+    super(message, details);
+    this.exitCode = details?.exitCode ?? null;
+    this.signal = details?.signal ?? null;
+    this.stderr = details?.stderr ?? '';
+  }
+}
+
+/** The answer did not come by its deadline. */
+export class DeadlineExceededError extends MillraceError {
+  readonly code = 'ERR_DEADLINE_EXCEEDED' as const;
+  /** The time that the call was given, in ms. */
+  readonly timeoutMs: number;
+
+  constructor(message: string, timeoutMs: number, options?: MillraceErrorOptions) {
+    super(message, options);
+    this.timeoutMs = timeoutMs;
+  }
+}
+
+/** The worker has no operation of that name. */
+export class UnknownOperationError extends MillraceError {
+  readonly code = 'ERR_UNKNOWN_OPERATION' as const;
+  override readonly fault: Fault = 'caller';
+  /** The name that was called. */
+  readonly operation: string;
+
+  constructor(message: string, operation: string, options?: MillraceErrorOptions) {
+    super(message, options);
+    this.operation = operation;
+  }
+}
+
+/** A request left the loop without an answer: the loop ended, or let go of it. A fault of the loop, not of the caller. */
+export class UnansweredError extends MillraceError {
+  readonly code = 'ERR_UNANSWERED' as const;
+}
+
+/** A worker was asked to go from one state to another that its table does not allow. */
+export class WorkerStateError extends MillraceError {
+  readonly code = 'ERR_WORKER_STATE' as const;
+}
