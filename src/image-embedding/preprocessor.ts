@@ -1,0 +1,109 @@
+/** An image's way from encoded bytes to what a model takes in. */
+import { requireOneOf } from '../core/index.js';
+import { type DecodeLimits, decodeScaled, decodeWhole, type Pixels, readHeader } from './decode/decode-image.js';
+import { type Geometry, planGeometry } from './decode/geometry.js';
+import { createPlanarWriter, type PlanarImage } from './decode/planar.js';
+import { resampleWindow } from './decode/resample.js';
+import { loadSharp } from './decode/sharp-loader.js';
+import { ImageUnsupportedError } from './image-errors.js';
+import type { PreprocessSpec } from './preprocess-spec.js';
+import { defaultImageLimits } from './sources/limits.js';
+
+/**
+ * How closely the resampling follows Pillow's, which models were trained with: `'fast'` scales in libvips and stays within a few 1/255,
+ * `'exact'` repeats Pillow's arithmetic, for those who compare with vectors made in Python.
+ */
+export type PreprocessMode = 'fast' | 'exact';
+
+/** What a preprocessor can be given beside its spec. */
+export interface PreprocessorOptions {
+  /** Pixel cap and timeout. */
+  readonly limits?: DecodeLimits | undefined;
+  /**
+   * Closes every loader of libvips but those for JPEG, PNG, WebP, GIF, AVIF and TIFF from memory, for the whole process. True by default; false
+   * where the process also belongs to others, in the inline host.
+   */
+  readonly restrictLoaders?: boolean | undefined;
+}
+
+/** Turns encoded images into planes. Holds no image between calls; calls may overlap. */
+export interface Preprocessor {
+  /**
+   * Decodes one image and prepares it for the model.
+   *
+   * **Cancel safety:** cancel safe. Decoding that has begun goes on in libvips to its end, and its result is dropped.
+   *
+   * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file.
+   * @returns `[3, height, width]` as the spec says.
+   * @throws {@link ImageUnsupportedError}, {@link ImageCorruptError}, {@link ImageTooLargeError}, {@link ImageTimeoutError}.
+   */
+  decode(bytes: Uint8Array, options?: { readonly signal?: AbortSignal | undefined }): Promise<PlanarImage>;
+}
+
+/** Beyond this many times the window, scaling the whole image would be mostly for nothing, or not even fit into memory. */
+const WASTE = 8;
+
+/**
+ * Makes the preprocessor of a model.
+ *
+ * The order of work is: first frame, EXIF orientation, to sRGB, transparency over white, resize, centre crop, rescale, normalise, planes.
+ *
+ * @param spec What the model's authors did.
+ * @param mode How closely the resampling follows theirs.
+ * @param options Limits.
+ * @returns The preprocessor. sharp is loaded by the first image.
+ * @throws TypeError or RangeError when the mode is unknown.
+ */
+export function createPreprocessor(
+  spec: PreprocessSpec,
+  mode: PreprocessMode = 'fast',
+  options: PreprocessorOptions = {},
+): Preprocessor {
+  requireOneOf('Cannot create preprocessor', 'mode', mode, ['fast', 'exact']);
+  const limits = options.limits ?? defaultImageLimits;
+  const restrict = options.restrictLoaders ?? true;
+  const write = createPlanarWriter(spec);
+
+  return {
+    async decode(bytes, { signal } = {}): Promise<PlanarImage> {
+      signal?.throwIfAborted();
+      const sharp = await loadSharp(restrict);
+      const header = await readHeader(sharp, bytes, limits);
+      signal?.throwIfAborted();
+      const geometry = planGeometry(spec, header);
+      requireFit(spec, geometry);
+      const isFast = mode === 'fast' && spec.resample !== 'nearest' && !isWasteful(geometry);
+      const pixels = isFast
+        ? await decodeScaled(sharp, bytes, header, geometry, spec.resample, limits)
+        : await decodeWhole(sharp, bytes, header, limits);
+      signal?.throwIfAborted();
+      if (isFast) return write(pixels.data, pixels.channels, geometry);
+      return write(resampleWindow(toRgb(pixels), header, spec.resample, geometry), 3, geometry);
+    },
+  };
+}
+
+function requireFit(spec: PreprocessSpec, { output }: Geometry): void {
+  if (output.width === spec.output.width && output.height === spec.output.height) return;
+  throw new ImageUnsupportedError(
+    `Cannot decode image: the model takes ${spec.output.width} × ${spec.output.height} pixels, this image gives ${output.width} × ${output.height}`,
+  );
+}
+
+function isWasteful({ resized, window }: Geometry): boolean {
+  return resized.width * resized.height > WASTE * window.width * window.height;
+}
+
+function toRgb({ data, channels }: Pixels): Uint8Array {
+  if (channels === 3) return data;
+  const count = data.length / channels;
+  const rgb = new Uint8Array(count * 3);
+  const green = channels >= 3 ? 1 : 0;
+  const blue = channels >= 3 ? 2 : 0;
+  for (let pixel = 0, from = 0, to = 0; pixel < count; pixel++, from += channels, to += 3) {
+    rgb[to] = data[from] as number;
+    rgb[to + 1] = data[from + green] as number;
+    rgb[to + 2] = data[from + blue] as number;
+  }
+  return rgb;
+}

@@ -1,0 +1,148 @@
+/**
+ * How much of what may come in: one plain record, checked once at the public door, which then crosses to the child process as it is.
+ */
+import {
+  requireBoolean,
+  requireMilliseconds,
+  requireNonNegativeInteger,
+  requireOptions,
+  requirePositiveInteger,
+} from '../../core/index.js';
+
+/** What may be fetched, and how much of it. */
+export interface UrlLimits {
+  /** The most bytes an image may have, as sent and again after decompression. */
+  readonly maxBytes: number;
+  /** How long resolving, connecting and receiving the header may take, for each hop, in ms. */
+  readonly connectTimeoutMs: number;
+  /** How long receiving the body may take in all, in ms. */
+  readonly bodyTimeoutMs: number;
+  /** How many redirects are followed; each is checked like the first URL. */
+  readonly maxRedirects: number;
+  /** When given, only these hosts: `example.com` is that host alone, `*.example.com` every host below it. */
+  readonly allowHosts: readonly string[] | undefined;
+  /** Never these hosts, written the same way; stronger than `allowHosts`. */
+  readonly denyHosts: readonly string[];
+  /** Whether loopback, private, link-local and other special addresses may be fetched. For tests and closed networks. */
+  readonly allowPrivateAddresses: boolean;
+}
+
+/** Every limit of an image on its way in, filled. */
+export interface ImageLimits {
+  /** The most bytes an image from a path, base64 or bytes may have, still encoded. */
+  readonly maxBytes: number;
+  /** The most pixels (width times height) an image may have; checked from its header, before anything is decoded. */
+  readonly maxPixels: number;
+  /** How long decoding and resizing one image may take, in ms; rounded up to whole seconds. */
+  readonly decodeTimeoutMs: number;
+  /** When given, paths must lead into one of these folders, links followed. */
+  readonly roots: readonly string[] | undefined;
+  /** Limits of fetching. */
+  readonly url: UrlLimits;
+}
+
+/** The limits a caller may set; what is left out has its default. */
+export interface ImageLimitOptions extends Partial<Omit<ImageLimits, 'url'>> {
+  readonly url?: Partial<UrlLimits> | undefined;
+}
+
+/** What holds when nothing is set. */
+export const defaultImageLimits: ImageLimits = Object.freeze({
+  maxBytes: 100_000_000,
+  maxPixels: 50_000_000,
+  decodeTimeoutMs: 20_000,
+  roots: undefined,
+  url: Object.freeze({
+    maxBytes: 20_000_000,
+    connectTimeoutMs: 5_000,
+    bodyTimeoutMs: 5_000,
+    maxRedirects: 3,
+    allowHosts: undefined,
+    denyHosts: Object.freeze([]),
+    allowPrivateAddresses: false,
+  }),
+});
+
+/**
+ * Checks limits and fills in the defaults.
+ *
+ * @param options What the caller set.
+ * @param action What is being done, for messages.
+ * @returns A frozen, filled record, safe to send to another process.
+ * @throws TypeError when an option is unknown or of the wrong type, RangeError when a number is out of range.
+ * @example
+ * ```ts
+ * resolveImageLimits({ url: { maxRedirects: 0 } }).url.maxRedirects; // => 0
+ * resolveImageLimits({ maxPixels: -1 }); // throws RangeError
+ * ```
+ */
+export function resolveImageLimits(
+  options?: ImageLimitOptions,
+  action: string = 'Cannot set image limits',
+): ImageLimits {
+  const given = requireOptions(action, options, ['maxBytes', 'maxPixels', 'decodeTimeoutMs', 'roots', 'url']);
+  const url = requireOptions<Partial<UrlLimits>>(action, given.url, [
+    'maxBytes',
+    'connectTimeoutMs',
+    'bodyTimeoutMs',
+    'maxRedirects',
+    'allowHosts',
+    'denyHosts',
+    'allowPrivateAddresses',
+  ]);
+  const defaults = defaultImageLimits;
+  return Object.freeze({
+    maxBytes: requirePositiveInteger(action, 'maxBytes', given.maxBytes ?? defaults.maxBytes, 2 ** 31 - 1),
+    maxPixels: requirePositiveInteger(action, 'maxPixels', given.maxPixels ?? defaults.maxPixels, 268_402_689),
+    decodeTimeoutMs: requireMilliseconds(action, 'decodeTimeoutMs', given.decodeTimeoutMs ?? defaults.decodeTimeoutMs),
+    roots: given.roots === undefined ? undefined : requireStrings(action, 'roots', given.roots),
+    url: Object.freeze({
+      maxBytes: requirePositiveInteger(action, 'url.maxBytes', url.maxBytes ?? defaults.url.maxBytes, 2 ** 31 - 1),
+      connectTimeoutMs: requireMilliseconds(
+        action,
+        'url.connectTimeoutMs',
+        url.connectTimeoutMs ?? defaults.url.connectTimeoutMs,
+      ),
+      bodyTimeoutMs: requireMilliseconds(action, 'url.bodyTimeoutMs', url.bodyTimeoutMs ?? defaults.url.bodyTimeoutMs),
+      maxRedirects: requireNonNegativeInteger(
+        action,
+        'url.maxRedirects',
+        url.maxRedirects ?? defaults.url.maxRedirects,
+        20,
+      ),
+      allowHosts: url.allowHosts === undefined ? undefined : requireHosts(action, 'url.allowHosts', url.allowHosts),
+      denyHosts: requireHosts(action, 'url.denyHosts', url.denyHosts ?? defaults.url.denyHosts),
+      allowPrivateAddresses: requireBoolean(
+        action,
+        'url.allowPrivateAddresses',
+        url.allowPrivateAddresses ?? defaults.url.allowPrivateAddresses,
+      ),
+    }),
+  });
+}
+
+function requireStrings(action: string, name: string, value: readonly string[]): readonly string[] {
+  if (!Array.isArray(value) || value.some((each) => typeof each !== 'string' || each === '')) {
+    throw new TypeError(`${action}: ${name} must be an array of strings that are not empty`);
+  }
+  return Object.freeze([...value]);
+}
+
+/** Host patterns in the form that a parsed URL has: lower case, punycode, without a final dot. */
+function requireHosts(action: string, name: string, value: readonly string[]): readonly string[] {
+  return Object.freeze(
+    requireStrings(action, name, value).map((pattern) => {
+      const wild = pattern.startsWith('*.');
+      const host = wild ? pattern.slice(2) : pattern;
+      // A bare IPv6 address needs its brackets to be a host.
+      const inUrl = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;
+      const parsed = URL.canParse(`http://${inUrl}/`) ? new URL(`http://${inUrl}/`) : undefined;
+      if (parsed === undefined || parsed.host === '' || parsed.pathname !== '/' || parsed.port !== '') {
+        throw new TypeError(
+          `${action}: ${name} must hold hosts such as 'example.com' or '*.example.com', received '${pattern}'`,
+        );
+      }
+      return `${wild ? '*.' : ''}${parsed.hostname.replace(/\.$/, '')}`;
+    }),
+  );
+}

@@ -1,0 +1,141 @@
+/**
+ * Which URLs may be fetched and which addresses dialled. A URL is judged in the form that the WHATWG parser gives it, in which decimal, octal,
+ * hexadecimal and shortened IPv4 hosts have become dotted ones; a name is judged by every address behind it.
+ */
+import { BlockList, isIP } from 'node:net';
+import { UrlForbiddenError } from '../image-errors.js';
+import type { UrlLimits } from './limits.js';
+
+/** An address that a host name stands for. */
+export interface HostAddress {
+  readonly address: string;
+  readonly family: 4 | 6;
+}
+
+/** Special-purpose IPv4 blocks of the IANA registry, and the one public address that a cloud answers its guests' secrets on. */
+const FORBIDDEN_IPV4: readonly (readonly [string, number])[] = [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['168.63.129.16', 32],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.0.2.0', 24],
+  ['192.88.99.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['198.51.100.0', 24],
+  ['203.0.113.0', 24],
+  ['224.0.0.0', 4],
+  ['240.0.0.0', 4],
+];
+
+/** Global unicast is 2000::/3 and all else is special: loopback, mapped, NAT64, unique local, link-local, multicast. */
+const ALLOWED_IPV6: readonly (readonly [string, number])[] = [['2000::', 3]];
+
+/** Special blocks within 2000::/3: protocol assignments with Teredo and ORCHID, documentation, and 6to4 (which embeds an IPv4 address). */
+const FORBIDDEN_IPV6: readonly (readonly [string, number])[] = [
+  ['2001::', 23],
+  ['2001:db8::', 32],
+  ['2002::', 16],
+  ['3fff::', 20],
+];
+
+/** Names that mean this machine or this network wherever they resolve. */
+const PRIVATE_NAMES = /(?:^|\.)(?:localhost|local|internal|localdomain|lan|home\.arpa)$/;
+
+/** Ports of other protocols, on which an HTTP request could be taken for a command: the fetch standard's list of bad ports. */
+const FORBIDDEN_PORTS: ReadonlySet<number> = new Set([
+  1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
+  111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532,
+  540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061,
+  6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+]);
+
+const forbidden = new BlockList();
+for (const [network, prefix] of FORBIDDEN_IPV4) forbidden.addSubnet(network, prefix, 'ipv4');
+for (const [network, prefix] of FORBIDDEN_IPV6) forbidden.addSubnet(network, prefix, 'ipv6');
+const global6 = new BlockList();
+for (const [network, prefix] of ALLOWED_IPV6) global6.addSubnet(network, prefix, 'ipv6');
+
+/** Tells whether an address, in text, is an ordinary public one. What is no address is not. */
+export function isPublicAddress(address: string): boolean {
+  switch (isIP(address)) {
+    case 4:
+      return !forbidden.check(address, 'ipv4');
+    case 6:
+      return !address.includes('%') && global6.check(address, 'ipv6') && !forbidden.check(address, 'ipv6');
+    default:
+      return false;
+  }
+}
+
+/** The host of a URL as a resolver or a socket wants it: no brackets, no final dot. */
+export function bareHost(url: URL): string {
+  const { hostname } = url;
+  return hostname.startsWith('[') ? hostname.slice(1, -1) : hostname.replace(/\.$/, '');
+}
+
+/** A URL as it may appear in a message: query and fragment, where tokens live, are left out. */
+export function describeUrl(url: URL): string {
+  const text = `${url.protocol}//${url.host}${url.pathname}`;
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
+
+/**
+ * Parses a URL and checks all that can be known before its name is resolved.
+ *
+ * @param base What a redirect's `location` is relative to.
+ * @throws {@link UrlForbiddenError} when it may not be fetched.
+ */
+export function requireFetchable(input: string, limits: UrlLimits, base?: URL): URL {
+  let url: URL;
+  try {
+    url = new URL(input, base);
+  } catch (cause) {
+    throw new UrlForbiddenError('Cannot fetch URL: expected an absolute http or https URL', { cause });
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    throw new UrlForbiddenError(`Cannot fetch URL: expected http or https, received the scheme ${url.protocol}`);
+  }
+  const refuse = (why: string): never => {
+    throw new UrlForbiddenError(`Cannot fetch ${describeUrl(url)}: ${why}`);
+  };
+  if (url.username !== '' || url.password !== '') refuse('a URL with a user name or a password is not fetched');
+  const host = bareHost(url);
+  if (host === '') refuse('it has no host');
+  if (url.port !== '' && FORBIDDEN_PORTS.has(Number(url.port))) refuse(`port ${url.port} belongs to another protocol`);
+  const named = url.hostname.replace(/\.$/, '');
+  if (limits.denyHosts.some((pattern) => matchesHost(pattern, named))) refuse('its host is on the deny list');
+  if (limits.allowHosts !== undefined && !limits.allowHosts.some((pattern) => matchesHost(pattern, named))) {
+    refuse('its host is not on the allow list');
+  }
+  if (!limits.allowPrivateAddresses) {
+    if (isIP(host) !== 0 ? !isPublicAddress(host) : PRIVATE_NAMES.test(host)) refuse(`${host} is not a public address`);
+  }
+  url.hash = '';
+  return url;
+}
+
+/**
+ * Checks every address that a host name resolved to: one forbidden address among them refuses the host, since whoever controls the name put
+ * it there.
+ *
+ * @throws {@link UrlForbiddenError} when one is not public.
+ */
+export function requirePublic(url: URL, addresses: readonly HostAddress[], limits: UrlLimits): void {
+  for (const { address } of addresses) {
+    const ok = limits.allowPrivateAddresses ? isIP(address) !== 0 : isPublicAddress(address);
+    if (!ok) {
+      throw new UrlForbiddenError(
+        `Cannot fetch ${describeUrl(url)}: its host leads to ${address}, not a public address`,
+      );
+    }
+  }
+}
+
+function matchesHost(pattern: string, host: string): boolean {
+  return pattern.startsWith('*.') ? host.endsWith(pattern.slice(1)) : host === pattern;
+}
