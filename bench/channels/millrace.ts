@@ -1,0 +1,2 @@
+import type { Scenarios } from '../harness/scenario.js';
+export const scenarios: Scenarios = {};

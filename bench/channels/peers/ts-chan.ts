@@ -1,0 +1,4 @@
+import type { Scenarios } from '../../harness/scenario.js';
+import { scenariosOf } from './ts-chan-shared.js';
+
+export const scenarios: Scenarios = scenariosOf(false);
