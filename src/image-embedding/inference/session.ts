@@ -1,0 +1,258 @@
+/**
+ * A loaded model. The one file that imports onnxruntime-node, and only when a model is loaded.
+ *
+ * onnxruntime-node's `create()` and `run()` are synchronous native calls behind a promise: no JavaScript of this process runs meanwhile, so
+ * this belongs into a worker's process.
+ */
+import { stat } from 'node:fs/promises';
+import type * as Runtime from 'onnxruntime-node';
+import {
+  ModelCorruptError,
+  ModelInferenceError,
+  ModelLoadError,
+  ModelMismatchError,
+  ModelNotFoundError,
+  ModelRuntimeMissingError,
+} from '../model/model-errors.js';
+import type { ModelSpec } from '../model/model-spec.js';
+import { fromFloat16, writeFloat16 } from './float16.js';
+import { describeValue, type PickedOutput, pickOutput, poolOutput, type ValueInfo } from './output.js';
+
+/** How onnxruntime runs a model. */
+export interface SessionOptions {
+  /** Execution providers, best first, as onnxruntime-node names them: `['cpu']` by default; `'cuda'`, `'coreml'`, `'dml'`, ... */
+  readonly executionProviders?: readonly (string | Readonly<Record<string, unknown>>)[];
+  /** Threads inside one operator, 1 by default: two workers of one thread beat one worker of two. */
+  readonly intraOpNumThreads?: number;
+  /** Threads across operators, 1 by default. */
+  readonly interOpNumThreads?: number;
+  /** Graph optimisation, `'all'` by default. */
+  readonly graphOptimizationLevel?: 'disabled' | 'basic' | 'extended' | 'layout' | 'all';
+  /** Anything else that onnxruntime takes, given to it as it is. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+}
+
+/** What a model takes in: `[batch, 3, height, width]`. */
+export interface SessionInput {
+  readonly name: string;
+  readonly type: 'float32' | 'float16' | 'uint8';
+  /** The batch that the model is fixed to; undefined when it takes any. */
+  readonly batch: number | undefined;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** What a loaded model is, for people. */
+export interface SessionDescription {
+  readonly input: SessionInput;
+  readonly output: PickedOutput;
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+}
+
+type Native = typeof Runtime;
+
+/** Loads onnxruntime-node, or says how to install it. */
+async function loadRuntime(): Promise<Native> {
+  try {
+    return await import('onnxruntime-node');
+  } catch (cause) {
+    throw new ModelRuntimeMissingError(
+      'Cannot load model: the optional package onnxruntime-node could not be loaded, install it with npm install --ignore-scripts onnxruntime-node sharp',
+      { cause },
+    );
+  }
+}
+
+/** One model, loaded, checked against its spec, and ready to run. */
+export class EmbeddingSession {
+  readonly #runtime: Native;
+  readonly #session: Runtime.InferenceSession;
+  readonly #bgr: boolean;
+  readonly #pixels: number;
+  /** The input of the last batch, used again while batches stay as large or get smaller. */
+  #buffer: Float32Array | Uint8Array | Uint16Array | undefined;
+  readonly description: SessionDescription;
+
+  private constructor(runtime: Native, session: Runtime.InferenceSession, spec: ModelSpec) {
+    this.#runtime = runtime;
+    this.#session = session;
+    this.#bgr = spec.channels === 'bgr';
+    const inputs = session.inputMetadata.map(toValueInfo);
+    const outputs = session.outputMetadata.map(toValueInfo);
+    const input = checkInput(inputs, spec);
+    this.#pixels = input.width * input.height;
+    this.description = { input, output: pickOutput(outputs, spec.output, spec.family), inputs, outputs };
+  }
+
+  /**
+   * Loads a model and checks that its input and output fit the spec.
+   *
+   * @throws ModelNotFoundError, ModelCorruptError, ModelLoadError, ModelMismatchError, ModelRuntimeMissingError
+   */
+  static async load(spec: ModelSpec, options: SessionOptions = {}): Promise<EmbeddingSession> {
+    const runtime = await loadRuntime();
+    await requireFile(spec.file);
+    const { extra, executionProviders, ...rest } = options;
+    let session: Runtime.InferenceSession;
+    try {
+      session = await runtime.InferenceSession.create(spec.file, {
+        intraOpNumThreads: 1,
+        interOpNumThreads: 1,
+        logSeverityLevel: 3,
+        ...rest,
+        ...extra,
+        executionProviders: [...(executionProviders ?? ['cpu'])] as string[],
+      });
+    } catch (cause) {
+      throw loadError(spec.file, cause);
+    }
+    try {
+      return new EmbeddingSession(runtime, session, spec);
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
+  }
+
+  /** The type that decoded images must have: half precision is narrowed here, from float32. */
+  get decodeType(): 'float32' | 'uint8' {
+    return this.description.input.type === 'uint8' ? 'uint8' : 'float32';
+  }
+
+  /**
+   * Embeds images: one run, or several when the model is fixed to a smaller batch.
+   *
+   * @param images Planar pixels, `[3, height, width]` each, of {@link decodeType}.
+   * @returns One vector per image, not normalised.
+   * @throws ModelInferenceError When the runtime fails, or the output holds a number that is none.
+   */
+  async run(images: readonly (Float32Array | Uint8Array)[]): Promise<Float32Array<ArrayBuffer>[]> {
+    const { batch } = this.description.input;
+    const step = batch ?? images.length;
+    if (step >= images.length) return this.#runOnce(images, batch ?? images.length);
+    const results: Float32Array<ArrayBuffer>[] = [];
+    for (let start = 0; start < images.length; start += step) {
+      results.push(...(await this.#runOnce(images.slice(start, start + step), step)));
+    }
+    return results;
+  }
+
+  /** Releases the model's memory. */
+  async dispose(): Promise<void> {
+    this.#buffer = undefined;
+    await this.#session.release();
+  }
+
+  async #runOnce(images: readonly (Float32Array | Uint8Array)[], rows: number): Promise<Float32Array<ArrayBuffer>[]> {
+    const { input, output } = this.description;
+    const data = this.#fill(images, rows);
+    let result: Runtime.Tensor | undefined;
+    let numbers: Float32Array;
+    try {
+      const tensor = new this.#runtime.Tensor(input.type as 'float32', data as Float32Array, [
+        rows,
+        3,
+        input.height,
+        input.width,
+      ]);
+      result = (await this.#session.run({ [input.name]: tensor }, [output.name]))[output.name] as Runtime.Tensor;
+      numbers = toFloat32(result);
+    } catch (cause) {
+      throw new ModelInferenceError(`Cannot run model: onnxruntime failed on a batch of ${rows}`, { cause });
+    }
+    if (result.dims[0] !== rows) {
+      throw new ModelInferenceError(
+        `Cannot run model: the output ${output.name} must have ${rows} rows, received [${result.dims.join(', ')}]`,
+      );
+    }
+    const vectors = poolOutput(numbers, result.dims, output.pooling, images.length);
+    for (const vector of vectors) {
+      if (!Number.isFinite(vector.reduce((sum, value) => sum + value, 0))) {
+        throw new ModelInferenceError(`Cannot run model: the output ${output.name} holds numbers that are not finite`);
+      }
+    }
+    return vectors;
+  }
+
+  #fill(images: readonly (Float32Array | Uint8Array)[], rows: number): Float32Array | Uint8Array | Uint16Array {
+    const size = 3 * this.#pixels;
+    const { type } = this.description.input;
+    const ArrayType = type === 'float32' ? Float32Array : type === 'uint8' ? Uint8Array : Uint16Array;
+    if (this.#buffer === undefined || this.#buffer.length < rows * size) this.#buffer = new ArrayType(rows * size);
+    const target = this.#buffer.subarray(0, rows * size);
+    for (const [index, image] of images.entries()) {
+      if (image.length !== size) {
+        throw new ModelMismatchError(`Cannot run model: an image must be ${size} numbers, received ${image.length}`);
+      }
+      for (let plane = 0; plane < 3; plane += 1) {
+        const from = this.#bgr ? 2 - plane : plane;
+        const source = image.subarray(from * this.#pixels, (from + 1) * this.#pixels);
+        const offset = index * size + plane * this.#pixels;
+        if (type === 'float16') writeFloat16(target as Uint16Array, offset, source);
+        else target.set(source, offset);
+      }
+    }
+    // The rest of a fixed batch is blank, not what an earlier batch left there.
+    target.fill(0, images.length * size);
+    return target;
+  }
+}
+
+function toValueInfo(value: Runtime.InferenceSession.ValueMetadata): ValueInfo {
+  return value.isTensor
+    ? { name: value.name, type: value.type, shape: value.shape }
+    : { name: value.name, type: 'not a tensor', shape: [] };
+}
+
+function toFloat32(tensor: Runtime.Tensor): Float32Array {
+  if (tensor.type === 'float32') return tensor.data as Float32Array;
+  // Where the engine has Float16Array the data comes in one; elsewhere as the bits.
+  const data = tensor.data as unknown as Uint16Array;
+  return data instanceof Uint16Array ? fromFloat16(data) : Float32Array.from(data);
+}
+
+async function requireFile(file: string): Promise<void> {
+  try {
+    const info = await stat(file);
+    if (!info.isFile()) throw new ModelNotFoundError(`Cannot load model: ${file} must be a file, found something else`);
+    if (info.size === 0) throw new ModelCorruptError(`Cannot load model: ${file} is empty`);
+  } catch (cause) {
+    if (cause instanceof ModelNotFoundError || cause instanceof ModelCorruptError) throw cause;
+    throw new ModelNotFoundError(`Cannot load model: ${file} could not be found`, { cause });
+  }
+}
+
+/** onnxruntime tells its failures apart by their text alone. */
+function loadError(file: string, cause: unknown): ModelCorruptError | ModelLoadError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  if (/protobuf|ModelProto|No graph was found|corrupt|INVALID_PROTOBUF/i.test(text)) {
+    return new ModelCorruptError(`Cannot load model: ${file} is no sound ONNX model`, { cause });
+  }
+  if (/external data|escapes|external_data/i.test(text)) {
+    return new ModelLoadError(
+      `Cannot load model: ${file} keeps weights in a file that is missing or outside its folder`,
+      {
+        cause,
+      },
+    );
+  }
+  return new ModelLoadError(`Cannot load model: onnxruntime refused ${file}`, { cause });
+}
+
+function checkInput(inputs: readonly ValueInfo[], spec: ModelSpec): SessionInput {
+  const { width, height } = spec.preprocess.output;
+  const expected = `one input [batch, 3, ${height}, ${width}] of float32, float16 or uint8`;
+  const mismatch = (): ModelMismatchError =>
+    new ModelMismatchError(
+      `Cannot use model: it must have ${expected}, found ${inputs.map(describeValue).join(', ') || 'none'}`,
+    );
+  const [input] = inputs;
+  if (input === undefined || inputs.length !== 1) throw mismatch();
+  const [batch, channels, rows, columns] = input.shape;
+  const fits = (actual: number | string | undefined, wanted: number) =>
+    actual !== undefined && (typeof actual === 'string' || actual === wanted);
+  if (input.shape.length !== 4 || !fits(channels, 3) || !fits(rows, height) || !fits(columns, width)) throw mismatch();
+  if (input.type !== 'float32' && input.type !== 'float16' && input.type !== 'uint8') throw mismatch();
+  return { name: input.name, type: input.type, batch: typeof batch === 'number' ? batch : undefined, width, height };
+}

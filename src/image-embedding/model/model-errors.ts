@@ -1,0 +1,89 @@
+/**
+ * What can be wrong with a model, from its name on the hub to its output: one class for each failure that a caller can act on. Every one
+ * crosses from the child process to the caller with its class, `code`, `fault` and `cause`.
+ */
+import { type Fault, MillraceError, type MillraceErrorOptions } from '../../core/index.js';
+
+/** There is no model there: no folder, or a folder without an ONNX file or without the configuration that reading it needs. */
+export class ModelNotFoundError extends MillraceError {
+  override readonly code = 'ERR_MODEL_NOT_FOUND';
+  override readonly fault: Fault = 'caller';
+}
+
+/** A configuration file of the model is not JSON, or says something that can't be. */
+export class ModelConfigError extends MillraceError {
+  override readonly code = 'ERR_MODEL_CONFIG';
+  override readonly fault: Fault = 'caller';
+}
+
+/** The model is sound and asks for something that this version does not do, such as a preprocessing step that is not known. */
+export class ModelUnsupportedError extends MillraceError {
+  override readonly code = 'ERR_MODEL_UNSUPPORTED';
+  override readonly fault: Fault = 'caller';
+}
+
+/** The model file is empty, cut short, damaged, or no ONNX model at all. */
+export class ModelCorruptError extends MillraceError {
+  override readonly code = 'ERR_MODEL_CORRUPT';
+  override readonly fault: Fault = 'model';
+}
+
+/** The runtime refused the model: an operator or execution provider that it lacks, or weights outside the model's folder. */
+export class ModelLoadError extends MillraceError {
+  override readonly code = 'ERR_MODEL_LOAD';
+  override readonly fault: Fault = 'model';
+}
+
+/** The model's inputs or outputs are not those of an image embedding model of the described kind. */
+export class ModelMismatchError extends MillraceError {
+  override readonly code = 'ERR_MODEL_MISMATCH';
+  override readonly fault: Fault = 'model';
+}
+
+/** The model failed while it ran. */
+export class ModelInferenceError extends MillraceError {
+  override readonly code = 'ERR_MODEL_INFERENCE';
+  override readonly fault: Fault = 'model';
+}
+
+/** onnxruntime-node is not installed. */
+export class ModelRuntimeMissingError extends MillraceError {
+  override readonly code = 'ERR_MODEL_RUNTIME_MISSING';
+  override readonly fault: Fault = 'system';
+}
+
+/** The hub, or a mirror of it, could not be reached, or would not hand the model out. */
+export class ModelDownloadError extends MillraceError {
+  override readonly code = 'ERR_MODEL_DOWNLOAD';
+  override readonly fault: Fault = 'system';
+}
+
+/** What was downloaded, or lies in the cache, is not what its digest says. */
+export class ModelDigestError extends MillraceError {
+  override readonly code = 'ERR_MODEL_DIGEST';
+  override readonly fault: Fault = 'system';
+}
+
+/** The model is not in the cache, and downloading is turned off. */
+export class ModelOfflineError extends MillraceError {
+  override readonly code = 'ERR_MODEL_OFFLINE';
+  override readonly fault: Fault = 'caller';
+}
+
+/** An error class that is made from a message and options alone, as every class of this file is. */
+export type ModelErrorClass = new (message: string, options?: MillraceErrorOptions) => MillraceError;
+
+/** Every class of this file, for the codec that carries errors between processes. */
+export const modelErrorClasses: readonly ModelErrorClass[] = [
+  ModelNotFoundError,
+  ModelConfigError,
+  ModelUnsupportedError,
+  ModelCorruptError,
+  ModelLoadError,
+  ModelMismatchError,
+  ModelInferenceError,
+  ModelRuntimeMissingError,
+  ModelDownloadError,
+  ModelDigestError,
+  ModelOfflineError,
+];

@@ -1,0 +1,140 @@
+/** Reads a model folder in the Hugging Face layout: `config.json`, `preprocessor_config.json` and one of the files in `onnx/`. */
+import { readdir, readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { requireOneOf, requireOptions, requireString } from '../../core/index.js';
+import { ModelConfigError, ModelNotFoundError } from './model-errors.js';
+import { freeze, type ModelSpec, type OutputSpec, requireOutput } from './model-spec.js';
+import { readPreprocessorConfig } from './preprocessor-config.js';
+
+/** The number formats that model folders carry, by transformers.js's names, with the ending that their files have. */
+const SUFFIXES = {
+  fp32: '',
+  fp16: '_fp16',
+  q8: '_quantized',
+  int8: '_int8',
+  uint8: '_uint8',
+  q4: '_q4',
+  q4f16: '_q4f16',
+  bnb4: '_bnb4',
+} as const;
+
+/** The number format of a model's weights: `'fp32'` is the plain file, `'q8'` the `_quantized` one, and so on. */
+export type ModelDtype = keyof typeof SUFFIXES;
+
+/** Every {@link ModelDtype}. */
+export const modelDtypes: readonly ModelDtype[] = Object.keys(SUFFIXES) as ModelDtype[];
+
+/** Options of {@link readModelFolder}. */
+export interface ModelFolderOptions {
+  /** Which of the folder's files: `'auto'` (the default) takes `fp32`, or else the first there is of the others. */
+  readonly dtype?: ModelDtype | 'auto';
+  /** The ONNX file inside the folder, such as `onnx/encoder.onnx`, where it has a name of its own. */
+  readonly file?: string;
+  /** Which output is the embedding. */
+  readonly output?: OutputSpec;
+}
+
+const STEMS = ['vision_model', 'model'] as const;
+const MAX_CONFIG_BYTES = 4_000_000;
+
+/** The places where a folder may have the ONNX file of a format, best first: `onnx/vision_model_fp16.onnx`, `onnx/model_fp16.onnx`, ... */
+export function modelFileCandidates(dtype: ModelDtype): readonly string[] {
+  return ['onnx/', ''].flatMap((folder) => STEMS.map((stem) => `${folder}${stem}${SUFFIXES[dtype]}.onnx`));
+}
+
+/**
+ * Reads a model folder: which file, what preprocessing, which output.
+ *
+ * Only the two JSON files are opened; the ONNX file is opened by the worker that loads it.
+ *
+ * @param folder The folder.
+ * @param options See {@link ModelFolderOptions}.
+ * @returns The spec, to be given as `model` to {@link createImageEmbeddingPool}.
+ * @throws ModelNotFoundError When the folder, its ONNX file or its configuration is missing; ModelConfigError when a file says what can't be;
+ *   ModelUnsupportedError when it asks for preprocessing that is not known.
+ */
+export async function readModelFolder(folder: string, options?: ModelFolderOptions): Promise<ModelSpec> {
+  const action = 'Cannot read model folder';
+  const given = requireOptions<ModelFolderOptions>(action, options, ['dtype', 'file', 'output']);
+  const root = path.resolve(requireString(action, 'folder', folder));
+  const dtype = requireOneOf(action, 'dtype', given.dtype ?? 'auto', ['auto', ...modelDtypes]);
+  const output = requireOutput(action, given.output);
+  const names = await listModelFolder(root);
+  const file = pickFile(root, names, dtype as ModelDtype | 'auto', given.file);
+  const config = names.has('config.json') ? await readJson(path.join(root, 'config.json')) : {};
+  const preprocessorPath = path.join(root, 'preprocessor_config.json');
+  if (!names.has('preprocessor_config.json')) {
+    throw new ModelNotFoundError(`Cannot load model: ${root} must hold a preprocessor_config.json, found none`);
+  }
+  const { spec, channels } = readPreprocessorConfig(await readJson(preprocessorPath), preprocessorPath);
+  return freeze({
+    name: path.basename(root),
+    file: path.join(root, file),
+    family: typeof config.model_type === 'string' ? config.model_type : 'unknown',
+    preprocess: spec,
+    channels,
+    output,
+    dimensions: matryoshka(config),
+  });
+}
+
+async function listModelFolder(root: string): Promise<Set<string>> {
+  let names: string[];
+  try {
+    names = await readdir(root);
+  } catch (cause) {
+    const found = (cause as NodeJS.ErrnoException).code === 'ENOTDIR' ? 'a file' : 'nothing';
+    throw new ModelNotFoundError(`Cannot load model: ${root} must be a folder, found ${found}`, { cause });
+  }
+  const inner = names.includes('onnx') ? await readdir(path.join(root, 'onnx')).catch(() => []) : [];
+  return new Set([...names, ...inner.map((name) => `onnx/${name}`)]);
+}
+
+function pickFile(
+  root: string,
+  names: ReadonlySet<string>,
+  dtype: ModelDtype | 'auto',
+  file: string | undefined,
+): string {
+  if (file !== undefined) {
+    const inside = path.relative(root, path.resolve(root, file));
+    if (inside.startsWith('..') || path.isAbsolute(inside)) {
+      throw new RangeError(`Cannot read model folder: file must lie inside the folder, received '${file}'`);
+    }
+    return inside;
+  }
+  const candidates = (dtype === 'auto' ? modelDtypes : [dtype]).flatMap(modelFileCandidates);
+  const found = candidates.find((name) => names.has(name));
+  if (found !== undefined) return found;
+  const there = [...names].filter((name) => name.endsWith('.onnx'));
+  throw new ModelNotFoundError(
+    `Cannot load model: ${root} must hold ${dtype === 'auto' ? 'an ONNX file' : `a ${dtype} ONNX file`} such as ${candidates[1]}, found ${there.length === 0 ? 'none' : there.join(', ')}`,
+  );
+}
+
+async function readJson(file: string): Promise<Record<string, unknown>> {
+  let text: string;
+  try {
+    const { size } = await stat(file);
+    if (size > MAX_CONFIG_BYTES) throw new ModelConfigError(`Cannot read ${file}: it is ${size} bytes long`);
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    if (cause instanceof ModelConfigError) throw cause;
+    throw new ModelNotFoundError(`Cannot load model: ${file} could not be read`, { cause });
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (cause) {
+    throw new ModelConfigError(`Cannot read ${file}: it must be JSON`, { cause });
+  }
+  throw new ModelConfigError(`Cannot read ${file}: it must be a JSON object`);
+}
+
+/** The lengths that a model trained for shortening (Matryoshka representations) names in its configuration. */
+function matryoshka(config: Readonly<Record<string, unknown>>): readonly number[] {
+  const named = config.matryoshka_dimensions ?? config.matryoshka_dims;
+  if (!Array.isArray(named)) return [];
+  const numbers = named.filter((each): each is number => Number.isSafeInteger(each) && each > 0);
+  return [...new Set(numbers)].sort((a, b) => b - a);
+}
