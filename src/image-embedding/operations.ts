@@ -1,0 +1,50 @@
+/** What an image embedding worker can do. The same record types the worker's model, the pool and the facade. */
+import { operation, type UnaryOperation } from '../worker/index.js';
+import type { SessionDescription } from './inference/session.js';
+import type { ItemFailure } from './pipeline/item-failure.js';
+
+/** The answer to a batch: one row per image, and what failed beside it. */
+export interface BatchAnswer {
+  /** The rows one after another, `[images, dimension]`; the row of an image that failed is zeros. */
+  readonly vectors: Float32Array;
+  readonly dimension: number;
+  readonly failures: readonly { readonly index: number; readonly failure: ItemFailure }[];
+}
+
+/** A loaded model, for people and for `embeddingDimension()`. */
+export interface ModelDescription extends SessionDescription {
+  readonly name: string;
+  readonly family: string;
+  readonly file: string;
+  /** The length of the embedding. */
+  readonly dimension: number;
+  /** Every length it may be cut to, the full one first. */
+  readonly supportedDimensions: readonly number[];
+}
+
+/** The operations of an image embedding worker. */
+export type ImageOperations = {
+  readonly embedImage: UnaryOperation<string, Float32Array>;
+  readonly embedImageUrl: UnaryOperation<string, Float32Array>;
+  readonly embedImageBase64: UnaryOperation<string, Float32Array>;
+  readonly embedImageBytes: UnaryOperation<Uint8Array, Float32Array>;
+  readonly batchEmbedImages: UnaryOperation<readonly string[], BatchAnswer>;
+  readonly describe: UnaryOperation<undefined, ModelDescription>;
+};
+
+/** How many bytes of encoded images may wait for one worker, in each operation that carries them. */
+const MAX_WAITING_BYTES = 256_000_000;
+
+/** Declares the operations. Embedding has no side effect, so that a crash is answered by running the request again. */
+export function declareImageOperations(capacity: number): ImageOperations {
+  const plain = { capacity, idempotent: true };
+  const heavy = { capacity: { items: capacity, bytes: MAX_WAITING_BYTES }, idempotent: true };
+  return {
+    embedImage: operation<string, Float32Array>(plain),
+    embedImageUrl: operation<string, Float32Array>(plain),
+    embedImageBase64: operation<string, Float32Array>(heavy),
+    embedImageBytes: operation<Uint8Array, Float32Array>(heavy),
+    batchEmbedImages: operation<readonly string[], BatchAnswer>(plain),
+    describe: operation<undefined, ModelDescription>(plain),
+  };
+}

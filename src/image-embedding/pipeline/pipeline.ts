@@ -1,0 +1,124 @@
+/**
+ * An image's way through a worker: read, decode, join a batch, run.
+ *
+ * Invariants:
+ * - While a batch runs no JavaScript does, so decodes that are to go on meanwhile have been handed to sharp before: `decodeConcurrency` is at
+ *   least one whole batch, and a decode's place is free again as soon as its image waits for a batch.
+ * - All operations share one batch.
+ * - Images of a batch operation never occupy more than `2 * maxBatch - 1` places between decode and result: while one batch runs, fewer than a
+ *   whole batch of them wait, so that a single image that comes then is in the very next batch. They also decode behind single images.
+ */
+import PQueue from 'p-queue';
+import type { SourceKind } from '../sources/read-source.js';
+import { encodeFailure, type ItemFailure } from './item-failure.js';
+
+/** Planar pixels of one image. */
+export type Pixels = Float32Array | Uint8Array;
+
+/** Gathers images into batches. */
+export interface ImageBatcher {
+  submit(pixels: Pixels, options: { readonly signal?: AbortSignal | undefined }): Promise<Float32Array>;
+}
+
+/** The parts of a pipeline. */
+export interface PipelineParts {
+  /** Brings in the encoded bytes of an image. */
+  readonly read: (kind: SourceKind, input: unknown, signal: AbortSignal | undefined) => Promise<Uint8Array>;
+  /** Makes pixels of them. */
+  readonly decode: (bytes: Uint8Array, signal: AbortSignal | undefined) => Promise<Pixels>;
+  /** Runs them through the model. */
+  readonly batcher: ImageBatcher;
+  readonly maxBatch: number;
+  /** How many images are decoded at once. */
+  readonly decodeConcurrency: number;
+  /** How many URLs are fetched at once. */
+  readonly fetchConcurrency: number;
+}
+
+/** What became of the images of a batch operation. */
+export interface PipelineBatch {
+  readonly embeddings: readonly (Float32Array | undefined)[];
+  readonly failures: readonly { readonly index: number; readonly failure: ItemFailure }[];
+}
+
+const SINGLE = 1;
+const BULK = 0;
+
+/** Takes images from any operation to their vectors. */
+export class EmbeddingPipeline {
+  readonly #parts: PipelineParts;
+  readonly #decodes: PQueue;
+  readonly #fetches: PQueue;
+  readonly #bulk: PQueue;
+
+  constructor(parts: PipelineParts) {
+    this.#parts = parts;
+    this.#decodes = new PQueue({ concurrency: parts.decodeConcurrency });
+    this.#fetches = new PQueue({ concurrency: parts.fetchConcurrency });
+    this.#bulk = new PQueue({ concurrency: 2 * parts.maxBatch - 1 });
+  }
+
+  /** Embeds one image. */
+  async embed(kind: SourceKind, input: unknown, signal: AbortSignal | undefined): Promise<Float32Array> {
+    return this.#embed(kind, input, signal, SINGLE);
+  }
+
+  /** Embeds many; those that fail are named beside those that don't. Rejects only when the whole is given up. */
+  async embedAll(
+    kind: SourceKind,
+    inputs: readonly unknown[],
+    signal: AbortSignal | undefined,
+  ): Promise<PipelineBatch> {
+    const embeddings: (Float32Array | undefined)[] = new Array(inputs.length).fill(undefined);
+    const failures: { index: number; failure: ItemFailure }[] = [];
+    await Promise.all(
+      inputs.map((input, index) =>
+        this.#bulk.add(async () => {
+          if (signal?.aborted) return;
+          try {
+            // One signal for a thousand images would gather a listener from each: whether it aborted is looked up instead, at each stage.
+            embeddings[index] = await this.#embed(kind, input, undefined, BULK, signal);
+          } catch (error) {
+            failures.push({ index, failure: encodeFailure(error) });
+          }
+        }),
+      ),
+    );
+    signal?.throwIfAborted();
+    return { embeddings, failures: failures.sort((one, other) => one.index - other.index) };
+  }
+
+  async #embed(
+    kind: SourceKind,
+    input: unknown,
+    signal: AbortSignal | undefined,
+    priority: number,
+    whole?: AbortSignal,
+  ): Promise<Float32Array> {
+    const { read, decode, batcher } = this.#parts;
+    // A slow server holds up other downloads only, not the decoding of what is there.
+    const fetched =
+      kind === 'url' ? await this.#fetches.add(() => read(kind, input, signal), queued(priority, signal)) : undefined;
+    const pixels = await this.#decodes.add(
+      async () => {
+        whole?.throwIfAborted();
+        const bytes = fetched ?? (await read(kind, input, signal));
+        whole?.throwIfAborted();
+        return decode(bytes, signal);
+      },
+      queued(priority, signal),
+    );
+    whole?.throwIfAborted();
+    return batcher.submit(pixels, { signal });
+  }
+
+  /** How many images are on their way, by stage. */
+  get load(): { readonly fetching: number; readonly decoding: number; readonly waiting: number } {
+    const waiting = this.#decodes.size + this.#fetches.size + this.#bulk.size;
+    return { fetching: this.#fetches.pending, decoding: this.#decodes.pending, waiting };
+  }
+}
+
+function queued(priority: number, signal: AbortSignal | undefined): { priority: number; signal?: AbortSignal } {
+  return signal === undefined ? { priority } : { priority, signal };
+}

@@ -1,0 +1,102 @@
+/**
+ * The model module that a worker runs, in any host: it loads the ONNX file and embeds images by five operations that share one batch. Named by
+ * URL, so that a child process or a thread can load it.
+ */
+import type { ModelContext, ModelOf } from '../../worker/index.js';
+import { EmbeddingSession, type SessionOptions } from '../inference/session.js';
+import type { ModelSpec } from '../model/model-spec.js';
+import type { BatchAnswer, ImageOperations, ModelDescription } from '../operations.js';
+import { createPreprocessor, type PreprocessMode } from '../preprocessor.js';
+import type { ImageLimits } from '../sources/limits.js';
+import { readSource, type SourceKind } from '../sources/read-source.js';
+import { createImageBatcher } from './image-batcher.js';
+import { EmbeddingPipeline, type Pixels, type PipelineBatch } from './pipeline.js';
+
+/** What the module is given; plain data, since it crosses to another process. */
+export interface WorkerModelOptions {
+  readonly spec: ModelSpec;
+  readonly session: SessionOptions;
+  readonly preprocess: PreprocessMode;
+  readonly limits: ImageLimits;
+  /** The most images in one run. */
+  readonly maxBatch: number;
+  /** How long the first image of a batch waits for company while the model is free, in ms. */
+  readonly maxDelayMs: number;
+  /** How many images are decoded at once. */
+  readonly decodeConcurrency: number;
+  /** How many URLs are fetched at once. */
+  readonly fetchConcurrency: number;
+}
+
+/** Loads the model. */
+export async function createModel(
+  options: WorkerModelOptions,
+  context: ModelContext,
+): Promise<ModelOf<ImageOperations>> {
+  const { spec, limits, maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency } = options;
+  const session = await EmbeddingSession.load(spec, options.session);
+  const preprocessor = createPreprocessor({ ...spec.preprocess, dtype: session.decodeType }, options.preprocess, {
+    limits,
+    // In the caller's own process libvips belongs to the caller, too.
+    restrictLoaders: context.host === 'process',
+  });
+  const batcher = createImageBatcher({ maxBatch, maxDelayMs, run: (images) => session.run(images) });
+  const pipeline = new EmbeddingPipeline({
+    read: (kind, input, signal) => readSource(kind, input, limits, { signal }),
+    decode: (bytes, signal) => preprocessor.decode(bytes, { signal }),
+    batcher,
+    maxBatch,
+    decodeConcurrency,
+    fetchConcurrency,
+  });
+  let dimension = session.description.output.dimension ?? 0;
+  const single = (kind: SourceKind) => (input: unknown, call: { readonly signal: AbortSignal }) =>
+    pipeline.embed(kind, input, call.signal);
+
+  return {
+    embedImage: single('path'),
+    embedImageUrl: single('url'),
+    embedImageBase64: single('base64'),
+    embedImageBytes: single('bytes'),
+    async batchEmbedImages(paths, call): Promise<BatchAnswer> {
+      return packBatch(await pipeline.embedAll('path', paths, call.signal), dimension);
+    },
+    describe(): ModelDescription {
+      const shorter = spec.dimensions.filter((each) => each < dimension);
+      return {
+        ...session.description,
+        name: spec.name,
+        family: spec.family,
+        file: spec.file,
+        dimension,
+        supportedDimensions: [dimension, ...shorter],
+      };
+    },
+    /** Runs a blank image: the first real one then finds everything set up, and a model that only fails when it runs is found out at load. */
+    async warmup(): Promise<void> {
+      const [vector] = await session.run([blankImage(spec, session.decodeType)]);
+      dimension = vector?.length ?? 0;
+    },
+    async dispose(): Promise<void> {
+      await batcher.close();
+      await session.dispose();
+    },
+    health: () => ({ ...pipeline.load }),
+  };
+}
+
+export default createModel;
+
+function blankImage(spec: ModelSpec, type: 'float32' | 'uint8'): Pixels {
+  const length = 3 * spec.preprocess.output.width * spec.preprocess.output.height;
+  return type === 'uint8' ? new Uint8Array(length) : new Float32Array(length);
+}
+
+/** Rows one after another: one buffer crosses to the caller instead of one per image. */
+function packBatch({ embeddings, failures }: PipelineBatch, dimension: number): BatchAnswer {
+  const vectors = new Float32Array(embeddings.length * dimension);
+  for (const [index, embedding] of embeddings.entries()) {
+    if (embedding !== undefined) vectors.set(embedding, index * dimension);
+  }
+  return { vectors, dimension, failures };
+}
