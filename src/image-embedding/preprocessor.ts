@@ -1,9 +1,9 @@
 /** An image's way from encoded bytes to what a model takes in. */
 import { requireOneOf } from '../core/index.js';
-import { type DecodeLimits, decodeScaled, decodeWhole, type Pixels, readHeader } from './decode/decode-image.js';
+import { type DecodeLimits, decodePixels, readHeader } from './decode/decode-image.js';
 import { type Geometry, planGeometry } from './decode/geometry.js';
 import { createPlanarWriter, type PlanarImage } from './decode/planar.js';
-import { resampleWindow } from './decode/resample.js';
+import { planSteps, writeExact, writeFast } from './decode/scale.js';
 import { loadSharp } from './decode/sharp-loader.js';
 import { ImageUnsupportedError } from './image-errors.js';
 import type { PreprocessSpec } from './preprocess-spec.js';
@@ -40,9 +40,6 @@ export interface Preprocessor {
   decode(bytes: Uint8Array, options?: { readonly signal?: AbortSignal | undefined }): Promise<PlanarImage>;
 }
 
-/** Beyond this many times the window, scaling the whole image would be mostly for nothing, or not even fit into memory. */
-const WASTE = 8;
-
 /**
  * Makes the preprocessor of a model.
  *
@@ -62,7 +59,7 @@ export function createPreprocessor(
   requireOneOf('Cannot create preprocessor', 'mode', mode, ['fast', 'exact']);
   const limits = options.limits ?? defaultImageLimits;
   const restrict = options.restrictLoaders ?? true;
-  const write = createPlanarWriter(spec);
+  const writer = createPlanarWriter(spec);
 
   return {
     async decode(bytes, { signal } = {}): Promise<PlanarImage> {
@@ -72,13 +69,14 @@ export function createPreprocessor(
       signal?.throwIfAborted();
       const geometry = planGeometry(spec, header);
       requireFit(spec, geometry);
-      const isFast = mode === 'fast' && spec.resample !== 'nearest' && !isWasteful(geometry);
-      const pixels = isFast
-        ? await decodeScaled(sharp, bytes, header, geometry, spec.resample, limits)
-        : await decodeWhole(sharp, bytes, header, limits);
+      const steps = mode === 'fast' ? planSteps(header, geometry, spec.resample) : undefined;
+      const pixels = await decodePixels(sharp, bytes, header, limits, steps?.[0]);
       signal?.throwIfAborted();
-      if (isFast) return write(pixels.data, pixels.channels, geometry);
-      return write(resampleWindow(toRgb(pixels), header, spec.resample, geometry), 3, geometry);
+      const planes = writer.create(geometry);
+      if (steps === undefined) writeExact(writer, planes, pixels, spec.resample, geometry);
+      else await writeFast(sharp, writer, planes, pixels, steps.slice(1), spec.resample, geometry);
+      signal?.throwIfAborted();
+      return planes;
     },
   };
 }
@@ -88,22 +86,4 @@ function requireFit(spec: PreprocessSpec, { output }: Geometry): void {
   throw new ImageUnsupportedError(
     `Cannot decode image: the model takes ${spec.output.width} × ${spec.output.height} pixels, this image gives ${output.width} × ${output.height}`,
   );
-}
-
-function isWasteful({ resized, window }: Geometry): boolean {
-  return resized.width * resized.height > WASTE * window.width * window.height;
-}
-
-function toRgb({ data, channels }: Pixels): Uint8Array {
-  if (channels === 3) return data;
-  const count = data.length / channels;
-  const rgb = new Uint8Array(count * 3);
-  const green = channels >= 3 ? 1 : 0;
-  const blue = channels >= 3 ? 2 : 0;
-  for (let pixel = 0, from = 0, to = 0; pixel < count; pixel++, from += channels, to += 3) {
-    rgb[to] = data[from] as number;
-    rgb[to + 1] = data[from + green] as number;
-    rgb[to + 2] = data[from + blue] as number;
-  }
-  return rgb;
 }

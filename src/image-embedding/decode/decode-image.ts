@@ -1,18 +1,16 @@
 /** From encoded bytes to 8-bit sRGB pixels: what is decoded, how much of it, and what its failures are called. */
 import { ImageCorruptError, ImageTimeoutError, ImageTooLargeError, ImageUnsupportedError } from '../image-errors.js';
-import type { Resample } from '../preprocess-spec.js';
 import type { ImageLimits } from '../sources/limits.js';
-import type { Geometry, Size } from './geometry.js';
-import type { Sharp, SharpModule, SharpOptions } from './sharp-loader.js';
+import type { Size } from './geometry.js';
+import type { ResizeOptions, Sharp, SharpModule, SharpOptions } from './sharp-loader.js';
 import { describeContent, type ImageFormat, sniffFormat } from './sniff.js';
 
 /** What of the limits concerns decoding. */
 export type DecodeLimits = Pick<ImageLimits, 'maxPixels' | 'decodeTimeoutMs'>;
 
-/** Interleaved 8-bit pixels. */
+/** Interleaved 8-bit RGB pixels. */
 export interface Pixels extends Size {
   readonly data: Uint8Array;
-  readonly channels: number;
 }
 
 /** What an image's header says, orientation applied. */
@@ -20,7 +18,13 @@ export interface ImageHeader extends Size {
   readonly format: ImageFormat;
 }
 
-const KERNELS = { nearest: 'nearest', bilinear: 'linear', bicubic: 'cubic', lanczos: 'lanczos3' } as const;
+/** How an image is scaled on its way to the size that counts: a filter that leaves alone what survives the next step. */
+export const STEP_RESIZE: ResizeOptions = {
+  fit: 'fill',
+  kernel: 'cubic',
+  fastShrinkOnLoad: false,
+};
+
 const WHITE = { r: 255, g: 255, b: 255 };
 
 /**
@@ -48,38 +52,45 @@ export async function readHeader(sharp: SharpModule, bytes: Uint8Array, limits: 
   }
 }
 
-/** Decodes and scales in libvips, and keeps the window of the geometry. */
-export async function decodeScaled(
+/**
+ * Decodes to 8-bit sRGB, at full size or scaled to another.
+ *
+ * @param scaled The size wanted. JPEG is read at the fraction that {@link readingFraction} says.
+ */
+export async function decodePixels(
   sharp: SharpModule,
   bytes: Uint8Array,
   header: ImageHeader,
-  geometry: Geometry,
-  resample: Resample,
   limits: DecodeLimits,
+  scaled?: Size,
 ): Promise<Pixels> {
-  const { resized, window } = geometry;
-  const image = toSrgb(sharp(bytes, inputOptions(limits)))
-    .resize(resized.width, resized.height, { fit: 'fill', kernel: KERNELS[resample], fastShrinkOnLoad: false })
-    .extract({ left: window.left, top: window.top, width: window.width, height: window.height });
+  let image = sharp(bytes, inputOptions(limits)).flatten({ background: WHITE }).toColourspace('srgb');
+  if (scaled !== undefined) {
+    // A cut of the whole image does nothing but keep sharp from reading it at a fraction.
+    if (readingFraction(header, scaled) === 1)
+      image = image.extract({ left: 0, top: 0, width: header.width, height: header.height });
+    image = image.resize(scaled.width, scaled.height, STEP_RESIZE);
+  }
   return await toPixels(image, header, limits);
 }
 
-/** Decodes at full size. */
-export async function decodeWhole(
-  sharp: SharpModule,
-  bytes: Uint8Array,
-  header: ImageHeader,
-  limits: DecodeLimits,
-): Promise<Pixels> {
-  return await toPixels(toSrgb(sharp(bytes, inputOptions(limits))), header, limits);
+/**
+ * The fraction (1, 2, 4, 8) at which sharp reads an image that is then scaled to a size, leaving at least a factor of two to the resize. Taken
+ * only where it divides both sides evenly: libjpeg rounds odd sizes up, which would shift the picture.
+ */
+export function readingFraction({ format, width, height }: ImageHeader, scaled: Size): number {
+  if (format !== 'jpeg') return 1;
+  const fraction = sharpFraction(width, height, scaled);
+  return width % fraction === 0 && height % fraction === 0 ? fraction : 1;
+}
+
+function sharpFraction(width: number, height: number, scaled: Size): number {
+  const shrink = Math.min(width / scaled.width, height / scaled.height);
+  return shrink >= 16 ? 8 : shrink >= 8 ? 4 : shrink >= 4 ? 2 : 1;
 }
 
 function inputOptions(limits: DecodeLimits): SharpOptions {
   return { failOn: 'error', limitInputPixels: limits.maxPixels, page: 0, pages: 1, autoOrient: true };
-}
-
-function toSrgb(image: Sharp): Sharp {
-  return image.flatten({ background: WHITE }).toColourspace('srgb');
 }
 
 async function toPixels(image: Sharp, header: ImageHeader, limits: DecodeLimits): Promise<Pixels> {
@@ -89,7 +100,7 @@ async function toPixels(image: Sharp, header: ImageHeader, limits: DecodeLimits)
       .timeout({ seconds })
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
-    return { data, width: info.width, height: info.height, channels: info.channels };
+    return { data: info.channels === 3 ? data : toRgb(data, info.channels), width: info.width, height: info.height };
   } catch (error) {
     throw translate(error, header.format, limits);
   }
@@ -127,4 +138,18 @@ function translate(error: unknown, format: ImageFormat, limits: DecodeLimits): u
     `Cannot decode image: the ${format} data is damaged or incomplete (${message})`,
     options,
   );
+}
+
+/** Grey becomes RGB, and what comes after the third channel is dropped. */
+function toRgb(data: Uint8Array, channels: number): Uint8Array {
+  const count = data.length / channels;
+  const rgb = new Uint8Array(count * 3);
+  const green = channels >= 3 ? 1 : 0;
+  const blue = channels >= 3 ? 2 : 0;
+  for (let pixel = 0, from = 0, to = 0; pixel < count; pixel++, from += channels, to += 3) {
+    rgb[to] = data[from] as number;
+    rgb[to + 1] = data[from + green] as number;
+    rgb[to + 2] = data[from + blue] as number;
+  }
+  return rgb;
 }

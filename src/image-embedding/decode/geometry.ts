@@ -7,12 +7,18 @@ export interface Size {
   readonly height: number;
 }
 
+/** A rectangle of pixels. */
+export interface Region extends Size {
+  readonly left: number;
+  readonly top: number;
+}
+
 /** What to do with an image of a certain size. */
 export interface Geometry {
   /** The size that the whole image is scaled to. */
   readonly resized: Size;
   /** The part of the scaled image that is kept. */
-  readonly window: Size & { readonly left: number; readonly top: number };
+  readonly window: Region;
   /** Where that part lies in the result; around it are zeros. */
   readonly offset: { readonly left: number; readonly top: number };
   /** The size of the result. */

@@ -1,12 +1,33 @@
 /** The last step: bytes pixel by pixel become planes, rescaled and normalised, in one pass over tables of 256 entries. */
 import type { PreprocessSpec } from '../preprocess-spec.js';
-import type { Geometry } from './geometry.js';
+import type { Geometry, Region } from './geometry.js';
 
 /** The result of preprocessing, `[3, height, width]`. */
 export type PlanarImage = Float32Array | Uint8Array;
 
-/** Writes interleaved 8-bit pixels of a window into planes. */
-export type PlanarWriter = (pixels: Uint8Array, channels: number, geometry: Geometry) => PlanarImage;
+/** Interleaved RGB bytes, and how they lie: row by row from the first byte unless told otherwise. */
+export interface InterleavedPixels {
+  readonly data: Uint8Array;
+  /** Where the pixel in the top left corner begins. */
+  readonly start: number;
+  /** From a pixel to the one below it. */
+  readonly rowStep: number;
+  /** From a pixel to the one on its right. */
+  readonly columnStep: number;
+}
+
+/** Makes planes and fills them, region by region. */
+export interface PlanarWriter {
+  /** Planes of the result's size; what lies around the window holds what a black pixel becomes. */
+  create(geometry: Geometry): PlanarImage;
+  /** Writes pixels to a region of the window. */
+  write(planes: PlanarImage, geometry: Geometry, region: Region, pixels: InterleavedPixels): void;
+}
+
+/** Pixels row by row. */
+export function rowByRow(data: Uint8Array, width: number): InterleavedPixels {
+  return { data, start: 0, rowStep: width * 3, columnStep: 3 };
+}
 
 /** Prepares the tables for a spec. */
 export function createPlanarWriter(spec: Pick<PreprocessSpec, 'rescale' | 'mean' | 'std' | 'dtype'>): PlanarWriter {
@@ -20,25 +41,28 @@ export function createPlanarWriter(spec: Pick<PreprocessSpec, 'rescale' | 'mean'
   }) as [PlanarImage, PlanarImage, PlanarImage];
   const [reds, greens, blues] = tables;
 
-  return (pixels, channels, { window, offset, output }) => {
-    const plane = output.width * output.height;
-    const planes = isFloat ? new Float32Array(3 * plane) : new Uint8Array(3 * plane);
-    if (window.width < output.width || window.height < output.height) {
-      for (let channel = 0; channel < 3; channel++) {
-        planes.fill((tables[channel] as PlanarImage)[0] as number, channel * plane, (channel + 1) * plane);
+  return {
+    create({ window, output }) {
+      const plane = output.width * output.height;
+      const planes = isFloat ? new Float32Array(3 * plane) : new Uint8Array(3 * plane);
+      if (window.width < output.width || window.height < output.height) {
+        for (const [channel, table] of tables.entries()) {
+          planes.fill(table[0] as number, channel * plane, (channel + 1) * plane);
+        }
       }
-    }
-    const green = channels >= 3 ? 1 : 0;
-    const blue = channels >= 3 ? 2 : 0;
-    let from = 0;
-    for (let row = 0; row < window.height; row++) {
-      let to = (offset.top + row) * output.width + offset.left;
-      for (const end = to + window.width; to < end; to++, from += channels) {
-        planes[to] = reds[pixels[from] as number] as number;
-        planes[to + plane] = greens[pixels[from + green] as number] as number;
-        planes[to + 2 * plane] = blues[pixels[from + blue] as number] as number;
+      return planes;
+    },
+    write(planes, { offset, output }, region, { data, start, rowStep, columnStep }) {
+      const plane = output.width * output.height;
+      for (let row = 0; row < region.height; row++) {
+        let from = start + row * rowStep;
+        let to = (offset.top + region.top + row) * output.width + offset.left + region.left;
+        for (const end = to + region.width; to < end; to++, from += columnStep) {
+          planes[to] = reds[data[from] as number] as number;
+          planes[to + plane] = greens[data[from + 1] as number] as number;
+          planes[to + 2 * plane] = blues[data[from + 2] as number] as number;
+        }
       }
-    }
-    return planes;
+    },
   };
 }

@@ -40,6 +40,11 @@ function sinc(x: number): number {
   return Math.sin(x) / x;
 }
 
+/** How many pixels away from the middle a filter reaches, when nothing is scaled down. */
+export function filterSupport(resample: Resample): number {
+  return resample === 'nearest' ? 0 : FILTERS[resample].support;
+}
+
 /** The weights of one direction: for each pixel of the window, which source pixels count and how much. */
 interface Weights {
   readonly taps: number;

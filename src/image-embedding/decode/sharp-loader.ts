@@ -1,8 +1,8 @@
 /** The one file that imports sharp, when the first image comes. */
-import type { Sharp, SharpOptions } from 'sharp';
+import type { ResizeOptions, Sharp, SharpOptions } from 'sharp';
 import { MissingDependencyError } from '../image-errors.js';
 
-export type { Sharp, SharpOptions };
+export type { ResizeOptions, Sharp, SharpOptions };
 
 /** What is used of sharp. */
 export interface SharpModule {
