@@ -1,0 +1,137 @@
+import type { Clock } from '../core/index.js';
+
+/** The states of a circuit breaker. */
+export type BreakerState = 'closed' | 'open' | 'half-open';
+
+/** The moves a circuit breaker can make. */
+export const breakerTransitions: Readonly<Record<BreakerState, readonly BreakerState[]>> = {
+  closed: ['open'],
+  open: ['half-open'],
+  'half-open': ['closed', 'open'],
+};
+
+/** What opens a breaker and what closes it. */
+export interface BreakerRules {
+  /** How many failures within the window open it. */
+  readonly failures: number;
+  /** The rolling window, in ms. */
+  readonly windowMs: number;
+  /** How long it stays open, in ms. */
+  readonly openMs: number;
+  /** How many calls are let through when half-open; all must succeed. */
+  readonly probes: number;
+}
+
+/** A call's passage through the breaker, to be settled once; settling it again does nothing. */
+export interface BreakerTicket {
+  /** The model answered. */
+  success(): void;
+  /** The model failed, or ran out of time. */
+  failure(): void;
+  /** The call ended without telling anything about the model: bad input, an abort, a shutdown. */
+  neutral(): void;
+}
+
+/**
+ * A circuit breaker: closed, open for a while after too many failures, then half-open with an exact number of probes.
+ *
+ * Invariants: while half-open, probes that are out plus probes that succeeded never exceed `probes`, and a neutral end gives its probe back; a
+ * ticket from before the last change of state changes nothing, so stragglers of a bad minute neither close nor open it. No timer: open
+ * turns half-open when it is next looked at.
+ */
+export class CircuitBreaker {
+  readonly #rules: BreakerRules;
+  readonly #clock: Clock;
+  readonly #onChange: (from: BreakerState, to: BreakerState) => void;
+  #state: BreakerState = 'closed';
+  // Counts the changes of state: a ticket is void once it has moved on.
+  #epoch = 0;
+  #openedAt = 0;
+  // The times of the failures in the window, oldest first; never longer than `failures`.
+  #failedAt: number[] = [];
+  #probesOut = 0;
+  #probesWon = 0;
+
+  constructor(rules: BreakerRules, clock: Clock, onChange: (from: BreakerState, to: BreakerState) => void = () => {}) {
+    this.#rules = rules;
+    this.#clock = clock;
+    this.#onChange = onChange;
+  }
+
+  /** The state now; an open breaker whose time is over reads half-open. */
+  get state(): BreakerState {
+    if (this.#state === 'open' && this.#clock.now() >= this.#openedAt + this.#rules.openMs) this.#become('half-open');
+    return this.#state;
+  }
+
+  /** In how many ms it lets the next call through at the earliest. */
+  get retryAfterMs(): number {
+    if (this.state !== 'open') return 0;
+    return this.#openedAt + this.#rules.openMs - this.#clock.now();
+  }
+
+  /** Lets a call through, or answers undefined. */
+  admit(): BreakerTicket | undefined {
+    const state = this.state;
+    if (state === 'open') return undefined;
+    if (state === 'half-open') {
+      if (this.#probesOut + this.#probesWon >= this.#rules.probes) return undefined;
+      this.#probesOut += 1;
+    }
+    return this.#ticket();
+  }
+
+  /** Counts a failure that belongs to no call, such as a failed load. */
+  recordFailure(): void {
+    if (this.state === 'closed') this.#countFailure();
+    else if (this.#state === 'half-open') this.#become('open');
+  }
+
+  #ticket(): BreakerTicket {
+    const epoch = this.#epoch;
+    let open = true;
+    const settle = (outcome: 'success' | 'failure' | 'neutral') => {
+      if (!open) return;
+      open = false;
+      if (epoch === this.#epoch) this.#settle(outcome);
+    };
+    return {
+      success: () => settle('success'),
+      failure: () => settle('failure'),
+      neutral: () => settle('neutral'),
+    };
+  }
+
+  #settle(outcome: 'success' | 'failure' | 'neutral'): void {
+    if (this.#state === 'closed') {
+      if (outcome === 'failure') this.#countFailure();
+      return;
+    }
+    this.#probesOut -= 1;
+    if (outcome === 'failure') this.#become('open');
+    else if (outcome === 'success') {
+      this.#probesWon += 1;
+      if (this.#probesWon >= this.#rules.probes) this.#become('closed');
+    }
+  }
+
+  #countFailure(): void {
+    const now = this.#clock.now();
+    this.#failedAt.push(now);
+    while (this.#failedAt.length > 0 && (this.#failedAt[0] as number) <= now - this.#rules.windowMs) {
+      this.#failedAt.shift();
+    }
+    if (this.#failedAt.length >= this.#rules.failures) this.#become('open');
+  }
+
+  #become(next: BreakerState): void {
+    const previous = this.#state;
+    this.#state = next;
+    this.#epoch += 1;
+    this.#failedAt = [];
+    this.#probesOut = 0;
+    this.#probesWon = 0;
+    if (next === 'open') this.#openedAt = this.#clock.now();
+    this.#onChange(previous, next);
+  }
+}

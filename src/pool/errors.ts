@@ -1,0 +1,68 @@
+import { type Fault, MillraceError, type MillraceErrorOptions } from '../core/index.js';
+
+/** A call came after the pool, or its model's registration, began to close; or it was still unanswered when a shutdown ran out of time. */
+export class PoolClosedError extends MillraceError {
+  readonly code = 'ERR_POOL_CLOSED' as const;
+}
+
+/** A call found no room: its queue is full, or its deadline cannot be met at the current rate. Nothing of it was run. */
+export class PoolOverloadedError extends MillraceError {
+  readonly code = 'ERR_POOL_OVERLOADED' as const;
+  /** When a new attempt has a fair chance, in ms from now. An estimate. */
+  readonly retryAfterMs: number;
+
+  constructor(message: string, retryAfterMs: number, options?: MillraceErrorOptions) {
+    super(message, options);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** A call was refused because the circuit breaker of its model is open, or half-open with all its probes taken. */
+export class BreakerOpenError extends MillraceError {
+  readonly code = 'ERR_BREAKER_OPEN' as const;
+  /** When the breaker lets the next call through at the earliest, in ms from now. */
+  readonly retryAfterMs: number;
+
+  constructor(message: string, retryAfterMs: number) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** No model is registered under the key. */
+export class UnknownModelError extends MillraceError {
+  readonly code = 'ERR_MODEL_UNKNOWN' as const;
+  override readonly fault: Fault = 'caller';
+}
+
+/** What one owner holds of the governed memory. */
+export interface MemoryHolding {
+  readonly owner: string;
+  readonly bytes: number;
+  readonly workers: number;
+}
+
+/** A worker could not be started: the memory governor has no room for it, and nothing idle was left to evict. */
+export class MemoryExhaustedError extends MillraceError {
+  readonly code = 'ERR_MEMORY_EXHAUSTED' as const;
+  readonly requestedBytes: number;
+  readonly limitBytes: number;
+  /** Who holds what, the largest first. */
+  readonly held: readonly MemoryHolding[];
+
+  constructor(owner: string, requestedBytes: number, limitBytes: number, held: readonly MemoryHolding[]) {
+    const list = held.map(
+      (each) => `${each.owner} ${megabytes(each.bytes)} in ${each.workers} worker${each.workers === 1 ? '' : 's'}`,
+    );
+    super(
+      `Cannot start a worker of '${owner}': ${megabytes(requestedBytes)} needed, limit ${megabytes(limitBytes)}, held: ${list.length === 0 ? 'nothing' : list.join(', ')}`,
+    );
+    this.requestedBytes = requestedBytes;
+    this.limitBytes = limitBytes;
+    this.held = held;
+  }
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1_000_000)} MB`;
+}

@@ -1,0 +1,144 @@
+/** How urgent a call is. */
+export type Priority = 'interactive' | 'normal' | 'batch';
+
+/** The classes, most urgent first. */
+export const priorities: readonly Priority[] = ['interactive', 'normal', 'batch'];
+
+/** The share of the dispatches that a class gets at least while it has requests waiting and more urgent ones saturate the workers. */
+export interface PriorityShares {
+  readonly normal: number;
+  readonly batch: number;
+}
+
+/** What an item must carry to wait in a {@link PriorityQueue}: its links, owned by the queue. */
+export interface Queueable {
+  priority: Priority;
+  queuePrevious: Queueable | undefined;
+  queueNext: Queueable | undefined;
+  isQueued: boolean;
+}
+
+// Two classes that fall due together are served one after the other, so neither ever has more than this to its credit.
+const CREDIT_LIMIT = 2;
+const ROUNDING = 1e-9;
+
+class ItemList<T extends Queueable> {
+  head: T | undefined;
+  tail: T | undefined;
+  size = 0;
+
+  pushBack(item: T): void {
+    item.queuePrevious = this.tail;
+    item.queueNext = undefined;
+    if (this.tail === undefined) this.head = item;
+    else this.tail.queueNext = item;
+    this.tail = item;
+    this.size += 1;
+  }
+
+  pushFront(item: T): void {
+    item.queueNext = this.head;
+    item.queuePrevious = undefined;
+    if (this.head === undefined) this.tail = item;
+    else this.head.queuePrevious = item;
+    this.head = item;
+    this.size += 1;
+  }
+
+  remove(item: T): void {
+    const previous = item.queuePrevious as T | undefined;
+    const next = item.queueNext as T | undefined;
+    if (previous === undefined) this.head = next;
+    else previous.queueNext = next;
+    if (next === undefined) this.tail = previous;
+    else next.queuePrevious = previous;
+    item.queuePrevious = undefined;
+    item.queueNext = undefined;
+    this.size -= 1;
+  }
+}
+
+/**
+ * First in, first out within a class, the more urgent class first, with a share for the others.
+ *
+ * Invariants: with every take, a class with something waiting earns its share; a class that has earned 1 goes before the more urgent ones
+ * and pays 1, the least urgent first. So under saturation each gets its share exactly, and `batch` waits at most 1 / share takes. A class
+ * that is served in its natural turn, or has nothing waiting, keeps no credit. Removal is O(1).
+ */
+export class PriorityQueue<T extends Queueable> {
+  readonly #lists: Readonly<Record<Priority, ItemList<T>>>;
+  readonly #shares: PriorityShares;
+  #normalCredit = 0;
+  #batchCredit = 0;
+
+  constructor(shares: PriorityShares) {
+    this.#shares = shares;
+    this.#lists = { interactive: new ItemList<T>(), normal: new ItemList<T>(), batch: new ItemList<T>() };
+  }
+
+  get size(): number {
+    return this.#lists.interactive.size + this.#lists.normal.size + this.#lists.batch.size;
+  }
+
+  sizeOf(priority: Priority): number {
+    return this.#lists[priority].size;
+  }
+
+  push(item: T): void {
+    item.isQueued = true;
+    this.#lists[item.priority].pushBack(item);
+  }
+
+  /** Puts an item at the head of its class: for a retry, which has waited once already. */
+  pushFront(item: T): void {
+    item.isQueued = true;
+    this.#lists[item.priority].pushFront(item);
+  }
+
+  /** Takes an item out, wherever it stands. */
+  remove(item: T): boolean {
+    if (!item.isQueued) return false;
+    item.isQueued = false;
+    this.#lists[item.priority].remove(item);
+    return true;
+  }
+
+  /** Takes the item whose turn it is. */
+  take(): T | undefined {
+    const item = this.#choose().head;
+    if (item !== undefined) this.remove(item);
+    return item;
+  }
+
+  /** Every item, the most urgent class first. */
+  toArray(): T[] {
+    const items: T[] = [];
+    for (const priority of priorities) {
+      for (let item = this.#lists[priority].head; item !== undefined; item = item.queueNext as T | undefined) {
+        items.push(item);
+      }
+    }
+    return items;
+  }
+
+  #choose(): ItemList<T> {
+    const { interactive, normal, batch } = this.#lists;
+    this.#batchCredit = batch.size === 0 ? 0 : Math.min(this.#batchCredit + this.#shares.batch, CREDIT_LIMIT);
+    this.#normalCredit = normal.size === 0 ? 0 : Math.min(this.#normalCredit + this.#shares.normal, CREDIT_LIMIT);
+    if (this.#batchCredit >= 1 - ROUNDING) {
+      this.#batchCredit -= 1;
+      return batch;
+    }
+    if (this.#normalCredit >= 1 - ROUNDING) {
+      this.#normalCredit -= 1;
+      return normal;
+    }
+    if (interactive.size > 0) return interactive;
+    if (normal.size > 0) {
+      this.#normalCredit = 0;
+      return normal;
+    }
+    this.#batchCredit = 0;
+    return batch;
+  }
+}

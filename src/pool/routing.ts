@@ -1,0 +1,62 @@
+/**
+ * Which worker gets the next request. A strategy sees only workers that may take one: ready, processing or idle, and with room in their
+ * window. What it is shown is owned by the pool and must not be kept.
+ */
+
+/** A worker as a routing strategy sees it. */
+export interface RoutingCandidate {
+  /** The worker's name, stable for its life. */
+  readonly id: string;
+  /** What it has been given and not answered, in the unit of the model's `costOf`: requests, unless that says otherwise. */
+  readonly pendingCost: number;
+  /** How many requests it has been given and not answered. */
+  readonly pending: number;
+  /** How many it may hold at once. */
+  readonly window: number;
+}
+
+/** A routing strategy: answers one of the candidates, of which there is at least one. */
+export type Routing = (candidates: readonly RoutingCandidate[]) => RoutingCandidate;
+
+/**
+ * Two candidates at random, and of them the one with less pending cost: close to the least loaded, without looking at all of them.
+ * (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.)
+ *
+ * @param random A generator of numbers in [0, 1), for tests.
+ */
+export function powerOfTwoChoices(random: () => number = Math.random): Routing {
+  return (candidates) => {
+    const count = candidates.length;
+    const first = candidates[Math.floor(random() * count)] as RoutingCandidate;
+    if (count === 1) return first;
+    let other = Math.floor(random() * (count - 1));
+    if (candidates[other] === first) other = count - 1;
+    const second = candidates[other] as RoutingCandidate;
+    return second.pendingCost < first.pendingCost ? second : first;
+  };
+}
+
+/** The candidate with the least pending cost; the first of equals. */
+export function leastLoaded(): Routing {
+  return (candidates) => {
+    let best = candidates[0] as RoutingCandidate;
+    for (const each of candidates) if (each.pendingCost < best.pendingCost) best = each;
+    return best;
+  };
+}
+
+/** Each candidate in turn, by name, whoever has room. */
+export function roundRobin(): Routing {
+  let last = '';
+  return (candidates) => {
+    let lowest = candidates[0] as RoutingCandidate;
+    let next: RoutingCandidate | undefined;
+    for (const each of candidates) {
+      if (each.id < lowest.id) lowest = each;
+      if (each.id > last && (next === undefined || each.id < next.id)) next = each;
+    }
+    const chosen = next ?? lowest;
+    last = chosen.id;
+    return chosen;
+  };
+}
