@@ -66,3 +66,8 @@ export class MemoryExhaustedError extends MillraceError {
 function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1_000_000)} MB`;
 }
+
+/** An optional package is needed and not installed. */
+export class MissingPackageError extends MillraceError {
+  readonly code = 'ERR_MISSING_PACKAGE' as const;
+}

@@ -1,0 +1,139 @@
+import { type Clock, requireMilliseconds, requireOneOf, requireOptions, requireSignal } from '../../core/index.js';
+import type { EventHub, PoolEvent } from '../observe/events.js';
+import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
+import { type Priority, priorities } from '../priority.js';
+import { type CallSettings, Dispatcher } from './dispatcher.js';
+import { Fleet } from './fleet.js';
+import { PooledStream } from './stream.js';
+
+/** Options of a call to a pool. */
+export interface PoolCallOptions {
+  /** Gives the call up: its promise rejects at once with `signal.reason`. */
+  readonly signal?: AbortSignal | undefined;
+  /** How long the answer may take, from the call on, all waiting included, in ms. The model's `timeoutMs` by default. */
+  readonly timeoutMs?: number | undefined;
+  /** How urgent it is. `'normal'` by default. */
+  readonly priority?: Priority | undefined;
+  /** The caller's W3C `traceparent`, handed to the model. */
+  readonly traceparent?: string | undefined;
+}
+
+const CALL_KEYS = ['signal', 'timeoutMs', 'priority', 'traceparent'] as const;
+
+const NO_OPTIONS: CallSettings = Object.freeze({
+  signal: undefined,
+  timeoutMs: undefined,
+  priority: 'normal',
+  traceparent: undefined,
+  isTry: false,
+  isDetailed: false,
+});
+
+/** A model of the pool: its requests and its workers. */
+export class RegisteredModel {
+  readonly key: string;
+  readonly settings: ModelSettings;
+  readonly dispatcher: Dispatcher;
+  readonly fleet: Fleet;
+  readonly #pool: PoolSettings;
+  readonly #clock: Clock;
+  readonly #events: EventHub;
+
+  constructor(settings: ModelSettings, pool: PoolSettings, spawn: SpawnPooledWorker, events: EventHub) {
+    this.key = settings.key;
+    this.settings = settings;
+    this.#pool = pool;
+    this.#clock = pool.clock;
+    this.#events = events;
+    this.dispatcher = new Dispatcher(settings, pool, (from, to) => this.#emit({ type: 'breaker', from, to }));
+    this.fleet = new Fleet(settings, pool, spawn, {
+      queued: () => this.dispatcher.queued,
+      onRoom: () => this.dispatcher.pump(),
+      onNoWorkers: (error) => this.dispatcher.failQueued(error),
+      onEvent: (type, worker) => this.#emit({ type, worker }),
+      onLoadFailure: (error, backOffMs) => {
+        // Once for the load, however many calls waited for it.
+        this.dispatcher.breaker?.recordFailure();
+        this.#emit({ type: 'load-failure', error, backOffMs });
+      },
+      onCrash: (worker, error) => this.#emit({ type: 'crash', worker, error }),
+    });
+    this.dispatcher.fleet = this.fleet;
+    if (settings.minWorkers > 0) this.fleet.check();
+  }
+
+  call(operation: string, input: unknown, options: PoolCallOptions | undefined, isTry: boolean): unknown {
+    const isStream = this.settings.operations[operation]?.kind === 'stream';
+    let checked: CallSettings;
+    try {
+      checked = this.#check(operation, options, isTry, false);
+    } catch (error) {
+      const failed = Promise.reject(error);
+      return isStream ? new PooledStream(this.dispatcher, () => failed, undefined) : failed;
+    }
+    if (!isStream) return this.dispatcher.submit(operation, input, checked);
+    return new PooledStream(this.dispatcher, () => this.dispatcher.submit(operation, input, checked), checked);
+  }
+
+  callDetailed(operation: string, input: unknown, options: PoolCallOptions | undefined): Promise<unknown> {
+    try {
+      return this.dispatcher.submit(operation, input, this.#check(operation, options, false, true));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Drains for at most `timeoutMs`, answers what is left, and resolves once the workers are gone. */
+  async close(timeoutMs: number, why: string): Promise<void> {
+    const deadline = this.#clock.now() + timeoutMs;
+    const isDrained = await this.#drainFor(timeoutMs, why);
+    if (isDrained) {
+      await this.fleet.close(Math.max(0, deadline - this.#clock.now()));
+      return;
+    }
+    const reason = new Error(`not finished within ${timeoutMs} ms`);
+    await this.destroy(why, reason);
+  }
+
+  async destroy(why: string, reason: unknown): Promise<void> {
+    this.dispatcher.failAll(why, reason);
+    await this.fleet.destroy(reason);
+  }
+
+  #drainFor(timeoutMs: number, why: string): Promise<boolean> {
+    const drained = this.dispatcher.drain(why);
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimer(() => resolve(false), timeoutMs, { ref: true });
+      void drained.then(() => {
+        timer.cancel();
+        resolve(true);
+      });
+    });
+  }
+
+  #check(operation: string, options: PoolCallOptions | undefined, isTry: boolean, isDetailed: boolean): CallSettings {
+    if (options === undefined && !isTry && !isDetailed) return NO_OPTIONS;
+    const action = `Cannot call '${this.key}.${operation}'`;
+    const given = requireOptions<PoolCallOptions>(action, options, CALL_KEYS);
+    return {
+      signal: given.signal === undefined ? undefined : requireSignal(action, given.signal),
+      timeoutMs:
+        given.timeoutMs === undefined
+          ? undefined
+          : requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true }),
+      priority:
+        given.priority === undefined
+          ? 'normal'
+          : requireOneOf(action, 'priority', given.priority, priorities as Priority[]),
+      traceparent: given.traceparent,
+      isTry,
+      isDetailed,
+    };
+  }
+
+  #emit(what: DistributiveOmit<PoolEvent, 'pool' | 'model' | 'at'>): void {
+    this.#events.emit({ ...what, pool: this.#pool.name, model: this.key, at: this.#clock.now() } as PoolEvent);
+  }
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;

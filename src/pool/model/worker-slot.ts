@@ -1,0 +1,109 @@
+import type { Clock } from '../../core/index.js';
+import type { MemoryGuard } from '../memory/governor.js';
+import type { PooledWorker } from '../pooled-worker.js';
+import type { RoutingCandidate } from '../routing.js';
+
+/** Where a worker is, as its pool sees it. */
+export type SlotState = 'starting' | 'accepting' | 'leaving' | 'gone';
+
+/**
+ * A worker and what the pool has given it.
+ *
+ * Invariants: `pending` counts requests given and not answered, plus those answered early (given up, out of time) that the model still works on:
+ * their places come free when the worker is seen to have let go of them, so nothing is ever queued behind them.
+ */
+export class WorkerSlot implements RoutingCandidate {
+  readonly id: string;
+  readonly handle: PooledWorker;
+  readonly guard: MemoryGuard;
+  readonly window: number;
+  state: SlotState = 'starting';
+  pending = 0;
+  pendingCost = 0;
+  /** Since when it has had nothing to do, in ms on the pool's clock. */
+  idleSince: number | undefined;
+  /** What was last measured, in bytes. */
+  measuredBytes: number | undefined;
+  served = 0;
+  readonly #clock: Clock;
+  #abandoned = 0;
+  #abandonedCost = 0;
+  #isWatchingAbandoned = false;
+
+  constructor(handle: PooledWorker, guard: MemoryGuard, window: number, clock: Clock) {
+    this.id = handle.id;
+    this.handle = handle;
+    this.guard = guard;
+    this.window = window;
+    this.#clock = clock;
+  }
+
+  get hasRoom(): boolean {
+    return this.state === 'accepting' && this.pending < this.window;
+  }
+
+  /** How many of the pending requests nobody waits for any more. */
+  get abandoned(): number {
+    return this.#abandoned;
+  }
+
+  begin(cost: number): void {
+    this.pending += 1;
+    this.pendingCost += cost;
+    this.idleSince = undefined;
+  }
+
+  /** A request was answered. */
+  end(cost: number): void {
+    this.served += 1;
+    this.#release(1, cost);
+    if (this.#abandoned > 0) this.#reviewAbandoned();
+  }
+
+  /** A request was answered by its deadline or its caller; the model may still be at it. Calls back once places come free. */
+  endEarly(cost: number, onRoom: () => void): void {
+    this.#abandoned += 1;
+    this.#abandonedCost += cost;
+    this.#reviewAbandoned();
+    if (this.#abandoned > 0) void this.#watchAbandoned(onRoom);
+  }
+
+  #release(count: number, cost: number): void {
+    this.pending -= count;
+    this.pendingCost = this.pending === 0 ? 0 : this.pendingCost - cost;
+    if (this.pending === 0) this.idleSince = this.#clock.now();
+  }
+
+  #reviewAbandoned(): void {
+    const { inFlight, queued } = this.handle.stats();
+    const wanted = this.pending - this.#abandoned;
+    const left = this.state === 'accepting' ? Math.min(this.#abandoned, Math.max(0, inFlight + queued - wanted)) : 0;
+    const freed = this.#abandoned - left;
+    if (freed === 0) return;
+    const cost = (this.#abandonedCost * freed) / this.#abandoned;
+    this.#abandoned = left;
+    this.#abandonedCost -= cost;
+    this.#release(freed, cost);
+  }
+
+  // The worker leaves `processing` once nothing is inside its model; with other requests inside, their answers review it too.
+  async #watchAbandoned(onRoom: () => void): Promise<void> {
+    if (this.#isWatchingAbandoned) return;
+    this.#isWatchingAbandoned = true;
+    try {
+      while (this.#abandoned > 0 && this.state === 'accepting') {
+        await this.handle.state.waitFor((status) => status.state !== 'processing');
+        const before = this.#abandoned;
+        this.#reviewAbandoned();
+        if (this.#abandoned === before) {
+          // Given but not yet inside: it will be `processing` again in a moment.
+          await this.handle.state.waitFor((status) => status.state !== 'ready' && status.state !== 'idle');
+        } else onRoom();
+      }
+    } catch {
+      // The worker is over; the fleet hears of it on its own.
+    } finally {
+      this.#isWatchingAbandoned = false;
+    }
+  }
+}

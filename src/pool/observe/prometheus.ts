@@ -1,0 +1,270 @@
+/**
+ * The pool's metrics in a prom-client registry. The package is an optional peer, loaded when metrics are first asked for. Counting happens in the
+ * pool; here the counts are only copied at a scrape, so a call costs the same with metrics and without.
+ */
+import type * as Prom from 'prom-client';
+import { MissingPackageError } from '../errors.js';
+import type { RegisteredModel } from '../model/registered-model.js';
+import type { MetricsRegistry, PoolSettings } from '../options.js';
+import type { BreakerState } from '../breaker.js';
+import type { Histogram } from './histogram.js';
+
+type Models = () => Iterable<RegisteredModel>;
+type Labels = Record<string, string>;
+type Sample = readonly [labels: Labels, value: number];
+type HistogramSample = readonly [labels: Labels, histogram: Histogram];
+
+/** A pool that shows itself in a registry. */
+interface Source {
+  readonly settings: PoolSettings;
+  readonly models: Models;
+}
+
+const sourcesOf = new WeakMap<object, Set<Source>>();
+const privateRegistries = new WeakMap<PoolSettings, Prom.Registry>();
+
+const BREAKER_STATES: readonly BreakerState[] = ['closed', 'open', 'half-open'];
+const OUTCOMES = ['succeeded', 'failed', 'expired', 'cancelled'] as const;
+
+async function loadPromClient(): Promise<typeof Prom> {
+  try {
+    const loaded = (await import('prom-client')) as typeof Prom & { default?: typeof Prom };
+    return loaded.default ?? loaded;
+  } catch (cause) {
+    throw new MissingPackageError(
+      "Cannot collect metrics: the package 'prom-client' must be installed (npm install prom-client)",
+      { cause },
+    );
+  }
+}
+
+/** Puts a pool's metrics into its registry, once. */
+export async function publishMetrics(settings: PoolSettings, models: Models): Promise<Prom.Registry> {
+  const prom = await loadPromClient();
+  let registry = (settings.registry ?? privateRegistries.get(settings)) as Prom.Registry | undefined;
+  if (registry === undefined) {
+    registry = new prom.Registry();
+    privateRegistries.set(settings, registry);
+  }
+  let sources = sourcesOf.get(registry);
+  if (sources === undefined) {
+    sources = new Set();
+    sourcesOf.set(registry, sources);
+    defineMetrics(prom, registry, sources);
+  }
+  if (![...sources].some((source) => source.settings === settings)) sources.add({ settings, models });
+  return registry;
+}
+
+/** Takes a closed pool out of its registry. */
+export function withdrawMetrics(settings: PoolSettings): void {
+  const sources = settings.registry === undefined ? undefined : sourcesOf.get(settings.registry as MetricsRegistry);
+  for (const source of sources ?? []) if (source.settings === settings) sources?.delete(source);
+}
+
+/** A pool's metrics as Prometheus text. */
+export async function renderMetrics(settings: PoolSettings, models: Models): Promise<string> {
+  return await (await publishMetrics(settings, models)).metrics();
+}
+
+function defineMetrics(prom: typeof Prom, registry: Prom.Registry, sources: Set<Source>): void {
+  const perModel = (of: (model: RegisteredModel, labels: Labels) => Iterable<Sample>) =>
+    function* (): Iterable<Sample> {
+      for (const { settings, models } of sources) {
+        for (const model of models()) yield* of(model, { pool: settings.name, model: model.key });
+      }
+    };
+  const one = (of: (model: RegisteredModel) => number) => perModel((model, labels) => [[labels, of(model)]]);
+  const perOperation = (of: (operation: OperationOf) => Iterable<readonly [Labels, number]>) =>
+    perModel(function* (model, labels) {
+      for (const operation of model.dispatcher.operations.values()) {
+        for (const [more, value] of of(operation)) yield [{ ...labels, operation: operation.name, ...more }, value];
+      }
+    });
+  const counter = (name: string, help: string, labelNames: string[], samples: () => Iterable<Sample>) => {
+    new prom.Counter({
+      name: `millrace_pool_${name}_total`,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [labels, value] of samples()) this.inc(labels, value);
+      },
+    });
+  };
+  const gauge = (name: string, help: string, labelNames: string[], samples: () => Iterable<Sample>) => {
+    new prom.Gauge({
+      name: `millrace_pool_${name}`,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [labels, value] of samples()) this.set(labels, value);
+      },
+    });
+  };
+  const M = ['pool', 'model'];
+  const O = [...M, 'operation'];
+
+  counter(
+    'requests_accepted',
+    'Requests that were accepted.',
+    O,
+    perOperation((each) => [[{}, each.ledger.accepted]]),
+  );
+  counter(
+    'requests_settled',
+    'Accepted requests by how they ended.',
+    [...O, 'outcome'],
+    perOperation((each) => OUTCOMES.map((outcome) => [{ outcome }, each.ledger[outcome]])),
+  );
+  counter(
+    'requests_refused',
+    'Requests that were turned away.',
+    O,
+    perOperation((each) => [[{}, each.ledger.refused]]),
+  );
+  counter(
+    'requests_retried',
+    'Runs repeated after a crash.',
+    O,
+    perOperation((each) => [[{}, each.ledger.retried]]),
+  );
+  counter(
+    'requests_coalesced',
+    'Requests that shared a run.',
+    O,
+    perOperation((each) => [[{}, each.ledger.coalesced]]),
+  );
+  counter(
+    'worker_starts',
+    'Workers that were started.',
+    M,
+    one((model) => model.fleet.starts),
+  );
+  counter(
+    'worker_restarts',
+    'Workers that replaced a crashed one.',
+    M,
+    one((model) => model.fleet.restarts),
+  );
+  counter(
+    'worker_crashes',
+    'Workers that ended unasked.',
+    M,
+    one((model) => model.fleet.crashes),
+  );
+  counter(
+    'worker_evictions',
+    'Workers that were evicted.',
+    M,
+    one((model) => model.fleet.evictions),
+  );
+  counter(
+    'load_failures',
+    'Workers that could not be started.',
+    M,
+    one((model) => model.fleet.loadFailures),
+  );
+  counter(
+    'breaker_rejections',
+    'Calls the breaker refused.',
+    M,
+    one((model) => model.dispatcher.breakerRejections),
+  );
+  gauge(
+    'workers',
+    'Workers by state.',
+    [...M, 'state'],
+    perModel((model, labels) =>
+      Object.entries(model.fleet.workersByState()).map(([state, count]) => [{ ...labels, state }, count]),
+    ),
+  );
+  gauge(
+    'queue_depth',
+    'Requests that wait for a worker.',
+    O,
+    perOperation((each) => [[{}, each.queued]]),
+  );
+  gauge(
+    'admission_waiting',
+    'Calls that wait for room in the queue.',
+    M,
+    one((model) => model.dispatcher.outside),
+  );
+  gauge(
+    'in_flight',
+    'Requests with a worker.',
+    O,
+    perOperation((each) => [[{}, each.running]]),
+  );
+  gauge(
+    'memory_bytes',
+    'Memory held by workers.',
+    M,
+    one((model) => model.fleet.heldBytes),
+  );
+  gauge('memory_limit_bytes', 'Memory that workers may hold.', ['pool'], function* () {
+    for (const { settings } of sources) yield [{ pool: settings.name }, settings.governor.limitBytes];
+  });
+  gauge(
+    'breaker_state',
+    'State of the circuit breaker, 1 for the one it is in.',
+    [...M, 'state'],
+    perModel((model, labels) =>
+      BREAKER_STATES.map((state) => [{ ...labels, state }, model.dispatcher.breaker?.state === state ? 1 : 0]),
+    ),
+  );
+
+  const histogram = (name: string, help: string, labelNames: string[], samples: () => Iterable<HistogramSample>) => {
+    const metric = new prom.Histogram({ name: `millrace_pool_${name}`, help, labelNames, registers: [registry] });
+    // prom-client cannot be handed counted buckets; it renders whatever a metric's `get` answers with.
+    const get = async () => ({
+      name: `millrace_pool_${name}`,
+      help,
+      type: 'histogram' as unknown as Prom.MetricType,
+      aggregator: 'sum' as const,
+      values: [...samples()].flatMap(([labels, counted]) => bucketsOf(`millrace_pool_${name}`, labels, counted)),
+    });
+    metric.get = get as unknown as typeof metric.get;
+  };
+  const histograms = (of: (operation: OperationOf) => Histogram) =>
+    function* (): Iterable<HistogramSample> {
+      for (const { settings, models } of sources) {
+        for (const model of models()) {
+          for (const operation of model.dispatcher.operations.values()) {
+            yield [{ pool: settings.name, model: model.key, operation: operation.name }, of(operation)];
+          }
+        }
+      }
+    };
+  histogram(
+    'queue_wait_seconds',
+    'From the call to a worker.',
+    O,
+    histograms((each) => each.waitSeconds),
+  );
+  histogram(
+    'service_seconds',
+    'From a worker to the answer.',
+    O,
+    histograms((each) => each.serviceSeconds),
+  );
+}
+
+type OperationOf =
+  RegisteredModel['dispatcher']['operations'] extends ReadonlyMap<string, infer Operation> ? Operation : never;
+
+function bucketsOf(name: string, labels: Labels, histogram: Histogram): object[] {
+  const values: object[] = histogram.cumulative().map((count, index) => ({
+    labels: { ...labels, le: histogram.bounds[index] },
+    value: count,
+    metricName: `${name}_bucket`,
+  }));
+  values.push({ labels: { ...labels, le: '+Inf' }, value: histogram.count, metricName: `${name}_bucket` });
+  values.push({ labels, value: histogram.sum, metricName: `${name}_sum` });
+  values.push({ labels, value: histogram.count, metricName: `${name}_count` });
+  return values;
+}
