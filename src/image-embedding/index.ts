@@ -26,3 +26,4 @@ export {
   type Pooling,
 } from './model/model-spec.js';
 export type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './preprocess-spec.js';
+export { createThumbnail, type ThumbnailOptions } from './thumbnail.js';
