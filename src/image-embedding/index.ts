@@ -1,9 +1,43 @@
 /**
  * Image embedding: pictures in, vectors out.
  *
- * Describe a model with `readModelFolder()` (a folder in the Hugging Face layout) or `createModelSpec()` (anything else).
+ * `createImageEmbeddingPool()` is the whole of it: models in workers of their own, images from paths, URLs, base64 or bytes. A model is named by
+ * its folder, by its name on the hub, or described with `createModelSpec()`.
  */
-export type { SessionOptions } from './inference/session.js';
+export { similarity } from './embedding-vector.js';
+export { BatchError, type BatchFailure } from './facade/batch-error.js';
+export type { StreamResult } from './facade/embed-stream.js';
+export {
+  type BatchEmbedOptions,
+  createImageEmbeddingPool,
+  type EmbedImagesOptions,
+  ImageEmbeddingPool,
+  type ImageInput,
+  type SettledEmbedding,
+  type WarmOptions,
+} from './facade/image-embedding-pool.js';
+export type {
+  EmbedOptions,
+  ImageEmbeddingPoolOptions,
+  PassedModelOptions,
+  WorkerCount,
+} from './facade/pool-options.js';
+export type { HubOptions, HubProgress } from './hub/hub-options.js';
+export {
+  Base64InvalidError,
+  ImageCorruptError,
+  ImageForbiddenError,
+  ImageNotFoundError,
+  ImageReadError,
+  ImageTimeoutError,
+  ImageTooLargeError,
+  ImageUnsupportedError,
+  MissingDependencyError,
+  UrlFetchError,
+  UrlForbiddenError,
+} from './image-errors.js';
+export type { PickedOutput, ValueInfo } from './inference/output.js';
+export type { SessionDescription, SessionInput, SessionOptions } from './inference/session.js';
 export {
   ModelConfigError,
   ModelCorruptError,
@@ -25,5 +59,9 @@ export {
   type OutputSpec,
   type Pooling,
 } from './model/model-spec.js';
+export type { ModelReference, ModelSource } from './model/resolve-model.js';
+export type { ModelDescription } from './operations.js';
+export { ImageFailedError } from './pipeline/item-failure.js';
 export type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './preprocess-spec.js';
-export { createThumbnail, type ThumbnailOptions } from './thumbnail.js';
+export type { PreprocessMode } from './preprocessor.js';
+export type { ImageLimitOptions, ImageLimits, UrlLimits } from './sources/limits.js';

@@ -1,0 +1,144 @@
+/**
+ * Many images as a stream of results.
+ *
+ * Invariant: at most `concurrency` items are between the source and the consumer, counting those that are finished and not yet taken. So the
+ * source is read no faster than results are consumed, and a million paths use constant memory.
+ */
+import { Repeater } from '@repeaterjs/repeater';
+
+/** One result of a stream: an embedding, or what went wrong with this image alone. */
+export type StreamResult<Input> =
+  | { readonly index: number; readonly input: Input; readonly embedding: Float32Array; readonly error?: undefined }
+  | { readonly index: number; readonly input: Input; readonly embedding?: undefined; readonly error: Error };
+
+/** How a stream runs. */
+export interface EmbedStreamOptions<Input> {
+  readonly source: Iterable<Input> | AsyncIterable<Input>;
+  readonly concurrency: number;
+  /** Whether results come in the order of the source, or as they finish. */
+  readonly ordered: boolean;
+  /** Embeds one image. */
+  readonly embed: (input: Input, signal: AbortSignal) => Promise<Float32Array>;
+  /** Whether a failure is the image's own, and goes beside the results; any other ends the stream. */
+  readonly isOwn: (error: unknown) => boolean;
+  /** Ends the stream with its reason. */
+  readonly signal: AbortSignal | undefined;
+  /** Aborted when the stream is left early: what runs is given up. */
+  readonly controller: AbortController;
+}
+
+/** Makes the stream. Nothing is read before the first result is asked for. */
+export function createEmbedStream<Input>(
+  options: EmbedStreamOptions<Input>,
+): Repeater<StreamResult<Input>, void, void> {
+  return new Repeater<StreamResult<Input>, void, void>(async (push, stop) => {
+    const { signal, controller } = options;
+    const reader = new SourceReader(options.source);
+    let hasEnded = false;
+    const end = (reason: unknown) => {
+      hasEnded = true;
+      controller.abort(reason);
+    };
+    const onAbort = () => end(signal?.reason);
+    const isLeft = stop.then(() => end(new DOMException('The stream was left', 'AbortError')));
+    signal?.throwIfAborted();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    // Whose turn it is to hand over, when results keep the order of the source.
+    let turn: Promise<unknown> = Promise.resolve();
+
+    async function lane(): Promise<void> {
+      while (!hasEnded) {
+        const item = await reader.next();
+        if (item === undefined || hasEnded) return;
+        const before = turn;
+        const embedding = options.embed(item.input, controller.signal);
+        const result = toResult(item, embedding, options.isOwn);
+        if (!options.ordered) {
+          await push(await result);
+          continue;
+        }
+        let handOver: () => void = () => undefined;
+        turn = new Promise<void>((resolve) => {
+          handOver = resolve;
+        });
+        try {
+          const [value] = await Promise.all([result, before]);
+          const taken = push(value);
+          handOver();
+          await taken;
+        } finally {
+          handOver();
+        }
+      }
+    }
+
+    try {
+      await Promise.all(Array.from({ length: options.concurrency }, lane));
+      signal?.throwIfAborted();
+    } catch (error) {
+      end(error);
+      throw signal?.aborted ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      await reader.close();
+      stop();
+      await isLeft;
+    }
+  });
+}
+
+interface Item<Input> {
+  readonly index: number;
+  readonly input: Input;
+}
+
+async function toResult<Input>(
+  { index, input }: Item<Input>,
+  pending: Promise<Float32Array>,
+  isOwn: (error: unknown) => boolean,
+): Promise<StreamResult<Input>> {
+  try {
+    return { index, input, embedding: await pending };
+  } catch (error) {
+    if (!isOwn(error)) throw error;
+    return { index, input, error: error as Error };
+  }
+}
+
+/** Numbers the items of a source, and asks it for one at a time, whoever asks. */
+class SourceReader<Input> {
+  readonly #iterator: Iterator<Input> | AsyncIterator<Input>;
+  #last: Promise<unknown> = Promise.resolve();
+  #count = 0;
+  #isDone = false;
+
+  constructor(source: Iterable<Input> | AsyncIterable<Input>) {
+    this.#iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  }
+
+  /** The next item, or undefined at the end. */
+  next(): Promise<Item<Input> | undefined> {
+    const next = this.#last.then(async () => {
+      if (this.#isDone) return undefined;
+      const { done, value } = await this.#iterator.next();
+      if (done === true) {
+        this.#isDone = true;
+        return undefined;
+      }
+      const index = this.#count;
+      this.#count += 1;
+      return { index, input: value };
+    });
+    this.#last = next.catch(() => {
+      this.#isDone = true;
+    });
+    return next;
+  }
+
+  /** Lets the source release what it holds, unless it came to its end. */
+  async close(): Promise<void> {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    await this.#iterator.return?.();
+  }
+}

@@ -1,0 +1,84 @@
+/** A model of the facade: resolved, registered with the pool below, and called, with its failures made plain. */
+import { createHash } from 'node:crypto';
+import { isMillraceError } from '../../core/index.js';
+import type { ModelHandle, Pool } from '../../pool/index.js';
+import type { ModelSpec } from '../model/model-spec.js';
+import { declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
+import type { WorkerModelOptions } from '../pipeline/worker-model.js';
+import type { FacadeSettings } from './pool-options.js';
+
+const MODULE = new URL('../pipeline/worker-model.js', import.meta.url);
+
+/** Requests inside a worker beyond those it runs and those it decodes: two batches keep it busy. */
+const WINDOW_BATCHES = 2;
+
+/** A model that can be called. */
+export interface LoadedModel {
+  readonly key: string;
+  readonly spec: ModelSpec;
+  readonly handle: ModelHandle<ImageOperations>;
+  /** What the worker says of it, asked once. */
+  describe(options: { readonly signal?: AbortSignal | undefined }): Promise<ModelDescription>;
+}
+
+/** Registers a model with the pool below. */
+export function registerModel(pool: Pool, key: string, spec: ModelSpec, settings: FacadeSettings): LoadedModel {
+  const { maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency, limits, preprocess, session } = settings;
+  const options: WorkerModelOptions = {
+    spec,
+    session,
+    preprocess,
+    limits,
+    maxBatch,
+    maxDelayMs,
+    decodeConcurrency,
+    fetchConcurrency,
+  };
+  const handle = pool.register<ImageOperations>(key, {
+    ...settings.passed,
+    operations: declareImageOperations(settings.capacity),
+    module: MODULE,
+    options,
+    host: settings.host,
+    concurrency: decodeConcurrency + (WINDOW_BATCHES - 1) * maxBatch,
+    maxBatch,
+    window: decodeConcurrency + (WINDOW_BATCHES - 1) * maxBatch,
+    minWorkers: settings.minWorkers,
+    maxWorkers: settings.maxWorkers,
+    costOf: (operation, input) => (operation === 'batchEmbedImages' ? (input as readonly string[]).length : 1),
+    ...(settings.coalesce ? { coalesce: COALESCE } : {}),
+  });
+  let described: Promise<ModelDescription> | undefined;
+  return {
+    key,
+    spec,
+    handle,
+    async describe({ signal }) {
+      const asked = described ?? handle.call('describe', undefined, signal === undefined ? {} : { signal });
+      described = asked;
+      try {
+        return await asked;
+      } catch (error) {
+        // A failed answer is not kept: the next question asks again.
+        if (described === asked) described = undefined;
+        throw plainError(error);
+      }
+    },
+  };
+}
+
+/** What makes two images the same: where they are, or what they hold. */
+const COALESCE = {
+  embedImage: (path: string) => path,
+  embedImageUrl: (url: string) => url,
+  embedImageBase64: (data: string) => data,
+  embedImageBytes: (bytes: Uint8Array) => createHash('sha1').update(bytes).digest('base64'),
+} as const;
+
+/** A load that failed says so in terms of workers; what is wrong with the model is its cause. */
+export function plainError(error: unknown): unknown {
+  for (let each = error; each instanceof Error; each = each.cause) {
+    if (isMillraceError(each) && /^ERR_(MODEL|DEPENDENCY)_/.test(each.code)) return each;
+  }
+  return error;
+}

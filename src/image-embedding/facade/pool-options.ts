@@ -1,0 +1,238 @@
+/** What an image embedding pool can be told, checked once and filled. */
+import { availableParallelism } from 'node:os';
+import {
+  requireBoolean,
+  requireMilliseconds,
+  requireNonNegativeInteger,
+  requireOneOf,
+  requireOptions,
+  requirePositiveInteger,
+  requireSignal,
+} from '../../core/index.js';
+import type { ModelOptions, PoolOptions } from '../../pool/index.js';
+import type { WorkerHost } from '../../worker/index.js';
+import type { SessionOptions } from '../inference/session.js';
+import { type HubOptions, type HubSettings, requireHubOptions } from '../hub/hub-options.js';
+import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
+import type { PreprocessMode } from '../preprocessor.js';
+import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '../sources/limits.js';
+
+/** How many workers a model has. */
+export interface WorkerCount {
+  /** Workers that are started with the model and kept. */
+  readonly min?: number;
+  /** Workers at most. */
+  readonly max?: number;
+}
+
+/** What of a model's options the pool below takes as it is. */
+export type PassedModelOptions = Pick<
+  ModelOptions,
+  | 'loadTimeoutMs'
+  | 'stallTimeoutMs'
+  | 'timeoutMs'
+  | 'retries'
+  | 'idleTimeoutMs'
+  | 'cooldownMs'
+  | 'scaleUpAfterMs'
+  | 'memoryMb'
+  | 'routing'
+  | 'shares'
+  | 'breaker'
+  | 'refuseEarly'
+  | 'env'
+  | 'execArgv'
+  | 'stdio'
+>;
+
+/** Options of {@link createImageEmbeddingPool}. */
+export interface ImageEmbeddingPoolOptions extends PassedModelOptions {
+  /** The model of calls that name none: `'default'` (MobileNetV1, comes with the package), a folder, a hub name, a reference or a spec. */
+  readonly model?: ModelSource;
+  /** Further models by the name that calls use. */
+  readonly models?: Readonly<Record<string, ModelSource>>;
+  /** Workers of each model: a number starts and keeps that many; `{ min: 0, max: min(4, cores) }` by default. */
+  readonly workers?: number | WorkerCount;
+  /** Where the model runs: `'process'` by default; `'inline'` and `'thread'` let inference stop an event loop that is yours. */
+  readonly host?: WorkerHost;
+  /** The most images in one run of the model, 16 by default. */
+  readonly maxBatch?: number;
+  /** How long the first image of a batch waits for company while the model is free, in ms; 0 by default. */
+  readonly maxDelayMs?: number;
+  /** How many images a worker decodes at once; one batch by default, and not less. */
+  readonly decodeConcurrency?: number;
+  /** How many URLs a worker fetches at once, 8 by default. */
+  readonly fetchConcurrency?: number;
+  /** How many requests of each operation may wait, 64 by default. */
+  readonly capacity?: number;
+  /** How closely resampling follows Pillow's, `'fast'` by default. */
+  readonly preprocess?: PreprocessMode;
+  /** Limits of what may come in: bytes, pixels, paths, URLs. */
+  readonly limits?: ImageLimitOptions;
+  /** How models are brought from the Hugging Face hub. */
+  readonly hub?: HubOptions;
+  /** How onnxruntime runs the model. */
+  readonly session?: SessionOptions;
+  /** Whether identical images in flight share one run, true by default. */
+  readonly coalesce?: boolean;
+  /** Options of the pool below: its name, governor, metrics registry, clock. */
+  readonly pool?: PoolOptions;
+}
+
+/** Pool options, checked and filled. */
+export interface FacadeSettings {
+  readonly model: ModelSource;
+  readonly models: Readonly<Record<string, ModelSource>>;
+  readonly minWorkers: number;
+  readonly maxWorkers: number;
+  readonly host: WorkerHost;
+  readonly maxBatch: number;
+  readonly maxDelayMs: number;
+  readonly decodeConcurrency: number;
+  readonly fetchConcurrency: number;
+  readonly capacity: number;
+  readonly preprocess: PreprocessMode;
+  readonly limits: ImageLimits;
+  readonly hub: HubSettings;
+  readonly session: SessionOptions;
+  readonly coalesce: boolean;
+  readonly pool: PoolOptions | undefined;
+  readonly passed: PassedModelOptions;
+}
+
+const PASSED = [
+  'loadTimeoutMs',
+  'stallTimeoutMs',
+  'timeoutMs',
+  'retries',
+  'idleTimeoutMs',
+  'cooldownMs',
+  'scaleUpAfterMs',
+  'memoryMb',
+  'routing',
+  'shares',
+  'breaker',
+  'refuseEarly',
+  'env',
+  'execArgv',
+  'stdio',
+] as const;
+
+const KNOWN = [
+  ...PASSED,
+  'model',
+  'models',
+  'workers',
+  'host',
+  'maxBatch',
+  'maxDelayMs',
+  'decodeConcurrency',
+  'fetchConcurrency',
+  'capacity',
+  'preprocess',
+  'limits',
+  'hub',
+  'session',
+  'coalesce',
+  'pool',
+] as const;
+
+const SESSION_KEYS = [
+  'executionProviders',
+  'intraOpNumThreads',
+  'interOpNumThreads',
+  'graphOptimizationLevel',
+  'extra',
+] as const;
+
+/** Checks the options of a pool and fills them. */
+export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefined): FacadeSettings {
+  const action = 'Cannot create image embedding pool';
+  const given = requireOptions<ImageEmbeddingPoolOptions>(action, options, KNOWN);
+  const positive = (name: 'maxBatch' | 'decodeConcurrency' | 'fetchConcurrency' | 'capacity', fallback: number) =>
+    given[name] === undefined ? fallback : requirePositiveInteger(action, name, given[name], 65_536);
+  const models = given.models ?? {};
+  if (typeof models !== 'object' || models === null || Array.isArray(models)) {
+    throw new TypeError(`${action}: models must be an object of models by name`);
+  }
+  for (const [name, source] of Object.entries(models)) requireModelSource(`${action}: models.${name}`, source);
+  const maxBatch = positive('maxBatch', 16);
+  const passed: Record<string, unknown> = {};
+  for (const name of PASSED) if (given[name] !== undefined) passed[name] = given[name];
+  return Object.freeze({
+    model: requireModelSource(action, given.model ?? 'default'),
+    models: Object.freeze({ ...models }),
+    ...requireWorkers(action, given.workers),
+    host: requireOneOf(action, 'host', given.host ?? 'process', ['inline', 'thread', 'process']),
+    maxBatch,
+    maxDelayMs: given.maxDelayMs === undefined ? 0 : requireMilliseconds(action, 'maxDelayMs', given.maxDelayMs),
+    // With fewer decodes than a batch outstanding, a run would end with the next batch half made.
+    decodeConcurrency: Math.max(maxBatch, positive('decodeConcurrency', maxBatch)),
+    fetchConcurrency: positive('fetchConcurrency', 8),
+    capacity: positive('capacity', 64),
+    preprocess: requireOneOf(action, 'preprocess', given.preprocess ?? 'fast', ['fast', 'exact']),
+    limits: resolveImageLimits(given.limits, action),
+    hub: requireHubOptions(action, given.hub),
+    session: requireOptions<SessionOptions>(action, given.session, SESSION_KEYS),
+    coalesce: given.coalesce === undefined ? true : requireBoolean(action, 'coalesce', given.coalesce),
+    pool: given.pool,
+    passed: Object.freeze(passed) as PassedModelOptions,
+  });
+}
+
+function requireWorkers(
+  action: string,
+  workers: number | WorkerCount | undefined,
+): Pick<FacadeSettings, 'minWorkers' | 'maxWorkers'> {
+  if (typeof workers === 'number') {
+    const count = requirePositiveInteger(action, 'workers', workers, 1_024);
+    return { minWorkers: count, maxWorkers: count };
+  }
+  const given = requireOptions<WorkerCount>(action, workers, ['min', 'max']);
+  const minWorkers = given.min === undefined ? 0 : requireNonNegativeInteger(action, 'workers.min', given.min, 1_024);
+  const fallback = Math.max(minWorkers, Math.min(4, availableParallelism()));
+  const maxWorkers =
+    given.max === undefined ? fallback : requirePositiveInteger(action, 'workers.max', given.max, 1_024);
+  if (minWorkers > maxWorkers) {
+    throw new RangeError(
+      `${action}: workers.min must be at most workers.max, received ${minWorkers} and ${maxWorkers}`,
+    );
+  }
+  return { minWorkers, maxWorkers };
+}
+
+/** Options of every call that embeds. */
+export interface EmbedOptions {
+  /** The model: a name out of `models`, or anything that `model` of the pool may be. */
+  readonly model?: ModelSource;
+  /** Gives the call up. */
+  readonly signal?: AbortSignal;
+  /** How long the answer may take, in ms; 30,000 by default. */
+  readonly timeoutMs?: number;
+  /** Its class; `'normal'` for single images and `'batch'` for many by default. */
+  readonly priority?: 'interactive' | 'normal' | 'batch';
+  /** Whether the embedding is scaled to length 1, true by default. */
+  readonly normalize?: boolean;
+  /** Cuts the embedding to this length, for models that were trained for it; its full length by default. */
+  readonly dimensions?: number;
+}
+
+/** The keys of {@link EmbedOptions}. */
+export const EMBED_KEYS = ['model', 'signal', 'timeoutMs', 'priority', 'normalize', 'dimensions'] as const;
+
+/** Checks the options of a call. */
+export function requireEmbedOptions<T extends EmbedOptions>(
+  action: string,
+  options: T | undefined,
+  more: readonly (keyof T & string)[] = [],
+): Partial<T> {
+  const given = requireOptions<T>(action, options, [...EMBED_KEYS, ...more]);
+  if (given.model !== undefined) requireModelSource(action, given.model);
+  if (given.signal !== undefined) requireSignal(action, given.signal);
+  if (given.timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
+  if (given.priority !== undefined)
+    requireOneOf(action, 'priority', given.priority, ['interactive', 'normal', 'batch']);
+  if (given.normalize !== undefined) requireBoolean(action, 'normalize', given.normalize);
+  if (given.dimensions !== undefined) requirePositiveInteger(action, 'dimensions', given.dimensions);
+  return given;
+}

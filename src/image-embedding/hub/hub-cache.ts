@@ -1,0 +1,129 @@
+/**
+ * The hub's cache folder, laid out as Python's huggingface_hub and others lay it out:
+ *
+ *     models--owner--name/refs/<branch or tag>          the commit it stood for
+ *     models--owner--name/blobs/<digest>                the files by content
+ *     models--owner--name/snapshots/<commit>/<path>     links to them
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { copyFile, mkdir, open, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** The folder of one repository in the cache. */
+export interface RepositoryCache {
+  readonly root: string;
+  /** The folder of a commit: a model folder. */
+  snapshot(commit: string): string;
+  /** The place of a file's content. */
+  blob(digest: string): string;
+}
+
+/** Where a model's repository lies in the cache. */
+export function repositoryCache(cacheDir: string, name: string): RepositoryCache {
+  const root = path.join(path.resolve(cacheDir), `models--${name.replaceAll('/', '--')}`);
+  return {
+    root,
+    snapshot: (commit) => path.join(root, 'snapshots', commit),
+    blob: (digest) => path.join(root, 'blobs', digest),
+  };
+}
+
+/** The commit that a branch or tag stood for when it was last asked; undefined when it never was. */
+export async function readRef(cache: RepositoryCache, revision: string): Promise<string | undefined> {
+  const text = await readFile(refPath(cache, revision), 'utf8').catch(() => undefined);
+  const commit = text?.trim();
+  return commit !== undefined && /^[0-9a-f]{40}$/.test(commit) ? commit : undefined;
+}
+
+/** Notes the commit that a branch or tag stands for. */
+export async function writeRef(cache: RepositoryCache, revision: string, commit: string): Promise<void> {
+  const file = refPath(cache, revision);
+  await mkdir(path.dirname(file), { recursive: true });
+  const temporary = `${file}.${process.pid}.tmp`;
+  await writeFile(temporary, commit);
+  await rename(temporary, file);
+}
+
+function refPath(cache: RepositoryCache, revision: string): string {
+  return path.join(cache.root, 'refs', ...revision.split('/'));
+}
+
+/** Puts a blob into a snapshot: by a relative link, or by a copy where links are not to be had. */
+export async function linkIntoSnapshot(
+  cache: RepositoryCache,
+  commit: string,
+  file: string,
+  digest: string,
+): Promise<void> {
+  const place = path.join(cache.snapshot(commit), file);
+  await mkdir(path.dirname(place), { recursive: true });
+  const temporary = `${place}.${process.pid}.tmp`;
+  await rm(temporary, { force: true });
+  try {
+    await symlink(path.relative(path.dirname(place), cache.blob(digest)), temporary);
+  } catch {
+    await copyFile(cache.blob(digest), temporary);
+  }
+  await rename(temporary, place);
+}
+
+/** The size of a file, links followed; undefined when there is none. */
+export async function sizeOf(file: string): Promise<number | undefined> {
+  return stat(file).then(
+    (info) => (info.isFile() ? info.size : undefined),
+    () => undefined,
+  );
+}
+
+/**
+ * Whether a file's content is what its name in `blobs` says: SHA-256 for large files (64 digits), git's SHA-1 of a blob for small ones (40).
+ */
+export async function hasDigest(file: string, digest: string): Promise<boolean> {
+  const hash = createHash(digest.length === 64 ? 'sha256' : 'sha1');
+  if (digest.length === 40) hash.update(`blob ${(await stat(file)).size}\0`);
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  return hash.digest('hex') === digest;
+}
+
+/** A lock whose owner has not touched it for this long is left over from a process that is no more, in ms. */
+const STALE_MS = 15_000;
+const TOUCH_MS = 5_000;
+const LOOK_MS = 100;
+
+/** Runs something while no other process does, for one file: a lock file beside it, kept fresh, and taken over when its owner died. */
+export async function withFileLock<T>(
+  file: string,
+  signal: AbortSignal | undefined,
+  run: () => Promise<T>,
+): Promise<T> {
+  const lock = `${file}.lock`;
+  await mkdir(path.dirname(lock), { recursive: true });
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      await (await open(lock, 'wx')).close();
+      break;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      const age = await stat(lock).then(
+        (info) => Date.now() - info.mtimeMs,
+        () => 0,
+      );
+      if (age > STALE_MS) await rm(lock, { force: true });
+      else await delay(LOOK_MS, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+  const touch = setInterval(() => {
+    const now = new Date();
+    utimes(lock, now, now).catch(() => undefined);
+  }, TOUCH_MS);
+  touch.unref();
+  try {
+    return await run();
+  } finally {
+    clearInterval(touch);
+    await rm(lock, { force: true });
+  }
+}

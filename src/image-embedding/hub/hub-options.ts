@@ -1,0 +1,81 @@
+/** How models are brought from the Hugging Face hub. */
+import {
+  requireBoolean,
+  requireFunction,
+  requireMilliseconds,
+  requireNonNegativeInteger,
+  requireOptions,
+  requireString,
+} from '../../core/index.js';
+
+/** How far a download is. */
+export interface HubProgress {
+  /** The model's name on the hub. */
+  readonly model: string;
+  /** The file that is being received. */
+  readonly file: string;
+  /** Bytes of this file that are there, what an earlier try left included. */
+  readonly receivedBytes: number;
+  readonly totalBytes: number;
+  /** The same over all files of the model that are being downloaded. */
+  readonly allReceivedBytes: number;
+  readonly allTotalBytes: number;
+}
+
+/** Options of downloads from the hub. */
+export interface HubOptions {
+  /** The hub, or a mirror of it; `HF_ENDPOINT` or `https://huggingface.co` by default. */
+  readonly endpoint?: string;
+  /** The cache folder, shared with Python's huggingface_hub; `HF_HUB_CACHE`, `HF_HOME/hub` or `~/.cache/huggingface/hub` by default. */
+  readonly cacheDir?: string;
+  /** Sent to the endpoint and nowhere else; `HF_TOKEN` by default. */
+  readonly accessToken?: string;
+  /** Whether only the cache is used; true by default when `HF_HUB_OFFLINE` is set to 1. */
+  readonly offline?: boolean;
+  /** Told as a download goes on, at most ten times a second, and at the end of each file. */
+  readonly onProgress?: (progress: HubProgress) => void;
+  /** How often a file is tried again after a network failure, going on where it stopped; 4 by default. */
+  readonly retries?: number;
+  /** How long a download may stand still before it is tried again, in ms; 30,000 by default. */
+  readonly stallTimeoutMs?: number;
+}
+
+/** Hub options, checked and filled. */
+export interface HubSettings {
+  readonly endpoint: string;
+  readonly cacheDir: string | undefined;
+  readonly accessToken: string | undefined;
+  readonly offline: boolean;
+  readonly onProgress: ((progress: HubProgress) => void) | undefined;
+  readonly retries: number;
+  readonly stallTimeoutMs: number;
+}
+
+const KNOWN = ['endpoint', 'cacheDir', 'accessToken', 'offline', 'onProgress', 'retries', 'stallTimeoutMs'] as const;
+
+/** Checks hub options and fills them, from the environment where they are silent. */
+export function requireHubOptions(action: string, options: HubOptions | undefined): HubSettings {
+  const given = requireOptions<HubOptions>(action, options, KNOWN);
+  const { env } = process;
+  const endpoint = given.endpoint ?? (env.HF_ENDPOINT || 'https://huggingface.co');
+  const url = URL.canParse(requireString(action, 'hub.endpoint', endpoint)) ? new URL(endpoint) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new RangeError(`${action}: hub.endpoint must be an http or https URL, received '${endpoint}'`);
+  }
+  const offline = given.offline ?? /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE ?? '');
+  return Object.freeze({
+    endpoint: endpoint.replace(/\/+$/, ''),
+    cacheDir: given.cacheDir === undefined ? undefined : requireString(action, 'hub.cacheDir', given.cacheDir),
+    accessToken: given.accessToken ?? (env.HF_TOKEN || undefined),
+    offline: requireBoolean(action, 'hub.offline', offline),
+    onProgress:
+      given.onProgress === undefined
+        ? undefined
+        : requireFunction<(progress: HubProgress) => void>(action, 'hub.onProgress', given.onProgress),
+    retries: given.retries === undefined ? 4 : requireNonNegativeInteger(action, 'hub.retries', given.retries, 100),
+    stallTimeoutMs:
+      given.stallTimeoutMs === undefined
+        ? 30_000
+        : requireMilliseconds(action, 'hub.stallTimeoutMs', given.stallTimeoutMs),
+  });
+}

@@ -1,0 +1,81 @@
+/** From what a caller names a model by to its spec. */
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describeReceived, requireOptions, requireString } from '../../core/index.js';
+import { type ModelFolderOptions, readModelFolder } from './model-folder.js';
+import type { ModelSpec } from './model-spec.js';
+
+/** A model in a folder, or on the hub, with what is to be taken of it. */
+export interface ModelReference extends ModelFolderOptions {
+  /** A folder, a hub name such as `Xenova/clip-vit-base-patch32`, or `'default'` for the model that comes with the package. */
+  readonly from: string;
+  /** For a hub name: the branch, tag or commit, `'main'` by default. A full commit hash pins the model. */
+  readonly revision?: string;
+  /** For a hub name: SHA-256 digests (hex) that files must have, by their path in the repository. */
+  readonly digests?: Readonly<Record<string, string>>;
+}
+
+/** How a model can be named: a folder, a hub name, `'default'`, a reference with options, or a spec. */
+export type ModelSource = string | ModelReference | ModelSpec;
+
+/** Brings a model from the hub into a folder on this machine. */
+export type FetchModel = (reference: ModelReference) => Promise<string>;
+
+const DEFAULT_FOLDER = fileURLToPath(new URL('../../../models/mobilenet-v1-0.25', import.meta.url));
+const HUB_NAME = /^[\w][\w.-]*\/[\w][\w.-]*$/;
+const ACTION = 'Cannot use model';
+
+/** Checks how a model is named, before anything is opened. */
+export function requireModelSource(action: string, source: unknown): ModelSource {
+  if (typeof source === 'string') return requireString(action, 'model', source);
+  if (typeof source !== 'object' || source === null) {
+    throw new TypeError(
+      `${action}: model must be a name, a folder, a reference or a spec, received ${describeReceived(source)}`,
+    );
+  }
+  if (isSpec(source)) return source;
+  const known = ['from', 'revision', 'digests', 'dtype', 'file', 'output'] as const;
+  requireString(action, 'model.from', requireOptions<ModelReference>(action, source as ModelReference, known).from);
+  return source as ModelReference;
+}
+
+/** A short name for a model, the same for the same source. */
+export function nameOfSource(source: ModelSource): string {
+  if (typeof source === 'string') return source;
+  if (isSpec(source)) return `${source.name} (${source.file})`;
+  const { from, ...rest } = source;
+  return Object.keys(rest).length === 0 ? from : `${from} ${JSON.stringify(rest)}`;
+}
+
+/**
+ * Reads the spec of a model. What names an existing folder is that folder; otherwise `owner/name` is a name on the hub.
+ *
+ * @param source How the model is named.
+ * @param fetchModel Brings it from the hub.
+ */
+export async function resolveModel(source: ModelSource, fetchModel: FetchModel): Promise<ModelSpec> {
+  if (typeof source === 'object' && isSpec(source)) return source;
+  const reference = typeof source === 'string' ? { from: source } : (source as ModelReference);
+  const { from, revision: _revision, digests: _digests, ...folderOptions } = reference;
+  const folder =
+    from === 'default'
+      ? DEFAULT_FOLDER
+      : HUB_NAME.test(from) && !(await isFolder(from))
+        ? await fetchModel(reference)
+        : path.resolve(from);
+  const spec = await readModelFolder(folder, folderOptions);
+  // A folder in the hub's cache is named by a commit; the model's own name says more.
+  return from === 'default' || folder === path.resolve(from) ? spec : { ...spec, name: from };
+}
+
+function isSpec(source: object): source is ModelSpec {
+  return 'preprocess' in source && 'file' in source;
+}
+
+async function isFolder(name: string): Promise<boolean> {
+  return stat(requireString(ACTION, 'model', name)).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+}
