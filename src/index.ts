@@ -1,1 +1,19 @@
-export {};
+/**
+ * Everything in one import. Each layer is also an entry of its own (`millrace/channels`, `millrace/worker`, `millrace/pool`,
+ * `millrace/image-embedding`): take the lowest that does what you need. None loads onnxruntime-node or sharp before a model or an image is used.
+ */
+export * from './channels/index.js';
+export {
+  type Clock,
+  type ClockTimer,
+  type ClockTimerOptions,
+  type Fault,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  SimulatedClock,
+  systemClock,
+} from './core/index.js';
+export * from './image-embedding/index.js';
+export * from './pool/index.js';
+export * from './worker/index.js';

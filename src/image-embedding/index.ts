@@ -65,3 +65,4 @@ export { ImageFailedError } from './pipeline/item-failure.js';
 export type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './preprocess-spec.js';
 export type { PreprocessMode } from './preprocessor.js';
 export type { ImageLimitOptions, ImageLimits, UrlLimits } from './sources/limits.js';
+export { createThumbnail, type ThumbnailOptions } from './thumbnail.js';

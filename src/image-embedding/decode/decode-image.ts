@@ -89,15 +89,39 @@ function sharpFraction(width: number, height: number, scaled: Size): number {
   return shrink >= 16 ? 8 : shrink >= 8 ? 4 : shrink >= 4 ? 2 : 1;
 }
 
+/** Scales an image to fit a square, and encodes it as JPEG. Shrinks while loading where the format can: it is for people to look at. */
+export async function encodeThumbnail(
+  sharp: SharpModule,
+  bytes: Uint8Array,
+  size: number,
+  limits: DecodeLimits,
+): Promise<Uint8Array> {
+  const { format } = await readHeader(sharp, bytes, limits);
+  try {
+    return await sharp(bytes, inputOptions(limits))
+      .flatten({ background: WHITE })
+      .toColourspace('srgb')
+      .resize({ width: size, height: size, fit: 'inside', withoutEnlargement: true })
+      .timeout({ seconds: timeoutSeconds(limits) })
+      .jpeg({ quality: 74 })
+      .toBuffer();
+  } catch (error) {
+    throw translate(error, format, limits);
+  }
+}
+
+function timeoutSeconds(limits: DecodeLimits): number {
+  return Math.min(3600, Math.max(1, Math.ceil(limits.decodeTimeoutMs / 1000)));
+}
+
 function inputOptions(limits: DecodeLimits): SharpOptions {
   return { failOn: 'error', limitInputPixels: limits.maxPixels, page: 0, pages: 1, autoOrient: true };
 }
 
 async function toPixels(image: Sharp, header: ImageHeader, limits: DecodeLimits): Promise<Pixels> {
-  const seconds = Math.min(3600, Math.max(1, Math.ceil(limits.decodeTimeoutMs / 1000)));
   try {
     const { data, info } = await image
-      .timeout({ seconds })
+      .timeout({ seconds: timeoutSeconds(limits) })
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
     return { data: info.channels === 3 ? data : toRgb(data, info.channels), width: info.width, height: info.height };

@@ -72,6 +72,14 @@ export function isPublicAddress(address: string): boolean {
   }
 }
 
+/** Says of an address whether it may be dialled. */
+export type AddressRule = (address: string) => boolean;
+
+/** The rule that the limits stand for. */
+export function addressRule(limits: UrlLimits): AddressRule {
+  return limits.allowPrivateAddresses ? (address) => isIP(address) !== 0 : isPublicAddress;
+}
+
 /** The host of a URL as a resolver or a socket wants it: no brackets, no final dot. */
 export function bareHost(url: URL): string {
   const { hostname } = url;
@@ -87,10 +95,11 @@ export function describeUrl(url: URL): string {
 /**
  * Parses a URL and checks all that can be known before its name is resolved.
  *
+ * @param isAllowed Which addresses a URL may name in place of a host.
  * @param base What a redirect's `location` is relative to.
  * @throws {@link UrlForbiddenError} when it may not be fetched.
  */
-export function requireFetchable(input: string, limits: UrlLimits, base?: URL): URL {
+export function requireFetchable(input: string, limits: UrlLimits, isAllowed: AddressRule, base?: URL): URL {
   let url: URL;
   try {
     url = new URL(input, base);
@@ -112,9 +121,8 @@ export function requireFetchable(input: string, limits: UrlLimits, base?: URL): 
   if (limits.allowHosts !== undefined && !limits.allowHosts.some((pattern) => matchesHost(pattern, named))) {
     refuse('its host is not on the allow list');
   }
-  if (!limits.allowPrivateAddresses) {
-    if (isIP(host) !== 0 ? !isPublicAddress(host) : PRIVATE_NAMES.test(host)) refuse(`${host} is not a public address`);
-  }
+  const isPrivate = isIP(host) !== 0 ? !isAllowed(host) : !limits.allowPrivateAddresses && PRIVATE_NAMES.test(host);
+  if (isPrivate) refuse(`${host} is not a public address`);
   url.hash = '';
   return url;
 }
@@ -125,14 +133,10 @@ export function requireFetchable(input: string, limits: UrlLimits, base?: URL): 
  *
  * @throws {@link UrlForbiddenError} when one is not public.
  */
-export function requirePublic(url: URL, addresses: readonly HostAddress[], limits: UrlLimits): void {
+export function requirePublic(url: URL, addresses: readonly HostAddress[], isAllowed: AddressRule): void {
   for (const { address } of addresses) {
-    const ok = limits.allowPrivateAddresses ? isIP(address) !== 0 : isPublicAddress(address);
-    if (!ok) {
-      throw new UrlForbiddenError(
-        `Cannot fetch ${describeUrl(url)}: its host leads to ${address}, not a public address`,
-      );
-    }
+    if (isAllowed(address)) continue;
+    throw new UrlForbiddenError(`Cannot fetch ${describeUrl(url)}: its host leads to ${address}, not a public address`);
   }
 }
 

@@ -14,10 +14,11 @@ import { ImageCorruptError, UrlFetchError, UrlForbiddenError } from '../image-er
 import { tooManyBytes } from './bytes-source.js';
 import type { UrlLimits } from './limits.js';
 import {
+  type AddressRule,
+  addressRule,
   bareHost,
   describeUrl,
   type HostAddress,
-  isPublicAddress,
   requireFetchable,
   requirePublic,
 } from './url-policy.js';
@@ -29,6 +30,15 @@ export type ResolveHost = (hostname: string) => Promise<readonly HostAddress[]>;
 export interface FetchOptions {
   readonly signal?: AbortSignal | undefined;
   readonly resolveHost?: ResolveHost | undefined;
+  /** Which addresses may be dialled; what the limits say by default. */
+  readonly isAllowed?: AddressRule | undefined;
+}
+
+/** The same, filled. */
+interface FetchContext {
+  readonly signal: AbortSignal | undefined;
+  readonly resolveHost: ResolveHost;
+  readonly isAllowed: AddressRule;
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -41,9 +51,14 @@ export async function bytesFromUrl(input: unknown, limits: UrlLimits, options: F
   if (typeof input !== 'string' && !(input instanceof URL)) {
     throw new TypeError(`Cannot fetch URL: url must be a string, received ${describeReceived(input)}`);
   }
-  let url = requireFetchable(String(input), limits);
+  const context: FetchContext = {
+    signal: options.signal,
+    resolveHost: options.resolveHost ?? resolveBySystem,
+    isAllowed: options.isAllowed ?? addressRule(limits),
+  };
+  let url = requireFetchable(String(input), limits, context.isAllowed);
   for (let redirects = 0; ; redirects++) {
-    const answer = await openAnswer(url, limits, options);
+    const answer = await openAnswer(url, limits, context);
     const { response } = answer;
     const status = response.statusCode ?? 0;
     try {
@@ -60,7 +75,7 @@ export async function bytesFromUrl(input: unknown, limits: UrlLimits, options: F
       if (location === undefined) {
         throw new UrlFetchError(`Cannot fetch ${describeUrl(url)}: the redirect names no location`);
       }
-      url = requireFetchable(location, limits, url);
+      url = requireFetchable(location, limits, context.isAllowed, url);
     } finally {
       answer.close();
     }
@@ -73,14 +88,14 @@ interface Answer {
 }
 
 /** One hop: from a checked URL to the header of the answer. */
-async function openAnswer(url: URL, limits: UrlLimits, options: FetchOptions): Promise<Answer> {
-  const span = new Span(options.signal, limits.connectTimeoutMs, () =>
+async function openAnswer(url: URL, limits: UrlLimits, context: FetchContext): Promise<Answer> {
+  const span = new Span(context.signal, limits.connectTimeoutMs, () =>
     timedOut(url, 'no answer', limits.connectTimeoutMs),
   );
   try {
-    const addresses = await span.race(resolveAddresses(url, options.resolveHost ?? resolveBySystem));
-    requirePublic(url, addresses, limits);
-    return await span.race(sendRequest(url, addresses, limits, span.signal));
+    const addresses = await span.race(resolveAddresses(url, context.resolveHost));
+    requirePublic(url, addresses, context.isAllowed);
+    return await span.race(sendRequest(url, addresses, context.isAllowed, span.signal));
   } finally {
     span.end();
   }
@@ -103,7 +118,7 @@ async function resolveAddresses(url: URL, resolveHost: ResolveHost): Promise<rea
 function sendRequest(
   url: URL,
   addresses: readonly HostAddress[],
-  limits: UrlLimits,
+  isAllowed: AddressRule,
   signal: AbortSignal,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
@@ -136,7 +151,7 @@ function sendRequest(
     request.on('socket', (socket) => {
       socket.once('connect', () => {
         const address = socket.remoteAddress ?? '';
-        if (limits.allowPrivateAddresses || isPublicAddress(address)) return;
+        if (isAllowed(address)) return;
         request.destroy(new UrlForbiddenError(`Cannot fetch ${describeUrl(url)}: it was led to ${address}`));
       });
     });

@@ -1,0 +1,56 @@
+import path from 'node:path';
+import type { Writable } from 'node:stream';
+import { UsageError } from '../exit-codes.js';
+import { JsonlFileWriter } from './jsonl-writer.js';
+import type { RecordWriter } from './record.js';
+import { JsonlStreamWriter } from './stream-writer.js';
+
+/** The formats of an output. */
+export type OutputFormat = 'jsonl' | 'npy' | 'parquet';
+
+const FORMATS: Readonly<Record<string, OutputFormat>> = {
+  '': 'jsonl',
+  '.json': 'jsonl',
+  '.jsonl': 'jsonl',
+  '.ndjson': 'jsonl',
+  '.txt': 'jsonl',
+  '.npy': 'npy',
+  '.parquet': 'parquet',
+};
+
+/**
+ * The format that an output's ending asks for.
+ *
+ * @throws UsageError when it is none of those that can be written.
+ */
+export function outputFormat(out: string): OutputFormat {
+  if (out === '-') return 'jsonl';
+  const ending = path.extname(out).toLowerCase();
+  const format = FORMATS[ending];
+  if (format !== undefined) return format;
+  throw new UsageError(`Cannot write ${out}: the ending must be .jsonl, .npy or .parquet, received '${ending}'`);
+}
+
+/**
+ * Opens an output in the format of its ending.
+ *
+ * @param out A file, or `-` for `stdout`.
+ * @param stdout Where `-` goes.
+ * @param keep How many bytes of an existing file of lines stay; by default none.
+ * @throws UsageError when it cannot be written.
+ */
+export async function openWriter(out: string, stdout: Writable, keep?: number): Promise<RecordWriter> {
+  if (out === '-') return new JsonlStreamWriter(stdout);
+  switch (outputFormat(out)) {
+    case 'jsonl':
+      return await JsonlFileWriter.open(out, keep);
+    case 'npy': {
+      const { NpyWriter } = await import('./npy-writer.js');
+      return await NpyWriter.open(out);
+    }
+    case 'parquet': {
+      const { ParquetFileWriter } = await import('./parquet-writer.js');
+      return await ParquetFileWriter.open(out);
+    }
+  }
+}

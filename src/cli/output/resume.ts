@@ -1,0 +1,77 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { errorCode, UsageError } from '../exit-codes.js';
+import { parseRecord } from './record.js';
+
+/** What an output file already holds. */
+export interface HeldOutput {
+  /** The paths of its records. */
+  readonly paths: ReadonlySet<string>;
+  /** How many of the records are errors. */
+  readonly failed: number;
+  /** The dimension of its embeddings, where it holds one. */
+  readonly dimension: number | undefined;
+  /** How many bytes of it are whole lines. */
+  readonly bytes: number;
+  /** Whether a line follows that the end of an earlier run has torn. */
+  readonly isTorn: boolean;
+}
+
+const NEWLINE = 10;
+
+/**
+ * Reads what an earlier run has written, so that the next one can go on behind it. The last line may be torn, by a kill or a power cut; any
+ * other line that is not a record means that the file is something else, and it is left alone. A file that does not exist holds nothing.
+ *
+ * @throws UsageError when the file is not an output of `millrace embed`.
+ */
+export async function readHeldOutput(file: string): Promise<HeldOutput> {
+  const paths = new Set<string>();
+  let failed = 0;
+  let dimension: number | undefined;
+  let bytes = 0;
+  let lineNumber = 0;
+
+  const take = (line: string): void => {
+    lineNumber++;
+    const record = parseRecord(line);
+    if (record === undefined) {
+      throw new UsageError(`Cannot resume ${file}: line ${lineNumber} is not a record of 'millrace embed'`);
+    }
+    if ('error' in record) failed++;
+    else if (dimension !== undefined && dimension !== record.embedding.length) {
+      throw new UsageError(
+        `Cannot resume ${file}: line ${lineNumber} has ${record.embedding.length} dimensions, those before it ${dimension}`,
+      );
+    } else dimension = record.embedding.length;
+    paths.add(record.path);
+  };
+
+  let rest: Buffer[] = [];
+  if (await exists(file)) {
+    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+      let from = 0;
+      for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
+        const line = Buffer.concat([...rest, chunk.subarray(from, end)]);
+        rest = [];
+        take(line.toString('utf8'));
+        bytes += line.length + 1;
+        from = end + 1;
+      }
+      if (from < chunk.length) rest.push(chunk.subarray(from));
+    }
+  }
+  // A last line without its newline is embedded again, even if it reads well: a torn number is still a number.
+  return { paths, failed, dimension, bytes, isTorn: rest.length > 0 };
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    const found = await stat(file);
+    if (!found.isFile()) throw new UsageError(`Cannot resume ${file}: it is not a regular file`);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,37 @@
+/** Small pictures of images, for pages that show what was embedded. */
+import { requireBoolean, requireOptions, requirePositiveInteger } from '../core/index.js';
+import { encodeThumbnail } from './decode/decode-image.js';
+import { loadSharp } from './decode/sharp-loader.js';
+import { type ImageLimitOptions, resolveImageLimits } from './sources/limits.js';
+
+/** Options of {@link createThumbnail}. */
+export interface ThumbnailOptions {
+  /** The longer side of the result in pixels. 360 by default; a smaller image is not enlarged. */
+  readonly size?: number;
+  /** What the image may be at most. */
+  readonly limits?: ImageLimitOptions;
+  /**
+   * Closes every loader of libvips but those for JPEG, PNG, WebP, GIF, AVIF and TIFF from memory, for the whole process. True by default; false
+   * where the process also belongs to others.
+   */
+  readonly restrictLoaders?: boolean;
+}
+
+/**
+ * Makes a small JPEG of an encoded image. It decodes in the process that calls it: for images that are not trusted, call it in a worker.
+ *
+ * **Cancel safety:** not applicable; it takes no signal.
+ *
+ * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF image.
+ * @param options Size and limits.
+ * @returns The bytes of a JPEG, upright, in sRGB, transparency over white.
+ * @throws {@link ImageUnsupportedError}, {@link ImageCorruptError}, {@link ImageTooLargeError} or {@link ImageTimeoutError}.
+ */
+export async function createThumbnail(bytes: Uint8Array, options?: ThumbnailOptions): Promise<Uint8Array> {
+  const action = 'Cannot create thumbnail';
+  const given = requireOptions<ThumbnailOptions>(action, options, ['size', 'limits', 'restrictLoaders']);
+  const size = requirePositiveInteger(action, 'size', given.size ?? 360, 4_096);
+  const limits = resolveImageLimits(given.limits, action);
+  const sharp = await loadSharp(requireBoolean(action, 'restrictLoaders', given.restrictLoaders ?? true));
+  return await encodeThumbnail(sharp, bytes, size, limits);
+}

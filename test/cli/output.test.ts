@@ -1,0 +1,156 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { PassThrough, Writable } from 'node:stream';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ClosedPipeError, UsageError } from '../../src/cli/exit-codes.js';
+import { JsonlFileWriter } from '../../src/cli/output/jsonl-writer.js';
+import { type EmbedRecord, formatFloat32, formatRecord, parseRecord } from '../../src/cli/output/record.js';
+import { readHeldOutput } from '../../src/cli/output/resume.js';
+import { JsonlStreamWriter } from '../../src/cli/output/stream-writer.js';
+
+let folder = '';
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'millrace output ü '));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const good: EmbedRecord = { path: 'a b/ü.jpg', embedding: Float32Array.of(0.1, -0.25, 0) };
+const bad: EmbedRecord = { path: 'x\n.jpg', error: { code: 'ERR_IMAGE_CORRUPT', message: 'no "image"' } };
+
+describe('formatRecord()', () => {
+  test('gives the documented line', () => {
+    expect(formatRecord(good)).toBe('{"path":"a b/ü.jpg","dim":3,"embedding":[0.1,-0.25,0]}');
+    expect(formatRecord(bad)).toBe(
+      '{"path":"x\\n.jpg","error":{"code":"ERR_IMAGE_CORRUPT","message":"no \\"image\\""}}',
+    );
+  });
+
+  test('is read back by parseRecord()', () => {
+    for (const record of [good, bad]) expect(parseRecord(formatRecord(record))).toEqual(record);
+  });
+
+  test.each(['', '{', 'null', '[]', '{"path":1}', '{"path":"a","dim":2,"embedding":[1]}', '{"path":"a","error":{}}'])(
+    'parseRecord() finds no record in %j',
+    (line) => expect(parseRecord(line)).toBeUndefined(),
+  );
+});
+
+test('formatFloat32() gives back the same float32, in at most nine digits', () => {
+  fc.assert(
+    fc.property(fc.float({ noNaN: true, noDefaultInfinity: true }), (value) => {
+      const text = formatFloat32(value);
+      expect(Math.fround(Number(text))).toBe(value === 0 ? 0 : value);
+      expect(text.replace(/e.*$/, '').replace(/^-?0?\.?0*|[.-]|0+$/g, '').length).toBeLessThanOrEqual(9);
+    }),
+  );
+});
+
+describe('JsonlFileWriter', () => {
+  test('appends whole lines, in the order of the calls', async () => {
+    const file = path.join(folder, 'order.jsonl');
+    const writer = await JsonlFileWriter.open(file);
+    for (let index = 0; index < 20; index++) await writer.write({ ...good, path: `${index}` });
+    await writer.close();
+    const paths = (await readFile(file, 'utf8'))
+      .trimEnd()
+      .split('\n')
+      .map((line) => parseRecord(line)?.path);
+    expect(paths).toEqual(Array.from({ length: 20 }, (_, index) => `${index}`));
+  });
+
+  test('keeps what a file holds until the first record', async () => {
+    const file = path.join(folder, 'kept.jsonl');
+    await writeFile(file, 'precious\n');
+    const unused = await JsonlFileWriter.open(file);
+    await unused.close();
+    expect(await readFile(file, 'utf8')).toBe('precious\n');
+    const writer = await JsonlFileWriter.open(file);
+    await writer.write(good);
+    await writer.close();
+    expect(await readFile(file, 'utf8')).toBe(`${formatRecord(good)}\n`);
+  });
+
+  test('goes on behind the bytes it is told to keep', async () => {
+    const file = path.join(folder, 'torn.jsonl');
+    const line = `${formatRecord(good)}\n`;
+    await writeFile(file, `${line}{"path":"b","dim":3,"embe`);
+    const held = await readHeldOutput(file);
+    expect(held).toMatchObject({ bytes: Buffer.byteLength(line), isTorn: true, failed: 0, dimension: 3 });
+    expect([...held.paths]).toEqual(['a b/ü.jpg']);
+    const writer = await JsonlFileWriter.open(file, held.bytes);
+    await writer.write(bad);
+    await writer.close();
+    expect(await readFile(file, 'utf8')).toBe(`${line}${formatRecord(bad)}\n`);
+  });
+
+  test.each([
+    ['missing/out.jsonl', /its folder does not exist: .*missing/],
+    ['.', /it is a folder/],
+    ['file/out.jsonl', /its folder is a file/],
+  ])('refuses %s with the reason', async (name, reason) => {
+    await writeFile(path.join(folder, 'file'), '');
+    const opening = JsonlFileWriter.open(path.join(folder, name));
+    await expect(opening).rejects.toThrow(reason);
+    await expect(opening).rejects.toBeInstanceOf(UsageError);
+  });
+});
+
+describe('readHeldOutput()', () => {
+  test('holds nothing where there is no file', async () => {
+    expect(await readHeldOutput(path.join(folder, 'none.jsonl'))).toMatchObject({ bytes: 0, isTorn: false });
+  });
+
+  test('reads what was cut at any byte, and never loses a whole line', async () => {
+    const file = path.join(folder, 'cut.jsonl');
+    const text = Buffer.from(
+      [good, bad, { ...good, path: '猫' }].map((record) => `${formatRecord(record)}\n`).join(''),
+    );
+    for (let cut = 0; cut <= text.length; cut++) {
+      await writeFile(file, text.subarray(0, cut));
+      const held = await readHeldOutput(file);
+      const whole = text.subarray(0, cut).lastIndexOf(10) + 1;
+      expect([held.bytes, held.isTorn]).toEqual([whole, whole < cut]);
+    }
+  });
+
+  test('leaves a file alone that is something else', async () => {
+    const file = path.join(folder, 'other.jsonl');
+    await writeFile(file, `${formatRecord(good)}\nhello\n`);
+    await expect(readHeldOutput(file)).rejects.toThrow(/line 2 is not a record of 'millrace embed'/);
+  });
+
+  test('refuses vectors of two dimensions', async () => {
+    const file = path.join(folder, 'two.jsonl');
+    await writeFile(file, `${formatRecord(good)}\n${formatRecord({ path: 'b', embedding: Float32Array.of(1) })}\n`);
+    await expect(readHeldOutput(file)).rejects.toThrow(/line 2 has 1 dimensions, those before it 3/);
+  });
+});
+
+describe('JsonlStreamWriter', () => {
+  test('waits for a slow reader', async () => {
+    const stream = new PassThrough({ highWaterMark: 1 });
+    const writer = new JsonlStreamWriter(stream);
+    let isWritten = false;
+    const writing = writer
+      .write(good)
+      .then(() => writer.write(good))
+      .then(() => {
+        isWritten = true;
+      });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isWritten).toBe(false);
+    stream.resume();
+    await writing;
+  });
+
+  test('tells that the reader has gone', async () => {
+    const stream = new Writable({
+      write: (_chunk, _encoding, done) => done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })),
+    });
+    const writer = new JsonlStreamWriter(stream);
+    await expect(writer.write(good)).rejects.toBeInstanceOf(ClosedPipeError);
+    await expect(writer.write(good)).rejects.toBeInstanceOf(ClosedPipeError);
+  });
+});
