@@ -40,7 +40,8 @@ export function createEmbedStream<Input>(
       controller.abort(reason);
     };
     const onAbort = () => end(signal?.reason);
-    const isLeft = stop.then(() => end(new DOMException('The stream was left', 'AbortError')));
+    const left = new DOMException('The stream was left', 'AbortError');
+    const stopped = stop.then(() => end(left));
     signal?.throwIfAborted();
     signal?.addEventListener('abort', onAbort, { once: true });
     // Whose turn it is to hand over, when results keep the order of the source.
@@ -76,13 +77,15 @@ export function createEmbedStream<Input>(
       await Promise.all(Array.from({ length: options.concurrency }, lane));
       signal?.throwIfAborted();
     } catch (error) {
+      // What was given up because nobody listens any more is no failure.
+      if (controller.signal.reason === left) return;
       end(error);
       throw signal?.aborted ? signal.reason : error;
     } finally {
       signal?.removeEventListener('abort', onAbort);
       await reader.close();
       stop();
-      await isLeft;
+      await stopped;
     }
   });
 }

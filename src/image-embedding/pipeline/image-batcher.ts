@@ -38,7 +38,7 @@ export function createImageBatcher(options: ImageBatcherOptions): ImageBatcher &
   }
 
   return {
-    submit(pixels, { signal }) {
+    add(pixels, { signal }) {
       return new Promise((resolve, reject) => {
         waiting.push({ pixels, signal, resolve, reject });
         running ??= loop();

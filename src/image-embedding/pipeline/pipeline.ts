@@ -17,7 +17,7 @@ export type Pixels = Float32Array | Uint8Array;
 
 /** Gathers images into batches. */
 export interface ImageBatcher {
-  submit(pixels: Pixels, options: { readonly signal?: AbortSignal | undefined }): Promise<Float32Array>;
+  add(pixels: Pixels, options: { readonly signal?: AbortSignal | undefined }): Promise<Float32Array>;
 }
 
 /** The parts of a pipeline. */
@@ -109,7 +109,7 @@ export class EmbeddingPipeline {
       queued(priority, signal),
     );
     whole?.throwIfAborted();
-    return batcher.submit(pixels, { signal });
+    return batcher.add(pixels, { signal });
   }
 
   /** How many images are on their way, by stage. */
