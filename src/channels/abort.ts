@@ -1,0 +1,77 @@
+/**
+ * Waiting on an `AbortSignal` without leaving anything on it.
+ *
+ * Invariants:
+ * - A signal has one listener at most, however many wait: it is added for the first and removed with the last.
+ * - Nothing is held for a signal on which nobody waits.
+ */
+import { requireSignal } from '../core/index.js';
+import { type Waiter, WaiterList } from './waiters.js';
+
+class SignalHub {
+  readonly #signal: AbortSignal;
+  readonly #waiters: WaiterList<Waiter<unknown>> = new WaiterList();
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  add(waiter: Waiter<unknown>): void {
+    if (this.#waiters.head === null) this.#signal.addEventListener('abort', this);
+    this.#waiters.push(waiter);
+  }
+
+  remove(waiter: Waiter<unknown>): void {
+    if (this.#waiters.remove(waiter) && this.#waiters.head === null) {
+      this.#signal.removeEventListener('abort', this);
+      hubs.delete(this.#signal);
+    }
+  }
+
+  /** The listener: an object, so that it needs no closure. */
+  handleEvent(): void {
+    this.#signal.removeEventListener('abort', this);
+    hubs.delete(this.#signal);
+    this.#waiters.drain((waiter) => waiter.deliver(this.#signal.reason));
+  }
+}
+
+const hubs = new WeakMap<AbortSignal, SignalHub>();
+
+/** Has the waiter told (`deliver(signal.reason)`) when the signal fires. The signal must not have fired yet. */
+export function addAbortWaiter(signal: AbortSignal, waiter: Waiter<unknown>): void {
+  let hub = hubs.get(signal);
+  if (hub === undefined) {
+    hub = new SignalHub(signal);
+    hubs.set(signal, hub);
+  }
+  hub.add(waiter);
+}
+
+/** Takes the waiter back; one that was told or is not there is ignored. */
+export function removeAbortWaiter(signal: AbortSignal, waiter: Waiter<unknown>): void {
+  hubs.get(signal)?.remove(waiter);
+}
+
+/** What every waiting method takes. */
+export interface WaitOptions {
+  /** Abandons the wait: it rejects with `signal.reason`, at once, having done nothing. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Reads the signal out of the options of a wait, and refuses everything else. */
+export function signalOf(
+  action: string,
+  options: WaitOptions | undefined,
+  other: string = '',
+): AbortSignal | undefined {
+  if (options === undefined) return undefined;
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`${action}: options must be an object, received ${String(options)}`);
+  }
+  for (const key in options) {
+    if (key !== 'signal' && key !== other) throw new TypeError(`${action}: unknown option '${key}', known is signal`);
+  }
+  const { signal } = options;
+  return signal === undefined ? undefined : requireSignal(action, signal);
+}

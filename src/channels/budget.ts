@@ -1,0 +1,67 @@
+/**
+ * The budget of waits that settle without a macrotask in between. Without it a loop over ready channels would run on microtasks alone, and no
+ * timer and no I/O would ever get its turn (tokio calls the same thing cooperative scheduling).
+ *
+ * Invariants:
+ * - Every wait spends one unit, ready or not. When the units are used up, or have lasted too long, a pause begins: every settlement is held
+ *   until the next macrotask, in the order it was made, so that no wait overtakes an older one.
+ * - A held settlement has happened: its value is taken, and an abort after it changes nothing.
+ */
+import { monotonicNow, scheduleMacrotask } from '../core/index.js';
+
+const UNITS = 1024;
+const CLOCK_MASK = 31;
+const MAX_BURST_MS = 8;
+
+let left = UNITS;
+let pausing = false;
+let burstStart = 0;
+let held: unknown[] = [];
+
+/** Spends one unit. @returns True during a pause: what is settled now must be settled through {@link settle} or {@link afterPause}. */
+export function spend(): boolean {
+  if (pausing) return true;
+  if ((--left & CLOCK_MASK) !== 0) return false;
+  return checkBudget();
+}
+
+function checkBudget(): boolean {
+  if (left > 0 && monotonicNow() - burstStart < MAX_BURST_MS) return false;
+  pausing = true;
+  scheduleMacrotask(endPause);
+  return true;
+}
+
+function endPause(): void {
+  pausing = false;
+  left = UNITS;
+  burstStart = monotonicNow();
+  const settlements = held;
+  held = [];
+  for (let at = 0; at < settlements.length; at += 2) {
+    (settlements[at] as (value: unknown) => void)(settlements[at + 1]);
+  }
+}
+
+/** Resolves or rejects, at once or when the pause is over. */
+export function settle<T>(resolve: (value: T) => void, value: T): void {
+  if (pausing) held.push(resolve, value);
+  else resolve(value);
+}
+
+/** A promise of a value that is already there, after the pause. */
+export function afterPause<T>(value: T): Promise<T> {
+  return new Promise<T>((resolve) => held.push(resolve, value));
+}
+
+/** A promise of a value that is already there. */
+export function ready<T>(value: T): Promise<T> {
+  return spend() ? afterPause(value) : Promise.resolve(value);
+}
+
+const DONE: Promise<void> = Promise.resolve();
+
+/** A promise of nothing: the same one every time, unless there is a pause. */
+export function readyVoid(): Promise<void> {
+  return spend() ? afterPause(undefined) : DONE;
+}

@@ -1,0 +1,340 @@
+/**
+ * Invariants:
+ * - A token is cancelled when it or an ancestor is. Being cancelled is for ever; its reason is that of the first.
+ * - A child hangs on its parent only while somebody waits on it or below it, or while its `signal` is in use: a token that nobody waits on costs
+ *   its ancestors nothing, and goes when its last reference goes.
+ * - All of a tree is cancelled before anybody is told: who is told sees every descendant cancelled.
+ */
+import { requireSignal } from '../../core/index.js';
+import { addAbortWaiter, removeAbortWaiter, signalOf, type WaitOptions } from '../abort.js';
+import { readyVoid } from '../budget.js';
+import { PromiseWaiter } from '../promise-waiter.js';
+import {
+  PENDING,
+  type Poll,
+  READY,
+  type Selectable,
+  type SelectSource,
+  type SelectWaiter,
+  type Slot,
+} from '../select/selectable.js';
+import { Waiter, WaiterList } from '../waiters.js';
+import { DropGuard } from './drop-guard.js';
+
+let watch: (token: CancellationToken, watcher: Waiter<unknown>) => void;
+let tellTree: (token: CancellationToken, reason: unknown) => void;
+let unwatch: (token: CancellationToken, watcher: Waiter<unknown>) => boolean;
+
+/**
+ * A request to stop, after `tokio_util::sync::CancellationToken`: cancelled once and for ever, seen by all who hold it, and handed down to its
+ * children.
+ *
+ * As an arm of `select` it wins, with the reason, once it is cancelled, and stays ready.
+ *
+ * @example
+ * ```ts
+ * const server = new CancellationToken();
+ * const request = server.childToken();
+ * request.cancel();
+ * server.isCancelled; // => false
+ * server.cancel('shutdown');
+ * server.childToken().reason; // => 'shutdown'
+ * ```
+ */
+export class CancellationToken implements Selectable<unknown>, Disposable {
+  #parent: CancellationToken | null = null;
+  #origin: AbortSignal | null = null;
+  #cancelled = false;
+  #reason: unknown = undefined;
+  #watchers: WaiterList<Waiter<unknown>> | null = null;
+  #link: ParentLink | null = null;
+  #controller: AbortController | null = null;
+  #follower: SignalFollower | null = null;
+
+  static {
+    watch = (token, watcher) => token.#watch(watcher);
+    unwatch = (token, watcher) => token.#unwatch(watcher);
+    tellTree = (token, reason) => {
+      if (!token.#cancelled) token.#tell(reason);
+    };
+  }
+
+  /**
+   * A token that is cancelled when a signal fires. Cancelling it by hand leaves the signal alone.
+   *
+   * @param signal Any `AbortSignal`. A listener is on it only while somebody waits on the token.
+   */
+  static fromSignal(signal: AbortSignal): CancellationToken {
+    requireSignal('Cannot create token', signal);
+    const token = new CancellationToken();
+    token.#origin = signal;
+    return token;
+  }
+
+  /** Whether it, or a token above it, is cancelled. */
+  get isCancelled(): boolean {
+    return this.#source() !== null;
+  }
+
+  /** What it was cancelled with, if it was. */
+  get reason(): unknown {
+    const source = this.#source();
+    if (source === null) return undefined;
+    return source.#cancelled ? source.#reason : source.#origin?.reason;
+  }
+
+  /**
+   * The token as an `AbortSignal`: the same one every time, aborted with the reason (an `AbortError` when there is none).
+   *
+   * Until the token is cancelled or disposed of, a child whose signal was asked for is held by its parent.
+   */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      const controller = new AbortController();
+      this.#controller = controller;
+      if (this.isCancelled) {
+        controller.abort(this.reason);
+      } else {
+        this.#follower = new SignalFollower(controller);
+        this.#watch(this.#follower);
+      }
+    }
+    return this.#controller.signal;
+  }
+
+  /**
+   * Cancels the token and all its descendants, and wakes everybody who waits on one of them. A second call does nothing.
+   *
+   * @param reason What `reason`, `signal.reason` and a winning arm give.
+   */
+  cancel(reason?: unknown): void {
+    if (this.isCancelled) return;
+    this.#cancelled = true;
+    this.#reason = reason;
+    this.#unhang();
+    this.#tell(reason);
+  }
+
+  /**
+   * Waits until the token is cancelled; resolves at once when it is.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @param options A signal that abandons the wait.
+   */
+  cancelled(options?: WaitOptions): Promise<void> {
+    const signal = signalOf('Cannot wait for the cancellation', options);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this.isCancelled) return readyVoid();
+    const waiter = new TokenWaiter(this);
+    this.#watch(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    return waiter.promise;
+  }
+
+  /** A new token that is cancelled with this one, and can be cancelled without it. That of a cancelled token is born cancelled. */
+  childToken(): CancellationToken {
+    const child = new CancellationToken();
+    child.#parent = this;
+    return child;
+  }
+
+  /** The same token: tokens are shared by reference. */
+  clone(): this {
+    return this;
+  }
+
+  /**
+   * Runs an operation until it settles or the token is cancelled.
+   *
+   * **Cancel safety:** the operation goes on unless it heeds the signal it is given; its result is lost.
+   *
+   * @param operation A promise, or a function that gets a signal, aborted when the token is cancelled. It is not called when the token is
+   * cancelled already.
+   * @returns What the operation gives, or `undefined` when the token was cancelled first.
+   */
+  async runUntilCancelled<R>(
+    operation: PromiseLike<R> | ((signal: AbortSignal) => PromiseLike<R> | R),
+  ): Promise<R | undefined> {
+    if (this.isCancelled) return undefined;
+    const waiter = new TokenWaiter(this);
+    const controller = typeof operation === 'function' ? new AbortController() : null;
+    this.#watch(waiter);
+    const stopped = waiter.promise.then(() => {
+      controller?.abort(this.reason);
+      return undefined;
+    });
+    try {
+      const running = typeof operation === 'function' ? operation((controller as AbortController).signal) : operation;
+      return await Promise.race([stopped, running]);
+    } finally {
+      // Both promises of the race are this call's own, save a promise that was handed in, which gets one reaction.
+      waiter.forget();
+    }
+  }
+
+  /** A guard that cancels this token at the end of a scope. */
+  dropGuard(): DropGuard {
+    return new DropGuard(this);
+  }
+
+  /** How `select` looks at it. */
+  selectSource(): SelectSource<unknown> {
+    return new TokenSource(this);
+  }
+
+  /**
+   * Lets go of the token without cancelling anything: its own `signal` no longer follows the tokens above it. Waits go on. For children whose
+   * `signal` was used; others need no disposal.
+   */
+  [Symbol.dispose](): void {
+    const follower = this.#follower;
+    if (follower === null) return;
+    this.#follower = null;
+    this.#unwatch(follower);
+    this.#controller = null;
+  }
+
+  // The nearest cancelled token upwards, itself included.
+  #source(): CancellationToken | null {
+    let token: CancellationToken | null = this;
+    while (token !== null) {
+      if (token.#cancelled || token.#origin?.aborted) return token;
+      token = token.#parent;
+    }
+    return null;
+  }
+
+  #watch(watcher: Waiter<unknown>): void {
+    this.#watchers ??= new WaiterList();
+    const first = this.#watchers.head === null;
+    this.#watchers.push(watcher);
+    if (first) this.#hang();
+  }
+
+  #unwatch(watcher: Waiter<unknown>): boolean {
+    if (this.#watchers === null || !this.#watchers.remove(watcher)) return false;
+    if (this.#watchers.head === null) this.#unhang();
+    return true;
+  }
+
+  #hang(): void {
+    if (this.#parent === null && this.#origin === null) return;
+    this.#link ??= new ParentLink(this);
+    if (this.#origin !== null) addAbortWaiter(this.#origin, this.#link);
+    else (this.#parent as CancellationToken).#watch(this.#link);
+  }
+
+  #unhang(): void {
+    if (this.#link === null) return;
+    if (this.#origin !== null) removeAbortWaiter(this.#origin, this.#link);
+    else (this.#parent as CancellationToken).#unwatch(this.#link);
+  }
+
+  // Iterative: a tree may be deep. Tokens hear of it level by level, and only then those who wait.
+  #tell(reason: unknown): void {
+    const tree: CancellationToken[] = [this];
+    const waiting: Waiter<unknown>[] = [];
+    for (let at = 0; at < tree.length; at++) {
+      const token = tree[at] as CancellationToken;
+      if (!token.#cancelled) {
+        token.#cancelled = true;
+        token.#reason = reason;
+      }
+      token.#follower = null;
+      token.#watchers?.drain((watcher) => {
+        if (watcher instanceof ParentLink) tree.push(watcher.child);
+        else waiting.push(watcher);
+      });
+    }
+    for (const waiter of waiting) waiter.deliver(reason);
+  }
+}
+
+/** How a child hangs on what is above it. */
+class ParentLink extends Waiter<unknown> {
+  readonly child: CancellationToken;
+
+  constructor(child: CancellationToken) {
+    super();
+    this.child = child;
+  }
+
+  // Only a signal tells a link: a parent looks through it.
+  override deliver(reason: unknown): void {
+    tellTree(this.child, reason);
+  }
+
+  override end(): void {}
+
+  override fail(): void {}
+}
+
+/** Aborts the `signal` of a token. */
+class SignalFollower extends Waiter<unknown> {
+  readonly #controller: AbortController;
+
+  constructor(controller: AbortController) {
+    super();
+    this.#controller = controller;
+  }
+
+  override deliver(reason: unknown): void {
+    this.#controller.abort(reason);
+  }
+
+  override end(): void {}
+
+  override fail(): void {}
+}
+
+class TokenWaiter extends PromiseWaiter<unknown, void> {
+  readonly #token: CancellationToken;
+
+  constructor(token: CancellationToken) {
+    super();
+    this.#token = token;
+  }
+
+  override deliver(): void {
+    this.resolve(undefined);
+  }
+
+  override end(): void {}
+
+  /** Ends the wait without settling it. */
+  forget(): void {
+    this.withdraw();
+  }
+
+  protected override withdraw(): boolean {
+    return unwatch(this.#token, this);
+  }
+}
+
+/** A token as an arm. */
+class TokenSource implements SelectSource<unknown> {
+  readonly #token: CancellationToken;
+
+  constructor(token: CancellationToken) {
+    this.#token = token;
+  }
+
+  poll(slot: Slot): Poll {
+    if (!this.#token.isCancelled) return PENDING;
+    slot.value = this.#token.reason;
+    return READY;
+  }
+
+  register(waiter: SelectWaiter): void {
+    watch(this.#token, waiter);
+  }
+
+  unregister(waiter: SelectWaiter): void {
+    unwatch(this.#token, waiter);
+  }
+
+  isEnded(): boolean {
+    return false;
+  }
+}

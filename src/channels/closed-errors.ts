@@ -1,0 +1,39 @@
+import { hide, MillraceError } from '../core/index.js';
+
+/** A send that failed because nobody can receive any more. The value comes back in {@link SendError.value}. */
+export class SendError<T = unknown> extends MillraceError {
+  override readonly code = 'ERR_CHANNEL_CLOSED';
+  override readonly fault = 'caller';
+  /** What was not sent; hidden, so that logs do not print it. */
+  declare readonly value: T;
+
+  constructor(message: string, value: T) {
+    super(message);
+    hide(this, 'value', value);
+  }
+}
+
+/** A send that failed because there is no room. The value comes back in {@link FullError.value}. */
+export class FullError<T = unknown> extends MillraceError {
+  override readonly code = 'ERR_CHANNEL_FULL';
+  override readonly fault = 'caller';
+  /** What was not sent; hidden, so that logs do not print it. */
+  declare readonly value: T;
+
+  constructor(message: string, value: T) {
+    super(message);
+    hide(this, 'value', value);
+  }
+}
+
+/** A receive that failed because nothing can be sent any more. */
+export class RecvError extends MillraceError {
+  override readonly code = 'ERR_CHANNEL_CLOSED';
+  override readonly fault = 'caller';
+}
+
+/** A permit that was used or released before. */
+export class PermitError extends MillraceError {
+  override readonly code = 'ERR_PERMIT_USED';
+  override readonly fault = 'caller';
+}

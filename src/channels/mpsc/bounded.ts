@@ -1,0 +1,376 @@
+import {
+  requireMilliseconds,
+  requireNonNegativeInteger,
+  requirePositiveInteger,
+  systemClock,
+} from '../../core/index.js';
+import { signalOf, type WaitOptions } from '../abort.js';
+import { ready, readyVoid } from '../budget.js';
+import { FullError, SendError } from '../closed-errors.js';
+import { Chan, UNBOUNDED } from './chan.js';
+import { type ChannelOptions, settingsOf } from './options.js';
+import { OwnedPermit } from './owned-permit.js';
+import { Permit, PermitIterator } from './permit.js';
+import { Receiver } from './receiver.js';
+import { SenderHandle, WeakHandle } from './sender-handle.js';
+import {
+  closedWhileReserving,
+  closedWhileSending,
+  ReserveWaiter,
+  refused,
+  SendWaiter,
+  TimedSendWaiter,
+} from './sender-waiters.js';
+
+/**
+ * Makes a bounded channel: at most `capacity` values wait in it, and a send waits for room.
+ *
+ * Values are received in the order in which they got their slots. Any value travels as it is, `undefined`, promises and thenables included.
+ *
+ * @param capacity How many values the channel holds, at least 1.
+ * @param options See {@link ChannelOptions}.
+ * @returns The sender, which can be cloned, and the receiver.
+ * @throws RangeError When the capacity is not a positive integer.
+ * @example
+ * ```ts
+ * const [tx, rx] = mpsc.channel<string>(2);
+ * await tx.send('one');
+ * await tx.send('two');
+ * tx.close();
+ * await rx.recv(); // => { done: false, value: 'one' }
+ * await rx.recv(); // => { done: false, value: 'two' }
+ * await rx.recv(); // => { done: true, value: undefined }
+ * ```
+ */
+export function channel<T>(capacity: number, options?: ChannelOptions<T>): [Sender<T>, Receiver<T>] {
+  const action = 'Cannot create channel';
+  requirePositiveInteger(action, 'capacity', capacity, UNBOUNDED - 1);
+  const chan = new Chan<T>(capacity, settingsOf(action, options));
+  return [new Sender(chan), new Receiver(chan)];
+}
+
+/**
+ * The sending half of a bounded channel.
+ *
+ * Clone it for each producer and close each clone: there is no destructor that would. `using tx = ...` closes it at the end of a block.
+ */
+export class Sender<T> extends SenderHandle<T> {
+  /** How many slots are free. Held permits count as taken. */
+  get capacity(): number {
+    return this.chan.free;
+  }
+
+  /** How many slots there are in all. */
+  get maxCapacity(): number {
+    return this.chan.max;
+  }
+
+  /**
+   * Sends a value, waiting for room when the channel is full. Blocked senders are served first come, first served.
+   *
+   * The send is over when the value is in the channel, which says nothing of its being received.
+   *
+   * **Cancel safety:** the message goes with the call. An aborted send has not sent its value; use {@link Sender.reserve} to have the value stay
+   * with you.
+   *
+   * @param value Any value.
+   * @param options A signal that abandons the send.
+   * @throws SendError (rejects) When the receiver has closed or is gone, or this sender is closed; the value comes back in `error.value`.
+   * @example
+   * ```ts
+   * const [tx, rx] = mpsc.channel<number>(1);
+   * await tx.send(1);
+   * const blocked = tx.send(2);
+   * await rx.recv(); // => { done: false, value: 1 }
+   * await blocked;
+   * rx.len; // => 1
+   * ```
+   */
+  send(value: T, options?: WaitOptions): Promise<void> {
+    const chan = this.chan;
+    if (options === undefined && chan.free > 0 && !chan.closed && this.open) {
+      chan.free--;
+      chan.put(value);
+      return readyVoid();
+    }
+    return this.#sendSlowly(value, options);
+  }
+
+  #sendSlowly(value: T, options: WaitOptions | undefined): Promise<void> {
+    const signal = signalOf('Cannot send', options);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const chan = this.chan;
+    if (this.isClosed) return refused(closedWhileSending(value));
+    if (chan.free > 0) {
+      chan.free--;
+      chan.put(value);
+      return readyVoid();
+    }
+    const waiter = new SendWaiter(chan, value);
+    chan.queueSender(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    return waiter.promise;
+  }
+
+  /**
+   * Sends a value if there is room now.
+   *
+   * @param value Any value.
+   * @throws FullError When there is no room; the value comes back in `error.value`.
+   * @throws SendError When the receiver has closed or is gone, or this sender is closed; likewise.
+   * @example
+   * ```ts
+   * const [tx] = mpsc.channel<number>(1);
+   * tx.trySend(1);
+   * tx.trySend(2); // throws FullError
+   * ```
+   */
+  trySend(value: T): void {
+    const chan = this.chan;
+    if (this.isClosed) throw closedWhileSending(value);
+    if (chan.free === 0) throw new FullError('Cannot send: the channel is full', value);
+    chan.free--;
+    chan.put(value);
+  }
+
+  /**
+   * Sends a value, waiting for room no longer than `ms`. The time is that of the channel's clock.
+   *
+   * **Cancel safety:** the message goes with the call, as for {@link Sender.send}.
+   *
+   * @param value Any value.
+   * @param ms How long to wait for room, in milliseconds.
+   * @param options A signal that abandons the send.
+   * @throws TimeoutError (rejects) When there was no room in time; the value comes back in `error.value`.
+   * @throws SendError (rejects) When the channel is closed; likewise.
+   */
+  sendTimeout(value: T, ms: number, options?: WaitOptions): Promise<void> {
+    const signal = signalOf('Cannot send', options);
+    requireMilliseconds('Cannot send', 'ms', ms, { infinite: true });
+    const chan = this.chan;
+    if (signal?.aborted || this.isClosed || chan.free > 0 || ms === Number.POSITIVE_INFINITY) {
+      return this.send(value, options);
+    }
+    const waiter = new TimedSendWaiter(chan, value);
+    chan.queueSender(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    waiter.start(chan.settings?.clock ?? systemClock, ms);
+    return waiter.promise;
+  }
+
+  /**
+   * Sends many values in order, waiting for room as often as needed. It takes from the iterable only what it has a slot for.
+   *
+   * **Cancel safety:** what was sent stays sent. Pass an iterator to keep what was not: an aborted call has taken no more than it sent.
+   *
+   * @param values The values; an iterator is read only as far as they are sent, and is not closed.
+   * @param options A signal that abandons the rest.
+   * @returns How many were sent.
+   * @throws SendError (rejects) When the channel closes; `error.value` holds those that are left, as an array.
+   */
+  async sendMany(values: Iterable<T>, options?: WaitOptions): Promise<number> {
+    const signal = signalOf('Cannot send', options);
+    if (typeof values?.[Symbol.iterator] !== 'function') {
+      throw new TypeError('Cannot send many: values must be iterable');
+    }
+    if (this.isClosed) throw closedWhileSending([...values]);
+    const iterator = values[Symbol.iterator]();
+    const chan = this.chan;
+    // Counted as a sender of its own: closing this one lets it finish.
+    chan.strong++;
+    try {
+      for (let sent = 0; ; sent++) {
+        if (signal?.aborted) throw signal.reason;
+        if (chan.closed) throw closedWhileSending(restOf(iterator));
+        // The slot comes first: a value is only taken when there is one for it.
+        if (chan.free > 0) chan.free--;
+        else await this.#waitForSlot(signal, iterator);
+        if (!sendNext(chan, iterator)) return sent;
+      }
+    } finally {
+      chan.dropSender();
+    }
+  }
+
+  async #waitForSlot(signal: AbortSignal | undefined, iterator: Iterator<T>): Promise<void> {
+    const waiter = new ReserveWaiter<T, void>(this.chan, 1, ignore);
+    this.chan.queueSender(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    try {
+      await waiter.promise;
+    } catch (error) {
+      throw error instanceof SendError ? closedWhileSending(restOf(iterator)) : error;
+    }
+  }
+
+  /**
+   * Waits for room and holds it: a slot for one value, to be sent when there is one.
+   *
+   * **Cancel safety:** cancel safe, but loses its place in the queue.
+   *
+   * @param options A signal that abandons the wait.
+   * @returns The permit; use it or release it.
+   * @throws SendError (rejects) When the channel is closed.
+   * @example
+   * ```ts
+   * const [tx, rx] = mpsc.channel<string>(1);
+   * const permit = await tx.reserve();
+   * tx.capacity; // => 0
+   * permit.send('reserved');
+   * await rx.recv(); // => { done: false, value: 'reserved' }
+   * ```
+   */
+  reserve(options?: WaitOptions): Promise<Permit<T>> {
+    return this.#reserve(1, options, toPermit);
+  }
+
+  /**
+   * Holds room for one value if there is any now.
+   *
+   * @throws FullError When there is no room.
+   * @throws SendError When the channel is closed.
+   */
+  tryReserve(): Permit<T> {
+    this.#claim(1);
+    return new Permit(this.chan);
+  }
+
+  /**
+   * Waits for room for several values and holds it. What it gathers while it waits is kept from others.
+   *
+   * **Cancel safety:** cancel safe, but loses its place in the queue; what was gathered goes to the next.
+   *
+   * @param count How many; 0 succeeds at once.
+   * @param options A signal that abandons the wait.
+   * @returns The permits, given out one at a time.
+   * @throws SendError (rejects) When the channel is closed.
+   * @throws RangeError When it is more than the channel can ever hold.
+   */
+  reserveMany(count: number, options?: WaitOptions): Promise<PermitIterator<T>> {
+    requireNonNegativeInteger('Cannot reserve', 'count', count, this.chan.max);
+    return this.#reserve(count, options, toPermits);
+  }
+
+  /**
+   * Holds room for several values if there is enough now.
+   *
+   * @param count How many; 0 succeeds even when the channel is full.
+   * @throws FullError When there is not enough room.
+   * @throws SendError When the channel is closed.
+   */
+  tryReserveMany(count: number): PermitIterator<T> {
+    requireNonNegativeInteger('Cannot reserve', 'count', count);
+    this.#claim(count);
+    return new PermitIterator(this.chan, count);
+  }
+
+  /**
+   * Waits for room and holds it in a permit that owns this sender: the sender moves into the permit, and comes back as the result of
+   * {@link OwnedPermit.send} or {@link OwnedPermit.release}. Clone the sender first to keep one.
+   *
+   * **Cancel safety:** cancel safe, but loses its place in the queue; the sender stays open.
+   *
+   * @param options A signal that abandons the wait.
+   * @throws SendError (rejects) When the channel is closed.
+   */
+  reserveOwned(options?: WaitOptions): Promise<OwnedPermit<T>> {
+    return this.#reserve(1, options, (chan) => this.#own(chan));
+  }
+
+  /**
+   * Holds room, if there is any now, in a permit that owns this sender.
+   *
+   * @throws FullError When there is no room; the sender stays open.
+   * @throws SendError When the channel is closed.
+   */
+  tryReserveOwned(): OwnedPermit<T> {
+    this.#claim(1);
+    return this.#own(this.chan);
+  }
+
+  /** Another sender into the same channel, counted and closed on its own. */
+  clone(): Sender<T> {
+    return new Sender(this.cloned());
+  }
+
+  /** A handle that does not keep the channel open. */
+  downgrade(): WeakSender<T> {
+    return new WeakSender(this.downgraded());
+  }
+
+  // The sender closed while its reservation waited: then the permit counts for itself.
+  #own(chan: Chan<T>): OwnedPermit<T> {
+    if (this.open) this.open = false;
+    else chan.strong++;
+    return new OwnedPermit(chan, () => new Sender(chan));
+  }
+
+  #claim(slots: number): void {
+    const chan = this.chan;
+    if (this.isClosed) throw closedWhileReserving();
+    if (slots > chan.free) throw new FullError('Cannot reserve: the channel is full', undefined);
+    chan.free -= slots;
+  }
+
+  #reserve<R>(
+    slots: number,
+    options: WaitOptions | undefined,
+    toPermitOf: (chan: Chan<T>, slots: number) => R,
+  ): Promise<R> {
+    const signal = signalOf('Cannot reserve', options);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const chan = this.chan;
+    if (this.isClosed) return refused(closedWhileReserving());
+    if (slots === 0 || (slots <= chan.free && chan.senders?.head == null)) {
+      chan.free -= slots;
+      return ready(toPermitOf(chan, slots));
+    }
+    const waiter = new ReserveWaiter(chan, slots, toPermitOf);
+    chan.queueSender(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    return waiter.promise;
+  }
+}
+
+/** A handle to a bounded channel that does not keep it open. */
+export class WeakSender<T> extends WeakHandle<T> {
+  /** A sender, as long as there is another one or a permit that owns one; nothing afterwards. */
+  upgrade(): Sender<T> | undefined {
+    const chan = this.upgraded();
+    return chan === undefined ? undefined : new Sender(chan);
+  }
+
+  /** Another weak sender. */
+  clone(): WeakSender<T> {
+    return new WeakSender(this.cloned());
+  }
+}
+
+function toPermit<T>(chan: Chan<T>): Permit<T> {
+  return new Permit(chan);
+}
+
+function toPermits<T>(chan: Chan<T>, slots: number): PermitIterator<T> {
+  return new PermitIterator(chan, slots);
+}
+
+function ignore(): void {}
+
+/** Sends the next value into a slot that is held. @returns False, and the slot is free again, when there is none. */
+function sendNext<T>(chan: Chan<T>, iterator: Iterator<T>): boolean {
+  let next: IteratorResult<T> | undefined;
+  try {
+    next = iterator.next();
+  } finally {
+    if (next === undefined || next.done) chan.release(1);
+  }
+  if (next.done) return false;
+  chan.put(next.value);
+  return true;
+}
+
+function restOf<T>(iterator: Iterator<T>): T[] {
+  const rest: T[] = [];
+  for (let next = iterator.next(); !next.done; next = iterator.next()) rest.push(next.value);
+  return rest;
+}

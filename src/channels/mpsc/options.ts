@@ -1,0 +1,29 @@
+import { type Clock, requireFunction, requireOptions } from '../../core/index.js';
+import type { ChanSettings } from './chan.js';
+
+/** What a channel takes beside its capacity. */
+export interface ChannelOptions<T> {
+  /**
+   * Called once with each value that was accepted and can no longer be received: those that lie in the channel when its receiver is disposed of,
+   * and those sent later on permits. For values that hold something to be released. A send that fails hands its value back instead.
+   */
+  readonly onUndelivered?: (value: T) => void;
+  /** The clock of `sendTimeout`; the system's by default. */
+  readonly clock?: Clock;
+}
+
+/** Checks the options of a channel. */
+export function settingsOf<T>(action: string, options: ChannelOptions<T> | undefined): ChanSettings<T> | null {
+  if (options === undefined) return null;
+  const { onUndelivered, clock } = requireOptions(action, options, ['onUndelivered', 'clock']);
+  if (onUndelivered !== undefined) requireFunction(action, 'onUndelivered', onUndelivered);
+  if (clock !== undefined) requireClock(action, clock);
+  return { onUndelivered, clock };
+}
+
+/** Requires a clock. */
+export function requireClock(action: string, value: unknown): Clock {
+  requireFunction(action, 'clock.now', (value as Clock | null)?.now);
+  requireFunction(action, 'clock.setTimer', (value as Clock | null)?.setTimer);
+  return value as Clock;
+}

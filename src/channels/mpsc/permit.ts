@@ -1,0 +1,106 @@
+import { PermitError } from '../closed-errors.js';
+import type { Chan } from './chan.js';
+
+/**
+ * A slot of a bounded channel that is held for one value: sending on it never waits and never finds the channel full.
+ *
+ * A permit keeps the channel open for the receiver until it is used or released, and its value is delivered even when the receiver has closed
+ * in the meantime. When the receiver is gone altogether the value goes to the channel's `onUndelivered`.
+ */
+export class Permit<T> implements Disposable {
+  #chan: Chan<T> | null;
+
+  /** @internal */
+  constructor(chan: Chan<T>) {
+    this.#chan = chan;
+  }
+
+  /** Whether it was sent on or released. */
+  get isUsed(): boolean {
+    return this.#chan === null;
+  }
+
+  /**
+   * Sends the value for which the slot was held.
+   *
+   * @param value Any value.
+   * @throws PermitError When the permit was used or released before.
+   * @example
+   * ```ts
+   * const [tx, rx] = mpsc.channel<string>(1);
+   * const permit = await tx.reserve();
+   * permit.send('in');
+   * rx.tryRecv(); // => { state: 'ok', value: 'in' }
+   * ```
+   */
+  send(value: T): void {
+    const chan = this.#chan;
+    if (chan === null) throw new PermitError('Cannot send: the permit was used or released before');
+    this.#chan = null;
+    chan.put(value);
+  }
+
+  /** Gives the slot back, to the next that waits for one. A permit that was used or released ignores it. */
+  release(): void {
+    const chan = this.#chan;
+    if (chan === null) return;
+    this.#chan = null;
+    chan.release(1);
+  }
+
+  /** The same as {@link Permit.release}. */
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/**
+ * Several slots of a bounded channel, given out one permit at a time.
+ *
+ * What is not given out when the iteration is left, or when it is disposed, goes back to the channel. Permits given out are on their own.
+ */
+export class PermitIterator<T> implements IterableIterator<Permit<T>>, Disposable {
+  readonly #chan: Chan<T>;
+  #left: number;
+
+  /** @internal */
+  constructor(chan: Chan<T>, slots: number) {
+    this.#chan = chan;
+    this.#left = slots;
+  }
+
+  /** How many permits are left. */
+  get len(): number {
+    return this.#left;
+  }
+
+  /** The next permit. */
+  next(): IteratorResult<Permit<T>, undefined> {
+    if (this.#left === 0) return { done: true, value: undefined };
+    this.#left--;
+    return { done: false, value: new Permit(this.#chan) };
+  }
+
+  /** Gives back the slots that are left; called by a `for of` that is left early. */
+  return(): IteratorResult<Permit<T>, undefined> {
+    this.release();
+    return { done: true, value: undefined };
+  }
+
+  /** Gives back the slots that are left. */
+  release(): void {
+    const left = this.#left;
+    if (left === 0) return;
+    this.#left = 0;
+    this.#chan.release(left);
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  /** The same as {@link PermitIterator.release}. */
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}

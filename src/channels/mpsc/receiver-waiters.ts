@@ -1,0 +1,68 @@
+/**
+ * Those who wait for values: `recv`, the iterator's `next`, `recvMany`.
+ */
+import { PromiseWaiter } from '../promise-waiter.js';
+import type { Chan } from './chan.js';
+
+/** What a wait for one value gives. */
+export type Received<T> = IteratorResult<T, undefined>;
+
+/** Waits for one value. `owner` is the iterator that asked for it, if one did. */
+export class RecvWaiter<T> extends PromiseWaiter<T, Received<T>> {
+  readonly owner: object | null;
+
+  constructor(owner: object | null) {
+    super();
+    this.owner = owner;
+  }
+
+  override deliver(value: T): void {
+    this.resolve({ done: false, value });
+  }
+
+  override end(): void {
+    this.resolve({ done: true, value: undefined });
+  }
+}
+
+/**
+ * Waits for at least one value and takes what else has come by the time the caller runs: the first value opens a batch, which the channel
+ * fills until the microtask that settles it.
+ */
+export class BatchWaiter<T, R> extends PromiseWaiter<T, R> {
+  readonly buffer: T[];
+  readonly #chan: Chan<T>;
+  readonly #limit: number;
+  readonly #toResult: (taken: number, buffer: T[]) => R;
+  #taken = 0;
+
+  constructor(chan: Chan<T>, buffer: T[], limit: number, toResult: (taken: number, buffer: T[]) => R) {
+    super();
+    this.#chan = chan;
+    this.buffer = buffer;
+    this.#limit = limit;
+    this.#toResult = toResult;
+  }
+
+  override deliver(value: T): void {
+    this.buffer.push(value);
+    this.#taken = 1;
+    queue(() => this.#finish());
+  }
+
+  override end(): void {
+    this.resolve(this.#toResult(0, this.buffer));
+  }
+
+  // What came since the first value lies in the ring, unless somebody else has taken it.
+  #finish(): void {
+    this.#taken += this.#chan.takeMany(this.buffer, this.#limit - this.#taken);
+    this.resolve(this.#toResult(this.#taken, this.buffer));
+  }
+}
+
+const settled = Promise.resolve();
+
+function queue(callback: () => void): void {
+  settled.then(callback);
+}

@@ -1,0 +1,270 @@
+import { requireNonNegativeInteger } from '../../core/index.js';
+import { signalOf, type WaitOptions } from '../abort.js';
+import { ready } from '../budget.js';
+import type { Selectable, SelectSource } from '../select/selectable.js';
+import type { Chan } from './chan.js';
+import { BatchWaiter, type Received, RecvWaiter } from './receiver-waiters.js';
+
+/** What {@link Receiver.tryRecv} found. */
+export type TryReceived<T> =
+  | { readonly state: 'ok'; readonly value: T }
+  | { readonly state: 'empty' }
+  | { readonly state: 'closed'; readonly reason?: unknown };
+
+/**
+ * The receiving half of a channel, bounded or unbounded.
+ *
+ * There is one receiver; it may be shared, and concurrent waits on it are served in order. As an arm of `select` it wins with the next value, and
+ * is disabled once the channel has ended (see `withEnd`). As an async iterable it gives every value; leaving the iteration early leaves the
+ * channel open.
+ */
+export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable, AsyncDisposable {
+  readonly #chan: Chan<T>;
+
+  /** @internal */
+  constructor(chan: Chan<T>) {
+    this.#chan = chan;
+  }
+
+  /** How many values are waiting. */
+  get len(): number {
+    return this.#chan.length;
+  }
+
+  /** Whether no value is waiting. */
+  get isEmpty(): boolean {
+    return this.#chan.length === 0;
+  }
+
+  /** How many slots are free: `Infinity` for an unbounded channel. */
+  get capacity(): number {
+    return this.#chan.isUnbounded ? Number.POSITIVE_INFINITY : this.#chan.free;
+  }
+
+  /** How many slots there are in all: `Infinity` for an unbounded channel. */
+  get maxCapacity(): number {
+    return this.#chan.isUnbounded ? Number.POSITIVE_INFINITY : this.#chan.max;
+  }
+
+  /** Whether nothing can be sent any more, though values may be left: this receiver has closed, or every sender and permit is gone. */
+  get isClosed(): boolean {
+    const chan = this.#chan;
+    return chan.closed || (chan.strong === 0 && chan.free + chan.length === chan.max);
+  }
+
+  /** How many senders there are, permits that own one included. */
+  get senderStrongCount(): number {
+    return this.#chan.strong;
+  }
+
+  /** How many weak senders there are. */
+  get senderWeakCount(): number {
+    return this.#chan.weak;
+  }
+
+  /**
+   * Waits for the next value.
+   *
+   * **Cancel safety:** cancel safe. An aborted wait has taken nothing; the value goes to the next.
+   *
+   * @param options A signal that abandons the wait.
+   * @returns `{ done: false, value }`, or `{ done: true }` once the channel has ended: no sender, no permit and no value is left.
+   * @throws Whatever reason a sender closed with (rejects), once the channel has ended.
+   * @example
+   * ```ts
+   * const [tx, rx] = mpsc.channel<undefined>(1);
+   * tx.trySend(undefined);
+   * tx.close();
+   * await rx.recv(); // => { done: false, value: undefined }
+   * await rx.recv(); // => { done: true, value: undefined }
+   * ```
+   */
+  recv(options?: WaitOptions): Promise<Received<T>> {
+    const signal = options === undefined ? undefined : signalOf('Cannot receive', options);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const chan = this.#chan;
+    if (chan.length > 0) return ready<Received<T>>({ done: false, value: chan.take() });
+    return waitForOne(chan, signal, null);
+  }
+
+  /**
+   * Takes the next value if there is one now.
+   *
+   * @returns `{ state: 'ok', value }`, `{ state: 'empty' }` while more may come, or `{ state: 'closed' }`, with the reason if there is one.
+   * @example
+   * ```ts
+   * const [tx, rx] = mpsc.channel<number>(1);
+   * rx.tryRecv(); // => { state: 'empty' }
+   * tx.trySend(1);
+   * tx.close();
+   * rx.tryRecv(); // => { state: 'ok', value: 1 }
+   * rx.tryRecv(); // => { state: 'closed' }
+   * ```
+   */
+  tryRecv(): TryReceived<T> {
+    const chan = this.#chan;
+    if (chan.length > 0) return { state: 'ok', value: chan.take() };
+    if (!chan.hasEnded()) return { state: 'empty' };
+    return chan.failure === null ? { state: 'closed' } : { state: 'closed', reason: chan.failure.reason };
+  }
+
+  /**
+   * Waits for at least one value and takes what is there, up to `limit`, as a new array.
+   *
+   * **Cancel safety:** cancel safe. An aborted wait has taken nothing.
+   *
+   * @param limit How many at most; for 0 it resolves at once.
+   * @param options A signal that abandons the wait.
+   * @returns The values; none once the channel has ended, or for a limit of 0.
+   * @throws Whatever reason a sender closed with (rejects), once the channel has ended.
+   * @example
+   * ```ts
+   * const [tx, rx] = mpsc.channel<number>(4);
+   * for (const value of [1, 2, 3]) tx.trySend(value);
+   * await rx.recvMany(2); // => [1, 2]
+   * await rx.recvMany(2); // => [3]
+   * ```
+   */
+  recvMany(limit: number, options?: WaitOptions): Promise<T[]> {
+    return this.#recvMany([], limit, options, toBuffer);
+  }
+
+  /**
+   * Waits for at least one value and appends what is there, up to `limit`, to a buffer of yours.
+   *
+   * **Cancel safety:** cancel safe. An aborted wait has taken nothing and left the buffer as it was.
+   *
+   * @param buffer What to append to; its contents stay.
+   * @param limit How many at most; for 0 it resolves at once.
+   * @param options A signal that abandons the wait.
+   * @returns How many were appended; 0 once the channel has ended, or for a limit of 0.
+   * @throws Whatever reason a sender closed with (rejects), once the channel has ended.
+   */
+  recvManyInto(buffer: T[], limit: number, options?: WaitOptions): Promise<number> {
+    if (!Array.isArray(buffer)) throw new TypeError('Cannot receive: buffer must be an array');
+    return this.#recvMany(buffer, limit, options, toCount);
+  }
+
+  /**
+   * Closes the channel for sending, and leaves what is in it to be received: buffered values, and those of permits that are still held. Every
+   * blocked send and reservation is rejected. A second call does nothing.
+   */
+  close(): void {
+    this.#chan.close();
+  }
+
+  /**
+   * The values of the channel, until it ends. Leaving the iteration early leaves the channel open and takes no value; it settles a `next()` that
+   * still waits.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @example
+   * ```ts
+   * const [tx, rx] = mpsc.channel<number>(4);
+   * for (const value of [1, 2, 3]) tx.trySend(value);
+   * const seen: number[] = [];
+   * for await (const value of rx) {
+   *   seen.push(value);
+   *   if (value === 2) break;
+   * }
+   * seen; // => [1, 2]
+   * rx.tryRecv(); // => { state: 'ok', value: 3 }
+   * ```
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
+    return new ReceiverIterator(this.#chan);
+  }
+
+  /** How `select` looks at it. */
+  selectSource(): SelectSource<T> {
+    return this.#chan;
+  }
+
+  /**
+   * Drops the receiver: closes the channel and lets go of every value in it, to `onUndelivered` where the channel has one. Waits for a value end.
+   * A second call does nothing.
+   */
+  [Symbol.dispose](): void {
+    this.#chan.drop();
+  }
+
+  /** The same as the synchronous form. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#chan.drop();
+  }
+
+  #recvMany<R>(
+    buffer: T[],
+    limit: number,
+    options: WaitOptions | undefined,
+    toResult: (taken: number, buffer: T[]) => R,
+  ): Promise<R> {
+    requireNonNegativeInteger('Cannot receive', 'limit', limit);
+    const signal = options === undefined ? undefined : signalOf('Cannot receive', options);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const chan = this.#chan;
+    if (limit === 0) return ready(toResult(0, buffer));
+    if (chan.length > 0) return ready(toResult(chan.takeMany(buffer, limit), buffer));
+    if (chan.hasEnded()) {
+      return chan.failure === null ? ready(toResult(0, buffer)) : Promise.reject(chan.failure.reason);
+    }
+    const waiter = new BatchWaiter(chan, buffer, limit, toResult);
+    chan.queueReceiver(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    return waiter.promise;
+  }
+}
+
+/** The receiver's own iterator: it waits like `recv`, and ends when the channel does or when it is left. */
+class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined> {
+  readonly #chan: Chan<T>;
+  #left = false;
+
+  constructor(chan: Chan<T>) {
+    this.#chan = chan;
+  }
+
+  next(): Promise<Received<T>> {
+    const chan = this.#chan;
+    if (this.#left) return ready<Received<T>>({ done: true, value: undefined });
+    if (chan.length > 0) return ready<Received<T>>({ done: false, value: chan.take() });
+    return waitForOne(chan, undefined, this);
+  }
+
+  return(): Promise<Received<T>> {
+    this.#left = true;
+    this.#chan.endReceiversOf(this);
+    return ready<Received<T>>({ done: true, value: undefined });
+  }
+
+  throw(error?: unknown): Promise<Received<T>> {
+    this.#left = true;
+    this.#chan.endReceiversOf(this);
+    return Promise.reject(error);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: object | null): Promise<Received<T>> {
+  if (chan.hasEnded()) {
+    return chan.failure === null
+      ? ready<Received<T>>({ done: true, value: undefined })
+      : Promise.reject(chan.failure.reason);
+  }
+  const waiter = new RecvWaiter<T>(owner);
+  chan.queueReceiver(waiter);
+  if (signal !== undefined) waiter.listen(signal);
+  return waiter.promise;
+}
+
+function toBuffer<T>(_taken: number, buffer: T[]): T[] {
+  return buffer;
+}
+
+function toCount(taken: number): number {
+  return taken;
+}

@@ -1,0 +1,153 @@
+import { signalOf, type WaitOptions } from '../abort.js';
+import { readyVoid } from '../budget.js';
+import { SendError } from '../closed-errors.js';
+import { ValueWaiter } from '../promise-waiter.js';
+import { WaiterList } from '../waiters.js';
+import type { Chan } from './chan.js';
+
+/**
+ * What senders of both kinds share: being counted, being closed, and seeing the receiver go.
+ *
+ * The channel ends for the receiver when every sender is closed, every permit is used or released and every blocked send is through.
+ */
+export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
+  /** @internal */
+  readonly chan: Chan<T>;
+  /** @internal */
+  open = true;
+
+  /** @internal */
+  constructor(chan: Chan<T>) {
+    this.chan = chan;
+  }
+
+  /** Whether a send can only fail: the receiver has closed or is gone, or this sender is closed. */
+  get isClosed(): boolean {
+    return this.chan.closed || !this.open;
+  }
+
+  /** How many senders there are, permits that own one included. */
+  get strongCount(): number {
+    return this.chan.strong;
+  }
+
+  /** How many weak senders there are. */
+  get weakCount(): number {
+    return this.chan.weak;
+  }
+
+  /**
+   * Whether two senders send into the same channel.
+   *
+   * @param other Another sender.
+   */
+  sameChannel(other: SenderHandle<T>): boolean {
+    return this.chan === other.chan;
+  }
+
+  /**
+   * Waits until the receiver closes or is gone, and resolves at once ever after.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @param options A signal that abandons the wait.
+   */
+  closed(options?: WaitOptions): Promise<void> {
+    const signal = signalOf('Cannot wait for the close', options);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this.isClosed) return readyVoid();
+    const waiter = new ValueWaiter<void>();
+    this.chan.closing ??= new WaiterList();
+    this.chan.closing.push(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    return waiter.promise;
+  }
+
+  /**
+   * Closes this sender; a second call does nothing.
+   *
+   * The channel stays open while other senders are. Sends of this sender that are still blocked go through when there is room. A reason, where
+   * one is given, reaches the receiver when the channel ends, after the buffered values: its waits reject with it. Of several reasons the first
+   * counts.
+   *
+   * @param reason What the receiver's waits reject with at the end, such as the error that stopped a producer.
+   */
+  close(reason?: unknown): void {
+    if (!this.open) return;
+    this.open = false;
+    const chan = this.chan;
+    if (reason !== undefined) chan.failure ??= { reason };
+    chan.dropSender();
+  }
+
+  /** The same as {@link SenderHandle.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** The same as {@link SenderHandle.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  /** @internal */
+  protected cloned(): Chan<T> {
+    if (!this.open) throw new SendError('Cannot clone sender: it is closed', undefined);
+    this.chan.strong++;
+    return this.chan;
+  }
+
+  /** @internal */
+  protected downgraded(): Chan<T> {
+    this.chan.weak++;
+    return this.chan;
+  }
+}
+
+/** What weak senders of both kinds share. */
+export abstract class WeakHandle<T> implements Disposable {
+  /** @internal */
+  readonly chan: Chan<T>;
+  #open = true;
+
+  /** @internal */
+  constructor(chan: Chan<T>) {
+    this.chan = chan;
+  }
+
+  /** How many senders there are, permits that own one included. */
+  get strongCount(): number {
+    return this.chan.strong;
+  }
+
+  /** How many weak senders there are. */
+  get weakCount(): number {
+    return this.chan.weak;
+  }
+
+  /** Lets go of this weak sender; a second call does nothing. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.chan.weak--;
+  }
+
+  /** The same as {@link WeakHandle.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** @internal */
+  protected upgraded(): Chan<T> | undefined {
+    if (!this.#open || this.chan.strong === 0) return undefined;
+    this.chan.strong++;
+    return this.chan;
+  }
+
+  /** @internal */
+  protected cloned(): Chan<T> {
+    if (!this.#open) throw new SendError('Cannot clone weak sender: it is closed', undefined);
+    this.chan.weak++;
+    return this.chan;
+  }
+}

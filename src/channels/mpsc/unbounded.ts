@@ -1,0 +1,63 @@
+import { Chan, UNBOUNDED } from './chan.js';
+import { type ChannelOptions, settingsOf } from './options.js';
+import { Receiver } from './receiver.js';
+import { SenderHandle, WeakHandle } from './sender-handle.js';
+import { closedWhileSending } from './sender-waiters.js';
+
+/**
+ * Makes an unbounded channel: a send never waits. Where producers can outrun the consumer, memory is the only bound; prefer {@link channel}.
+ *
+ * @param options See {@link ChannelOptions}.
+ * @returns The sender, which can be cloned, and the receiver.
+ * @example
+ * ```ts
+ * const [tx, rx] = mpsc.unboundedChannel<number>();
+ * tx.send(1);
+ * tx.send(2);
+ * await rx.recvMany(10); // => [1, 2]
+ * ```
+ */
+export function unboundedChannel<T>(options?: ChannelOptions<T>): [UnboundedSender<T>, Receiver<T>] {
+  const chan = new Chan<T>(UNBOUNDED, settingsOf('Cannot create channel', options));
+  return [new UnboundedSender(chan), new Receiver(chan)];
+}
+
+/** The sending half of an unbounded channel. */
+export class UnboundedSender<T> extends SenderHandle<T> {
+  /**
+   * Sends a value, at once.
+   *
+   * @param value Any value.
+   * @throws SendError When the receiver has closed or is gone, or this sender is closed; the value comes back in `error.value`.
+   */
+  send(value: T): void {
+    const chan = this.chan;
+    if (chan.closed || !this.open) throw closedWhileSending(value);
+    chan.free--;
+    chan.put(value);
+  }
+
+  /** Another sender into the same channel, counted and closed on its own. */
+  clone(): UnboundedSender<T> {
+    return new UnboundedSender(this.cloned());
+  }
+
+  /** A handle that does not keep the channel open. */
+  downgrade(): WeakUnboundedSender<T> {
+    return new WeakUnboundedSender(this.downgraded());
+  }
+}
+
+/** A handle to an unbounded channel that does not keep it open. */
+export class WeakUnboundedSender<T> extends WeakHandle<T> {
+  /** A sender, as long as there is another one; nothing afterwards. */
+  upgrade(): UnboundedSender<T> | undefined {
+    const chan = this.upgraded();
+    return chan === undefined ? undefined : new UnboundedSender(chan);
+  }
+
+  /** Another weak sender. */
+  clone(): WeakUnboundedSender<T> {
+    return new WeakUnboundedSender(this.cloned());
+  }
+}

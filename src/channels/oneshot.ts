@@ -1,0 +1,293 @@
+/**
+ * A channel for one value, after `tokio::sync::oneshot`: the reply to a request.
+ *
+ * Invariants:
+ * - States only advance: open to sent, dropped or closed; sent to taken. Whatever leaves `open` tells every waiter.
+ * - The receiver is the shared core, and the sender one reference to it: a pair costs two small objects until somebody waits.
+ * - `slot` holds the waiters while the channel is open, the value once it is sent, and nothing afterwards.
+ */
+import { signalOf, type WaitOptions } from './abort.js';
+import { ready, readyVoid } from './budget.js';
+import { RecvError } from './closed-errors.js';
+import { PromiseWaiter, ValueWaiter } from './promise-waiter.js';
+import {
+  ENDED,
+  PENDING,
+  type Poll,
+  READY,
+  type Selectable,
+  type SelectSource,
+  type SelectWaiter,
+  type Slot,
+} from './select/selectable.js';
+import { type Waiter, WaiterList } from './waiters.js';
+
+/** What {@link Receiver.tryRecv} found. */
+export type TryReceived<T> =
+  | { readonly state: 'ok'; readonly value: T }
+  | { readonly state: 'empty' }
+  | { readonly state: 'closed' };
+
+const OPEN = 0;
+const SENT = 1;
+/** The value was taken. */
+const TAKEN = 2;
+/** The sender went without sending. */
+const DROPPED = 3;
+/** The receiver closed before a value was sent. */
+const CLOSED = 4;
+
+type State = typeof OPEN | typeof SENT | typeof TAKEN | typeof DROPPED | typeof CLOSED;
+
+let sendInto: <T>(receiver: Receiver<T>, value: T) => boolean;
+let dropSenderOf: (receiver: Receiver<never>) => void;
+let hasSettled: (receiver: Receiver<never>) => boolean;
+let isAbandoned: (receiver: Receiver<never>) => boolean;
+let lookAt: (receiver: Receiver<never>, slot: Slot) => Poll;
+let waitersOf: <T>(receiver: Receiver<T>) => WaiterList<Waiter<T>> | null;
+let waitForClose: (receiver: Receiver<never>, signal: AbortSignal | undefined) => Promise<void>;
+
+/**
+ * Makes a channel for one value.
+ *
+ * @returns The sender and the receiver.
+ * @example
+ * ```ts
+ * const [reply, answer] = oneshot.channel<number>();
+ * reply.send(42); // => true
+ * await answer.recv(); // => 42
+ * ```
+ */
+export function channel<T>(): [Sender<T>, Receiver<T>] {
+  const receiver = new Receiver<T>();
+  return [new Sender(receiver), receiver];
+}
+
+/** The sending half of a channel for one value. */
+export class Sender<T> implements Disposable {
+  readonly #receiver: Receiver<T>;
+
+  /** @internal */
+  constructor(receiver: Receiver<T>) {
+    this.#receiver = receiver;
+  }
+
+  /** Whether nobody will take a value any more: the receiver has closed or is gone. */
+  get isClosed(): boolean {
+    return isAbandoned(this.#receiver as Receiver<never>);
+  }
+
+  /**
+   * Sends the value. Only the first send counts.
+   *
+   * @param value Any value.
+   * @returns False when it was not sent: the receiver has closed, or something was sent before, or this sender is closed. The value is yours.
+   */
+  send(value: T): boolean {
+    return sendInto(this.#receiver, value);
+  }
+
+  /**
+   * Waits until the receiver closes or is gone before something was sent, and resolves at once ever after. Use it to stop work that nobody
+   * waits for.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @param options A signal that abandons the wait.
+   */
+  closed(options?: WaitOptions): Promise<void> {
+    const signal = signalOf('Cannot wait for the close', options);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return waitForClose(this.#receiver as Receiver<never>, signal);
+  }
+
+  /** Gives up sending: the receiver's wait rejects with a `RecvError`. After a send it does nothing. */
+  close(): void {
+    if (!hasSettled(this.#receiver as Receiver<never>)) dropSenderOf(this.#receiver as Receiver<never>);
+  }
+
+  /** The same as {@link Sender.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+class ReplyWaiter<T> extends PromiseWaiter<T, T> {
+  override deliver(value: T): void {
+    this.resolve(value);
+  }
+
+  override end(): void {
+    this.reject(closedError());
+  }
+}
+
+/**
+ * The receiving half of a channel for one value.
+ *
+ * As an arm of `select` it wins with the value, and is disabled when there will be none or it was taken.
+ */
+export class Receiver<T> implements Selectable<T>, Disposable {
+  #state: State = OPEN;
+  #slot: T | WaiterList<Waiter<T>> | null = null;
+  #closing: WaiterList<Waiter<void>> | null = null;
+
+  static {
+    sendInto = (receiver, value) => receiver.#send(value);
+    dropSenderOf = (receiver) => receiver.#giveUp(DROPPED);
+    hasSettled = (receiver) => receiver.#state !== OPEN;
+    isAbandoned = (receiver) => receiver.#state === CLOSED || receiver.#state === TAKEN;
+    lookAt = (receiver, slot) => receiver.#look(slot);
+    waitersOf = (receiver) => (receiver.#state === OPEN ? receiver.#waiters() : null);
+    waitForClose = (receiver, signal) => receiver.#waitForClose(signal);
+  }
+
+  /** Whether there is no value to take now. */
+  get isEmpty(): boolean {
+    return this.#state !== SENT;
+  }
+
+  /** Whether the outcome, a value or the news that there is none, has been taken. */
+  get isTerminated(): boolean {
+    return this.#state === TAKEN;
+  }
+
+  /**
+   * Waits for the value.
+   *
+   * The value is what the promise resolves with, so that a promise or thenable that was sent is followed; `tryRecv` and `select` give it as it is.
+   *
+   * **Cancel safety:** cancel safe. An aborted wait leaves the value for the next.
+   *
+   * @param options A signal that abandons the wait.
+   * @throws RecvError (rejects) When the sender is gone without having sent, this receiver was closed before, or the value was taken.
+   */
+  recv(options?: WaitOptions): Promise<T> {
+    const signal = signalOf('Cannot receive', options);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this.#state === SENT) return ready(this.#take());
+    if (this.#state !== OPEN) {
+      this.#state = TAKEN;
+      return Promise.reject(closedError());
+    }
+    const waiter = new ReplyWaiter<T>();
+    this.#waiters().push(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    return waiter.promise;
+  }
+
+  /**
+   * Takes the value if it is there now.
+   *
+   * @returns `{ state: 'ok', value }` once, `{ state: 'empty' }` before the send, `{ state: 'closed' }` when there will be none.
+   */
+  tryRecv(): TryReceived<T> {
+    if (this.#state === SENT) return { state: 'ok', value: this.#take() };
+    if (this.#state === OPEN) return { state: 'empty' };
+    this.#state = TAKEN;
+    return { state: 'closed' };
+  }
+
+  /** Refuses a value that was not sent yet, and has the sender told. One that was sent can still be received. */
+  close(): void {
+    if (this.#state === OPEN) this.#giveUp(CLOSED);
+  }
+
+  /** Drops the receiver, and the value with it. */
+  [Symbol.dispose](): void {
+    this.close();
+    if (this.#state === SENT) this.#take();
+  }
+
+  /** How `select` looks at it. */
+  selectSource(): SelectSource<T> {
+    return new ReceiverSource(this);
+  }
+
+  #look(slot: Slot): Poll {
+    if (this.#state === OPEN) return PENDING;
+    if (this.#state !== SENT) return ENDED;
+    slot.value = this.#take();
+    return READY;
+  }
+
+  #waiters(): WaiterList<Waiter<T>> {
+    this.#slot ??= new WaiterList<Waiter<T>>();
+    return this.#slot as WaiterList<Waiter<T>>;
+  }
+
+  #send(value: T): boolean {
+    if (this.#state !== OPEN) return false;
+    const waiters = this.#slot as WaiterList<Waiter<T>> | null;
+    const first = waiters === null ? null : waiters.shift();
+    if (first === null) {
+      this.#state = SENT;
+      this.#slot = value;
+      return true;
+    }
+    this.#state = TAKEN;
+    this.#slot = null;
+    first.deliver(value);
+    waiters?.drain((waiter) => waiter.end());
+    this.#closing?.drain((waiter) => waiter.end());
+    this.#closing = null;
+    return true;
+  }
+
+  #take(): T {
+    const value = this.#slot as T;
+    this.#slot = null;
+    this.#state = TAKEN;
+    return value;
+  }
+
+  #giveUp(state: typeof DROPPED | typeof CLOSED): void {
+    this.#state = state;
+    const waiters = this.#slot as WaiterList<Waiter<T>> | null;
+    this.#slot = null;
+    if (waiters !== null && waiters.head !== null) {
+      this.#state = TAKEN;
+      waiters.drain((waiter) => waiter.end());
+    }
+    this.#closing?.drain((waiter) => waiter.deliver());
+    this.#closing = null;
+  }
+
+  #waitForClose(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#state !== OPEN) return readyVoid();
+    const waiter = new ValueWaiter<void>();
+    this.#closing ??= new WaiterList();
+    this.#closing.push(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    return waiter.promise;
+  }
+}
+
+/** The receiver as an arm. */
+class ReceiverSource<T> implements SelectSource<T> {
+  readonly #receiver: Receiver<T>;
+
+  constructor(receiver: Receiver<T>) {
+    this.#receiver = receiver;
+  }
+
+  poll(slot: Slot): Poll {
+    return lookAt(this.#receiver as Receiver<never>, slot);
+  }
+
+  register(waiter: SelectWaiter): void {
+    waitersOf(this.#receiver)?.push(waiter);
+  }
+
+  unregister(waiter: SelectWaiter): void {
+    waitersOf(this.#receiver)?.remove(waiter);
+  }
+
+  isEnded(): boolean {
+    return hasSettled(this.#receiver as Receiver<never>) && this.#receiver.isEmpty;
+  }
+}
+
+function closedError(): RecvError {
+  return new RecvError('Cannot receive: the channel is closed');
+}

@@ -1,0 +1,87 @@
+/**
+ * In which order the arms are looked at.
+ *
+ * Invariants:
+ * - Every arm is looked at once, whatever the order.
+ * - Rotation starts behind the last winner, so that of any arms that stay ready each wins equally often, whoever stands between them. A draw
+ *   is a shuffle (Fisher and Yates, as far as it is needed), which is fair to every subset as well; a random start would not be.
+ */
+
+/** One way of going through `n` arms. `begin` is called first, `at(0)` … `at(n - 1)` after it in this order, `won` if one of them won. */
+export interface Order {
+  begin(): void;
+  at(position: number): number;
+  won(index: number): void;
+}
+
+/** In the order written. */
+export const biasedOrder: Order = {
+  begin() {},
+  at: (position) => position,
+  won() {},
+};
+
+/** From behind the last winner, all the way round. */
+export class RotatingOrder implements Order {
+  readonly #count: number;
+  #start = 0;
+
+  constructor(count: number, start: number) {
+    this.#count = count;
+    this.#start = start % count;
+  }
+
+  begin(): void {}
+
+  at(position: number): number {
+    const index = this.#start + position;
+    return index < this.#count ? index : index - this.#count;
+  }
+
+  won(index: number): void {
+    const next = index + 1;
+    this.#start = next === this.#count ? 0 : next;
+  }
+}
+
+/** Shuffled by a generator. */
+export class ShuffledOrder implements Order {
+  readonly #indices: number[] = [];
+  readonly #random: () => number;
+
+  constructor(count: number, random: () => number) {
+    for (let index = 0; index < count; index++) this.#indices.push(index);
+    this.#random = random;
+  }
+
+  // The same draws give the same order only from the same start.
+  begin(): void {
+    const indices = this.#indices;
+    for (let index = 0; index < indices.length; index++) indices[index] = index;
+  }
+
+  at(position: number): number {
+    const indices = this.#indices;
+    const left = indices.length - position;
+    if (left > 1) {
+      const other = position + Math.min(left - 1, Math.max(0, Math.floor(this.#random() * left)));
+      const index = indices[other] as number;
+      indices[other] = indices[position] as number;
+      indices[position] = index;
+    }
+    return indices[position] as number;
+  }
+
+  won(): void {}
+}
+
+/** A generator of numbers from 0 up to but not including 1, after Marsaglia's xorshift with 32 bits. */
+export function seededRandom(seed: number): () => number {
+  let state = (Math.imul(seed | 0, 0x9e3779b1) ^ Math.floor(seed / 2 ** 32)) | 0 || 0x6d2b79f5;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}

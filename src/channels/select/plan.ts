@@ -1,0 +1,76 @@
+import { describeReceived, requireBoolean, requireFunction } from '../../core/index.js';
+import type { Arms, SelectOptions } from './arms.js';
+import { biasedOrder, type Order, RotatingOrder, ShuffledOrder, seededRandom } from './order.js';
+import { promiseSource } from './promise-source.js';
+import type { Selectable, SelectSource } from './selectable.js';
+import { SignalSource } from './signal-source.js';
+
+/** Checked arms, and how they are gone through. */
+export interface Plan {
+  readonly names: readonly string[];
+  readonly sources: readonly SelectSource<unknown>[];
+  /** The names of arms that were falsy. */
+  readonly disabled: readonly string[];
+  /** Whether any source wants to be prepared. */
+  readonly prepares: boolean;
+  readonly order: Order;
+}
+
+const INTEGER = /^(?:0|[1-9]\d*)$/;
+const shared = seededRandom(Math.floor(Math.random() * 2 ** 32));
+
+/** Checks the arms of a select. `once` is for a select that is not repeated: rotation would mean nothing to it. */
+export function planOf(action: string, arms: Arms, options: SelectOptions | undefined, once: boolean): Plan {
+  if (typeof arms !== 'object' || arms === null) {
+    throw new TypeError(`${action}: arms must be an object, received ${describeReceived(arms)}`);
+  }
+  const names: string[] = [];
+  const sources: SelectSource<unknown>[] = [];
+  const disabled: string[] = [];
+  let prepares = false;
+  for (const name of Object.keys(arms)) {
+    if (INTEGER.test(name)) {
+      throw new TypeError(`${action}: the name of an arm must not look like an integer, received '${name}'`);
+    }
+    const arm = arms[name];
+    if (!arm) {
+      disabled.push(name);
+      continue;
+    }
+    const source = sourceOf(action, name, arm);
+    if (source.prepare !== undefined) prepares = true;
+    names.push(name);
+    sources.push(source);
+  }
+  if (names.length === 0) throw new TypeError(`${action}: at least one arm must be enabled, received none`);
+  return { names, sources, disabled, prepares, order: orderOf(action, names.length, options, once) };
+}
+
+function sourceOf(action: string, name: string, arm: unknown): SelectSource<unknown> {
+  if ((typeof arm === 'object' && arm !== null) || typeof arm === 'function') {
+    if (typeof (arm as Partial<Selectable<unknown>>).selectSource === 'function') {
+      return (arm as Selectable<unknown>).selectSource();
+    }
+    if ('aborted' in arm && 'addEventListener' in arm) return new SignalSource(arm as AbortSignal);
+    if (typeof (arm as { then?: unknown }).then === 'function') return promiseSource(arm as PromiseLike<unknown>);
+  }
+  throw new TypeError(
+    `${action}: arm '${name}' must be a receiver, a token, a timer, a signal, a promise or another arm, or be falsy, received ${describeReceived(arm)}`,
+  );
+}
+
+function orderOf(action: string, count: number, options: SelectOptions | undefined, once: boolean): Order {
+  if (options !== undefined) {
+    const { biased, seed, random } = options;
+    if (biased !== undefined && requireBoolean(action, 'biased', biased)) return biasedOrder;
+    if (random !== undefined) return new ShuffledOrder(count, requireFunction(action, 'random', random));
+    if (seed !== undefined) {
+      if (typeof seed !== 'number' || !Number.isFinite(seed)) {
+        throw new TypeError(`${action}: seed must be a finite number, received ${describeReceived(seed)}`);
+      }
+      return new ShuffledOrder(count, seededRandom(seed));
+    }
+  }
+  if (count === 1) return biasedOrder;
+  return once ? new ShuffledOrder(count, shared) : new RotatingOrder(count, Math.floor(shared() * count));
+}

@@ -1,0 +1,70 @@
+/**
+ * A promise as an arm.
+ *
+ * Invariants:
+ * - A promise is subscribed once for its life, however often and wherever it is raced: `then` leaves a reaction that cannot be taken back, and
+ *   a race repeated over one promise would pile them up (nodejs/node#17469).
+ * - The source lives as long as its promise. A waiter that is withdrawn leaves nothing in it.
+ */
+import { type Waiter, WaiterList } from '../waiters.js';
+import { FAILED, PENDING, type Poll, READY, type SelectSource, type SelectWaiter, type Slot } from './selectable.js';
+
+class PromiseSource implements SelectSource<unknown> {
+  // Held only until the subscription: afterwards the promise holds the source, not the other way round.
+  #promise: PromiseLike<unknown> | null;
+  #state: Poll = PENDING;
+  #value: unknown = undefined;
+  readonly #waiters: WaiterList<Waiter<unknown>> = new WaiterList();
+
+  constructor(promise: PromiseLike<unknown>) {
+    this.#promise = promise;
+  }
+
+  prepare(): boolean {
+    const promise = this.#promise;
+    if (promise === null) return false;
+    this.#promise = null;
+    Promise.resolve(promise).then(
+      (value) => {
+        this.#state = READY;
+        this.#value = value;
+        this.#waiters.drain((waiter) => waiter.deliver(value));
+      },
+      (reason) => {
+        this.#state = FAILED;
+        this.#value = reason;
+        this.#waiters.drain((waiter) => waiter.fail(reason));
+      },
+    );
+    return true;
+  }
+
+  poll(slot: Slot): Poll {
+    slot.value = this.#value;
+    return this.#state;
+  }
+
+  register(waiter: SelectWaiter): void {
+    this.#waiters.push(waiter);
+  }
+
+  unregister(waiter: SelectWaiter): void {
+    this.#waiters.remove(waiter);
+  }
+
+  isEnded(): boolean {
+    return false;
+  }
+}
+
+const sources = new WeakMap<PromiseLike<unknown>, PromiseSource>();
+
+/** The one source of a promise. */
+export function promiseSource(promise: PromiseLike<unknown>): SelectSource<unknown> {
+  let source = sources.get(promise);
+  if (source === undefined) {
+    source = new PromiseSource(promise);
+    sources.set(promise, source);
+  }
+  return source;
+}

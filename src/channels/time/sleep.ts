@@ -1,0 +1,260 @@
+import {
+  type Clock,
+  type ClockTimer,
+  requireBoolean,
+  requireMilliseconds,
+  requireOptions,
+  requireSignal,
+  systemClock,
+} from '../../core/index.js';
+import { addAbortWaiter, removeAbortWaiter } from '../abort.js';
+import { ready } from '../budget.js';
+import { requireClock } from '../mpsc/options.js';
+import { PromiseWaiter } from '../promise-waiter.js';
+import {
+  FAILED,
+  PENDING,
+  type Poll,
+  READY,
+  type Selectable,
+  type SelectSource,
+  type Slot,
+} from '../select/selectable.js';
+import { Waiter, WaiterList } from '../waiters.js';
+
+/** How a timer runs. */
+export interface TimerOptions {
+  /** Whether it holds the process while it is awaited; true by default. */
+  readonly ref?: boolean;
+  /** The clock it runs on; the system's by default. */
+  readonly clock?: Clock;
+}
+
+/** What {@link sleep} takes. */
+export interface SleepOptions extends TimerOptions {
+  /** Abandons every wait on it: they reject with `signal.reason`. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A timer that can be awaited, be an arm of `select`, and be set anew.
+ *
+ * The time runs from this call; a host timer runs only while somebody waits.
+ *
+ * **Cancel safety:** cancel safe.
+ *
+ * @param ms How long, in milliseconds; `Infinity` for ever.
+ * @param options Its clock, whether it holds the process, and a signal.
+ * @example
+ * ```ts
+ * const clock = new SimulatedClock();
+ * const idle = sleep(300_000, { clock });
+ * await clock.advance(200_000);
+ * idle.reset(300_000);
+ * await clock.advance(200_000);
+ * idle.isElapsed; // => false
+ * await clock.advance(100_000);
+ * idle.isElapsed; // => true
+ * ```
+ */
+export function sleep(ms: number, options?: SleepOptions): Sleep {
+  const action = 'Cannot sleep';
+  requireMilliseconds(action, 'ms', ms, { infinite: true });
+  const { ref, clock, signal } = requireOptions(action, options, ['ref', 'clock', 'signal']);
+  if (ref !== undefined) requireBoolean(action, 'ref', ref);
+  if (clock !== undefined) requireClock(action, clock);
+  if (signal !== undefined) requireSignal(action, signal);
+  return new Sleep(ms, clock ?? systemClock, ref ?? true, signal ?? null);
+}
+
+/** A timer; see {@link sleep}. Awaiting it waits for its deadline. */
+export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposable {
+  readonly #core: SleepCore;
+
+  /** @internal */
+  constructor(ms: number, clock: Clock, ref: boolean, signal: AbortSignal | null) {
+    this.#core = new SleepCore(ms, clock, ref, signal);
+  }
+
+  /** When it elapses, in ms on its clock. */
+  get deadline(): number {
+    return this.#core.deadline;
+  }
+
+  /** Whether the deadline has passed. */
+  get isElapsed(): boolean {
+    return this.#core.isElapsed();
+  }
+
+  /**
+   * Sets it anew, to elapse `ms` milliseconds from now, whether or not it has elapsed. Those who wait wait for the new deadline.
+   *
+   * @param ms How long, in milliseconds; `Infinity` for ever.
+   */
+  reset(ms: number): void {
+    requireMilliseconds('Cannot reset', 'ms', ms, { infinite: true });
+    this.#core.resetAt(this.#core.clock.now() + ms);
+  }
+
+  /**
+   * Sets it anew, to elapse at a point in time.
+   *
+   * @param deadline When, in ms on its clock.
+   */
+  resetAt(deadline: number): void {
+    if (typeof deadline !== 'number' || Number.isNaN(deadline)) {
+      throw new TypeError(`Cannot reset: deadline must be a number of milliseconds, received ${String(deadline)}`);
+    }
+    this.#core.resetAt(deadline);
+  }
+
+  then<A = undefined, B = never>(
+    onElapsed?: ((value: undefined) => A | PromiseLike<A>) | null,
+    onFailed?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#core
+      .wait()
+      .then(() => undefined)
+      .then(onElapsed, onFailed);
+  }
+
+  /** How `select` looks at it. */
+  selectSource(): SelectSource<void> {
+    return this.#core;
+  }
+
+  /** Ends every wait on it as if it never elapsed: it is set to `Infinity`, and its host timer stops. */
+  [Symbol.dispose](): void {
+    this.#core.resetAt(Number.POSITIVE_INFINITY);
+  }
+}
+
+class SleepWaiter extends PromiseWaiter<void, undefined> {
+  readonly #core: SleepCore;
+
+  constructor(core: SleepCore) {
+    super();
+    this.#core = core;
+  }
+
+  override deliver(): void {
+    this.resolve(undefined);
+  }
+
+  override end(): void {}
+
+  protected override withdraw(): boolean {
+    return this.#core.unregister(this);
+  }
+}
+
+/** Tells those who wait on a timer that its signal has fired. */
+class SleepAbort extends Waiter<unknown> {
+  readonly #waiters: WaiterList<Waiter<void>>;
+  readonly #stop: () => void;
+
+  constructor(waiters: WaiterList<Waiter<void>>, stop: () => void) {
+    super();
+    this.#waiters = waiters;
+    this.#stop = stop;
+  }
+
+  override deliver(reason: unknown): void {
+    this.#stop();
+    this.#waiters.drain((waiter) => waiter.fail(reason));
+  }
+
+  override end(): void {}
+
+  override fail(): void {}
+}
+
+/**
+ * Invariant: the host timer runs, and the listener is on the signal, exactly while somebody waits.
+ */
+class SleepCore implements SelectSource<void> {
+  readonly clock: Clock;
+  deadline: number;
+  readonly #ref: boolean;
+  readonly #signal: AbortSignal | null;
+  readonly #waiters: WaiterList<Waiter<void>> = new WaiterList();
+  #timer: ClockTimer | null = null;
+  #abort: SleepAbort | null = null;
+
+  constructor(ms: number, clock: Clock, ref: boolean, signal: AbortSignal | null) {
+    this.clock = clock;
+    this.deadline = clock.now() + ms;
+    this.#ref = ref;
+    this.#signal = signal;
+  }
+
+  isElapsed(): boolean {
+    return this.clock.now() >= this.deadline;
+  }
+
+  wait(): Promise<undefined> {
+    if (this.#signal?.aborted) return Promise.reject(this.#signal.reason);
+    // A deadline of now still takes a turn of the clock, as a host timer does.
+    if (this.deadline !== Number.POSITIVE_INFINITY && this.clock.now() > this.deadline) return ready(undefined);
+    const waiter = new SleepWaiter(this);
+    this.register(waiter);
+    return waiter.promise;
+  }
+
+  resetAt(deadline: number): void {
+    this.deadline = deadline;
+    if (this.#waiters.head === null) return;
+    this.#timer?.cancel();
+    this.#start();
+  }
+
+  poll(slot: Slot): Poll {
+    if (this.#signal?.aborted) {
+      slot.value = this.#signal.reason;
+      return FAILED;
+    }
+    if (!this.isElapsed()) return PENDING;
+    slot.value = undefined;
+    return READY;
+  }
+
+  register(waiter: Waiter<void>): void {
+    const first = this.#waiters.head === null;
+    this.#waiters.push(waiter);
+    if (!first) return;
+    this.#start();
+    if (this.#signal !== null) {
+      this.#abort = new SleepAbort(this.#waiters, () => this.#stop());
+      addAbortWaiter(this.#signal, this.#abort);
+    }
+  }
+
+  unregister(waiter: Waiter<void>): boolean {
+    if (!this.#waiters.remove(waiter)) return false;
+    if (this.#waiters.head === null) this.#stop();
+    return true;
+  }
+
+  isEnded(): boolean {
+    return false;
+  }
+
+  #start(): void {
+    this.#timer =
+      this.deadline === Number.POSITIVE_INFINITY
+        ? null
+        : this.clock.setTimer(() => this.#fire(), Math.max(0, this.deadline - this.clock.now()), { ref: this.#ref });
+  }
+
+  #stop(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+    if (this.#abort !== null) removeAbortWaiter(this.#signal as AbortSignal, this.#abort);
+    this.#abort = null;
+  }
+
+  #fire(): void {
+    this.#stop();
+    this.#waiters.drain((waiter) => waiter.deliver());
+  }
+}
