@@ -1,3 +1,4 @@
+import type { WaitOptions } from '../channels/index.js';
 import type { InputOf, OperationName, Operations, OutputOf, StreamOperation } from './operation.js';
 import type { WorkerEvent } from './worker-events.js';
 import type { WorkerHealth } from './worker-health.js';
@@ -12,11 +13,6 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
   /** The caller's W3C `traceparent`, handed to the model in any host. */
   readonly traceparent?: string | undefined;
-}
-
-/** Options of anything on a handle that waits. */
-export interface WaitOptions {
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Options of {@link WorkerHandle.ping}. */

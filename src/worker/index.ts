@@ -11,7 +11,6 @@ export type {
   PingOptions,
   ReplyOf,
   ReplyStream,
-  WaitOptions,
   WorkerHandle,
   WorkerStateView,
 } from './handle.js';
