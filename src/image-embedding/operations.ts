@@ -2,6 +2,7 @@
 import { operation, type UnaryOperation } from '../worker/index.js';
 import type { SessionDescription } from './inference/session.js';
 import type { ItemFailure } from './pipeline/item-failure.js';
+import type { PreprocessSpec } from './preprocess-spec.js';
 
 /** The answer to a batch: one row per image, and what failed beside it. */
 export interface BatchAnswer {
@@ -16,6 +17,8 @@ export interface ModelDescription extends SessionDescription {
   readonly name: string;
   readonly family: string;
   readonly file: string;
+  /** What is done to an image before it goes in. */
+  readonly preprocess: PreprocessSpec;
   /** The length of the embedding. */
   readonly dimension: number;
   /** Every length it may be cut to, the full one first. */

@@ -59,6 +59,9 @@ export interface WarmOptions {
 
 type SingleOperation = 'embedImage' | 'embedImageUrl' | 'embedImageBase64' | 'embedImageBytes';
 
+/** A repeater holds at most this many values that nobody has taken. */
+const MAX_STREAM_CONCURRENCY = 1_024;
+
 /** How many chunks of a batch are under way for each worker: one that runs, one that is made ready. */
 const CHUNKS_PER_WORKER = 2;
 
@@ -199,8 +202,8 @@ export class ImageEmbeddingPool implements AsyncDisposable {
       source: inputs,
       concurrency:
         concurrency === undefined
-          ? 2 * maxBatch * maxWorkers
-          : requirePositiveInteger(action, 'concurrency', concurrency, 65_536),
+          ? Math.min(2 * maxBatch * maxWorkers, MAX_STREAM_CONCURRENCY)
+          : requirePositiveInteger(action, 'concurrency', concurrency, MAX_STREAM_CONCURRENCY),
       ordered: ordered === undefined ? true : requireBoolean(action, 'ordered', ordered),
       embed: (input, own) => this.#any(input, { priority: 'batch', ...rest, signal: own }),
       isOwn: isImageFailure,

@@ -68,14 +68,20 @@ export async function createModel(
         name: spec.name,
         family: spec.family,
         file: spec.file,
+        preprocess: { ...spec.preprocess, dtype: session.decodeType },
         dimension,
         supportedDimensions: [dimension, ...shorter],
       };
     },
-    /** Runs a blank image: the first real one then finds everything set up, and a model that only fails when it runs is found out at load. */
+    /**
+     * Decodes and runs a blank image: the first real one then finds everything set up, and a model that fails only when it runs, or a missing
+     * sharp, is found out at load. The decode goes first, so that it loads beside the run.
+     */
     async warmup(): Promise<void> {
+      const decoded = preprocessor.decode(Buffer.from(BLANK_GIF, 'base64'));
       const [vector] = await session.run([blankImage(spec, session.decodeType)]);
       dimension = vector?.length ?? 0;
+      await decoded;
     },
     async dispose(): Promise<void> {
       await batcher.close();
@@ -86,6 +92,9 @@ export async function createModel(
 }
 
 export default createModel;
+
+/** One grey pixel. */
+const BLANK_GIF = 'R0lGODlhAQABAIAAAICAgAAAACwAAAAAAQABAAACAkQBADs=';
 
 function blankImage(spec: ModelSpec, type: 'float32' | 'uint8'): Pixels {
   const length = 3 * spec.preprocess.output.width * spec.preprocess.output.height;
