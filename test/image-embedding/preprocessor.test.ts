@@ -1,11 +1,13 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import type { PreprocessSpec } from '../../src/image-embedding/preprocess-spec.js';
+import type { PreprocessSpec, Resample } from '../../src/image-embedding/preprocess-spec.js';
 import { createPreprocessor } from '../../src/image-embedding/preprocessor.js';
+import { difference, testPicture } from './decode/plain-resample.js';
 
 const photos = fileURLToPath(new URL('../../examples/photos/', import.meta.url));
-const spec: PreprocessSpec = {
+const clip: PreprocessSpec = {
   resize: { shortestEdge: 224 },
   resample: 'bicubic',
   crop: { width: 224, height: 224 },
@@ -16,25 +18,172 @@ const spec: PreprocessSpec = {
   layout: 'chw',
   dtype: 'float32',
 };
+const bytesOnly: PreprocessSpec = { ...clip, dtype: 'uint8' };
+const fast = createPreprocessor(bytesOnly, 'fast');
+const exact = createPreprocessor(bytesOnly, 'exact');
 
-describe('createPreprocessor()', () => {
-  it('Preprocessor.decode() gives planes of the size that the spec names', async () => {
-    const bytes = await readFile(`${photos}cat-1.jpg`);
+const photo = (name: string): Promise<Buffer> => readFile(`${photos}${name}.jpg`);
+
+/** A photograph enlarged to a width, with the grain of a camera's sensor. */
+async function large(name: string, width: number, grain: number): Promise<Buffer> {
+  const { data, info } = await sharp(await photo(name))
+    .resize({ width, kernel: 'lanczos3' })
+    .toColourspace('srgb')
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  let seed = 1;
+  for (let index = 0; index < data.length; index++) {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;
+    const value = (data[index] as number) + ((seed >> 8) % (2 * grain + 1)) - grain;
+    data[index] = Math.min(255, Math.max(0, value));
+  }
+  return await sharp(data, { raw: info }).jpeg({ quality: 92 }).toBuffer();
+}
+
+describe('Preprocessor.decode()', () => {
+  it('gives planes of the size and type that the spec names', async () => {
+    const bytes = await photo('cat-1');
     for (const mode of ['fast', 'exact'] as const) {
-      const planes = await createPreprocessor(spec, mode).decode(bytes);
+      const planes = await createPreprocessor(clip, mode).decode(bytes);
       expect(planes).toBeInstanceOf(Float32Array);
       expect(planes.length).toBe(3 * 224 * 224);
-      const raw = await createPreprocessor({ ...spec, dtype: 'uint8' }, mode).decode(bytes);
+      const raw = await createPreprocessor(bytesOnly, mode).decode(bytes);
       expect(raw).toBeInstanceOf(Uint8Array);
-      expect(planes[0]).toBeCloseTo(((raw[0] as number) / 255 - 0.48145466) / 0.26862954, 5);
+      for (const at of [0, 777, 224 * 224 + 5, 3 * 224 * 224 - 1]) {
+        const channel = Math.floor(at / (224 * 224));
+        const mean = clip.mean[channel] as number;
+        const std = clip.std[channel] as number;
+        expect(planes[at]).toBeCloseTo(((raw[at] as number) / 255 - mean) / std, 5);
+      }
     }
   });
 
-  it('Preprocessor.decode() takes every photograph of the examples', async () => {
-    const preprocessor = createPreprocessor(spec);
+  it("stays within 3/255 of Pillow's resampling in fast mode, over every example photograph", async () => {
     for (const name of (await readdir(photos)).filter((each) => each.endsWith('.jpg'))) {
-      const planes = await preprocessor.decode(await readFile(photos + name));
-      expect(planes.every(Number.isFinite)).toBe(true);
+      const bytes = await readFile(photos + name);
+      const { largest, mean } = difference(await fast.decode(bytes), await exact.decode(bytes));
+      expect({ name, ok: largest <= 3 && mean <= 0.25, largest, mean }).toMatchObject({ ok: true });
     }
+  });
+
+  it("stays within 6/255 of Pillow's resampling in fast mode, whatever the size, the filter and the shape", async () => {
+    const pictures: [string, Buffer][] = [
+      [
+        'wide',
+        await sharp(await photo('rocket-1'))
+          .resize(900, 200, { fit: 'fill' })
+          .png()
+          .toBuffer(),
+      ],
+      [
+        'tall',
+        await sharp(await photo('stairs'))
+          .resize(230, 1100, { fit: 'fill' })
+          .png()
+          .toBuffer(),
+      ],
+      [
+        'tiny',
+        await sharp(await photo('coffee-1'))
+          .resize(40, 30)
+          .png()
+          .toBuffer(),
+      ],
+      [
+        'as large as the result',
+        await sharp(await photo('coffee-1'))
+          .resize(224, 224)
+          .png()
+          .toBuffer(),
+      ],
+      [
+        'edges',
+        await sharp(testPicture(700, 500), { raw: { width: 700, height: 500, channels: 3 } })
+          .png()
+          .toBuffer(),
+      ],
+      [
+        'edges, larger',
+        await sharp(testPicture(1500, 999), { raw: { width: 1500, height: 999, channels: 3 } })
+          .png()
+          .toBuffer(),
+      ],
+      ['grain', await large('raccoon-1', 1003, 30)],
+      ['12 megapixels, read at a half', await large('raccoon-1', 4000, 20)],
+      ['odd sides', await large('coffee-1', 3001, 20)],
+      ['odd sides, 20 times', await large('stairs', 4483, 10)],
+    ];
+    const shapes: readonly Partial<PreprocessSpec>[] = [
+      {},
+      { resize: { width: 224, height: 224 }, crop: undefined },
+      { resize: { shortestEdge: 256 } },
+    ];
+    for (const [name, bytes] of pictures) {
+      const few = bytes.length > 500_000;
+      for (const shape of few ? shapes.slice(0, 1) : shapes) {
+        for (const resample of (few ? ['bicubic'] : ['bicubic', 'bilinear', 'lanczos']) as Resample[]) {
+          const spec = { ...bytesOnly, ...shape, resample };
+          const found = difference(
+            await createPreprocessor(spec, 'fast').decode(bytes),
+            await createPreprocessor(spec, 'exact').decode(bytes),
+          );
+          expect({ name, resample, shape, ...found, ok: found.largest <= 6 && found.mean <= 0.6 }).toMatchObject({
+            ok: true,
+          });
+        }
+      }
+    }
+  });
+
+  it('picks the nearest pixel in both modes alike', async () => {
+    const bytes = await photo('coffee-1');
+    const spec: PreprocessSpec = { ...bytesOnly, resample: 'nearest' };
+    const found = difference(
+      await createPreprocessor(spec, 'fast').decode(bytes),
+      await createPreprocessor(spec, 'exact').decode(bytes),
+    );
+    expect(found.largest).toBe(0);
+  });
+
+  it('pads a picture that is smaller than the crop with black', async () => {
+    const bytes = await sharp({ create: { width: 4, height: 2, channels: 3, background: '#ffffff' } })
+      .png()
+      .toBuffer();
+    const spec: PreprocessSpec = {
+      ...clip,
+      resize: undefined,
+      crop: { width: 6, height: 4 },
+      output: { width: 6, height: 4 },
+    };
+    for (const mode of ['fast', 'exact'] as const) {
+      const planes = await createPreprocessor({ ...spec, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] }, mode).decode(
+        bytes,
+      );
+      const black = [-1, -1, -1, -1, -1, -1];
+      const white = [-1, 1, 1, 1, 1, -1];
+      expect([...planes.subarray(0, 24)]).toEqual([...black, ...white, ...white, ...black]);
+    }
+  });
+
+  it('refuses an image whose result does not fit the model', async () => {
+    const spec: PreprocessSpec = { ...clip, crop: undefined };
+    await expect(createPreprocessor(spec).decode(await photo('cat-1'))).rejects.toMatchObject({
+      code: 'ERR_IMAGE_UNSUPPORTED',
+      message: 'Cannot decode image: the model takes 224 × 224 pixels, this image gives 336 × 224',
+    });
+  });
+
+  it('rejects with the reason of its signal', async () => {
+    const bytes = await photo('cat-1');
+    const controller = new AbortController();
+    const pending = fast.decode(bytes, { signal: controller.signal });
+    controller.abort(new Error('enough'));
+    await expect(pending).rejects.toThrow('enough');
+    await expect(fast.decode(bytes, { signal: controller.signal })).rejects.toThrow('enough');
+    expect(await fast.decode(bytes)).toHaveLength(3 * 224 * 224);
+  });
+
+  it('createPreprocessor() refuses an unknown mode', () => {
+    expect(() => createPreprocessor(clip, 'quick' as 'fast')).toThrow(RangeError);
   });
 });

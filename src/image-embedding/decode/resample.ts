@@ -200,13 +200,11 @@ function pickNearest(
   { resized, window }: Pick<Geometry, 'resized' | 'window'>,
 ): Uint8Array {
   const result = new Uint8Array(window.height * window.width * 3);
-  const scaleX = source.width / resized.width;
-  const scaleY = source.height / resized.height;
+  const columns = nearestPositions(source.width, resized.width, window.left, window.width);
+  const rows = nearestPositions(source.height, resized.height, window.top, window.height);
   let to = 0;
-  for (let row = 0; row < window.height; row++) {
-    const y = Math.min(source.height - 1, Math.floor((window.top + row + 0.5) * scaleY));
-    for (let column = 0; column < window.width; column++) {
-      const x = Math.min(source.width - 1, Math.floor((window.left + column + 0.5) * scaleX));
+  for (const y of rows) {
+    for (const x of columns) {
       const from = (y * source.width + x) * 3;
       result[to++] = pixels[from] as number;
       result[to++] = pixels[from + 1] as number;
@@ -214,4 +212,15 @@ function pickNearest(
     }
   }
   return result;
+}
+
+/** Adds the scale up step by step, as Pillow does: where a position falls between two pixels, the error of the sum decides. */
+function nearestPositions(from: number, to: number, start: number, length: number): Int32Array {
+  const scale = from / to;
+  const positions = new Int32Array(length);
+  let position = scale * 0.5;
+  for (let index = 0; index < start + length; index++, position += scale) {
+    if (index >= start) positions[index - start] = Math.min(from - 1, Math.trunc(position));
+  }
+  return positions;
 }

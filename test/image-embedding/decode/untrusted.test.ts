@@ -1,0 +1,169 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { crc32, deflateSync } from 'node:zlib';
+import sharp from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { isMillraceError } from '../../../src/core/index.js';
+import { describeContent, sniffFormat } from '../../../src/image-embedding/decode/sniff.js';
+import type { PreprocessSpec } from '../../../src/image-embedding/preprocess-spec.js';
+import { createPreprocessor } from '../../../src/image-embedding/preprocessor.js';
+
+const spec: PreprocessSpec = {
+  resize: { shortestEdge: 64 },
+  resample: 'bicubic',
+  crop: { width: 64, height: 64 },
+  rescale: 1 / 255,
+  mean: [0, 0, 0],
+  std: [1, 1, 1],
+  output: { width: 64, height: 64 },
+  layout: 'chw',
+  dtype: 'float32',
+};
+const preprocessor = createPreprocessor(spec);
+const photo = readFile(fileURLToPath(new URL('../../../examples/photos/cat-1.jpg', import.meta.url)));
+
+async function failure(bytes: Uint8Array | string, given = preprocessor): Promise<{ code: string; message: string }> {
+  try {
+    await given.decode(Buffer.from(bytes as string, 'latin1'));
+  } catch (error) {
+    if (!isMillraceError(error)) throw error;
+    expect(error.fault).toBe('caller');
+    return { code: error.code, message: error.message };
+  }
+  return { code: 'none', message: '' };
+}
+
+function pngChunk(type: string, data: Buffer): Buffer {
+  const chunk = Buffer.alloc(data.length + 12);
+  chunk.writeUInt32BE(data.length, 0);
+  chunk.write(type, 4, 'latin1');
+  data.copy(chunk, 8);
+  chunk.writeUInt32BE(crc32(chunk.subarray(4, data.length + 8)), data.length + 8);
+  return chunk;
+}
+
+/** A PNG that claims a size and holds a few rows of it. */
+function png(width: number, height: number): Buffer {
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header.set([8, 2], 8);
+  const magic = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  const body = pngChunk('IDAT', deflateSync(Buffer.alloc(3_000_000)));
+  return Buffer.concat([magic, pngChunk('IHDR', header), body, pngChunk('IEND', Buffer.alloc(0))]);
+}
+
+describe('Preprocessor.decode() on what must not be trusted', () => {
+  it('says what it found in place of an image', async () => {
+    const table: readonly (readonly [Uint8Array | string, string])[] = [
+      ['This is a text file that somebody named photo.jpg', 'text'],
+      ['<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', 'an SVG document'],
+      ['<?xml version="1.0"?>\n<!-- x --><svg xmlns="http://www.w3.org/2000/svg"/>', 'an SVG document'],
+      ['<!DOCTYPE html><title>404</title>', 'an HTML page'],
+      ['%PDF-1.7\n', 'a PDF document'],
+      ['BM\x36\x00\x00\x00', 'a BMP image'],
+      ['PK\x03\x04', 'a ZIP archive'],
+      ['\x1f\x8b\x08', 'gzip data'],
+      ['\x00\x00\x00\x0cJXL \r\n\x87\n', 'a JPEG XL image'],
+      ['\x00\x00\x00\x18ftypmp42', 'a video'],
+      ['8BPS', 'a Photoshop document'],
+      ['P6 1 1 255\nabc', 'text'],
+      ['\x00\x01\x02', 'unknown data'],
+    ];
+    for (const [bytes, what] of table) {
+      const { code, message } = await failure(bytes);
+      expect([code, message]).toEqual([
+        'ERR_IMAGE_UNSUPPORTED',
+        `Cannot decode image: expected JPEG, PNG, WebP, GIF, AVIF or TIFF, received ${what}`,
+      ]);
+      expect(describeContent(Buffer.from(bytes as string, 'latin1'))).toBe(what);
+    }
+    expect((await failure('')).code).toBe('ERR_IMAGE_CORRUPT');
+  });
+
+  it('refuses magic bytes with nothing behind them', async () => {
+    for (const magic of [
+      '\xff\xd8\xff',
+      '\xff\xd8\xff\xe0\x00\x10JFIF',
+      '\x89PNG\r\n\x1a\n',
+      'RIFF\x00\x00\x00\x00WEBP',
+      'GIF89a',
+      'GIF87a<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+      'II*\x00',
+      'MM\x00*\x00\x00\x00\x08',
+      '\x00\x00\x00\x1cftypavif',
+    ]) {
+      expect(sniffFormat(Buffer.from(magic, 'latin1'))).toBeDefined();
+      expect([magic, (await failure(magic)).code]).toEqual([magic, 'ERR_IMAGE_CORRUPT']);
+    }
+  });
+
+  it('takes a truncated image for an error, wherever it ends', async () => {
+    const whole = await photo;
+    for (const format of ['jpeg', 'png', 'webp', 'gif', 'tiff', 'avif'] as const) {
+      const options = format === 'tiff' ? { compression: 'lzw' as const } : {};
+      const bytes = await sharp(whole).resize(200)[format](options).toBuffer();
+      for (const part of [0.1, 0.5, 0.9]) {
+        const { code } = await failure(bytes.subarray(0, Math.floor(bytes.length * part)));
+        expect([format, part, code]).toEqual([format, part, 'ERR_IMAGE_CORRUPT']);
+      }
+    }
+  });
+
+  it('refuses a decompression bomb from its header, in milliseconds and flat memory', async () => {
+    const bomb = png(50_000, 50_000);
+    expect(bomb.length).toBeLessThan(10_000);
+    await preprocessor.decode(await photo);
+    const memory = process.memoryUsage().rss;
+    const start = performance.now();
+    for (let round = 0; round < 10; round++) {
+      const { code, message } = await failure(bomb);
+      expect([code, message]).toEqual([
+        'ERR_IMAGE_TOO_LARGE',
+        'Cannot decode image: at most 50000000 pixels are allowed, it has more',
+      ]);
+    }
+    expect((performance.now() - start) / 10).toBeLessThan(100);
+    expect(process.memoryUsage().rss - memory).toBeLessThan(30_000_000);
+  });
+
+  it('refuses other formats that claim too many pixels', async () => {
+    const whole = await photo;
+    const jpeg = Buffer.from(await sharp(whole).resize(8, 8).jpeg().toBuffer());
+    const frame = jpeg.indexOf(Buffer.from([0xff, 0xc0]));
+    jpeg.writeUInt16BE(65_500, frame + 5);
+    jpeg.writeUInt16BE(65_500, frame + 7);
+    expect((await failure(jpeg)).code).toBe('ERR_IMAGE_TOO_LARGE');
+    const small = createPreprocessor(spec, 'fast', { limits: { maxPixels: 5000, decodeTimeoutMs: 5000 } });
+    for (const format of ['jpeg', 'png', 'webp', 'gif', 'tiff', 'avif'] as const) {
+      const bytes = await sharp(whole).resize(100, 51)[format]().toBuffer();
+      expect([format, (await failure(bytes, small)).code]).toEqual([format, 'ERR_IMAGE_TOO_LARGE']);
+      const fits = await sharp(whole).resize(100, 50)[format]().toBuffer();
+      expect([format, (await failure(fits, small)).code]).toEqual([format, 'none']);
+    }
+  });
+
+  it('closes every other loader of the process', async () => {
+    await preprocessor.decode(await photo);
+    const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>');
+    await expect(sharp(svg).metadata()).rejects.toThrow(/unsupported image format/);
+    await expect(
+      sharp(fileURLToPath(new URL('../../../examples/photos/cat-1.jpg', import.meta.url))).metadata(),
+    ).rejects.toThrow(/unsupported image format/);
+  });
+
+  it('says that HEIC is not AVIF', async () => {
+    const heic = Buffer.from(
+      await sharp(await photo)
+        .resize(32)
+        .avif()
+        .toBuffer(),
+    );
+    expect(heic.subarray(4, 12).toString('latin1')).toBe('ftypavif');
+    const renamed = Buffer.from(
+      heic.toString('latin1').replaceAll('av01', 'hvc1').replace('ftypavif', 'ftypheic'),
+      'latin1',
+    );
+    expect((await failure(renamed)).code).toMatch(/^ERR_IMAGE_(?:UNSUPPORTED|CORRUPT)$/);
+  });
+});
