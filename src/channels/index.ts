@@ -1,8 +1,10 @@
 /**
  * tokio's channels and `select` for TypeScript, without any Node API.
  *
- * Which when: {@link mpsc} for work that goes to one consumer, {@link oneshot} for the one reply to a request, {@link CancellationToken} to stop,
- * {@link select} to wait for the first of several.
+ * Which when: {@link mpsc} for work that goes to one consumer, {@link oneshot} for the one reply to a request, {@link broadcast} for values
+ * that every consumer sees, {@link watch} for a state of which only the newest value matters, {@link Notify} and {@link Semaphore} for state that
+ * lies elsewhere, {@link JoinSet} and {@link TaskTracker} for tasks, {@link CancellationToken} to stop, {@link select} to wait for the first of
+ * several.
  */
 // Errors
 export { FullError, PermitError, RecvError, SendError } from './closed-errors.js';
@@ -13,6 +15,19 @@ export type { WaitOptions } from './abort.js';
 export * as mpsc from './mpsc/index.js';
 // A channel for one value
 export * as oneshot from './oneshot.js';
+// Every receiver sees every value, or the newest value
+export * as broadcast from './broadcast/index.js';
+export * as watch from './watch/index.js';
+// Synchronisation
+export { Notified, Notify } from './notify.js';
+export { AlreadyInitializedError, InitializingError, OnceCell } from './once-cell.js';
+export { AcquireError, NoPermitsError } from './semaphore/errors.js';
+export { SemaphorePermit } from './semaphore/permit.js';
+export { acquiring, Semaphore } from './semaphore/semaphore.js';
+// Tasks
+export { JoinSet } from './join-set/join-set.js';
+export type { AbortHandle, Task, TaskResult } from './join-set/task.js';
+export { TaskTracker, TaskTrackerToken } from './task-tracker.js';
 // Cancellation
 export { CancellationToken } from './cancellation/token.js';
 export type { DropGuard } from './cancellation/drop-guard.js';

@@ -1,0 +1,153 @@
+import { signalOf, type WaitOptions } from '../abort.js';
+import { RecvError } from '../closed-errors.js';
+import { LookIterator } from '../look-iterator.js';
+import { LookSource, NOTHING, park, type Watchable } from '../parking.js';
+import type { Selectable, SelectSource } from '../select/selectable.js';
+import { LaggedError } from './errors.js';
+import type { BroadcastState } from './state.js';
+
+/** What {@link Receiver.tryRecv} answers. */
+export type TryRecv<T> =
+  | { readonly state: 'ok'; readonly value: T }
+  | { readonly state: 'empty' }
+  | { readonly state: 'lagged'; readonly skipped: number }
+  | { readonly state: 'closed' };
+
+const EMPTY = Object.freeze({ state: 'empty' } as const);
+const CLOSED = Object.freeze({ state: 'closed' } as const);
+
+/**
+ * The receiving half of a {@link channel}: its own place in the stream of values that all receivers see.
+ *
+ * As an arm of `select` it wins with the next value, fails with `LaggedError` when it has fallen behind, and is disabled at the end of the
+ * channel. As an async iterable it does the same.
+ */
+export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable {
+  readonly #state: BroadcastState<T>;
+  readonly #values: Watchable<IteratorResult<T, undefined>>;
+  #next: number;
+  #closed = false;
+
+  /** @internal */
+  constructor(state: BroadcastState<T>) {
+    this.#state = state;
+    this.#next = state.ring.tail;
+    this.#values = { look: () => this.#look(), lot: state.arrivals };
+    state.receivers++;
+  }
+
+  /**
+   * Waits for the next value.
+   *
+   * **Cancel safety:** cancel safe. An aborted wait has read nothing.
+   *
+   * @param options.signal Gives the wait up.
+   * @returns `{ done: false, value }`, or `{ done: true }` when every sender is gone and every value was read.
+   * @throws LaggedError When values were overwritten before this receiver read them; the next call continues with the oldest that is kept.
+   * @example
+   * ```ts
+   * const [tx, rx] = broadcast.channel<string>(2);
+   * for (const word of ['a', 'b', 'c']) tx.send(word);
+   * await rx.recv(); // throws LaggedError
+   * await rx.recv(); // => { done: false, value: 'b' }
+   * ```
+   */
+  async recv(options?: WaitOptions): Promise<IteratorResult<T, undefined>> {
+    return park(this.#values, signalOf('Cannot receive', options));
+  }
+
+  /**
+   * The next value, if there is one now.
+   *
+   * @returns `{ state: 'ok', value }`, `'empty'`, `'closed'` at the end, or `'lagged'` with the number of values that were lost; the next call then
+   * continues with the oldest that is kept.
+   */
+  tryRecv(): TryRecv<T> {
+    try {
+      const found = this.#look();
+      if (found === NOTHING) return EMPTY;
+      return found.done ? CLOSED : { state: 'ok', value: found.value };
+    } catch (error) {
+      if (error instanceof LaggedError) return { state: 'lagged', skipped: error.skipped };
+      throw error;
+    }
+  }
+
+  /** How many values this receiver has not read, those included that it has lost and not been told of. */
+  get len(): number {
+    return this.#closed ? 0 : this.#state.ring.tail - this.#next;
+  }
+
+  /** Whether there is nothing to read. */
+  get isEmpty(): boolean {
+    return this.len === 0;
+  }
+
+  /** Whether nothing will be sent any more; values may be left. */
+  get isClosed(): boolean {
+    return this.#closed || this.#state.ended;
+  }
+
+  /** How many senders there are. */
+  get senderCount(): number {
+    return this.#state.senders;
+  }
+
+  /**
+   * Another receiver of the same channel, which starts with the next value that is sent.
+   *
+   * @throws RecvError When this receiver is closed.
+   */
+  resubscribe(): Receiver<T> {
+    if (this.#closed) throw new RecvError('Cannot subscribe: this receiver is closed');
+    return new Receiver(this.#state);
+  }
+
+  /** Whether another receiver listens to the same channel. */
+  sameChannel(other: Receiver<T>): boolean {
+    return other.#state === this.#state;
+  }
+
+  /**
+   * The values as an async iterator. Leaving it early keeps the receiver open; a lag ends a `for await` with `LaggedError`, and a new one
+   * continues with the oldest value that is kept.
+   *
+   * **Cancel safety:** cancel safe. `return()` settles a pending `next()`, which has then read nothing.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined, undefined> {
+    return new LookIterator(this.#values);
+  }
+
+  /** Lets go of the channel and of the values it holds for this receiver. Waits on it end. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#state.ring.abandonFrom(this.#next);
+    this.#state.arrivals.wakeAll();
+    this.#state.removeReceiver();
+  }
+
+  /** The same as {@link Receiver.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** How `select` looks at this arm. */
+  selectSource(): SelectSource<T> {
+    return new LookSource(this.#values, () => this.isClosed && this.len === 0);
+  }
+
+  #look(): IteratorResult<T, undefined> | typeof NOTHING {
+    if (this.#closed) return { done: true, value: undefined };
+    const { ring, ended, clone } = this.#state;
+    const skipped = ring.head - this.#next;
+    if (skipped > 0) {
+      this.#next = ring.head;
+      throw new LaggedError(skipped);
+    }
+    if (this.#next === ring.tail) return ended ? { done: true, value: undefined } : NOTHING;
+    // The cursor moves first: a clone that throws costs its own value and no other.
+    const value = ring.read(this.#next++);
+    return { done: false, value: clone === undefined ? value : clone(value) };
+  }
+}

@@ -1,0 +1,172 @@
+import { signalOf, type WaitOptions } from '../abort.js';
+import { SendError } from '../closed-errors.js';
+import { NOTHING, park, type Watchable } from '../parking.js';
+import { Receiver } from './receiver.js';
+import type { BroadcastState } from './state.js';
+
+/** The sending half of a {@link channel}. Senders can be cloned; the channel ends for its receivers when the last one is closed. */
+export class Sender<T> implements Disposable {
+  readonly #state: BroadcastState<T>;
+  readonly #departed: Watchable<void>;
+  #open = true;
+
+  /** @internal */
+  constructor(state: BroadcastState<T>) {
+    this.#state = state;
+    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot: state.departures };
+    state.senders++;
+  }
+
+  /**
+   * Sends a value to every receiver there is. It never waits: when the channel is full, the oldest value is overwritten, and receivers that
+   * had not read it are told so by `LaggedError`.
+   *
+   * @param value What to send.
+   * @returns How many receivers will see it.
+   * @throws SendError When there is no receiver, or this sender is closed; the value is in `error.value`.
+   * @example
+   * ```ts
+   * const [tx, rx] = broadcast.channel<number>(16);
+   * const other = tx.subscribe();
+   * tx.send(1); // => 2
+   * rx.tryRecv(); // => { state: 'ok', value: 1 }
+   * other.tryRecv(); // => { state: 'ok', value: 1 }
+   * ```
+   */
+  send(value: T): number {
+    if (!this.#open) throw new SendError('Cannot send: this sender is closed', value);
+    const { receivers, ring, arrivals } = this.#state;
+    if (receivers === 0) throw new SendError('Cannot send: the broadcast channel has no receiver', value);
+    ring.push(value, receivers);
+    arrivals.wakeAll();
+    return receivers;
+  }
+
+  /** A new receiver, which starts with the next value that is sent. */
+  subscribe(): Receiver<T> {
+    return new Receiver(this.#state);
+  }
+
+  /**
+   * Another sender of the same channel.
+   *
+   * @throws SendError When this sender is closed.
+   */
+  clone(): Sender<T> {
+    if (!this.#open) throw new SendError('Cannot clone sender: it is closed', undefined);
+    return new Sender(this.#state);
+  }
+
+  /** A handle that does not keep the channel open for its receivers. */
+  downgrade(): WeakSender<T> {
+    return new WeakSender(this.#state);
+  }
+
+  /** How many values are kept for receivers that have still to read them. */
+  get len(): number {
+    return this.#state.ring.held;
+  }
+
+  /** Whether every value has been read by every receiver. */
+  get isEmpty(): boolean {
+    return this.len === 0;
+  }
+
+  /** How many values are kept at most: exactly what {@link channel} was given. */
+  get capacity(): number {
+    return this.#state.ring.capacity;
+  }
+
+  /** How many receivers there are. */
+  get receiverCount(): number {
+    return this.#state.receivers;
+  }
+
+  /** How many senders there are. */
+  get strongCount(): number {
+    return this.#state.senders;
+  }
+
+  /** How many weak senders there are. */
+  get weakCount(): number {
+    return this.#state.weakSenders;
+  }
+
+  /** Whether there is no receiver now (or this sender is closed). */
+  get isClosed(): boolean {
+    return !this.#open || this.#state.receivers === 0;
+  }
+
+  /**
+   * Waits until there is no receiver.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @param options.signal Gives the wait up.
+   */
+  async closed(options?: WaitOptions): Promise<void> {
+    await park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
+  }
+
+  /** Whether another sender sends into the same channel. */
+  sameChannel(other: Sender<T>): boolean {
+    return other.#state === this.#state;
+  }
+
+  /** Lets go of the channel; the last sender to do so ends it: receivers read what is kept, then the end. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#state.departures.wakeAll();
+    this.#state.removeSender();
+  }
+
+  /** The same as {@link Sender.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** A handle on a broadcast channel that does not keep it open for its receivers. */
+export class WeakSender<T> implements Disposable {
+  readonly #state: BroadcastState<T>;
+  #open = true;
+
+  /** @internal */
+  constructor(state: BroadcastState<T>) {
+    this.#state = state;
+    state.weakSenders++;
+  }
+
+  /** A sender, as long as there is another one; undefined once the last has gone. */
+  upgrade(): Sender<T> | undefined {
+    return this.#state.ended || !this.#open ? undefined : new Sender(this.#state);
+  }
+
+  /** Another weak sender. */
+  clone(): WeakSender<T> {
+    return new WeakSender(this.#state);
+  }
+
+  /** How many senders there are. */
+  get strongCount(): number {
+    return this.#state.senders;
+  }
+
+  /** How many weak senders there are. */
+  get weakCount(): number {
+    return this.#state.weakSenders;
+  }
+
+  /** Lets go of the channel. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#state.weakSenders--;
+  }
+
+  /** The same as {@link WeakSender.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

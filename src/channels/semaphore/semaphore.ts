@@ -1,0 +1,281 @@
+import { requireNonNegativeInteger } from '../../core/index.js';
+import { signalOf, type WaitOptions } from '../abort.js';
+import { ready } from '../budget.js';
+import { PromiseWaiter } from '../promise-waiter.js';
+import {
+  FAILED,
+  PENDING,
+  type Poll,
+  READY,
+  type Selectable,
+  type SelectSource,
+  type SelectWaiter,
+  type Slot,
+} from '../select/selectable.js';
+import { Waiter } from '../waiters.js';
+import { type Acquirer, SemaphoreCore } from './core.js';
+import { AcquireError, NoPermitsError } from './errors.js';
+import type { SemaphorePermit } from './permit.js';
+
+const cores = new WeakMap<Semaphore, SemaphoreCore>();
+
+/**
+ * A fair counting semaphore: at most so many at a time.
+ *
+ * Whoever comes first is served first, those who ask for many as well: a large request at the head of the queue holds up small ones behind it,
+ * and {@link Semaphore.tryAcquire} never overtakes those who wait.
+ *
+ * To wait for permits among other things, give `acquiring(semaphore, count)` to `select`.
+ *
+ * @example
+ * ```ts
+ * const semaphore = new Semaphore(2);
+ * let running = 0;
+ * let most = 0;
+ * await Promise.all([1, 2, 3, 4].map(async () => {
+ *   const permit = await semaphore.acquire();
+ *   most = Math.max(most, ++running);
+ *   await Promise.resolve();
+ *   running--;
+ *   permit.release();
+ * }));
+ * most; // => 2
+ * ```
+ */
+export class Semaphore {
+  /** The most permits a semaphore can have. */
+  static readonly MAX_PERMITS: number = Number.MAX_SAFE_INTEGER;
+
+  readonly #core: SemaphoreCore;
+
+  /**
+   * @param permits How many permits there are at first, 0 or more.
+   * @throws RangeError When it is negative, fractional or more than {@link Semaphore.MAX_PERMITS}.
+   */
+  constructor(permits: number) {
+    this.#core = new SemaphoreCore(requireNonNegativeInteger('Cannot create semaphore', 'permits', permits));
+    cores.set(this, this.#core);
+  }
+
+  /**
+   * Waits for a permit.
+   *
+   * **Cancel safety:** cancel safe, but loses its place. An aborted wait gives back what it has gathered.
+   *
+   * @param options.signal Gives the wait up.
+   * @returns The permit, to be released.
+   * @throws AcquireError When the semaphore is closed, before or while this waits.
+   */
+  acquire(options?: WaitOptions): Promise<SemaphorePermit> {
+    return this.#acquire(1, options);
+  }
+
+  /**
+   * Waits for several permits at once.
+   *
+   * More than there will ever be is waited for until somebody adds them. 0 permits are had at once.
+   *
+   * **Cancel safety:** cancel safe, but loses its place. An aborted wait gives back what it has gathered.
+   *
+   * @param count How many.
+   * @param options.signal Gives the wait up.
+   * @returns The permits, to be released together or split.
+   * @throws AcquireError When the semaphore is closed, before or while this waits.
+   */
+  acquireMany(count: number, options?: WaitOptions): Promise<SemaphorePermit> {
+    return this.#acquire(count, options);
+  }
+
+  /**
+   * Takes a permit if one is free and nobody waits.
+   *
+   * @throws NoPermitsError When none is free.
+   * @throws AcquireError When the semaphore is closed.
+   * @example
+   * ```ts
+   * const semaphore = new Semaphore(1);
+   * const permit = semaphore.tryAcquire();
+   * semaphore.tryAcquire(); // throws NoPermitsError
+   * permit.release();
+   * semaphore.tryAcquire().numPermits; // => 1
+   * ```
+   */
+  tryAcquire(): SemaphorePermit {
+    return this.tryAcquireMany(1);
+  }
+
+  /**
+   * Takes several permits if so many are free and nobody waits.
+   *
+   * @param count How many.
+   * @throws NoPermitsError When there are fewer.
+   * @throws AcquireError When the semaphore is closed.
+   */
+  tryAcquireMany(count: number): SemaphorePermit {
+    requireNonNegativeInteger('Cannot acquire', 'count', count);
+    if (this.#core.closed) throw new AcquireError('Cannot acquire: the semaphore is closed');
+    const permit = this.#core.take(count);
+    if (permit !== undefined) return permit;
+    throw new NoPermitsError(`Cannot acquire: ${count} permits wanted, ${this.#core.available} free`);
+  }
+
+  /** How many permits are free. */
+  get availablePermits(): number {
+    return this.#core.available;
+  }
+
+  /**
+   * Adds permits, to a closed semaphore as well.
+   *
+   * @param count How many.
+   * @throws RangeError When there would be more than {@link Semaphore.MAX_PERMITS}.
+   */
+  addPermits(count: number): void {
+    requireNonNegativeInteger('Cannot add permits', 'count', count, Semaphore.MAX_PERMITS - this.#core.available);
+    this.#core.release(count);
+  }
+
+  /**
+   * Takes free permits out for ever, as many as there are up to a count.
+   *
+   * @param count How many at most.
+   * @returns How many it was.
+   */
+  forgetPermits(count: number): number {
+    requireNonNegativeInteger('Cannot forget permits', 'count', count);
+    const forgotten = Math.min(count, this.#core.available);
+    this.#core.available -= forgotten;
+    return forgotten;
+  }
+
+  /** Rejects everybody who waits and everybody who comes. Permits that are held stay valid. */
+  close(): void {
+    this.#core.close();
+  }
+
+  /** Whether it was closed. */
+  get isClosed(): boolean {
+    return this.#core.closed;
+  }
+
+  /** The same as {@link Semaphore.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async #acquire(count: number, options: WaitOptions | undefined): Promise<SemaphorePermit> {
+    const signal = signalOf('Cannot acquire', options);
+    requireNonNegativeInteger('Cannot acquire', 'count', count);
+    signal?.throwIfAborted();
+    if (this.#core.closed) throw new AcquireError('Cannot acquire: the semaphore is closed');
+    const permit = this.#core.take(count);
+    if (permit !== undefined) return ready(permit);
+    const waiter = new AcquireWaiter(this.#core, count);
+    if (signal !== undefined) waiter.listen(signal);
+    return waiter.promise;
+  }
+}
+
+class AcquireWaiter extends PromiseWaiter<SemaphorePermit, SemaphorePermit> implements Acquirer {
+  readonly #core: SemaphoreCore;
+  readonly count: number;
+  gathered = 0;
+
+  constructor(core: SemaphoreCore, count: number) {
+    super();
+    this.#core = core;
+    this.count = count;
+    core.enqueue(this);
+  }
+
+  override deliver(permit: SemaphorePermit): void {
+    this.resolve(permit);
+  }
+
+  override end(): void {}
+
+  protected override withdraw(): boolean {
+    return this.#core.withdraw(this);
+  }
+}
+
+/**
+ * Permits of a semaphore as an arm of `select`: it wins with the permits, and fails with `AcquireError` when the semaphore is closed.
+ *
+ * **Cancel safety:** cancel safe, but loses its place: a losing arm gives back what it has gathered.
+ *
+ * @param semaphore The semaphore.
+ * @param count How many permits.
+ * @example
+ * ```ts
+ * const semaphore = new Semaphore(1);
+ * const event = await select({ slot: acquiring(semaphore) });
+ * event.arm; // => 'slot'
+ * semaphore.availablePermits; // => 0
+ * ```
+ */
+export function acquiring(semaphore: Semaphore, count: number = 1): Selectable<SemaphorePermit> {
+  const core = cores.get(semaphore);
+  if (core === undefined) throw new TypeError('Cannot acquire: semaphore must be a Semaphore');
+  requireNonNegativeInteger('Cannot acquire', 'count', count);
+  return { selectSource: () => new AcquireSource(core, count) };
+}
+
+class AcquireSource implements SelectSource<SemaphorePermit> {
+  readonly #core: SemaphoreCore;
+  readonly #count: number;
+
+  constructor(core: SemaphoreCore, count: number) {
+    this.#core = core;
+    this.#count = count;
+  }
+
+  poll(slot: Slot): Poll {
+    if (this.#core.closed) {
+      slot.value = new AcquireError('Cannot acquire: the semaphore is closed');
+      return FAILED;
+    }
+    const permit = this.#core.take(this.#count);
+    if (permit === undefined) return PENDING;
+    slot.value = permit;
+    return READY;
+  }
+
+  register(waiter: SelectWaiter): void {
+    const node = waiter.link instanceof AcquireNode ? waiter.link : new AcquireNode(waiter, this.#count);
+    waiter.link = node;
+    this.#core.enqueue(node);
+  }
+
+  unregister(waiter: SelectWaiter): void {
+    this.#core.withdraw(waiter.link as AcquireNode);
+  }
+
+  isEnded(): boolean {
+    return false;
+  }
+}
+
+class AcquireNode extends Waiter<SemaphorePermit> implements Acquirer {
+  readonly #waiter: SelectWaiter;
+  readonly count: number;
+  gathered = 0;
+
+  constructor(waiter: SelectWaiter, count: number) {
+    super();
+    this.#waiter = waiter;
+    this.count = count;
+  }
+
+  override deliver(permit: SemaphorePermit): void {
+    this.#waiter.deliver(permit);
+  }
+
+  override end(): void {
+    this.#waiter.end();
+  }
+
+  override fail(reason: unknown): void {
+    this.#waiter.fail(reason);
+  }
+}

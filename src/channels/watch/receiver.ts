@@ -1,0 +1,214 @@
+import { requireFunction } from '../../core/index.js';
+import { RecvError } from '../closed-errors.js';
+import { signalOf, type WaitOptions } from '../abort.js';
+import { readyVoid } from '../budget.js';
+import { LookSource, NOTHING, park, type Watchable } from '../parking.js';
+import type { Selectable, SelectSource } from '../select/selectable.js';
+import { Changes } from './changes.js';
+import type { WatchState } from './state.js';
+
+/**
+ * The receiving half of a {@link channel}: a view of one value and of when it changes. Every receiver keeps its own account of what it has seen.
+ *
+ * As an arm of `select` it wins with the newest value as soon as there is one it has not seen, and marks that seen; as an async iterable it
+ * gives the value there is, then every change.
+ */
+export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable {
+  readonly #state: WatchState<T>;
+  readonly #unseen: Watchable<void>;
+  #seen: number;
+  #closed = false;
+
+  /** @internal */
+  constructor(state: WatchState<T>, seen: number) {
+    this.#state = state;
+    this.#seen = seen;
+    this.#unseen = { look: () => this.#lookOrFail(), lot: state.changes };
+    state.receivers++;
+  }
+
+  /**
+   * The value there is, which stays unseen if it was.
+   *
+   * It can be read for ever, after the senders are gone and after {@link Receiver.close} as well.
+   *
+   * @returns The newest value, or the one that {@link channel} was given.
+   */
+  borrow(): T {
+    return this.#state.value;
+  }
+
+  /**
+   * The value there is, marked seen.
+   *
+   * Use it in a loop over {@link Receiver.changed}: a value that comes between the two calls is then not reported once more.
+   *
+   * @returns The newest value.
+   */
+  borrowAndUpdate(): T {
+    this.#seen = this.#state.version;
+    return this.#state.value;
+  }
+
+  /**
+   * Whether there is a value that this receiver has not seen.
+   *
+   * @returns True until the value is marked seen.
+   * @throws RecvError When every sender is gone (or this receiver is closed), whether or not the last value was seen.
+   */
+  hasChanged(): boolean {
+    if (this.#isOver()) throw new RecvError('Cannot look for a change: the watch channel is closed');
+    return this.#seen !== this.#state.version;
+  }
+
+  /**
+   * Waits for a value that this receiver has not seen, and marks it seen.
+   *
+   * It resolves at once when there is such a value. Several sends between two looks are one change: only the last value is there to be seen.
+   *
+   * **Cancel safety:** cancel safe. An aborted wait marks nothing seen.
+   *
+   * @param options.signal Gives the wait up.
+   * @throws RecvError When every sender is gone and the last value has been seen.
+   * @example
+   * ```ts
+   * const [tx, rx] = watch.channel('starting');
+   * tx.send('ready');
+   * await rx.changed();
+   * rx.borrow(); // => 'ready'
+   * ```
+   */
+  async changed(options?: WaitOptions): Promise<void> {
+    await park(this.#unseen, signalOf('Cannot wait for a change', options));
+    // Only now, not at the wake-up: what was sent in between is what the caller is about to look at.
+    this.#seen = this.#state.version;
+  }
+
+  /**
+   * Waits until the value passes a test, and marks that value seen.
+   *
+   * The value there is comes first, seen or not, on a closed channel as well. Values that are replaced before this receiver looks are not
+   * tested.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @param predicate Called with the newest value, and again after changes, until it says true.
+   * @param options.signal Gives the wait up.
+   * @returns The value that passed.
+   * @throws RecvError When every sender is gone and the last value did not pass.
+   * @throws Whatever the predicate throws.
+   * @example
+   * ```ts
+   * const [tx, rx] = watch.channel({ connections: 0 });
+   * tx.send({ connections: 3 });
+   * await rx.waitFor(({ connections }) => connections > 2); // => { connections: 3 }
+   * ```
+   */
+  async waitFor(predicate: (value: T) => boolean, options?: WaitOptions): Promise<T> {
+    requireFunction('Cannot wait for a value', 'predicate', predicate);
+    const signal = signalOf('Cannot wait for a value', options);
+    signal?.throwIfAborted();
+    for (let first = true; ; first = false) {
+      const { value, version } = this.#state;
+      const passed = predicate(value);
+      this.#seen = version;
+      if (passed) {
+        if (first) await readyVoid();
+        return value;
+      }
+      await park(this.#unseen, signal);
+    }
+  }
+
+  /** Marks the value seen without reading it. */
+  markUnchanged(): void {
+    this.#seen = this.#state.version;
+  }
+
+  /** Marks the value unseen: the next {@link Receiver.changed} resolves at once. */
+  markChanged(): void {
+    this.#seen = -1;
+    this.#state.changes.wakeAll();
+  }
+
+  /**
+   * Another receiver of the same channel, which has seen what this one has seen.
+   *
+   * @throws RecvError When this receiver is closed.
+   */
+  clone(): Receiver<T> {
+    if (this.#closed) throw new RecvError('Cannot clone receiver: it is closed');
+    return new Receiver(this.#state, this.#seen);
+  }
+
+  /** Whether another receiver watches the same channel. */
+  sameChannel(other: Receiver<T>): boolean {
+    return other.#state === this.#state;
+  }
+
+  /** How many senders there are; at 0 the value is final. */
+  get senderCount(): number {
+    return this.#state.senders;
+  }
+
+  /**
+   * Changes as an async iterator, without the value there is already unless it is unseen.
+   *
+   * Leaving it early keeps the receiver open. It ends when the last sender has gone and the last value was given.
+   *
+   * **Cancel safety:** cancel safe. `return()` settles a pending `next()`, and the value that comes then stays unseen.
+   */
+  changes(): AsyncIterableIterator<T, undefined, undefined> {
+    return new Changes(this.#watched(), false);
+  }
+
+  /** The value there is, then every change, as {@link Receiver.changes}. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined, undefined> {
+    return new Changes(this.#watched(), true);
+  }
+
+  /** Lets go of the channel: waits on this receiver reject with `RecvError`, and a sender without other receivers is closed. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#state.changes.wakeAll();
+    this.#state.removeReceiver();
+  }
+
+  /** The same as {@link Receiver.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** How `select` looks at this arm. */
+  selectSource(): SelectSource<T> {
+    const look = (): IteratorResult<T, undefined> | typeof NOTHING => {
+      const state = this.#look();
+      if (state === NOTHING) return NOTHING;
+      return state ? { done: false, value: this.borrowAndUpdate() } : { done: true, value: undefined };
+    };
+    const isEnded = (): boolean => this.#look() === false;
+    return new LookSource({ look, lot: this.#state.changes }, isEnded, true);
+  }
+
+  #isOver(): boolean {
+    return this.#closed || this.#state.senders === 0;
+  }
+
+  #lookOrFail(): typeof NOTHING | undefined {
+    const state = this.#look();
+    if (state === false) throw new RecvError('Cannot wait for a change: the watch channel is closed');
+    return state === true ? undefined : NOTHING;
+  }
+
+  /** Whether there is something to see: true, false when there never will be again, or not yet. */
+  #look(): boolean | typeof NOTHING {
+    if (this.#closed) return false;
+    if (this.#seen !== this.#state.version) return true;
+    return this.#isOver() ? false : NOTHING;
+  }
+
+  #watched(): ConstructorParameters<typeof Changes<T>>[0] {
+    return { look: () => this.#look(), see: () => this.borrowAndUpdate(), lot: this.#state.changes };
+  }
+}

@@ -1,0 +1,167 @@
+import { requireFunction } from '../../core/index.js';
+import { SendError } from '../closed-errors.js';
+import { signalOf, type WaitOptions } from '../abort.js';
+import { NOTHING, park, type Watchable } from '../parking.js';
+import { Receiver } from './receiver.js';
+import type { WatchState } from './state.js';
+
+/** The place of the value while {@link Sender.sendModify} or {@link Sender.sendIfModified} change it. */
+export interface Slot<T> {
+  value: T;
+}
+
+/**
+ * The sending half of a {@link channel}. Senders can be cloned and all set the same value; the channel ends for its receivers when the last one
+ * is closed.
+ */
+export class Sender<T> implements Disposable {
+  readonly #state: WatchState<T>;
+  readonly #departed: Watchable<void>;
+  #open = true;
+
+  /** @internal */
+  constructor(state: WatchState<T>) {
+    this.#state = state;
+    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot: state.departures };
+    state.senders++;
+  }
+
+  /**
+   * Sets the value and tells every receiver.
+   *
+   * A receiver that has not looked since an earlier send sees only this value.
+   *
+   * @param value The new value.
+   * @throws SendError When no receiver is left, or this sender is closed; the value is in `error.value` and the old one stays. Use
+   * {@link Sender.sendReplace} to set it all the same.
+   * @example
+   * ```ts
+   * const [tx, rx] = watch.channel(1);
+   * tx.send(2);
+   * rx.borrowAndUpdate(); // => 2
+   * rx.close();
+   * tx.send(3); // throws SendError
+   * tx.borrow(); // => 2
+   * ```
+   */
+  send(value: T): void {
+    if (!this.#open) throw new SendError('Cannot send: this sender is closed', value);
+    if (this.#state.receivers === 0) throw new SendError('Cannot send: the watch channel has no receiver', value);
+    this.#state.publish(value);
+  }
+
+  /**
+   * Sets the value whether or not there are receivers, and answers the one it replaces.
+   *
+   * @param value The new value.
+   * @returns The old value.
+   * @throws SendError When this sender is closed.
+   */
+  sendReplace(value: T): T {
+    if (!this.#open) throw new SendError('Cannot send: this sender is closed', value);
+    const old = this.#state.value;
+    this.#state.publish(value);
+    return old;
+  }
+
+  /**
+   * Changes the value in place, or replaces it, and tells every receiver. It needs no receivers.
+   *
+   * @param modify Called once, at once, with a slot that holds the value; what the slot holds afterwards is published. When it throws, nothing
+   * is, and the slot's value is dropped.
+   * @throws SendError When this sender is closed.
+   * @example
+   * ```ts
+   * const [tx, rx] = watch.channel(1);
+   * tx.sendModify((slot) => { slot.value += 1; });
+   * rx.borrow(); // => 2
+   * ```
+   */
+  sendModify(modify: (slot: Slot<T>) => void): void {
+    requireFunction('Cannot modify value', 'modify', modify);
+    this.sendIfModified((slot) => {
+      modify(slot);
+      return true;
+    });
+  }
+
+  /**
+   * As {@link Sender.sendModify}, but tells the receivers only when the callback says that it changed something.
+   *
+   * @param modify Answers true to publish what the slot holds, false to leave the value as it was.
+   * @returns What the callback answered.
+   * @throws SendError When this sender is closed.
+   */
+  sendIfModified(modify: (slot: Slot<T>) => boolean): boolean {
+    requireFunction('Cannot modify value', 'modify', modify);
+    const slot = { value: this.#state.value };
+    if (!this.#open) throw new SendError('Cannot modify value: this sender is closed', slot.value);
+    const modified = modify(slot);
+    if (modified) this.#state.publish(slot.value);
+    return modified;
+  }
+
+  /** The value there is. */
+  borrow(): T {
+    return this.#state.value;
+  }
+
+  /** A new receiver, which has seen the value there is. It opens a channel again that was closed for want of receivers. */
+  subscribe(): Receiver<T> {
+    return new Receiver(this.#state, this.#state.version);
+  }
+
+  /**
+   * Another sender of the same channel.
+   *
+   * @throws SendError When this sender is closed.
+   */
+  clone(): Sender<T> {
+    if (!this.#open) throw new SendError('Cannot clone sender: it is closed', undefined);
+    return new Sender(this.#state);
+  }
+
+  /** Whether there is no receiver now (or this sender is closed). */
+  get isClosed(): boolean {
+    return !this.#open || this.#state.receivers === 0;
+  }
+
+  /**
+   * Waits until there is no receiver.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @param options.signal Gives the wait up.
+   */
+  async closed(options?: WaitOptions): Promise<void> {
+    await park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
+  }
+
+  /** How many receivers there are. */
+  get receiverCount(): number {
+    return this.#state.receivers;
+  }
+
+  /** How many senders there are. */
+  get senderCount(): number {
+    return this.#state.senders;
+  }
+
+  /** Whether another sender sets the same value. */
+  sameChannel(other: Sender<T>): boolean {
+    return other.#state === this.#state;
+  }
+
+  /** Lets go of the channel; the last sender to do so ends it: receivers still see the last value. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#state.departures.wakeAll();
+    this.#state.removeSender();
+  }
+
+  /** The same as {@link Sender.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

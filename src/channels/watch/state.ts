@@ -1,0 +1,38 @@
+/**
+ * What both ends of a watch channel share.
+ *
+ * Invariants:
+ * - `version` grows by one with every published value; a receiver has seen the value when it has seen that version.
+ * - A change is complete before anybody is woken, so a wake-up may send, subscribe or close.
+ * - Once the last sender is gone the channel never opens again; without receivers it is closed only until one subscribes.
+ */
+import { ParkingLot } from '../parking.js';
+
+export class WatchState<T> {
+  value: T;
+  version = 0;
+  senders = 0;
+  receivers = 0;
+  /** Receivers that wait for a change. */
+  readonly changes: ParkingLot = new ParkingLot();
+  /** Senders that wait for the last receiver to go. */
+  readonly departures: ParkingLot = new ParkingLot();
+
+  constructor(value: T) {
+    this.value = value;
+  }
+
+  publish(value: T): void {
+    this.value = value;
+    this.version++;
+    this.changes.wakeAll();
+  }
+
+  removeSender(): void {
+    if (--this.senders === 0) this.changes.wakeAll();
+  }
+
+  removeReceiver(): void {
+    if (--this.receivers === 0) this.departures.wakeAll();
+  }
+}

@@ -1,0 +1,526 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { broadcast, select } from '../../src/channels/index.js';
+import { countingSignal, idle, stateOf } from './promise-state.js';
+
+const ok = <T>(value: T) => ({ state: 'ok', value });
+const item = <T>(value: T) => ({ done: false, value });
+const empty = { state: 'empty' };
+const closed = { state: 'closed' };
+const lagged = (skipped: number) => ({ state: 'lagged', skipped });
+const closedError = expect.objectContaining({ code: 'ERR_CHANNEL_CLOSED' });
+
+function drain<T>(rx: broadcast.Receiver<T>): unknown[] {
+  const seen: unknown[] = [];
+  for (;;) {
+    const found = rx.tryRecv();
+    if (found.state === 'ok') seen.push(found.value);
+    else if (found.state === 'lagged') seen.push(`lost ${found.skipped}`);
+    else return seen;
+  }
+}
+
+test('99 Sender.send() returns the number of receivers, and each gets every value in order', () => {
+  const [tx, a] = broadcast.channel<number>(16);
+  const b = tx.subscribe();
+  const c = a.resubscribe();
+  expect([tx.send(1), tx.send(2)]).toEqual([3, 3]);
+  for (const rx of [a, b, c]) expect(drain(rx)).toEqual([1, 2]);
+  c.close();
+  expect(tx.send(3)).toBe(2);
+});
+
+test('100 Receiver.tryRecv() on no value is empty', () => {
+  const [, rx] = broadcast.channel<number>(1);
+  expect(rx.tryRecv()).toEqual(empty);
+});
+
+test('101 Receiver.recv() two parked receivers both wake on one send', async () => {
+  const [tx, a] = broadcast.channel<string>(4);
+  const b = tx.subscribe();
+  const waits = Promise.all([a.recv(), b.recv()]);
+  expect(await stateOf(waits)).toBe('pending');
+  tx.send('hello');
+  expect(await waits).toEqual([item('hello'), item('hello')]);
+});
+
+test('102 Receiver.recv() finds a value that was sent while it was not parked', async () => {
+  const [tx, rx] = broadcast.channel<string>(4);
+  tx.send('earlier');
+  expect(await rx.recv()).toEqual(item('earlier'));
+});
+
+test('103 a slow receiver inside the capacity gets everything while a fast one runs ahead', () => {
+  const [tx, slow] = broadcast.channel<number>(4);
+  const fast = tx.subscribe();
+  for (let i = 0; i < 4; i++) {
+    tx.send(i);
+    expect(fast.tryRecv()).toEqual(ok(i));
+  }
+  expect(drain(slow)).toEqual([0, 1, 2, 3]);
+});
+
+test('104 LaggedError counts from the receiver’s own cursor', () => {
+  const [tx, rx] = broadcast.channel<number>(2);
+  for (const value of [1, 2]) tx.send(value);
+  expect(drain(rx)).toEqual([1, 2]);
+  for (const value of [3, 4, 5, 6]) tx.send(value);
+  expect(rx.tryRecv()).toEqual(lagged(2));
+  expect(drain(rx)).toEqual([5, 6]);
+});
+
+test('105 only the slow receiver lags', () => {
+  const [tx, slow] = broadcast.channel<number>(2);
+  const quick = tx.subscribe();
+  for (let i = 0; i < 3; i++) {
+    tx.send(i);
+    expect(quick.tryRecv()).toEqual(ok(i));
+  }
+  expect(quick.tryRecv()).toEqual(empty);
+  expect(slow.tryRecv()).toEqual(lagged(1));
+});
+
+test('106 capacity 1 loses exactly one with each unread overwrite, then gives the newest', () => {
+  const [tx, rx] = broadcast.channel<number>(1);
+  tx.send(1);
+  tx.send(2);
+  expect([rx.tryRecv(), rx.tryRecv(), rx.tryRecv()]).toEqual([lagged(1), ok(2), empty]);
+  tx.send(3);
+  expect(rx.tryRecv()).toEqual(ok(3));
+  tx.send(4);
+  tx.send(5);
+  tx.send(6);
+  expect([rx.tryRecv(), rx.tryRecv()]).toEqual([lagged(2), ok(6)]);
+});
+
+test('107 Receiver.recv() rejects with LaggedError and continues', async () => {
+  const [tx, rx] = broadcast.channel<number>(2);
+  for (let i = 0; i < 5; i++) tx.send(i);
+  await expect(rx.recv()).rejects.toMatchObject({ code: 'ERR_BROADCAST_LAGGED', skipped: 3 });
+  await expect(rx.recv()).resolves.toEqual(item(3));
+  await expect(rx.recv()).resolves.toEqual(item(4));
+});
+
+test('a parked receiver is served by the send itself and does not lag behind sends of the same turn', async () => {
+  const [tx, rx] = broadcast.channel<number>(1);
+  const wait = rx.recv();
+  tx.send(1);
+  tx.send(2);
+  expect(await wait).toEqual(item(1));
+  expect(await rx.recv()).toEqual(item(2));
+});
+
+test('108 Sender.send() without receivers fails with the value, and a later subscriber starts with the next', () => {
+  const [tx, rx] = broadcast.channel<string>(4);
+  rx.close();
+  let error: unknown;
+  try {
+    tx.send('lost');
+  } catch (thrown) {
+    error = thrown;
+  }
+  expect(error).toEqual(closedError);
+  expect((error as { value: string }).value).toBe('lost');
+  const later = tx.subscribe();
+  expect(later.tryRecv()).toEqual(empty);
+  tx.send('next');
+  expect(later.tryRecv()).toEqual(ok('next'));
+});
+
+test('109 broadcast.channel() refuses a capacity of 0 and absurd ones, and keeps the exact number', () => {
+  for (const capacity of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, Number.MAX_SAFE_INTEGER]) {
+    expect(() => broadcast.channel(capacity)).toThrow(RangeError);
+  }
+  for (const capacity of ['4', null, undefined, 4n]) {
+    expect(() => broadcast.channel(capacity as never)).toThrow(TypeError);
+  }
+  expect(() => broadcast.channel(0)).toThrow(
+    'Cannot create broadcast channel: capacity must be a positive integer up to 2147483647, received 0',
+  );
+  expect(() => broadcast.channel(1, { clone: 1 as never })).toThrow(TypeError);
+  expect(() => broadcast.channel(1, { capacity: 2 } as never)).toThrow(TypeError);
+  const [tx, rx] = broadcast.channel<number>(3);
+  for (let i = 0; i < 4; i++) tx.send(i);
+  expect(drain(rx)).toEqual(['lost 1', 1, 2, 3]);
+  expect(broadcast.channel(2 ** 31 - 1)[0].capacity).toBe(2 ** 31 - 1);
+});
+
+test('110 receivers wake with the end when the last sender clone goes, not before', async () => {
+  const [tx, rx] = broadcast.channel<number>(2);
+  const other = tx.clone();
+  const wait = rx.recv();
+  tx.close();
+  tx.close();
+  expect(await stateOf(wait)).toBe('pending');
+  other.close();
+  expect(await wait).toEqual({ done: true, value: undefined });
+  expect(rx.tryRecv()).toEqual(closed);
+  expect(await rx.recv()).toEqual({ done: true, value: undefined });
+});
+
+test('111 the end takes no slot and overwrites nothing', () => {
+  const [tx, rx] = broadcast.channel<number>(2);
+  tx.send(1);
+  tx.send(2);
+  tx.close();
+  expect([rx.tryRecv(), rx.tryRecv(), rx.tryRecv(), rx.tryRecv()]).toEqual([ok(1), ok(2), closed, closed]);
+});
+
+test('112 113 a value is let go once the last receiver that could see it has read it or is dropped', async () => {
+  const [tx, a] = broadcast.channel<object>(8);
+  const b = tx.subscribe();
+  let collected = 0;
+  const registry = new FinalizationRegistry(() => {
+    collected++;
+  });
+  const send = (count: number) => {
+    for (let i = 0; i < count; i++) {
+      const value = { i };
+      registry.register(value, undefined);
+      tx.send(value);
+    }
+  };
+  const collect = async () => {
+    for (let i = 0; i < 4; i++) {
+      await idle();
+      (globalThis as { gc?: () => void }).gc?.();
+    }
+  };
+  send(4);
+  expect(tx.len).toBe(4);
+  drain(a);
+  await collect();
+  expect([tx.len, collected]).toEqual([4, 0]);
+  b.tryRecv();
+  b.tryRecv();
+  await collect();
+  expect([tx.len, collected]).toEqual([2, 2]);
+  b.close();
+  await collect();
+  expect([tx.len, tx.isEmpty, collected]).toEqual([0, true, 4]);
+  send(2);
+  a.close();
+  await collect();
+  expect([tx.len, collected]).toEqual([0, 6]);
+});
+
+test('114 Receiver.len counts from its cursor, lost values included until they are reported', () => {
+  const [tx, rx] = broadcast.channel<number>(2);
+  expect([rx.len, rx.isEmpty]).toEqual([0, true]);
+  tx.send(1);
+  expect(rx.len).toBe(1);
+  tx.send(2);
+  tx.send(3);
+  tx.send(4);
+  expect(rx.len).toBe(4);
+  expect(rx.tryRecv()).toEqual(lagged(2));
+  expect(rx.len).toBe(2);
+  rx.tryRecv();
+  expect(rx.len).toBe(1);
+  expect(rx.resubscribe().len).toBe(0);
+});
+
+test('115 a clone that throws loses its own value only, for that receiver only', async () => {
+  const clone = (value: { n: number }) => {
+    if (value.n === 2) throw new RangeError('two');
+    return { ...value };
+  };
+  const [tx, rx] = broadcast.channel<{ n: number }>(8, { clone });
+  const value = { n: 1 };
+  tx.send(value);
+  tx.send({ n: 2 });
+  tx.send({ n: 3 });
+  const first = await rx.recv();
+  expect(first).toEqual(item({ n: 1 }));
+  expect(first.value).not.toBe(value);
+  await expect(rx.recv()).rejects.toThrow('two');
+  expect(await rx.recv()).toEqual(item({ n: 3 }));
+  const parked = rx.recv();
+  tx.send({ n: 2 });
+  await expect(parked).rejects.toThrow('two');
+  tx.send({ n: 4 });
+  expect(rx.tryRecv()).toEqual(ok({ n: 4 }));
+});
+
+test('116 Sender.closed() wakes when the last receiver goes, and a new subscriber makes it pend again', async () => {
+  const [tx, a] = broadcast.channel<number>(2);
+  const b = tx.subscribe();
+  const wait = tx.closed();
+  a.close();
+  expect(await stateOf(wait)).toBe('pending');
+  b.close();
+  expect(await stateOf(wait)).toBe('fulfilled');
+  expect(tx.isClosed).toBe(true);
+  const again = tx.subscribe();
+  expect(tx.isClosed).toBe(false);
+  expect(await stateOf(tx.closed())).toBe('pending');
+  again.close();
+  await tx.closed();
+  const born = broadcast.sender<number>(1);
+  expect(born.isClosed).toBe(true);
+  await born.closed();
+});
+
+test('117 sending from a wake-up neither deadlocks nor corrupts the ring', async () => {
+  const [tx, a] = broadcast.channel<number>(4);
+  const b = tx.subscribe();
+  const seen: number[] = [];
+  const echo = (async () => {
+    for await (const value of a) {
+      seen.push(value);
+      if (value < 10) tx.send(value + 1);
+      else tx.close();
+    }
+  })();
+  tx.send(0);
+  await echo;
+  expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  expect(drain(b)).toEqual(['lost 7', 7, 8, 9, 10]);
+});
+
+test('118 WeakSender upgrades only while a sender lives, and keeps no receiver waiting', async () => {
+  const [tx, rx] = broadcast.channel<number>(2);
+  const weak = tx.downgrade();
+  const other = weak.clone();
+  expect([tx.strongCount, tx.weakCount, weak.strongCount, weak.weakCount]).toEqual([1, 2, 1, 2]);
+  const strong = weak.upgrade();
+  expect(tx.strongCount).toBe(2);
+  tx.close();
+  strong?.send(1);
+  expect(rx.tryRecv()).toEqual(ok(1));
+  const wait = rx.recv();
+  strong?.close();
+  expect((await wait).done).toBe(true);
+  expect(weak.upgrade()).toBeUndefined();
+  other[Symbol.dispose]();
+  other.close();
+  expect(weak.weakCount).toBe(1);
+});
+
+test('119 a producer and consumer loop on one broadcast lets timers run', async () => {
+  const [tx, rx] = broadcast.channel<number>(1);
+  let timer = false;
+  setTimeout(() => {
+    timer = true;
+  }, 0);
+  for (let i = 0; !timer && i < 1e7; i++) {
+    tx.send(i);
+    await rx.recv();
+  }
+  expect(timer).toBe(true);
+});
+
+test('select() takes a broadcast receiver as an arm: values, lag as a failure, the end disables it', async () => {
+  const [tx, a] = broadcast.channel<number>(2);
+  const b = tx.subscribe();
+  tx.send(1);
+  expect(await select({ a, b }, { biased: true })).toEqual({ arm: 'a', value: 1 });
+  expect(await select({ a, b }, { biased: true })).toEqual({ arm: 'b', value: 1 });
+  const event = select({ a, b }, { biased: true });
+  expect(await stateOf(event)).toBe('pending');
+  tx.send(2);
+  expect(await event).toEqual({ arm: 'a', value: 2 });
+  expect([a.len, b.len]).toEqual([0, 1]);
+  for (let i = 3; i < 6; i++) tx.send(i);
+  await expect(select({ a })).rejects.toMatchObject({ skipped: 1 });
+  expect(await select({ a })).toEqual({ arm: 'a', value: 4 });
+  drain(a);
+  tx.close();
+  expect(await select({ a })).toEqual({ arm: null });
+});
+
+test('183 Receiver.recv() with an aborted signal reads nothing, one that aborts in time neither', async () => {
+  const [tx, rx] = broadcast.channel<number>(2);
+  tx.send(1);
+  await expect(rx.recv({ signal: AbortSignal.abort('early') })).rejects.toBe('early');
+  expect(rx.tryRecv()).toEqual(ok(1));
+  const { signal, controller, listeners } = countingSignal();
+  const wait = rx.recv({ signal });
+  controller.abort('late');
+  await expect(wait).rejects.toBe('late');
+  tx.send(2);
+  expect(rx.tryRecv()).toEqual(ok(2));
+  expect(listeners()).toBe(0);
+});
+
+test('182 10,000 concurrent waits on one signal warn of nothing and leave no listener', async () => {
+  const warnings: string[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning.name);
+  process.on('warning', onWarning);
+  const [tx, rx] = broadcast.channel<number>(1);
+  const { signal, controller, listeners } = countingSignal();
+  const waits = Array.from({ length: 10_000 }, () => rx.recv({ signal }));
+  await idle();
+  controller.abort('all');
+  const results = await Promise.allSettled(waits);
+  expect(results.every((each) => each.status === 'rejected' && each.reason === 'all')).toBe(true);
+  expect(listeners()).toBe(0);
+  await idle();
+  process.off('warning', onWarning);
+  expect(warnings).toEqual([]);
+  tx.close();
+});
+
+test('184 Receiver.recv() twice at a time is served in order, and both end', async () => {
+  const [tx, rx] = broadcast.channel<number>(4);
+  const both = Promise.all([rx.recv(), rx.recv()]);
+  tx.send(1);
+  tx.send(2);
+  expect(await both).toEqual([item(1), item(2)]);
+  const ends = Promise.all([rx.recv(), rx.recv()]);
+  tx.close();
+  expect((await ends).map(({ done }) => done)).toEqual([true, true]);
+});
+
+test('185 any value travels as it is', async () => {
+  const [tx, rx] = broadcast.channel<unknown>(8);
+  const promise = Promise.resolve('inside');
+  const thenable = { then() {} };
+  const values = [undefined, null, Number.NaN, promise, thenable];
+  for (const value of values) tx.send(value);
+  for (const value of values) expect((await rx.recv()).value).toBe(value);
+});
+
+test('Receiver.close() ends a pending recv, an early end of for await does not close', async () => {
+  const [tx, rx] = broadcast.channel<number>(4);
+  tx.send(1);
+  tx.send(2);
+  for await (const value of rx) {
+    expect(value).toBe(1);
+    break;
+  }
+  expect(rx.tryRecv()).toEqual(ok(2));
+  const iterator = rx[Symbol.asyncIterator]();
+  const next = iterator.next();
+  await iterator.return?.();
+  expect(await next).toEqual({ done: true, value: undefined });
+  tx.send(3);
+  expect(rx.len).toBe(1);
+  rx.tryRecv();
+  const wait = rx.recv();
+  {
+    using receiver = rx;
+    expect(receiver.isClosed).toBe(false);
+  }
+  expect((await wait).done).toBe(true);
+  expect(tx.receiverCount).toBe(0);
+  expect(() => rx.resubscribe()).toThrow(closedError);
+});
+
+test('a lag ends for await with LaggedError, and the next loop goes on', async () => {
+  const [tx, rx] = broadcast.channel<number>(2);
+  for (let i = 0; i < 4; i++) tx.send(i);
+  tx.close();
+  const seen: number[] = [];
+  const loop = async () => {
+    for await (const value of rx) seen.push(value);
+  };
+  await expect(loop()).rejects.toMatchObject({ skipped: 2 });
+  await loop();
+  expect(seen).toEqual([2, 3]);
+});
+
+/** What tokio documents, with nothing clever: every receiver holds its own list of all values since it subscribed. */
+class Model {
+  readonly sent: number[] = [];
+  readonly cursors = new Map<number, number>();
+  readonly capacity: number;
+  open = true;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+  }
+
+  tryRecv(receiver: number): unknown {
+    const cursor = this.cursors.get(receiver) as number;
+    const oldest = Math.max(0, this.sent.length - this.capacity);
+    if (cursor < oldest) {
+      this.cursors.set(receiver, oldest);
+      return lagged(oldest - cursor);
+    }
+    if (cursor === this.sent.length) return this.open ? empty : closed;
+    this.cursors.set(receiver, cursor + 1);
+    return ok(this.sent[cursor]);
+  }
+
+  /** How many values some receiver has still to read. */
+  get held(): number {
+    const oldest = Math.max(0, this.sent.length - this.capacity);
+    const slowest = Math.min(this.sent.length, ...this.cursors.values());
+    return this.sent.length - Math.max(oldest, slowest);
+  }
+}
+
+test('broadcast keeps to its model over any order of operations', async () => {
+  const operation = fc.oneof(
+    { weight: 5, arbitrary: fc.constant({ type: 'send' } as const) },
+    { weight: 5, arbitrary: fc.record({ type: fc.constant('recv' as const), who: fc.nat(4) }) },
+    { weight: 2, arbitrary: fc.record({ type: fc.constant('recvAsync' as const), who: fc.nat(4) }) },
+    { weight: 1, arbitrary: fc.constant({ type: 'subscribe' } as const) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('drop' as const), who: fc.nat(4) }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('hops' as const), who: fc.nat(3) }) },
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 5 }),
+      fc.array(operation, { maxLength: 60 }),
+      async (capacity, steps) => {
+        const model = new Model(capacity);
+        const [tx, first] = broadcast.channel<number>(capacity);
+        const receivers = [first];
+        let next = 0;
+        model.cursors.set(0, 0);
+        let lastId = 0;
+        const ids = [0];
+        const pick = (who: number) => who % receivers.length;
+        for (const step of steps) {
+          if (step.type === 'send') {
+            if (receivers.length === 0) expect(() => tx.send(0)).toThrow();
+            else {
+              expect(tx.send(next)).toBe(receivers.length);
+              model.sent.push(next++);
+            }
+          } else if (step.type === 'subscribe') {
+            receivers.push(tx.subscribe());
+            ids.push(++lastId);
+            model.cursors.set(lastId, model.sent.length);
+          } else if (step.type === 'hops') {
+            for (let i = 0; i < step.who; i++) await null;
+          } else if (receivers.length > 0) {
+            const at = pick(step.who);
+            const rx = receivers[at] as broadcast.Receiver<number>;
+            const id = ids[at] as number;
+            if (step.type === 'drop') {
+              rx.close();
+              receivers.splice(at, 1);
+              ids.splice(at, 1);
+              model.cursors.delete(id);
+            } else if (step.type === 'recv') {
+              expect(rx.tryRecv()).toEqual(model.tryRecv(id));
+            } else if (rx.len > 0) {
+              const expected = model.tryRecv(id) as { state: string; value?: number; skipped?: number };
+              if (expected.state === 'lagged') {
+                await expect(rx.recv()).rejects.toMatchObject({ skipped: expected.skipped });
+              } else expect((await rx.recv()).value).toBe(expected.value);
+            }
+          }
+          expect(tx.receiverCount).toBe(receivers.length);
+          expect(tx.len).toBe(model.held);
+          for (const [at, rx] of receivers.entries()) {
+            expect(rx.len).toBe(model.sent.length - (model.cursors.get(ids[at] as number) as number));
+          }
+        }
+        tx.close();
+        model.open = false;
+        for (const [at, rx] of receivers.entries()) {
+          for (;;) {
+            const expected = model.tryRecv(ids[at] as number);
+            expect(rx.tryRecv()).toEqual(expected);
+            if ((expected as { state: string }).state === 'closed') break;
+          }
+        }
+      },
+    ),
+    { numRuns: 400 },
+  );
+});

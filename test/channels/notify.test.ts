@@ -1,0 +1,312 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Notify, select } from '../../src/channels/index.js';
+import { countingSignal, idle, stateOf } from './promise-state.js';
+
+test('134 Notify.notifyOne() before notified() stores a permit', async () => {
+  const notify = new Notify();
+  notify.notifyOne();
+  await notify.notified();
+  expect(await stateOf(notify.notified())).toBe('pending');
+});
+
+test('135 Notify.notifyOne() permits do not add up', async () => {
+  const notify = new Notify();
+  notify.notifyOne();
+  notify.notifyOne();
+  const [a, b] = [notify.notified(), notify.notified()];
+  expect([await stateOf(a), await stateOf(b)]).toEqual(['fulfilled', 'pending']);
+});
+
+test('136 Notify.notifyOne() wakes the oldest waiter only, notifyLast() the youngest only', async () => {
+  const notify = new Notify();
+  const waits = [0, 1, 2].map(() => notify.notified());
+  const states = () => Promise.all(waits.map(stateOf));
+  expect(await states()).toEqual(['pending', 'pending', 'pending']);
+  notify.notifyLast();
+  expect(await states()).toEqual(['pending', 'pending', 'fulfilled']);
+  notify.notifyOne();
+  expect(await states()).toEqual(['fulfilled', 'pending', 'fulfilled']);
+  notify.notifyOne();
+  notify.notifyLast();
+  expect(await states()).toEqual(['fulfilled', 'fulfilled', 'fulfilled']);
+  expect(await stateOf(notify.notified())).toBe('fulfilled');
+  expect(await stateOf(notify.notified())).toBe('pending');
+});
+
+test('137 Notify.notifyWaiters() wakes all present waiters and stores no permit', async () => {
+  const notify = new Notify();
+  const waits = [notify.notified(), notify.notified()];
+  for (const wait of waits) expect(await stateOf(wait)).toBe('pending');
+  notify.notifyWaiters();
+  await Promise.all(waits);
+  expect(await stateOf(notify.notified())).toBe('pending');
+});
+
+test('137 Notify.notifyWaiters() leaves a stored permit alone', async () => {
+  const notify = new Notify();
+  notify.notifyOne();
+  notify.notifyWaiters();
+  expect(await stateOf(notify.notified())).toBe('fulfilled');
+});
+
+test('138 Notified made before notifyWaiters() and not awaited is woken all the same, and takes no permit', async () => {
+  const notify = new Notify();
+  const before = notify.notified();
+  notify.notifyWaiters();
+  notify.notifyOne();
+  await before;
+  expect(await stateOf(notify.notified())).toBe('fulfilled');
+});
+
+test('Notified that is not awaited takes no notifyOne() from those who wait', async () => {
+  const notify = new Notify();
+  const idleWait = notify.notified();
+  const waiting = notify.notified();
+  const state = stateOf(waiting);
+  notify.notifyOne();
+  expect(await state).toBe('fulfilled');
+  expect(await stateOf(idleWait)).toBe('pending');
+});
+
+test('139 Notified that is aborted leaves the queue, and the next notifyOne() goes to the next', async () => {
+  const notify = new Notify();
+  const controller = new AbortController();
+  const first = notify.notified({ signal: controller.signal });
+  const second = notify.notified();
+  const firstResult = first.then(
+    () => 'notified',
+    (reason: unknown) => reason,
+  );
+  expect(await stateOf(second)).toBe('pending');
+  controller.abort('gone');
+  expect(await firstResult).toBe('gone');
+  notify.notifyOne();
+  await second;
+});
+
+test('140 Notified.enable() is false when it queued and true when it took the permit or was notified', async () => {
+  const notify = new Notify();
+  const queued = notify.notified();
+  expect(queued.enable()).toBe(false);
+  expect(queued.enable()).toBe(false);
+  notify.notifyOne();
+  expect(queued.enable()).toBe(true);
+  await queued;
+  notify.notifyOne();
+  const taker = notify.notified();
+  expect(taker.enable()).toBe(true);
+  expect(notify.notified().enable()).toBe(false);
+  const early = notify.notified();
+  notify.notifyWaiters();
+  expect(early.enable()).toBe(true);
+});
+
+test('Notified that was enabled, notified and disposed unseen passes the notification on', async () => {
+  const notify = new Notify();
+  const abandoned = notify.notified();
+  abandoned.enable();
+  const next = notify.notified();
+  expect(await stateOf(next)).toBe('pending');
+  notify.notifyOne();
+  expect(await stateOf(next)).toBe('pending');
+  abandoned[Symbol.dispose]();
+  abandoned[Symbol.dispose]();
+  expect(await stateOf(next)).toBe('fulfilled');
+
+  const took = notify.notified();
+  notify.notifyOne();
+  took.enable();
+  took[Symbol.dispose]();
+  expect(await stateOf(notify.notified())).toBe('fulfilled');
+
+  const all = notify.notified();
+  all.enable();
+  notify.notifyWaiters();
+  all[Symbol.dispose]();
+  expect(await stateOf(notify.notified())).toBe('pending');
+});
+
+test('Notified that is disposed in the queue leaves it, and whoever awaits it is rejected', async () => {
+  const notify = new Notify();
+  const first = notify.notified();
+  const result = first.then(
+    () => 'notified',
+    (error) => (error as { code: string }).code,
+  );
+  const second = notify.notified();
+  expect(await stateOf(second)).toBe('pending');
+  first[Symbol.dispose]();
+  expect(await result).toBe('ERR_CHANNEL_CLOSED');
+  notify.notifyOne();
+  await second;
+});
+
+test('141 Notify.notifyOne() from a wake-up is safe', async () => {
+  const notify = new Notify();
+  const order: number[] = [];
+  const waits = [0, 1, 2, 3].map((n) =>
+    notify.notified().then(() => {
+      order.push(n);
+      notify.notifyOne();
+    }),
+  );
+  await idle();
+  notify.notifyOne();
+  await Promise.all(waits);
+  expect(order).toEqual([0, 1, 2, 3]);
+  expect(await stateOf(notify.notified())).toBe('fulfilled');
+});
+
+test('select() takes a Notify as an arm: the winner takes the permit, a loser leaves it', async () => {
+  const notify = new Notify();
+  notify.notifyOne();
+  const lost = await select({ now: Promise.resolve(1), notify }, { biased: true });
+  if (lost.arm === 'now') expect(await stateOf(notify.notified())).toBe('fulfilled');
+  const event = select({ notify });
+  expect(await stateOf(event)).toBe('pending');
+  notify.notifyOne();
+  expect((await event).arm).toBe('notify');
+  expect(await stateOf(notify.notified())).toBe('pending');
+});
+
+test('select() that loses on a Notify has left its queue', async () => {
+  const notify = new Notify();
+  const other = new Notify();
+  const event = select({ notify, other });
+  expect(await stateOf(event)).toBe('pending');
+  other.notifyOne();
+  expect((await event).arm).toBe('other');
+  const next = notify.notified();
+  expect(await stateOf(next)).toBe('pending');
+  notify.notifyOne();
+  await next;
+});
+
+test('select() with a Notified made on the spot: one that lost takes no notification with it', async () => {
+  const notify = new Notify();
+  const other = new Notify();
+  const event = select({ notify: notify.notified(), other });
+  expect(await stateOf(event)).toBe('pending');
+  other.notifyOne();
+  expect((await event).arm).toBe('other');
+  const next = notify.notified();
+  expect(await stateOf(next)).toBe('pending');
+  notify.notifyOne();
+  await next;
+  const wins = select({ notify: notify.notified() });
+  await idle();
+  notify.notifyWaiters();
+  expect((await wins).arm).toBe('notify');
+});
+
+test('182 Notify.notified() leaves no listener on a signal', async () => {
+  const notify = new Notify();
+  const { signal, controller, listeners } = countingSignal();
+  for (let i = 0; i < 1_000; i++) {
+    const wait = notify.notified({ signal });
+    notify.notifyOne();
+    await wait;
+    const parked = notify.notified({ signal }).then(() => {});
+    notify.notifyOne();
+    await parked;
+  }
+  expect(listeners()).toBe(0);
+  await expect(notify.notified({ signal: AbortSignal.abort('no') })).rejects.toBe('no');
+  expect(await stateOf(notify.notified())).toBe('pending');
+  controller.abort();
+});
+
+test('Notify.notified() in an always ready loop lets timers run', async () => {
+  const notify = new Notify();
+  let timer = false;
+  setTimeout(() => {
+    timer = true;
+  }, 0);
+  for (let i = 0; !timer && i < 1e7; i++) {
+    notify.notifyOne();
+    await notify.notified();
+  }
+  expect(timer).toBe(true);
+});
+
+test('Notify 20,000 parked waiters, aborted from the middle, in linear time', async () => {
+  const notify = new Notify();
+  const controllers = Array.from({ length: 20_000 }, () => new AbortController());
+  const waits = controllers.map(({ signal }) =>
+    notify.notified({ signal }).then(
+      () => true,
+      () => false,
+    ),
+  );
+  await idle();
+  for (const [index, controller] of controllers.entries()) if (index % 2 === 1) controller.abort();
+  for (let i = 0; i < 10_000; i++) notify.notifyOne();
+  const results = await Promise.all(waits);
+  expect(results.every((result, index) => result === (index % 2 === 0))).toBe(true);
+  expect(notify.notified().enable()).toBe(false);
+});
+
+test('Notify keeps to its model over any order of operations', async () => {
+  const operation = fc.oneof(
+    fc.constant({ type: 'wait' } as const),
+    fc.constant({ type: 'one' } as const),
+    fc.constant({ type: 'last' } as const),
+    fc.constant({ type: 'all' } as const),
+    fc.record({ type: fc.constant('abort' as const), who: fc.nat(6) }),
+    fc.record({ type: fc.constant('hops' as const), who: fc.nat(3) }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { maxLength: 60 }), async (steps) => {
+      const notify = new Notify();
+      let permit = false;
+      let queue: number[] = [];
+      const expected: string[] = [];
+      const controllers: AbortController[] = [];
+      const results: Promise<string>[] = [];
+      const wake = (id: number | undefined): void => {
+        if (id === undefined) permit = true;
+        else expected[id] = 'notified';
+      };
+      for (const step of steps) {
+        if (step.type === 'wait') {
+          const id = controllers.length;
+          const controller = new AbortController();
+          controllers.push(controller);
+          results.push(
+            notify.notified({ signal: controller.signal }).then(
+              () => 'notified',
+              () => 'aborted',
+            ),
+          );
+          if (permit) {
+            permit = false;
+            expected[id] = 'notified';
+          } else queue.push(id);
+        } else if (step.type === 'one') {
+          notify.notifyOne();
+          wake(queue.shift());
+        } else if (step.type === 'last') {
+          notify.notifyLast();
+          wake(queue.pop());
+        } else if (step.type === 'all') {
+          notify.notifyWaiters();
+          for (const id of queue) expected[id] = 'notified';
+          queue = [];
+        } else if (step.type === 'abort') {
+          const id = queue[step.who];
+          if (id !== undefined) {
+            queue.splice(step.who, 1);
+            expected[id] = 'aborted';
+            controllers[id]?.abort();
+          }
+        } else for (let i = 0; i < step.who; i++) await null;
+      }
+      notify.notifyWaiters();
+      for (const id of queue) expected[id] = 'notified';
+      expect(await Promise.all(results)).toEqual(expected);
+      expect(notify.notified().enable()).toBe(permit);
+    }),
+    { numRuns: 400 },
+  );
+});

@@ -1,0 +1,329 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { acquiring, Semaphore, type SemaphorePermit, select } from '../../src/channels/index.js';
+import { countingSignal, idle, stateOf } from './promise-state.js';
+
+const closedError = expect.objectContaining({ code: 'ERR_SEMAPHORE_CLOSED' });
+const noPermits = expect.objectContaining({ code: 'ERR_SEMAPHORE_NO_PERMITS' });
+
+test('142 Semaphore with zero permits: addPermits(1) wakes an acquirer', async () => {
+  const semaphore = new Semaphore(0);
+  const wait = semaphore.acquire();
+  expect(await stateOf(wait)).toBe('pending');
+  semaphore.addPermits(1);
+  expect((await wait).numPermits).toBe(1);
+  expect(semaphore.availablePermits).toBe(0);
+});
+
+test('143 Semaphore.tryAcquire() fails with none left, and succeeds after the scope is left', () => {
+  const semaphore = new Semaphore(1);
+  {
+    using permit = semaphore.tryAcquire();
+    expect(permit.numPermits).toBe(1);
+    expect(() => semaphore.tryAcquire()).toThrow(noPermits);
+  }
+  semaphore.tryAcquire().release();
+  expect(() => semaphore.tryAcquireMany(2)).toThrow(noPermits);
+});
+
+test('Semaphore is fair: a large request at the head holds up small ones, and tryAcquire does not overtake', async () => {
+  const semaphore = new Semaphore(2);
+  const held = semaphore.tryAcquire();
+  const large = semaphore.acquireMany(3);
+  const small = semaphore.acquire();
+  expect([await stateOf(large), await stateOf(small)]).toEqual(['pending', 'pending']);
+  expect(semaphore.availablePermits).toBe(0);
+  expect(() => semaphore.tryAcquire()).toThrow(noPermits);
+  held.release();
+  expect([await stateOf(large), await stateOf(small)]).toEqual(['pending', 'pending']);
+  semaphore.addPermits(1);
+  const three = await large;
+  expect(await stateOf(small)).toBe('pending');
+  three.release();
+  expect((await small).numPermits).toBe(1);
+  expect(semaphore.availablePermits).toBe(2);
+});
+
+test('144 Semaphore.acquireMany() that is aborted leaves the queue and gives back what it had gathered', async () => {
+  const semaphore = new Semaphore(3);
+  const controller = new AbortController();
+  const large = semaphore.acquireMany(5, { signal: controller.signal });
+  const next = semaphore.acquireMany(2);
+  expect(await stateOf(next)).toBe('pending');
+  expect(semaphore.availablePermits).toBe(0);
+  controller.abort('gone');
+  await expect(large).rejects.toBe('gone');
+  expect((await next).numPermits).toBe(2);
+  expect(semaphore.availablePermits).toBe(1);
+});
+
+test('145 Semaphore.addPermits() changes the free permits by exactly n, open or closed', () => {
+  const semaphore = new Semaphore(1);
+  semaphore.addPermits(4);
+  expect(semaphore.availablePermits).toBe(5);
+  semaphore.close();
+  semaphore.addPermits(2);
+  expect(semaphore.availablePermits).toBe(7);
+  semaphore.addPermits(0);
+  expect(semaphore.availablePermits).toBe(7);
+});
+
+test('146 SemaphorePermit.forget() and Semaphore.forgetPermits() take permits out for ever', () => {
+  const semaphore = new Semaphore(5);
+  const permit = semaphore.tryAcquireMany(2);
+  permit.forget();
+  permit.release();
+  expect([permit.numPermits, semaphore.availablePermits]).toEqual([0, 3]);
+  expect(semaphore.forgetPermits(2)).toBe(2);
+  expect(semaphore.forgetPermits(9)).toBe(1);
+  expect(semaphore.forgetPermits(1)).toBe(0);
+  semaphore.addPermits(2);
+  semaphore.close();
+  expect(semaphore.forgetPermits(1)).toBe(1);
+  expect(semaphore.availablePermits).toBe(1);
+});
+
+test('147 Semaphore.close() rejects all waiters and later acquires, and held permits stay valid', async () => {
+  const semaphore = new Semaphore(2);
+  const held = await semaphore.acquire();
+  const waits = [semaphore.acquireMany(2), semaphore.acquire()];
+  await idle();
+  semaphore.close();
+  for (const wait of waits) await expect(wait).rejects.toEqual(closedError);
+  await expect(semaphore.acquire()).rejects.toEqual(closedError);
+  await expect(semaphore.acquireMany(0)).rejects.toEqual(closedError);
+  expect(() => semaphore.tryAcquire()).toThrow(closedError);
+  expect(semaphore.isClosed).toBe(true);
+  expect(semaphore.availablePermits).toBe(1);
+  held.release();
+  expect(semaphore.availablePermits).toBe(2);
+  semaphore.close();
+});
+
+test('148 1000 tasks over 5 permits end with exactly 5 free, and releasing twice has no effect', async () => {
+  const semaphore = new Semaphore(5);
+  let inside = 0;
+  let most = 0;
+  await Promise.all(
+    Array.from({ length: 1_000 }, async (_, index) => {
+      const permit = await semaphore.acquire();
+      most = Math.max(most, ++inside);
+      for (let hop = 0; hop < index % 4; hop++) await null;
+      inside--;
+      permit.release();
+      permit.release();
+      permit[Symbol.dispose]();
+    }),
+  );
+  expect(most).toBeLessThanOrEqual(5);
+  expect([inside, semaphore.availablePermits]).toEqual([0, 5]);
+});
+
+test('149 exceeding the maximum throws, at construction and on addPermits()', () => {
+  expect(() => new Semaphore(Semaphore.MAX_PERMITS + 1)).toThrow(RangeError);
+  const semaphore = new Semaphore(Semaphore.MAX_PERMITS);
+  expect(() => semaphore.addPermits(1)).toThrow(RangeError);
+  expect(semaphore.availablePermits).toBe(Semaphore.MAX_PERMITS);
+  const permit = semaphore.tryAcquireMany(10);
+  semaphore.addPermits(5);
+  expect(() => semaphore.addPermits(6)).toThrow(RangeError);
+  expect(permit.numPermits).toBe(10);
+});
+
+test('Semaphore bad input is refused before any effect', async () => {
+  for (const count of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+    expect(() => new Semaphore(count)).toThrow(RangeError);
+    const semaphore = new Semaphore(3);
+    await expect(semaphore.acquireMany(count)).rejects.toBeInstanceOf(RangeError);
+    expect(() => semaphore.tryAcquireMany(count)).toThrow(RangeError);
+    expect(() => semaphore.addPermits(count)).toThrow(RangeError);
+    expect(() => semaphore.forgetPermits(count)).toThrow(RangeError);
+    expect(() => acquiring(semaphore, count)).toThrow(RangeError);
+    expect(semaphore.availablePermits).toBe(3);
+  }
+  expect(() => new Semaphore('3' as never)).toThrow(TypeError);
+  expect(() => acquiring({} as never)).toThrow(TypeError);
+  await expect(new Semaphore(1).acquire({ signals: 1 } as never)).rejects.toBeInstanceOf(TypeError);
+});
+
+test('Semaphore.acquireMany(0) is had at once, without permits and before those who wait', async () => {
+  const semaphore = new Semaphore(0);
+  const wait = semaphore.acquire();
+  const none = await semaphore.acquireMany(0);
+  expect(none.numPermits).toBe(0);
+  none.release();
+  expect(await stateOf(wait)).toBe('pending');
+});
+
+test('SemaphorePermit.split() and merge() keep the count', () => {
+  const semaphore = new Semaphore(5);
+  const all = semaphore.tryAcquireMany(5);
+  const two = all.split(2) as SemaphorePermit;
+  expect([all.numPermits, two.numPermits, semaphore.availablePermits]).toEqual([3, 2, 0]);
+  expect(all.split(4)).toBeUndefined();
+  expect(all.split(0)?.numPermits).toBe(0);
+  two.release();
+  expect(semaphore.availablePermits).toBe(2);
+  const again = semaphore.tryAcquireMany(2);
+  all.merge(again);
+  all.merge(all);
+  expect([all.numPermits, again.numPermits]).toEqual([5, 0]);
+  again.release();
+  expect(semaphore.availablePermits).toBe(0);
+  all.release();
+  expect(semaphore.availablePermits).toBe(5);
+  expect(() => all.merge(new Semaphore(1).tryAcquire())).toThrow(TypeError);
+});
+
+test('select() takes permits as an arm: a loser gives back what it had gathered', async () => {
+  const semaphore = new Semaphore(1);
+  const won = await select({ permit: acquiring(semaphore) });
+  expect(won.arm).toBe('permit');
+  if (won.arm === 'permit') won.value.release();
+  expect(semaphore.availablePermits).toBe(1);
+
+  const other = new Semaphore(0);
+  const event = select({ three: acquiring(semaphore, 3), other: acquiring(other) });
+  expect(await stateOf(event)).toBe('pending');
+  expect(semaphore.availablePermits).toBe(0);
+  const behind = semaphore.acquire();
+  expect(await stateOf(behind)).toBe('pending');
+  other.addPermits(1);
+  expect((await event).arm).toBe('other');
+  await behind;
+  const closing = select({ permit: acquiring(semaphore, 2) });
+  await idle();
+  semaphore.close();
+  await expect(closing).rejects.toEqual(closedError);
+});
+
+test('182 183 Semaphore.acquire() leaves no listener, and an aborted signal takes nothing', async () => {
+  const semaphore = new Semaphore(1);
+  const { signal, controller, listeners } = countingSignal();
+  for (let i = 0; i < 1_000; i++) {
+    const first = await semaphore.acquire({ signal });
+    const wait = semaphore.acquire({ signal });
+    first.release();
+    (await wait).release();
+  }
+  expect(listeners()).toBe(0);
+  await expect(semaphore.acquire({ signal: AbortSignal.abort('no') })).rejects.toBe('no');
+  expect(semaphore.availablePermits).toBe(1);
+  controller.abort();
+});
+
+test('Semaphore.acquire() in an always ready loop lets timers run', async () => {
+  const semaphore = new Semaphore(1);
+  let timer = false;
+  setTimeout(() => {
+    timer = true;
+  }, 0);
+  for (let i = 0; !timer && i < 1e7; i++) (await semaphore.acquire()).release();
+  expect(timer).toBe(true);
+});
+
+test('Semaphore keeps to its model over any order of operations', async () => {
+  const operation = fc.oneof(
+    { weight: 4, arbitrary: fc.record({ type: fc.constant('acquire' as const), n: fc.integer({ min: 0, max: 4 }) }) },
+    { weight: 2, arbitrary: fc.record({ type: fc.constant('try' as const), n: fc.integer({ min: 0, max: 4 }) }) },
+    { weight: 4, arbitrary: fc.record({ type: fc.constant('release' as const), n: fc.nat(5) }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('forget' as const), n: fc.nat(5) }) },
+    { weight: 2, arbitrary: fc.record({ type: fc.constant('abort' as const), n: fc.nat(5) }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('add' as const), n: fc.nat(3) }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('forgetFree' as const), n: fc.nat(3) }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('hops' as const), n: fc.nat(3) }) },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.nat(4), fc.array(operation, { maxLength: 60 }), fc.boolean(), async (permits, steps, close) => {
+      const semaphore = new Semaphore(permits);
+      let free = permits;
+      const queue: { id: number; needed: number }[] = [];
+      const outcomes: string[] = [];
+      const held: SemaphorePermit[] = [];
+      const counts: number[] = [];
+      const waits: { controller: AbortController; n: number; promise: Promise<string> }[] = [];
+      // The model: permits flow to the head of the queue until it has all it needs.
+      const give = (n: number): void => {
+        free += n;
+        for (let head = queue[0]; head !== undefined && free > 0; head = queue[0]) {
+          const given = Math.min(free, head.needed);
+          head.needed -= given;
+          free -= given;
+          if (head.needed > 0) return;
+          queue.shift();
+          outcomes[head.id] = 'got';
+        }
+      };
+      for (const step of steps) {
+        if (step.type === 'acquire') {
+          const id = waits.length;
+          const controller = new AbortController();
+          const promise = semaphore.acquireMany(step.n, { signal: controller.signal }).then(
+            (permit) => {
+              held.push(permit);
+              return 'got';
+            },
+            (reason: { code?: string }) => reason.code ?? 'aborted',
+          );
+          waits.push({ controller, n: step.n, promise });
+          counts[id] = step.n;
+          if (step.n <= free) {
+            free -= step.n;
+            outcomes[id] = 'got';
+          } else {
+            queue.push({ id, needed: step.n - free });
+            free = 0;
+          }
+          await idle();
+        } else if (step.type === 'try') {
+          if (step.n <= free) {
+            held.push(semaphore.tryAcquireMany(step.n));
+            free -= step.n;
+          } else expect(() => semaphore.tryAcquireMany(step.n)).toThrow(noPermits);
+        } else if (step.type === 'release' || step.type === 'forget') {
+          const [permit] = held.splice(step.n % Math.max(1, held.length), 1);
+          if (permit !== undefined) {
+            const n = permit.numPermits;
+            if (step.type === 'forget') permit.forget();
+            else {
+              permit.release();
+              give(n);
+            }
+          }
+          await idle();
+        } else if (step.type === 'abort') {
+          const at = queue.findIndex(({ id }) => id === queue[step.n]?.id);
+          const [entry] = at < 0 ? [] : queue.splice(at, 1);
+          if (entry !== undefined) {
+            outcomes[entry.id] = 'aborted';
+            waits[entry.id]?.controller.abort('aborted');
+            give((counts[entry.id] as number) - entry.needed);
+          }
+          await idle();
+        } else if (step.type === 'add') {
+          semaphore.addPermits(step.n);
+          give(step.n);
+          await idle();
+        } else if (step.type === 'forgetFree') {
+          expect(semaphore.forgetPermits(step.n)).toBe(Math.min(step.n, free));
+          free -= Math.min(step.n, free);
+        } else for (let i = 0; i < step.n; i++) await null;
+        expect(semaphore.availablePermits).toBe(free);
+      }
+      if (close) {
+        semaphore.close();
+        for (const { id, needed } of queue) {
+          outcomes[id] = 'ERR_SEMAPHORE_CLOSED';
+          free += (counts[id] as number) - needed;
+        }
+      } else {
+        const missing = queue.reduce((sum, { needed }) => sum + needed, 0);
+        semaphore.addPermits(missing);
+        give(missing);
+      }
+      expect(await Promise.all(waits.map(({ promise }) => promise))).toEqual(outcomes);
+      expect(semaphore.availablePermits).toBe(free);
+    }),
+    { numRuns: 300 },
+  );
+});
