@@ -4,6 +4,14 @@
  * Declare what a worker can do with `operation()`, make the two ends with `createWorkerChannels()`, and run the stock loop `runWorker()` over
  * them, or a loop of your own. `spawnWorker()` does all of it, in this event loop, in a thread or in a process.
  */
+export {
+  type BatchAddOptions,
+  type BatchContext,
+  type Batcher,
+  type BatcherOptions,
+  createBatcher,
+} from './batcher.js';
+export type { RequestReport } from './event-hub.js';
 export type {
   CallOptions,
   CloseOptions,
@@ -39,10 +47,14 @@ export {
 } from './operation.js';
 export type { AnyRequest, Reply, RequestOf, StreamReply, StreamRequest, UnaryRequest } from './request.js';
 export type { Trace } from './trace.js';
+export { answerRequest } from './run-request.js';
+export { type RunWorkerOptions, runWorker } from './run-worker.js';
+export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './worker-channels.js';
 export {
+  BatchContractError,
+  BatcherClosedError,
   DeadlineExceededError,
   ModelContractError,
-  UnansweredError,
   UnknownOperationError,
   WorkerClosedError,
   type WorkerCrashDetails,

@@ -83,9 +83,16 @@ export class UnknownOperationError extends MillraceError {
   }
 }
 
-/** A request left the loop without an answer: the loop ended, or let go of it. A fault of the loop, not of the caller. */
-export class UnansweredError extends MillraceError {
-  readonly code = 'ERR_UNANSWERED' as const;
+/** The batcher was closed or destroyed. */
+export class BatcherClosedError extends MillraceError {
+  readonly code = 'ERR_BATCHER_CLOSED' as const;
+  override readonly fault: Fault = 'caller';
+}
+
+/** A batch's `run` did not answer with one result per item. */
+export class BatchContractError extends MillraceError {
+  readonly code = 'ERR_BATCH_CONTRACT' as const;
+  override readonly fault: Fault = 'model';
 }
 
 /** A worker was asked to go from one state to another that its table does not allow. */

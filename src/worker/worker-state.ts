@@ -33,14 +33,14 @@ export interface WorkerStatus {
  * ```
  */
 export const workerTransitions: { readonly [S in WorkerState]: readonly WorkerState[] } = Object.freeze({
-  spawning: ['loading', 'evicting', 'failed'],
-  loading: ['ready', 'spawning', 'evicting', 'failed'],
-  ready: ['processing', 'idle', 'spawning', 'evicting', 'failed'],
-  processing: ['ready', 'spawning', 'evicting', 'failed'],
-  idle: ['ready', 'spawning', 'evicting', 'failed'],
-  evicting: ['dead'],
-  failed: ['dead'],
-  dead: [],
+  spawning: Object.freeze<WorkerState[]>(['loading', 'evicting', 'failed']),
+  loading: Object.freeze<WorkerState[]>(['ready', 'spawning', 'evicting', 'failed']),
+  ready: Object.freeze<WorkerState[]>(['processing', 'idle', 'spawning', 'evicting', 'failed']),
+  processing: Object.freeze<WorkerState[]>(['ready', 'spawning', 'evicting', 'failed']),
+  idle: Object.freeze<WorkerState[]>(['ready', 'spawning', 'evicting', 'failed']),
+  evicting: Object.freeze<WorkerState[]>(['dead']),
+  failed: Object.freeze<WorkerState[]>(['dead']),
+  dead: Object.freeze<WorkerState[]>([]),
 });
 
 /** Tells whether a worker may go from one state to another. */

@@ -1,0 +1,229 @@
+import { inspect } from 'node:util';
+import { mpsc, select, sleep } from '../channels/index.js';
+import {
+  type Clock,
+  requireFunction,
+  requireMilliseconds,
+  requireOptions,
+  requirePositiveInteger,
+  requireSignal,
+  systemClock,
+} from '../core/index.js';
+import { BatchEntry } from './batch-entry.js';
+import { BatchContractError, BatcherClosedError } from './worker-errors.js';
+
+/** What a batch is run with beside its items. */
+export interface BatchContext {
+  /** Aborts when every item of the batch was given up, or the batcher was destroyed. */
+  readonly signal: AbortSignal;
+}
+
+/** Options of {@link createBatcher}. */
+export interface BatcherOptions<Item, Result> {
+  /** How many items a batch holds at most. 16 by default. */
+  readonly maxBatch?: number;
+  /** How long the first item of a batch may wait for company, in ms. 0 by default: what is there goes, a free model never waits. */
+  readonly maxDelayMs?: number;
+  /** Runs a batch and answers with one result per item, in order. When it throws, halves of the batch are run again, to find the guilty items. */
+  readonly run: (items: Item[], context: BatchContext) => Promise<readonly Result[]> | readonly Result[];
+  /** The time source. The system's by default. */
+  readonly clock?: Clock;
+}
+
+/** Options of {@link Batcher.add}. */
+export interface BatchAddOptions {
+  /** Gives the item up: its promise rejects at once with `signal.reason`, and an item that still waits leaves its batch. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Gathers single items into batches. Made by {@link createBatcher}. */
+export interface Batcher<Item, Result> extends AsyncDisposable {
+  /**
+   * Adds an item to the next batch.
+   *
+   * **Cancel safety:** the item goes with the call: given up while it waits, it is never run; while its batch runs, its result is dropped.
+   *
+   * @returns The item's own result.
+   * @throws What `run` threw for this item, `signal.reason`, or `BatcherClosedError`.
+   */
+  add(item: Item, options?: BatchAddOptions): Promise<Result>;
+  /** How many items wait for a batch. */
+  readonly waiting: number;
+  /** How many items are in the batch that runs. */
+  readonly running: number;
+  /** Takes no more items, and resolves when those that were added have been answered. */
+  close(): Promise<void>;
+  /** Answers every item now with `BatcherClosedError` (`cause` is the reason), and resolves when the running batch has ended. */
+  destroy(reason?: unknown): Promise<void>;
+}
+
+/**
+ * Gathers single items, from any operation, into batches for something that works best on many at once.
+ *
+ * One batch runs at a time, and what arrives meanwhile makes up the next. A batch that throws is bisected: only the items that fail on their
+ * own fail, after at most `1 + 2·k·⌈log2 n⌉` runs for k bad items of n.
+ *
+ * @param options See {@link BatcherOptions}.
+ * @returns The batcher.
+ * @throws TypeError, RangeError When an option is of the wrong type, out of range or unknown.
+ * @example
+ * ```ts
+ * const sizes: number[] = [];
+ * const batcher = createBatcher<number, number>({
+ *   maxBatch: 4,
+ *   run: async (items) => {
+ *     sizes.push(items.length);
+ *     return items.map((n) => n * n);
+ *   },
+ * });
+ * await Promise.all([1, 2, 3, 4, 5].map((n) => batcher.add(n))); // => [1, 4, 9, 16, 25]
+ * sizes; // => [4, 1]
+ * await batcher.close();
+ * ```
+ */
+export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
+  const action = 'Cannot create batcher';
+  const given = requireOptions<BatcherOptions<Item, Result>>(action, options, [
+    'maxBatch',
+    'maxDelayMs',
+    'run',
+    'clock',
+  ]);
+  return new QueueBatcher<Item, Result>({
+    maxBatch: given.maxBatch === undefined ? 16 : requirePositiveInteger(action, 'maxBatch', given.maxBatch),
+    maxDelayMs: given.maxDelayMs === undefined ? 0 : requireMilliseconds(action, 'maxDelayMs', given.maxDelayMs),
+    run: requireFunction(action, 'run', given.run),
+    clock: given.clock ?? systemClock,
+  });
+}
+
+class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
+  readonly #options: Required<BatcherOptions<Item, Result>>;
+  readonly #sender: mpsc.UnboundedSender<BatchEntry<Item, Result>>;
+  readonly #receiver: mpsc.UnboundedReceiver<BatchEntry<Item, Result>>;
+  readonly #pending: Set<BatchEntry<Item, Result>> = new Set();
+  readonly #ended: Promise<void>;
+  #running = 0;
+  #isClosed = false;
+  #controller: AbortController | undefined;
+
+  constructor(options: Required<BatcherOptions<Item, Result>>) {
+    this.#options = options;
+    [this.#sender, this.#receiver] = mpsc.unboundedChannel<BatchEntry<Item, Result>>();
+    this.#ended = this.#loop();
+  }
+
+  get waiting(): number {
+    return this.#pending.size - this.#running;
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+
+  async add(item: Item, options?: BatchAddOptions): Promise<Result> {
+    const { signal } = requireOptions<BatchAddOptions>('Cannot add to batch', options, ['signal']);
+    if (signal !== undefined && requireSignal('Cannot add to batch', signal).aborted) throw signal.reason;
+    if (this.#isClosed) throw new BatcherClosedError('Cannot add to batch: the batcher is closed');
+    const entry = new BatchEntry<Item, Result>(item, signal, (settled) => this.#onSettled(settled));
+    this.#pending.add(entry);
+    this.#sender.send(entry);
+    return entry.promise;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#sender.close();
+    await this.#ended;
+  }
+
+  async destroy(reason?: unknown): Promise<void> {
+    const details = reason === undefined ? undefined : { cause: reason };
+    const error = new BatcherClosedError('Cannot answer: the batcher was destroyed', details);
+    for (const entry of [...this.#pending]) entry.giveUp(error);
+    await this.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  [inspect.custom](): string {
+    return `Batcher { waiting: ${this.waiting}, running: ${this.#running}, isClosed: ${this.#isClosed} }`;
+  }
+
+  #onSettled(entry: BatchEntry<Item, Result>): void {
+    this.#pending.delete(entry);
+    if (!entry.isRunning) return;
+    this.#running--;
+    if (this.#running === 0 && entry.wasGivenUp) this.#controller?.abort(entry.giveUpReason);
+  }
+
+  async #loop(): Promise<void> {
+    for (;;) {
+      const batch = await this.#gather();
+      if (batch === undefined) return;
+      for (const entry of batch) entry.isRunning = true;
+      this.#running = batch.length;
+      this.#controller = new AbortController();
+      await this.#run(batch);
+      this.#controller = undefined;
+    }
+  }
+
+  /** The next batch: at least one item that is still wanted. Undefined once closed and empty. */
+  async #gather(): Promise<BatchEntry<Item, Result>[] | undefined> {
+    const { maxBatch, maxDelayMs, clock } = this.#options;
+    let batch: BatchEntry<Item, Result>[] = [];
+    while (batch.length === 0) {
+      batch = (await this.#receiver.recvMany(maxBatch)).filter((entry) => !entry.isSettled);
+      if (batch.length === 0 && this.#isClosed && this.#pending.size === 0) return undefined;
+    }
+    if (maxDelayMs === 0) return batch;
+    const due = sleep(maxDelayMs, { clock, ref: false });
+    try {
+      while (batch.length < maxBatch && !this.#isClosed) {
+        const event = await select({ more: this.#receiver, due }, { biased: true });
+        // `null`: the batcher was closed, and nobody else will come.
+        if (event.arm !== 'more') break;
+        batch.push(event.value);
+        if (batch.length === maxBatch) batch = batch.filter((entry) => !entry.isSettled);
+      }
+    } finally {
+      due.cancel();
+    }
+    batch = batch.filter((entry) => !entry.isSettled);
+    return batch.length === 0 ? this.#gather() : batch;
+  }
+
+  async #run(batch: readonly BatchEntry<Item, Result>[]): Promise<void> {
+    const wanted = batch.filter((entry) => !entry.isSettled);
+    if (wanted.length === 0) return;
+    let results: readonly Result[];
+    try {
+      const { signal } = this.#controller as AbortController;
+      results = await this.#options.run(
+        wanted.map((entry) => entry.item),
+        { signal },
+      );
+    } catch (error) {
+      if (wanted.length === 1) {
+        (wanted[0] as BatchEntry<Item, Result>).fail(error);
+        return;
+      }
+      const middle = wanted.length >> 1;
+      await this.#run(wanted.slice(0, middle));
+      await this.#run(wanted.slice(middle));
+      return;
+    }
+    if (!Array.isArray(results) || results.length !== wanted.length) {
+      const received = Array.isArray(results) ? results.length : typeof results;
+      const message = `Cannot answer batch: run must return ${wanted.length} results, received ${received}`;
+      for (const entry of wanted) entry.fail(new BatchContractError(message));
+      return;
+    }
+    wanted.forEach((entry, index) => {
+      entry.succeed(results[index] as Result);
+    });
+  }
+}

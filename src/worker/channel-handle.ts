@@ -1,0 +1,236 @@
+import { inspect } from 'node:util';
+import { type mpsc, oneshot, timeout } from '../channels/index.js';
+import { requireMilliseconds, requireOptions, requireSignal } from '../core/index.js';
+import type {
+  CallOptions,
+  CloseOptions,
+  OperationSender,
+  PingOptions,
+  WorkerHandle,
+  WorkerStateView,
+} from './handle.js';
+import type { InputOf, Operations } from './operation.js';
+import type { OperationQueue } from './operation-queue.js';
+import type { PendingStream } from './pending-stream.js';
+import type { PendingUnary } from './pending-unary.js';
+import type { Ping } from './worker-channels.js';
+import { requireCallOptions, type WorkerCore } from './worker-core.js';
+import { UnknownOperationError, WorkerClosedError } from './worker-errors.js';
+import type { WorkerEvent } from './worker-events.js';
+import type { WorkerHealth } from './worker-health.js';
+import { isLive } from './worker-state.js';
+import type { WorkerStats } from './worker-stats.js';
+
+const CLOSE_MS = 5_000;
+const PING_MS = 5_000;
+/** How long a loop may take to release its model before the worker counts as dead without it. */
+const RELEASE_MS = 5_000;
+
+/** The handle over a worker's channels. The same for every host: a host differs in what runs at the other end. */
+export class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
+  readonly id: string;
+  readonly operations: Ops;
+  readonly senders: WorkerHandle<Ops>['senders'];
+  readonly #core: WorkerCore;
+  readonly #pings: mpsc.Sender<Ping>;
+  #ending: Promise<void> | undefined;
+
+  constructor(core: WorkerCore, operations: Ops, pings: mpsc.Sender<Ping>) {
+    this.#core = core;
+    this.#pings = pings;
+    this.id = core.id;
+    this.operations = operations;
+    this.senders = Object.freeze(
+      Object.fromEntries([...core.queues].map(([name, queue]) => [name, new QueueSender(this, core, queue)])),
+    ) as unknown as WorkerHandle<Ops>['senders'];
+  }
+
+  get state(): WorkerStateView {
+    return this.#core.state;
+  }
+
+  // The reply's type depends on the operation's kind, which the compiler can't follow into the body.
+  call(operation: string, input: unknown, options?: CallOptions): never {
+    return this.#submit(operation, input, options, true) as never;
+  }
+
+  tryCall(operation: string, input: unknown, options?: CallOptions): never {
+    return this.#submit(operation, input, options, false) as never;
+  }
+
+  #submit(operation: string, input: unknown, options: CallOptions | undefined, mayWait: boolean): unknown {
+    const queue = this.#core.queues.get(operation);
+    if (queue === undefined) {
+      const known = [...this.#core.queues.keys()].join(', ');
+      const message = `Cannot call ${String(operation)}: operation must be one of ${known}, received '${String(operation)}'`;
+      return Promise.reject(new UnknownOperationError(message, String(operation)));
+    }
+    try {
+      if (options !== undefined) requireCallOptions(operation, options);
+      const request = this.#core.submit(queue, input, options, mayWait);
+      return queue.operation.kind === 'unary' ? (request as PendingUnary).promise : (request as PendingStream).stream;
+    } catch (error) {
+      return queue.operation.kind === 'unary' ? Promise.reject(error) : refusedStream(error);
+    }
+  }
+
+  stats(): WorkerStats {
+    return this.#core.stats();
+  }
+
+  async ping(options?: PingOptions): Promise<WorkerHealth> {
+    const action = 'Cannot ping worker';
+    const given = requireOptions<PingOptions>(action, options, ['signal', 'timeoutMs']);
+    const ms =
+      given.timeoutMs === undefined
+        ? PING_MS
+        : requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
+    if (given.signal !== undefined) requireSignal(action, given.signal);
+    return timeout(ms, (signal) => this.#ask(signal), { clock: this.#core.clock, signal: given.signal });
+  }
+
+  async #ask(signal: AbortSignal): Promise<WorkerHealth> {
+    const [reply, answer] = oneshot.channel<WorkerHealth>();
+    try {
+      await this.#pings.send({ reply }, { signal });
+      return await answer.recv({ signal });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw new WorkerClosedError('Cannot ping worker: it has ended', { cause: error });
+    } finally {
+      answer.close();
+    }
+  }
+
+  events(): AsyncIterableIterator<WorkerEvent, void, void> {
+    return this.#core.hub.events();
+  }
+
+  drain(): Promise<void> {
+    this.#core.stopAccepting();
+    return this.#core.quiet();
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    const action = 'Cannot close worker';
+    const given = requireOptions<CloseOptions>(action, options, ['timeoutMs']);
+    const ms =
+      given.timeoutMs === undefined
+        ? CLOSE_MS
+        : requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
+    this.#ending ??= this.#close(ms);
+    return this.#ending;
+  }
+
+  async #close(ms: number): Promise<void> {
+    const core = this.#core;
+    core.stopAccepting();
+    if (core.isOver) {
+      if (core.state.current === 'failed') core.state.enter('dead', core.state.borrow().cause);
+      return;
+    }
+    if (isLive(core.state.current)) core.state.enter('evicting');
+    if (core.hasPending) {
+      const timer = Number.isFinite(ms)
+        ? core.clock.setTimer(() => {
+            const message = `Cannot answer: the worker was closed, and the request did not finish within ${ms} ms`;
+            core.answerAll(new WorkerClosedError(message));
+            core.kill.cancel();
+          }, ms)
+        : undefined;
+      await core.quiet();
+      timer?.cancel();
+    }
+    await this.#release();
+  }
+
+  async destroy(reason?: unknown): Promise<void> {
+    const core = this.#core;
+    core.stopAccepting();
+    const wasLive = isLive(core.state.current);
+    if (wasLive) core.state.enter('evicting');
+    core.answerAll(
+      new WorkerClosedError(
+        'Cannot answer: the worker was destroyed',
+        reason === undefined ? undefined : { cause: reason },
+      ),
+    );
+    core.kill.cancel();
+    this.#ending ??= core.isOver ? this.#close(0) : this.#release();
+    await this.#ending;
+  }
+
+  /** Lets the loop end, and goes on without it when it does not. */
+  async #release(): Promise<void> {
+    const core = this.#core;
+    core.shutdown.cancel();
+    if (core.isOver) return;
+    if (!core.isAttached) {
+      core.finish(undefined);
+      return;
+    }
+    const timer = core.clock.setTimer(() => core.finish(undefined), RELEASE_MS);
+    await core.over();
+    timer.cancel();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Shows state and counts, never inputs. */
+  [inspect.custom](): string {
+    const { accepted, pending, waiting } = this.#core.stats();
+    return `WorkerHandle { id: '${this.id}', state: '${this.#core.state.current}', accepted: ${accepted}, pending: ${pending}, waiting: ${waiting} }`;
+  }
+}
+
+/** What a sender needs of its handle. */
+interface Caller {
+  call(operation: string, input: unknown, options?: CallOptions): never;
+  tryCall(operation: string, input: unknown, options?: CallOptions): never;
+}
+
+class QueueSender implements OperationSender<never> {
+  readonly operation: string;
+  readonly #handle: Caller;
+  readonly #core: WorkerCore;
+  readonly #queue: OperationQueue;
+
+  constructor(handle: Caller, core: WorkerCore, queue: OperationQueue) {
+    this.operation = queue.name;
+    this.#handle = handle;
+    this.#core = core;
+    this.#queue = queue;
+  }
+
+  call(input: InputOf<never>, options?: CallOptions): never {
+    return this.#handle.call(this.operation, input, options);
+  }
+
+  tryCall(input: InputOf<never>, options?: CallOptions): never {
+    return this.#handle.tryCall(this.operation, input, options);
+  }
+
+  get capacity(): number {
+    const queue = this.#queue;
+    if (!this.#core.isAccepting || queue.waiting.first !== undefined || !queue.hasRoom(1)) return 0;
+    return queue.maxItems - queue.used;
+  }
+
+  get maxCapacity(): number {
+    return this.#queue.maxItems;
+  }
+
+  get len(): number {
+    return this.#queue.used;
+  }
+}
+
+/** A stream that fails at its first read. */
+function refusedStream(error: unknown): AsyncGenerator<never, void, void> {
+  // biome-ignore lint/correctness/useYield: it is a stream of nothing but the error.
+  return (async function* (): AsyncGenerator<never, void, void> {
+    throw error;
+  })();
+}

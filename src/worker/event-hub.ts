@@ -1,0 +1,110 @@
+import { channel } from 'node:diagnostics_channel';
+import { debuglog } from 'node:util';
+import { Repeater, SlidingBuffer } from '@repeaterjs/repeater';
+import type { WorkerEvent } from './worker-events.js';
+
+const BUFFERED = 256;
+const debug = debuglog('millrace');
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+/** An event before the hub adds who and when. */
+export type EventBody = DistributiveOmit<WorkerEvent, 'workerId' | 'at'>;
+
+const channels: { readonly [T in WorkerEvent['type']]: ReturnType<typeof channel> } = {
+  state: channel('millrace:worker:state'),
+  failure: channel('millrace:worker:failure'),
+  late: channel('millrace:worker:late'),
+  crash: channel('millrace:worker:crash'),
+  stall: channel('millrace:worker:stall'),
+  restart: channel('millrace:worker:restart'),
+};
+
+/** What is published on `millrace:worker:request` for every request that was answered. */
+export interface RequestReport {
+  readonly workerId: string;
+  readonly operation: string;
+  readonly outcome: 'succeeded' | 'failed' | 'expired' | 'cancelled';
+  /** From the call to the answer, in ms. */
+  readonly ms: number;
+}
+
+/** Where every answered request is reported: `diagnostics_channel` `millrace:worker:request`. */
+export const requestChannel: ReturnType<typeof channel> = channel('millrace:worker:request');
+
+/** Tells a worker's events to its iterators, to `diagnostics_channel` and, with `NODE_DEBUG=millrace`, to stderr. */
+export class EventHub {
+  readonly #workerId: string;
+  readonly #now: () => number;
+  readonly #listeners = new Set<(event: WorkerEvent) => void>();
+  readonly #ends = new Set<() => void>();
+  #isOver = false;
+
+  constructor(workerId: string, now: () => number) {
+    this.#workerId = workerId;
+    this.#now = now;
+  }
+
+  /** Whether anybody would see an event of this type: a busy worker asks before it makes one. */
+  hasAudience(type: WorkerEvent['type']): boolean {
+    return this.#listeners.size > 0 || debug.enabled || channels[type].hasSubscribers;
+  }
+
+  emit(body: EventBody): void {
+    const event = { ...body, workerId: this.#workerId, at: this.#now() } as WorkerEvent;
+    if (debug.enabled) debug('%s', describe(event));
+    const diagnostics = channels[event.type];
+    if (diagnostics.hasSubscribers) diagnostics.publish(event);
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  /** An iterator of the events from now on. */
+  events(): AsyncIterableIterator<WorkerEvent, void, void> {
+    // A repeater starts with its first `next()`; what happens before that is kept for it.
+    const early: WorkerEvent[] = [];
+    let tell = (event: WorkerEvent): void => {
+      if (early.push(event) > BUFFERED) early.shift();
+    };
+    let end = (): void => {};
+    const listener = (event: WorkerEvent): void => tell(event);
+    const onEnd = (): void => end();
+    if (!this.#isOver) {
+      this.#listeners.add(listener);
+      this.#ends.add(onEnd);
+    }
+    return new Repeater<WorkerEvent, void, void>(async (push, stop) => {
+      for (const event of early.splice(0)) void push(event);
+      tell = (event) => void push(event);
+      end = stop;
+      if (this.#isOver) stop();
+      await stop;
+      this.#listeners.delete(listener);
+      this.#ends.delete(onEnd);
+    }, new SlidingBuffer(BUFFERED)) as AsyncIterableIterator<WorkerEvent, void, void>;
+  }
+
+  /** Ends every iterator, after what it has buffered. */
+  end(): void {
+    this.#isOver = true;
+    for (const end of this.#ends) end();
+    this.#listeners.clear();
+    this.#ends.clear();
+  }
+}
+
+function describe(event: WorkerEvent): string {
+  switch (event.type) {
+    case 'state':
+      return `${event.workerId}: ${event.from} -> ${event.to}${event.cause === undefined ? '' : ` (${event.cause})`}`;
+    case 'failure':
+      return `${event.workerId}: ${event.operation} failed (${event.error})`;
+    case 'late':
+      return `${event.workerId}: ${event.operation} answered too late`;
+    case 'crash':
+      return `${event.workerId}: crashed with ${event.held} requests (${event.error})`;
+    case 'stall':
+      return `${event.workerId}: no progress for ${event.runningMs} ms`;
+    case 'restart':
+      return `${event.workerId}: restart ${event.attempt} in ${event.delayMs} ms`;
+  }
+}

@@ -1,0 +1,66 @@
+import { mpsc } from '../channels/index.js';
+import type { AnyOperation } from './operation.js';
+import type { PendingRequest } from './pending-request.js';
+import { RequestList } from './request-list.js';
+
+// Invariants:
+// - `used` counts the requests that hold a place, `usedBytes` the bytes of those among them that are not answered.
+// - The channel holds at most `used` requests, so a send into it never finds it full.
+// - A request waits only while there is no room for the first of `waiting`: callers get in strictly in order.
+
+/** One operation's queue: a bounded channel towards the loop, and the account of who may enter it. */
+export class OperationQueue {
+  readonly name: string;
+  readonly operation: AnyOperation;
+  readonly sender: mpsc.Sender<PendingRequest>;
+  readonly receiver: mpsc.Receiver<PendingRequest>;
+  readonly waiting: RequestList<PendingRequest> = new RequestList();
+  readonly maxItems: number;
+  readonly maxBytes: number;
+  /** Whether bytes count: only then is an input measured. */
+  readonly hasByteLimit: boolean;
+  used = 0;
+  usedBytes = 0;
+
+  constructor(name: string, operation: AnyOperation) {
+    this.name = name;
+    this.operation = operation;
+    this.maxItems = operation.capacity.items;
+    this.maxBytes = operation.capacity.bytes;
+    this.hasByteLimit = this.maxBytes !== Number.POSITIVE_INFINITY;
+    const [sender, receiver] = mpsc.channel<PendingRequest>(this.maxItems);
+    this.sender = sender;
+    this.receiver = receiver;
+  }
+
+  /** How large an input is, as far as it matters. */
+  measure(input: unknown): number {
+    return this.hasByteLimit ? this.operation.sizeOf(input as never) : 0;
+  }
+
+  /** Whether a request of so many bytes may enter now, if nobody waits before it. */
+  hasRoom(bytes: number): boolean {
+    return this.used < this.maxItems && this.usedBytes + bytes <= this.maxBytes;
+  }
+
+  /** Gives a request its place and hands it to the loop. */
+  enter(request: PendingRequest): void {
+    request.hasPlace = true;
+    this.used++;
+    this.usedBytes += request.bytes;
+    this.sender.trySend(request);
+  }
+
+  /** Takes a request's place back, and the bytes it still counts for. */
+  freePlace(request: PendingRequest): void {
+    request.hasPlace = false;
+    this.used--;
+    this.freeBytes(request);
+  }
+
+  /** Takes the bytes back that a request counts for. */
+  freeBytes(request: PendingRequest): void {
+    this.usedBytes -= request.bytes;
+    request.bytes = 0;
+  }
+}

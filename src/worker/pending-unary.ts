@@ -1,0 +1,42 @@
+import { PendingRequest, type RequestInit } from './pending-request.js';
+import type { Reply, UnaryRequest } from './request.js';
+
+/** A unary request; it is its own reply. */
+export class PendingUnary extends PendingRequest implements UnaryRequest<unknown, unknown>, Reply<unknown> {
+  /** What the caller awaits. */
+  readonly promise: Promise<unknown>;
+  #resolve!: (value: unknown) => void;
+  #reject!: (error: unknown) => void;
+
+  constructor(init: RequestInit) {
+    super(init);
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  get kind(): 'unary' {
+    return 'unary';
+  }
+
+  get reply(): Reply<unknown> {
+    return this;
+  }
+
+  send(value: unknown): boolean {
+    if (!this.answer('succeeded')) return false;
+    this.#resolve(value);
+    return true;
+  }
+
+  fail(error: unknown): boolean {
+    if (!this.answer('failed')) return false;
+    this.#reject(error);
+    return true;
+  }
+
+  protected override deliverAhead(error: unknown): void {
+    this.#reject(error);
+  }
+}

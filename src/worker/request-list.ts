@@ -1,0 +1,32 @@
+/** What a {@link RequestList} links: its links belong to the list. */
+export interface Linked<T> {
+  next: T | undefined;
+  previous: T | undefined;
+}
+
+/** An intrusive doubly linked list: O(1) at both ends and for a removal from the middle, and no allocation. An item is in one list at most. */
+export class RequestList<T extends Linked<T>> {
+  first: T | undefined;
+  last: T | undefined;
+  size = 0;
+
+  /** Appends an item that is in no list. */
+  push(item: T): void {
+    item.previous = this.last;
+    if (this.last === undefined) this.first = item;
+    else this.last.next = item;
+    this.last = item;
+    this.size++;
+  }
+
+  /** Removes an item that is in this list. */
+  remove(item: T): void {
+    if (item.previous === undefined) this.first = item.next;
+    else item.previous.next = item.next;
+    if (item.next === undefined) this.last = item.previous;
+    else item.next.previous = item.previous;
+    item.next = undefined;
+    item.previous = undefined;
+    this.size--;
+  }
+}

@@ -1,0 +1,166 @@
+import type { CallContext, UntypedModel } from './model.js';
+import type { PendingRequest } from './pending-request.js';
+import { PendingStream } from './pending-stream.js';
+import type { PendingUnary } from './pending-unary.js';
+import type { AnyRequest } from './request.js';
+import type { WorkerCore } from './worker-core.js';
+
+type Method = (input: unknown, context: CallContext) => unknown;
+
+/** What a model's method sees of a request; its signal is made when first read. */
+class RequestContext implements CallContext {
+  readonly #request: PendingRequest;
+
+  constructor(request: PendingRequest) {
+    this.#request = request;
+  }
+
+  get signal(): AbortSignal {
+    return this.#request.signal;
+  }
+
+  get deadline(): number | undefined {
+    return this.#request.deadline;
+  }
+
+  get traceparent(): string | undefined {
+    return this.#request.traceparent;
+  }
+}
+
+/**
+ * Runs a request's method, if the request is still wanted, and answers it.
+ *
+ * @param onLeave Called once the call has left the model, whatever came of it.
+ * @returns False when the request was answered already; nothing runs then, and `onLeave` is not called.
+ */
+export function runRequest(
+  core: WorkerCore,
+  request: PendingRequest,
+  model: UntypedModel,
+  onLeave: () => void,
+): boolean {
+  if (!request.take()) return false;
+  core.enterModel(request);
+  if (request instanceof PendingStream) void runStream(core, request, model).then(onLeave);
+  else runUnary(core, request as PendingUnary, model, onLeave);
+  return true;
+}
+
+function runUnary(core: WorkerCore, request: PendingUnary, model: UntypedModel, onLeave: () => void): void {
+  let result: unknown;
+  try {
+    result = request.trace.runInAsyncScope(
+      model[request.operation] as Method,
+      model,
+      request.peekInput(),
+      new RequestContext(request),
+    );
+  } catch (error) {
+    leave(error, true);
+    return;
+  }
+  if (isThenable(result)) {
+    (result instanceof Promise ? result : Promise.resolve(result)).then(
+      (value) => leave(value, false),
+      (error) => leave(error, true),
+    );
+  } else {
+    leave(result, false);
+  }
+
+  function leave(value: unknown, isFailure: boolean): void {
+    core.leaveModel(request, isFailure, value);
+    if (isFailure) request.fail(value);
+    else request.send(value);
+    onLeave();
+  }
+}
+
+async function runStream(core: WorkerCore, request: PendingStream, model: UntypedModel): Promise<void> {
+  const { trace } = request;
+  try {
+    const chunks = await trace.runInAsyncScope(
+      model[request.operation] as Method,
+      model,
+      request.peekInput(),
+      new RequestContext(request),
+    );
+    const iterator = iterate(request.operation, chunks);
+    // A consumer that leaves does so while the generator works or waits: it is told at once, not at its next chunk.
+    request.onGone = () => void release(iterator);
+    while (!request.isClosed) {
+      const { done, value } = await trace.runInAsyncScope(iterator.next, iterator);
+      if (done === true) {
+        core.leaveModel(request, false, undefined);
+        request.end();
+        return;
+      }
+      if (!(await request.send(value))) break;
+    }
+    await release(iterator);
+    core.leaveModel(request, false, undefined);
+  } catch (error) {
+    core.leaveModel(request, true, error);
+    request.fail(error);
+  } finally {
+    request.onGone = undefined;
+  }
+}
+
+function iterate(operation: string, chunks: unknown): AsyncIterator<unknown> {
+  const iterable = chunks as Partial<AsyncIterable<unknown> & Iterable<unknown>> | null | undefined;
+  const start = iterable?.[Symbol.asyncIterator];
+  if (typeof start !== 'function') {
+    throw new TypeError(
+      `Cannot stream ${operation}: the model's method must return an async iterable, received ${typeof chunks}`,
+    );
+  }
+  return start.call(iterable);
+}
+
+/** Returns a generator; what it throws on its way out concerns nobody any more. */
+async function release(iterator: AsyncIterator<unknown>): Promise<void> {
+  try {
+    await iterator.return?.();
+  } catch {
+    // The consumer has left.
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'then' in value &&
+    typeof (value as { then: unknown }).then === 'function'
+  );
+}
+
+/**
+ * Runs a model's method for one request and answers it: what a loop of your own does with a request that it received.
+ *
+ * The method runs in the caller's async context. A request that was answered already, because its caller gave up or its deadline passed, is
+ * not run. What the method throws is the caller's answer, never this function's.
+ *
+ * **Cancel safety:** not applicable; it takes no signal. The method sees the request's own.
+ *
+ * @param request A request from one of the receivers in `channels.operations`.
+ * @param model The model that has the method.
+ * @returns A promise that resolves once the call has left the model.
+ * @example
+ * ```ts
+ * const operations = { shout: operation<string, string>() };
+ * const { handle, channels } = createWorkerChannels(operations);
+ * const answer = handle.call('shout', 'hello');
+ * const { value: request } = await channels.operations.shout.recv();
+ * await answerRequest(request, { shout: (text) => text.toUpperCase() });
+ * await answer; // => 'HELLO'
+ * ```
+ */
+export function answerRequest(request: AnyRequest, model: object): Promise<void> {
+  const pending = request as unknown as PendingRequest;
+  return new Promise((resolve) => {
+    if (!runRequest(pending.owner as WorkerCore, pending, model as UntypedModel, resolve)) resolve();
+  });
+}

@@ -1,0 +1,73 @@
+import { watch } from '../channels/index.js';
+import type { WaitOptions, WorkerStateView } from './handle.js';
+import { WorkerClosedError } from './worker-errors.js';
+import { canTransition, requireTransition, type WorkerState, type WorkerStatus } from './worker-state.js';
+
+/** The one owner of a worker's state: every step goes through the table and out on a watch channel. */
+export class StateMachine implements WorkerStateView {
+  readonly #sender: watch.Sender<WorkerStatus>;
+  readonly #now: () => number;
+  readonly #onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void;
+  #current: WorkerState = 'spawning';
+
+  constructor(now: () => number, onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void) {
+    this.#now = now;
+    this.#onStep = onStep;
+    const [sender] = watch.channel<WorkerStatus>({ state: 'spawning', enteredAt: now() });
+    this.#sender = sender;
+  }
+
+  get current(): WorkerState {
+    return this.#current;
+  }
+
+  borrow(): WorkerStatus {
+    return this.#sender.borrow();
+  }
+
+  subscribe(): watch.Receiver<WorkerStatus> {
+    return this.#sender.subscribe();
+  }
+
+  /** Takes a step of the table, and publishes it. */
+  enter(to: WorkerState, cause?: unknown): void {
+    const from = this.#current;
+    requireTransition(from, to);
+    this.#current = to;
+    const enteredAt = this.#now();
+    this.#sender.sendReplace(cause === undefined ? { state: to, enteredAt } : { state: to, enteredAt, cause });
+    this.#onStep(from, to, cause);
+  }
+
+  async waitFor(
+    wanted: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
+    options?: WaitOptions,
+  ): Promise<WorkerStatus> {
+    const passes =
+      typeof wanted === 'function'
+        ? wanted
+        : (status: WorkerStatus): boolean =>
+            typeof wanted === 'string' ? status.state === wanted : wanted.includes(status.state);
+    const receiver = this.#sender.subscribe();
+    try {
+      const status = await receiver.waitFor((each) => passes(each) || isHopeless(each.state, wanted), options);
+      if (passes(status)) return status;
+      const what = typeof wanted === 'function' ? 'a certain state' : String(wanted);
+      throw new WorkerClosedError(`Cannot wait for ${what}: the worker is ${status.state}`, { cause: status.cause });
+    } finally {
+      receiver.close();
+    }
+  }
+}
+
+/** Whether nothing that is waited for can be reached any more from a state. */
+function isHopeless(
+  state: WorkerState,
+  wanted: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
+): boolean {
+  if (state === 'dead') return true;
+  if (typeof wanted === 'function' || !(state === 'evicting' || state === 'failed')) return false;
+  const targets = typeof wanted === 'string' ? [wanted] : wanted;
+  // From evicting and failed there is one step left.
+  return !targets.some((target) => target === state || canTransition(state, target));
+}

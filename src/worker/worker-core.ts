@@ -1,0 +1,429 @@
+import { CancellationToken } from '../channels/index.js';
+import { type Clock, requireMilliseconds, requireOptions, requireSignal } from '../core/index.js';
+import { type DeadlineTimer, deadlineTimerOf } from './deadline-timer.js';
+import { EventHub, type RequestReport, requestChannel } from './event-hub.js';
+import type { CallOptions } from './handle.js';
+import { LatencyWindow } from './latency-window.js';
+import type { Operations } from './operation.js';
+import { OperationQueue } from './operation-queue.js';
+import { type Outcome, type PendingRequest, Phase, type RequestInit, type RequestOwner } from './pending-request.js';
+import { PendingStream } from './pending-stream.js';
+import { PendingUnary } from './pending-unary.js';
+import { RequestList } from './request-list.js';
+import { StateMachine } from './state-machine.js';
+import { WorkerClosedError, WorkerFullError } from './worker-errors.js';
+import type { LastError, WorkerHealth, WorkerProgress } from './worker-health.js';
+import { canTransition, isLive, type WorkerState } from './worker-state.js';
+import type { WorkerStats } from './worker-stats.js';
+
+// Invariants:
+// - accepted = succeeded + failed + expired + cancelled + acceptedList.size, after every public step.
+// - A call is either refused or accepted. A refused call is answered too, but never enters the ledger.
+// - `inFlight` counts the requests that were taken and are not answered, and those whose call into the model has not returned.
+// - Once `isOver`, both lists are empty and nothing is accepted any more.
+
+/** Options of a submission that only a host's bridge gives. */
+export interface SubmitOptions extends CallOptions {
+  /** Called once, when the loop takes the request or finds it dead: its place is free. */
+  readonly onTaken?: () => void;
+}
+
+/** What handle and channels share: the account of every request, the state, the events and the end. */
+export class WorkerCore implements RequestOwner {
+  readonly id: string;
+  readonly clock: Clock;
+  readonly operations: Operations;
+  readonly queues: ReadonlyMap<string, OperationQueue>;
+  readonly state: StateMachine;
+  readonly hub: EventHub;
+  /** Cancelled when the loop should take no more, let what runs finish, and end. */
+  readonly shutdown: CancellationToken = new CancellationToken();
+  /** Cancelled when the loop should end now: everything has been answered. */
+  readonly kill: CancellationToken = new CancellationToken();
+  readonly latency: LatencyWindow = new LatencyWindow();
+  readonly modelLatency: LatencyWindow = new LatencyWindow();
+  inFlight = 0;
+  processed = 0;
+  /** When a call last left the model. */
+  lastActiveAt = 0;
+  restarts = 0;
+  onProgress: ((progress: WorkerProgress) => void) | undefined;
+  #modelFailures = 0;
+  #lastError: LastError | undefined;
+  readonly #running: Set<PendingRequest> = new Set();
+  readonly #counts: Record<Outcome, number> = { succeeded: 0, failed: 0, expired: 0, cancelled: 0 };
+  #accepted = 0;
+  #refused = 0;
+  #late = 0;
+  #waiting = 0;
+  readonly #acceptedList: RequestList<PendingRequest> = new RequestList();
+  readonly #deadlines: DeadlineTimer;
+  #isAccepting = true;
+  #isOver = false;
+  #isAttached = false;
+  #startedAt: number;
+  #quiet: (() => void)[] = [];
+  readonly #whenOver: (() => void)[] = [];
+
+  constructor(id: string, operations: Operations, clock: Clock) {
+    this.id = id;
+    this.operations = operations;
+    this.clock = clock;
+    this.#deadlines = deadlineTimerOf(clock);
+    this.#startedAt = clock.now();
+    this.queues = new Map(
+      Object.entries(operations).map(([name, operation]) => [name, new OperationQueue(name, operation)]),
+    );
+    this.hub = new EventHub(id, () => clock.now());
+    this.state = new StateMachine(
+      () => clock.now(),
+      (from, to, cause) => {
+        if (!this.hub.hasAudience('state')) return;
+        this.hub.emit(cause === undefined ? { type: 'state', from, to } : { type: 'state', from, to, cause });
+      },
+    );
+  }
+
+  /** Whether a call waits for room or for its answer. */
+  get hasPending(): boolean {
+    return this.#acceptedList.size > 0 || this.#waiting > 0;
+  }
+
+  /** Whether the loop is over: nothing will be answered any more, because everything was. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  get isAccepting(): boolean {
+    return this.#isAccepting;
+  }
+
+  /** Whether a loop has begun to work, and will say when it is over. */
+  get isAttached(): boolean {
+    return this.#isAttached;
+  }
+
+  // --- calls
+
+  /**
+   * Accepts a call, lets it wait for room, or refuses it; the request knows the answer's way in each case.
+   *
+   * @throws What refuses the call.
+   */
+  submit(queue: OperationQueue, input: unknown, options: SubmitOptions | undefined, mayWait: boolean): PendingRequest {
+    const signal = options?.signal;
+    const timeoutMs = options?.timeoutMs;
+    try {
+      this.#requireAcceptable(queue, signal);
+      const bytes = queue.measure(input);
+      if (bytes > queue.maxBytes) {
+        throw new RangeError(
+          `Cannot call ${queue.name}: input must be at most ${queue.maxBytes} bytes, received ${bytes}`,
+        );
+      }
+      const mustWait = queue.waiting.first !== undefined || !queue.hasRoom(bytes);
+      if (mustWait && !mayWait) {
+        throw new WorkerFullError(
+          `Cannot call ${queue.name}: its queue must have room, received ${queue.used} of ${queue.maxItems} requests`,
+          queue.name,
+        );
+      }
+      const now = this.clock.now();
+      const init: RequestInit = {
+        owner: this,
+        queue,
+        input,
+        calledAt: now,
+        timeoutMs,
+        signal,
+        traceparent: options?.traceparent,
+        onTaken: options?.onTaken,
+      };
+      const { operation } = queue;
+      const request =
+        operation.kind === 'unary' ? new PendingUnary(init) : new PendingStream(init, operation.chunkCapacity);
+      request.bytes = bytes;
+      if (timeoutMs !== undefined) this.#deadlines.add(request, now);
+      if (mustWait) {
+        queue.waiting.push(request);
+        this.#waiting++;
+      } else {
+        this.#accept(request);
+      }
+      return request;
+    } catch (error) {
+      this.#refused++;
+      throw error;
+    }
+  }
+
+  #requireAcceptable(queue: OperationQueue, signal: AbortSignal | undefined): void {
+    if (!this.#isAccepting) {
+      throw new WorkerClosedError(`Cannot call ${queue.name}: the worker takes no more calls`, {
+        cause: this.state.borrow().cause,
+      });
+    }
+    if (signal?.aborted) throw signal.reason;
+  }
+
+  #accept(request: PendingRequest): void {
+    request.phase = Phase.QUEUED;
+    this.#accepted++;
+    this.#acceptedList.push(request);
+    try {
+      request.queue.enter(request);
+    } catch (error) {
+      // A loop of the user's own closed the receiver of an operation that it does not serve any more.
+      const reason = `Cannot call ${request.operation}: the loop has closed its queue`;
+      request.answerAhead('failed', new WorkerClosedError(reason, { cause: error }));
+    }
+  }
+
+  // --- what requests report
+
+  onTaken(): void {
+    if (++this.inFlight === 1) this.syncActivity();
+  }
+
+  onPlaceFree(request: PendingRequest): void {
+    request.queue.freePlace(request);
+    request.onTaken?.();
+    this.#admit(request.queue);
+  }
+
+  onSettled(request: PendingRequest, outcome: Outcome, from: number): void {
+    if (request.deadlineIndex >= 0) this.#deadlines.remove(request);
+    if (from === Phase.WAITING) {
+      request.queue.waiting.remove(request);
+      this.#waiting--;
+      this.#refused++;
+      // It may have held up smaller ones behind it.
+      this.#admit(request.queue);
+    } else {
+      this.#acceptedList.remove(request);
+      this.#counts[outcome]++;
+      const now = this.clock.now();
+      const ms = now - request.calledAt;
+      if (outcome === 'succeeded' || outcome === 'failed') this.latency.record(ms, now);
+      if (requestChannel.hasSubscribers) {
+        const report: RequestReport = { workerId: this.id, operation: request.operation, outcome, ms };
+        requestChannel.publish(report);
+      }
+      if (from === Phase.QUEUED && request.bytes > 0) {
+        request.queue.freeBytes(request);
+        this.#admit(request.queue);
+      }
+      if (from === Phase.TAKEN && !request.isInModel) this.#leaveFlight();
+    }
+    if (this.#quiet.length > 0) this.#checkQuiet();
+  }
+
+  onLate(request: PendingRequest): void {
+    this.#late++;
+    if (this.hub.hasAudience('late')) this.hub.emit({ type: 'late', operation: request.operation });
+  }
+
+  #admit(queue: OperationQueue): void {
+    for (;;) {
+      const first = queue.waiting.first;
+      if (first === undefined || !queue.hasRoom(first.bytes)) return;
+      queue.waiting.remove(first);
+      this.#waiting--;
+      this.#accept(first);
+    }
+  }
+
+  // --- the loop
+
+  /** A call into the model begins: it occupies the worker until {@link leaveModel}, whatever the caller does meanwhile. */
+  enterModel(request: PendingRequest): void {
+    request.isInModel = true;
+    const now = this.clock.now();
+    request.enteredAt = now;
+    this.#running.add(request);
+    this.onProgress?.({
+      phase: 'enter',
+      operation: request.operation,
+      inFlight: this.#running.size,
+      processed: this.processed,
+      at: now,
+    });
+  }
+
+  /** The call into the model has returned. */
+  leaveModel(request: PendingRequest, isFailure: boolean, error: unknown): void {
+    const now = this.clock.now();
+    request.isInModel = false;
+    this.lastActiveAt = now;
+    this.#running.delete(request);
+    this.processed++;
+    this.modelLatency.record(now - request.enteredAt, now);
+    // What a method throws once nobody listens any more is most often the abort itself.
+    if (isFailure && request.phase !== Phase.ANSWERED) this.#noteFailure(request, error, now);
+    this.onProgress?.({
+      phase: 'leave',
+      operation: request.operation,
+      inFlight: this.#running.size,
+      processed: this.processed,
+      at: now,
+    });
+    // An answered one has left the account of callers before; one that is about to be answered leaves it there.
+    if (request.phase === Phase.ANSWERED) this.#leaveFlight();
+  }
+
+  #leaveFlight(): void {
+    if (--this.inFlight === 0) this.syncActivity();
+  }
+
+  #noteFailure(request: PendingRequest, error: unknown, at: number): void {
+    this.#modelFailures++;
+    const known = typeof error === 'object' && error !== null ? (error as { code?: unknown }) : {};
+    this.#lastError = {
+      name: error instanceof Error ? error.name : typeof error,
+      message: error instanceof Error ? error.message : String(error),
+      code: typeof known.code === 'string' ? known.code : undefined,
+      at,
+    };
+    if (this.hub.hasAudience('failure')) this.hub.emit({ type: 'failure', operation: request.operation, error });
+  }
+
+  /** Brings ready, processing and idle in line with whether anything is in flight. */
+  syncActivity(): void {
+    const now = this.state.current;
+    if (this.inFlight > 0) {
+      if (now === 'idle') this.state.enter('ready');
+      if (now === 'idle' || now === 'ready') this.state.enter('processing');
+    } else if (now === 'processing') {
+      this.state.enter('ready');
+    }
+  }
+
+  /** A step of the loop. False when the worker is on its way out, so that the step has lost its sense. */
+  enter(to: WorkerState, cause: unknown): boolean {
+    this.#isAttached = true;
+    const from = this.state.current;
+    if (from === to) return true;
+    if (!isLive(from) && !canTransition(from, to)) return false;
+    if (to === 'spawning') this.restarts++;
+    this.state.enter(to, cause);
+    if (to === 'ready') this.syncActivity();
+    return true;
+  }
+
+  /** Registers the loop: from now on the worker waits for its end. */
+  attach(): void {
+    this.#isAttached = true;
+    this.#startedAt = this.clock.now();
+  }
+
+  // --- the end
+
+  stopAccepting(): void {
+    this.#isAccepting = false;
+  }
+
+  /** Resolves when every call made so far has its answer. */
+  quiet(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#quiet.push(resolve);
+      this.#checkQuiet();
+    });
+  }
+
+  #checkQuiet(): void {
+    if (this.hasPending) return;
+    const waiters = this.#quiet;
+    this.#quiet = [];
+    for (const resolve of waiters) resolve();
+  }
+
+  /** Answers every call with an error, now. */
+  answerAll(error: unknown): void {
+    for (const queue of this.queues.values()) {
+      while (queue.waiting.first !== undefined) queue.waiting.first.answerAhead('failed', error);
+    }
+    while (this.#acceptedList.first !== undefined) this.#acceptedList.first.answerAhead('failed', error);
+  }
+
+  /** The loop is over: what is unanswered is answered, and the worker is dead, or failed where there is a cause and nobody asked it to end. */
+  finish(cause: unknown): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#isAccepting = false;
+    this.answerAll(cause ?? new WorkerClosedError('Cannot answer: the worker has ended'));
+    this.shutdown.cancel();
+    this.kill.cancel();
+    for (const queue of this.queues.values()) queue.sender.close();
+    if (isLive(this.state.current) && cause !== undefined) {
+      this.state.enter('failed', cause);
+    } else {
+      if (isLive(this.state.current)) this.state.enter('evicting');
+      if (this.state.current !== 'dead') this.state.enter('dead', cause);
+    }
+    this.#deadlines.trim();
+    this.hub.end();
+    for (const resolve of this.#whenOver.splice(0)) resolve();
+  }
+
+  /** Resolves when the loop is over. */
+  over(): Promise<void> {
+    return this.#isOver ? Promise.resolve() : new Promise((resolve) => this.#whenOver.push(resolve));
+  }
+
+  // --- reports
+
+  stats(): WorkerStats {
+    const queueDepth = this.queueDepth();
+    let queued = 0;
+    for (const name of Object.keys(queueDepth)) queued += queueDepth[name] as number;
+    return {
+      accepted: this.#accepted,
+      ...this.#counts,
+      pending: this.#acceptedList.size,
+      refused: this.#refused,
+      waiting: this.#waiting,
+      queued,
+      inFlight: this.inFlight,
+      lateResults: this.#late,
+      restarts: this.restarts,
+      queueDepth,
+      latency: this.latency.summarise(this.clock.now()),
+    };
+  }
+
+  queueDepth(): Record<string, number> {
+    const depth: Record<string, number> = {};
+    for (const [name, queue] of this.queues) depth[name] = queue.used;
+    return depth;
+  }
+
+  health(): WorkerHealth {
+    const now = this.clock.now();
+    const status = this.state.borrow();
+    const [oldest] = this.#running;
+    return {
+      state: status.state,
+      stateMs: now - status.enteredAt,
+      queueDepth: this.queueDepth(),
+      inFlight: this.inFlight,
+      runningMs: oldest === undefined ? 0 : now - oldest.enteredAt,
+      processed: this.processed,
+      failed: this.#modelFailures,
+      latency: this.modelLatency.summarise(now),
+      lastError: this.#lastError,
+      uptimeMs: now - this.#startedAt,
+      rss: process.memoryUsage.rss(),
+    };
+  }
+}
+
+/** Checks the options of a call. */
+export function requireCallOptions(operation: string, options: CallOptions): void {
+  const action = `Cannot call ${operation}`;
+  requireOptions<CallOptions>(action, options, ['signal', 'timeoutMs', 'traceparent']);
+  if (options.signal !== undefined) requireSignal(action, options.signal);
+  if (options.timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', options.timeoutMs, { infinite: true });
+  if (options.traceparent !== undefined && typeof options.traceparent !== 'string') {
+    throw new TypeError(`${action}: traceparent must be a string, received ${typeof options.traceparent}`);
+  }
+}

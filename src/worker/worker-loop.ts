@@ -1,0 +1,214 @@
+import { createSelector, mpsc, type Selector, type Sleep, sleep } from '../channels/index.js';
+import { scheduleMacrotask } from '../core/index.js';
+import { requireModel, type UntypedModel } from './model.js';
+import type { OperationQueue } from './operation-queue.js';
+import type { PendingRequest } from './pending-request.js';
+import { runRequest } from './run-request.js';
+import { coreOf, type Ping, type WorkerChannels } from './worker-channels.js';
+import type { WorkerCore } from './worker-core.js';
+import { WorkerLoadError } from './worker-errors.js';
+
+// Invariants:
+// - At most `concurrency` requests are inside the model. While it is full the operation arms are off, so that the queues push back.
+// - Requests are taken by turns: the operation after the last one served comes first, so saturated operations get equal shares.
+// - A call that leaves a full model starts the next request itself, without a turn of the loop; only when none waits is the loop woken.
+// - After `TAKES_PER_MACROTASK` requests the loop lets timers and I/O run, however fast callers are.
+
+const TAKES_PER_MACROTASK = 256;
+const ALL = {};
+const IDLE: { readonly off: readonly string[] } = { off: ['idle'] };
+
+/** What the loop is run with, filled and checked. */
+export interface LoopSettings {
+  readonly concurrency: number;
+  readonly idleTimeoutMs: number;
+}
+
+/** The stock loop. */
+export class WorkerLoop {
+  readonly #core: WorkerCore;
+  readonly #channels: WorkerChannels<never>;
+  readonly #settings: LoopSettings;
+  readonly #queues: readonly OperationQueue[];
+  readonly #full: { readonly off: readonly string[] };
+  readonly #stopping: { readonly off: readonly string[] };
+  readonly #freed: mpsc.Sender<void>;
+  readonly #slot: mpsc.Receiver<void>;
+  #model!: UntypedModel;
+  #cursor = 0;
+  #inModel = 0;
+  #taken = 0;
+  #isFullyParked = false;
+  #isStopping = false;
+  #isIdle = false;
+  #lastActiveAt = 0;
+  readonly #onLeave = (): void => this.#left();
+
+  constructor(channels: WorkerChannels<never>, settings: LoopSettings) {
+    this.#core = coreOf(channels);
+    this.#channels = channels;
+    this.#settings = settings;
+    this.#queues = [...this.#core.queues.values()];
+    const full = [...this.#queues.map((queue) => armOf(queue)), 'idle'];
+    this.#full = { off: full };
+    this.#stopping = { off: [...full, 'shutdown'] };
+    [this.#freed, this.#slot] = mpsc.channel<void>(1);
+  }
+
+  async run(model: unknown): Promise<void> {
+    const core = this.#core;
+    core.attach();
+    try {
+      this.#channels.enter('loading');
+      await this.#load(model);
+      this.#channels.enter('ready');
+      await this.#serve();
+      await this.#model.dispose?.();
+      this.#channels.finish();
+    } catch (error) {
+      this.#channels.finish(error);
+      throw error;
+    }
+  }
+
+  async #load(model: unknown): Promise<void> {
+    this.#model = requireModel(model, this.#core.operations);
+    try {
+      await this.#model.warmup?.();
+    } catch (error) {
+      throw new WorkerLoadError(`Cannot load model: its warmup failed (${describe(error)})`, { cause: error });
+    }
+  }
+
+  async #serve(): Promise<void> {
+    const { clock } = this.#core;
+    const { idleTimeoutMs, concurrency } = this.#settings;
+    const idle = Number.isFinite(idleTimeoutMs) ? sleep(idleTimeoutMs, { clock, ref: false }) : undefined;
+    this.#lastActiveAt = clock.now();
+    const selector = this.#select(idle);
+    while (!(this.#isStopping && this.#inModel === 0)) {
+      if (this.#taken >= TAKES_PER_MACROTASK) {
+        this.#taken = 0;
+        await new Promise<void>((resolve) => scheduleMacrotask(resolve));
+      }
+      if (!this.#isStopping) this.#fill();
+      this.#isFullyParked = this.#isStopping || this.#inModel >= concurrency;
+      const event = await selector.next(this.#arms());
+      this.#isFullyParked = false;
+      switch (event.arm) {
+        case 'shutdown':
+          this.#isStopping = true;
+          break;
+        case 'health':
+          void this.#answer(event.value as Ping);
+          break;
+        case 'slot':
+          break;
+        case 'idle':
+          this.#onIdleTimer(idle as Sleep);
+          break;
+        case null:
+          return;
+        default: {
+          const request = event.value as PendingRequest;
+          this.#cursor = this.#queues.indexOf(request.queue) + 1;
+          this.#start(request);
+        }
+      }
+      if (this.#isIdle && this.#inModel > 0) {
+        this.#isIdle = false;
+        idle?.reset(idleTimeoutMs);
+      }
+    }
+    idle?.cancel();
+  }
+
+  #select(idle: Sleep | undefined): Selector {
+    const arms: Record<string, unknown> = {
+      shutdown: this.#core.shutdown,
+      health: this.#channels.health,
+      slot: this.#slot,
+    };
+    for (const queue of this.#queues) arms[armOf(queue)] = queue.receiver;
+    return createSelector({ ...arms, idle }, { biased: true });
+  }
+
+  /** Which arms are off for the next turn. */
+  #arms(): { readonly off?: readonly string[] } {
+    if (this.#isStopping) return this.#stopping;
+    if (this.#isFullyParked) return this.#full;
+    return this.#isIdle ? IDLE : ALL;
+  }
+
+  /** Starts what waits, while there is room. */
+  #fill(): void {
+    while (this.#inModel < this.#settings.concurrency && this.#taken < TAKES_PER_MACROTASK) {
+      const request = this.#takeNext();
+      if (request === undefined) return;
+      this.#start(request);
+    }
+  }
+
+  #takeNext(): PendingRequest | undefined {
+    const queues = this.#queues;
+    for (let turn = 0; turn < queues.length; turn++) {
+      if (this.#cursor >= queues.length) this.#cursor = 0;
+      const queue = queues[this.#cursor++] as OperationQueue;
+      if (queue.used === 0) continue;
+      const next = queue.receiver.tryRecv();
+      if (next.state === 'ok') return next.value;
+    }
+    return undefined;
+  }
+
+  #start(request: PendingRequest): void {
+    this.#taken++;
+    this.#inModel++;
+    if (!runRequest(this.#core, request, this.#model, this.#onLeave)) this.#inModel--;
+  }
+
+  #left(): void {
+    this.#inModel--;
+    this.#lastActiveAt = this.#core.lastActiveAt;
+    if (!this.#isFullyParked) return;
+    if (!this.#isStopping && this.#taken < TAKES_PER_MACROTASK) {
+      this.#fill();
+      if (this.#inModel >= this.#settings.concurrency) return;
+    }
+    if (this.#freed.capacity > 0) this.#freed.trySend();
+  }
+
+  #onIdleTimer(idle: Sleep): void {
+    const { idleTimeoutMs } = this.#settings;
+    const left = this.#inModel > 0 ? idleTimeoutMs : this.#lastActiveAt + idleTimeoutMs - this.#core.clock.now();
+    if (left > 0) {
+      idle.reset(left);
+    } else {
+      this.#isIdle = this.#channels.enter('idle');
+    }
+  }
+
+  async #answer(ping: Ping): Promise<void> {
+    const report = this.#core.health();
+    if (this.#model.health === undefined) {
+      ping.reply.send(report);
+      return;
+    }
+    let model: unknown;
+    try {
+      model = await this.#model.health();
+    } catch (error) {
+      model = describe(error);
+    }
+    ping.reply.send({ ...report, model });
+  }
+}
+
+/** An operation's arm: prefixed, so that no operation's name is taken for one of the loop's own arms. */
+function armOf(queue: OperationQueue): string {
+  return `operation ${queue.name}`;
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,79 @@
+import { expect, expectTypeOf, test } from 'vitest';
+import { byteSizeOf } from '../../src/worker/byte-size.js';
+import {
+  createWorkerChannels,
+  type InputOf,
+  type ModelOf,
+  type OutputOf,
+  operation,
+  type ReplyStream,
+} from '../../src/worker/index.js';
+
+test('operation() fills in what is not given', () => {
+  const declared = operation<string, number>();
+  expect(declared).toMatchObject({
+    kind: 'unary',
+    idempotent: false,
+    capacity: { items: 64, bytes: Number.POSITIVE_INFINITY },
+  });
+  expect(Object.isFrozen(declared)).toBe(true);
+  expect(operation({ capacity: 3 }).capacity.items).toBe(3);
+  expect(operation({ capacity: { items: 3, bytes: 10 } }).capacity).toEqual({ items: 3, bytes: 10 });
+  expect(operation({ capacity: { bytes: 10 } }).capacity).toEqual({ items: 64, bytes: 10 });
+  expect(operation.stream()).toMatchObject({ kind: 'stream', chunkCapacity: 16 });
+});
+
+test('operation() refuses options that make no sense', () => {
+  expect(() => operation({ capacity: 0 })).toThrow(RangeError);
+  expect(() => operation({ capacity: '4' as unknown as number })).toThrow(TypeError);
+  expect(() => operation({ capacity: { items: 1, bytes: -1 } })).toThrow(RangeError);
+  expect(() => operation({ idempotent: 1 as unknown as boolean })).toThrow(TypeError);
+  expect(() => operation({ size: 1 } as object)).toThrow(/unknown option 'size'/);
+  expect(() => operation({ chunkCapacity: 1 } as object)).toThrow(/unknown option/);
+  expect(() => operation.stream({ chunkCapacity: 0 })).toThrow(RangeError);
+});
+
+test('createWorkerChannels() refuses operations that no model can have', () => {
+  const work = operation<number, number>();
+  expect(() => createWorkerChannels({})).toThrow(TypeError);
+  expect(() => createWorkerChannels({ dispose: work })).toThrow(/can't be named 'dispose'/);
+  expect(() => createWorkerChannels({ 1: work })).toThrow(/can't be named '1'/);
+  expect(() => createWorkerChannels({ work: {} } as never)).toThrow(/must be made by operation/);
+  expect(() => createWorkerChannels({ work }, { name: 'w' } as object)).toThrow(/unknown option 'name'/);
+});
+
+test('byteSizeOf() counts buffers, typed arrays and strings', () => {
+  expect(byteSizeOf(new Float32Array(100))).toBe(400);
+  expect(byteSizeOf(new Uint8Array(100).subarray(10, 20))).toBe(10);
+  expect(byteSizeOf('abcd')).toBe(8);
+  expect(byteSizeOf(new ArrayBuffer(12))).toBe(12);
+  expect(byteSizeOf({ image: new Uint8Array(1_000), name: 'x' })).toBeGreaterThan(1_000);
+  expect(byteSizeOf([new Uint8Array(500), new Uint8Array(500)])).toBeGreaterThan(1_000);
+  const loop: { self?: unknown } = {};
+  loop.self = loop;
+  expect(byteSizeOf(loop)).toBeLessThan(200);
+});
+
+test('types flow from the operations to the model and the handle', () => {
+  const operations = {
+    embed: operation<string, Float32Array>(),
+    describe: operation.stream<{ image: string }, string>(),
+  };
+  expectTypeOf<InputOf<(typeof operations)['embed']>>().toEqualTypeOf<string>();
+  expectTypeOf<OutputOf<(typeof operations)['embed']>>().toEqualTypeOf<Float32Array>();
+  expectTypeOf<InputOf<(typeof operations)['describe']>>().toEqualTypeOf<{ image: string }>();
+  type Model = ModelOf<typeof operations>;
+  expectTypeOf<ReturnType<Model['describe']>>().toEqualTypeOf<AsyncIterable<string>>();
+  expectTypeOf<ReturnType<Model['embed']>>().toEqualTypeOf<Promise<Float32Array> | Float32Array>();
+  const { handle } = createWorkerChannels(operations);
+  const types = () => {
+    expectTypeOf(handle.call('embed', 'a.png')).toEqualTypeOf<Promise<Float32Array>>();
+    expectTypeOf(handle.call('describe', { image: 'a' })).toEqualTypeOf<ReplyStream<string>>();
+    expectTypeOf(handle.senders.embed.call('a')).toEqualTypeOf<Promise<Float32Array>>();
+    // @ts-expect-error the input must be a string
+    void handle.call('embed', 1);
+    // @ts-expect-error there is no such operation
+    void handle.call('paint', 'a');
+  };
+  expect(types).toBeTypeOf('function');
+});
