@@ -190,7 +190,7 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
         if (batch.length === maxBatch) batch = batch.filter((entry) => !entry.isSettled);
       }
     } finally {
-      due.cancel();
+      due[Symbol.dispose]();
     }
     batch = batch.filter((entry) => !entry.isSettled);
     return batch.length === 0 ? this.#gather() : batch;

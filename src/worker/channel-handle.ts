@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { type mpsc, oneshot, timeout } from '../channels/index.js';
+import { type mpsc, oneshot, TimeoutError } from '../channels/index.js';
 import { requireMilliseconds, requireOptions, requireSignal } from '../core/index.js';
 import type {
   CallOptions,
@@ -86,7 +86,22 @@ export class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> 
         ? PING_MS
         : requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
     if (given.signal !== undefined) requireSignal(action, given.signal);
-    return timeout(ms, (signal) => this.#ask(signal), { clock: this.#core.clock, signal: given.signal });
+    const limit = new AbortController();
+    const onAbort = (): void => limit.abort(given.signal?.reason);
+    if (given.signal?.aborted) throw given.signal.reason;
+    given.signal?.addEventListener('abort', onAbort, { once: true });
+    const timer = Number.isFinite(ms)
+      ? this.#core.clock.setTimer(
+          () => limit.abort(new TimeoutError(`Cannot ping worker: expected an answer within ${ms} ms`)),
+          ms,
+        )
+      : undefined;
+    try {
+      return await this.#ask(limit.signal);
+    } finally {
+      timer?.cancel();
+      given.signal?.removeEventListener('abort', onAbort);
+    }
   }
 
   async #ask(signal: AbortSignal): Promise<WorkerHealth> {

@@ -66,6 +66,8 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
   readonly trace: CallerTrace;
   /** Called when the loop takes it or finds it dead: how a bridge gives a credit back. */
   readonly onTaken: (() => void) | undefined;
+  /** Called when it is answered over the loop's head, so that whoever runs it learns of it at once. */
+  onGone: ((reason: unknown) => void) | undefined = undefined;
   #input: unknown;
   readonly #timeoutMs: number | undefined;
   readonly #callerSignal: AbortSignal | undefined;
@@ -153,6 +155,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
     this.#abortReason = error;
     this.#controller?.abort(error);
     this.deliverAhead(error);
+    this.onGone?.(error);
   }
 
   /** The loop answers: true when it is in time. */

@@ -15,12 +15,15 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
   // Set once; `isAbrupt` says that it goes before the chunks that were sent.
   #failure: { readonly error: unknown } | undefined;
   #isAbrupt = false;
-  /** Called when nobody listens any more, so that the generator can be returned while it waits for something else. */
-  onGone: (() => void) | undefined;
+  /** How many chunks may wait for the consumer. */
+  readonly chunkCapacity: number;
+  /** Called when the consumer takes a chunk: how a bridge gives a credit back. */
+  onChunkTaken: (() => void) | undefined;
 
   constructor(init: RequestInit, chunkCapacity: number) {
     super(init);
     const [sender, receiver] = mpsc.channel<unknown>(chunkCapacity);
+    this.chunkCapacity = chunkCapacity;
     this.#sender = sender;
     this.#receiver = receiver;
   }
@@ -65,7 +68,10 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
   async nextChunk(): Promise<IteratorResult<unknown, void>> {
     if (!this.#isAbrupt) {
       const result = await this.#receiver.recv();
-      if (!this.#isAbrupt && result.done !== true) return result as IteratorResult<unknown, void>;
+      if (!this.#isAbrupt && result.done !== true) {
+        this.onChunkTaken?.();
+        return result;
+      }
     }
     const failure = this.#failure;
     this.#failure = undefined;
@@ -90,7 +96,6 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
     // Wakes a consumer that waits for a chunk, and a generator that waits for room.
     this.#receiver.close();
     this.#sender.close();
-    this.onGone?.();
   }
 }
 

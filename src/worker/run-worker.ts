@@ -55,7 +55,7 @@ export function runWorker<Ops extends Operations>(
       : requireMilliseconds(action, 'idleTimeoutMs', given.idleTimeoutMs, { infinite: true });
   const untyped = channels as unknown as WorkerChannels<never>;
   if (given.onProgress !== undefined) {
-    coreOf(untyped).onProgress = requireFunction(action, 'onProgress', given.onProgress);
+    coreOf(untyped).model.onProgress = requireFunction(action, 'onProgress', given.onProgress);
   }
   const done = new WorkerLoop(untyped, { concurrency, idleTimeoutMs }).run(model);
   // Callers learn of a failure from the state and from their calls; whoever wants it here as well awaits the promise.

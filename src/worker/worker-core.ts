@@ -4,6 +4,7 @@ import { type DeadlineTimer, deadlineTimerOf } from './deadline-timer.js';
 import { EventHub, type RequestReport, requestChannel } from './event-hub.js';
 import type { CallOptions } from './handle.js';
 import { LatencyWindow } from './latency-window.js';
+import { ModelAccount } from './model-account.js';
 import type { Operations } from './operation.js';
 import { OperationQueue } from './operation-queue.js';
 import { type Outcome, type PendingRequest, Phase, type RequestInit, type RequestOwner } from './pending-request.js';
@@ -12,7 +13,7 @@ import { PendingUnary } from './pending-unary.js';
 import { RequestList } from './request-list.js';
 import { StateMachine } from './state-machine.js';
 import { WorkerClosedError, WorkerFullError } from './worker-errors.js';
-import type { LastError, WorkerHealth, WorkerProgress } from './worker-health.js';
+import type { WorkerHealth } from './worker-health.js';
 import { canTransition, isLive, type WorkerState } from './worker-state.js';
 import type { WorkerStats } from './worker-stats.js';
 
@@ -41,16 +42,10 @@ export class WorkerCore implements RequestOwner {
   /** Cancelled when the loop should end now: everything has been answered. */
   readonly kill: CancellationToken = new CancellationToken();
   readonly latency: LatencyWindow = new LatencyWindow();
-  readonly modelLatency: LatencyWindow = new LatencyWindow();
+  /** The calls into the model. */
+  readonly model: ModelAccount;
   inFlight = 0;
-  processed = 0;
-  /** When a call last left the model. */
-  lastActiveAt = 0;
   restarts = 0;
-  onProgress: ((progress: WorkerProgress) => void) | undefined;
-  #modelFailures = 0;
-  #lastError: LastError | undefined;
-  readonly #running: Set<PendingRequest> = new Set();
   readonly #counts: Record<Outcome, number> = { succeeded: 0, failed: 0, expired: 0, cancelled: 0 };
   #accepted = 0;
   #refused = 0;
@@ -75,6 +70,7 @@ export class WorkerCore implements RequestOwner {
       Object.entries(operations).map(([name, operation]) => [name, new OperationQueue(name, operation)]),
     );
     this.hub = new EventHub(id, () => clock.now());
+    this.model = new ModelAccount(clock, this.hub);
     this.state = new StateMachine(
       () => clock.now(),
       (from, to, cause) => {
@@ -238,53 +234,21 @@ export class WorkerCore implements RequestOwner {
   /** A call into the model begins: it occupies the worker until {@link leaveModel}, whatever the caller does meanwhile. */
   enterModel(request: PendingRequest): void {
     request.isInModel = true;
-    const now = this.clock.now();
-    request.enteredAt = now;
-    this.#running.add(request);
-    this.onProgress?.({
-      phase: 'enter',
-      operation: request.operation,
-      inFlight: this.#running.size,
-      processed: this.processed,
-      at: now,
-    });
+    this.model.enter(request);
   }
 
-  /** The call into the model has returned. */
+  /** The call into the model has returned. Called before the request is answered. */
   leaveModel(request: PendingRequest, isFailure: boolean, error: unknown): void {
-    const now = this.clock.now();
     request.isInModel = false;
-    this.lastActiveAt = now;
-    this.#running.delete(request);
-    this.processed++;
-    this.modelLatency.record(now - request.enteredAt, now);
+    const isAnswered = request.phase === Phase.ANSWERED;
     // What a method throws once nobody listens any more is most often the abort itself.
-    if (isFailure && request.phase !== Phase.ANSWERED) this.#noteFailure(request, error, now);
-    this.onProgress?.({
-      phase: 'leave',
-      operation: request.operation,
-      inFlight: this.#running.size,
-      processed: this.processed,
-      at: now,
-    });
-    // An answered one has left the account of callers before; one that is about to be answered leaves it there.
-    if (request.phase === Phase.ANSWERED) this.#leaveFlight();
+    this.model.leave(request, isFailure && !isAnswered, error);
+    // One that is about to be answered leaves the flight with its answer.
+    if (isAnswered) this.#leaveFlight();
   }
 
   #leaveFlight(): void {
     if (--this.inFlight === 0) this.syncActivity();
-  }
-
-  #noteFailure(request: PendingRequest, error: unknown, at: number): void {
-    this.#modelFailures++;
-    const known = typeof error === 'object' && error !== null ? (error as { code?: unknown }) : {};
-    this.#lastError = {
-      name: error instanceof Error ? error.name : typeof error,
-      message: error instanceof Error ? error.message : String(error),
-      code: typeof known.code === 'string' ? known.code : undefined,
-      at,
-    };
-    if (this.hub.hasAudience('failure')) this.hub.emit({ type: 'failure', operation: request.operation, error });
   }
 
   /** Brings ready, processing and idle in line with whether anything is in flight. */
@@ -400,17 +364,12 @@ export class WorkerCore implements RequestOwner {
   health(): WorkerHealth {
     const now = this.clock.now();
     const status = this.state.borrow();
-    const [oldest] = this.#running;
     return {
       state: status.state,
       stateMs: now - status.enteredAt,
       queueDepth: this.queueDepth(),
       inFlight: this.inFlight,
-      runningMs: oldest === undefined ? 0 : now - oldest.enteredAt,
-      processed: this.processed,
-      failed: this.#modelFailures,
-      latency: this.modelLatency.summarise(now),
-      lastError: this.#lastError,
+      ...this.model.report(now),
       uptimeMs: now - this.#startedAt,
       rss: process.memoryUsage.rss(),
     };

@@ -1,5 +1,6 @@
-import { createSelector, mpsc, type Selector, type Sleep, sleep } from '../channels/index.js';
+import { createSelector, mpsc, type Selectable, type Selector } from '../channels/index.js';
 import { scheduleMacrotask } from '../core/index.js';
+import { IdleTimer } from './idle-timer.js';
 import { requireModel, type UntypedModel } from './model.js';
 import type { OperationQueue } from './operation-queue.js';
 import type { PendingRequest } from './pending-request.js';
@@ -15,8 +16,9 @@ import { WorkerLoadError } from './worker-errors.js';
 // - After `TAKES_PER_MACROTASK` requests the loop lets timers and I/O run, however fast callers are.
 
 const TAKES_PER_MACROTASK = 256;
-const ALL = {};
-const IDLE: { readonly off: readonly string[] } = { off: ['idle'] };
+
+type LoopArms = Record<string, Selectable<unknown>>;
+type LoopSelector = Selector<LoopArms>;
 
 /** What the loop is run with, filled and checked. */
 export interface LoopSettings {
@@ -30,15 +32,14 @@ export class WorkerLoop {
   readonly #channels: WorkerChannels<never>;
   readonly #settings: LoopSettings;
   readonly #queues: readonly OperationQueue[];
-  readonly #full: { readonly off: readonly string[] };
-  readonly #stopping: { readonly off: readonly string[] };
+  readonly #idle: IdleTimer;
   readonly #freed: mpsc.Sender<void>;
   readonly #slot: mpsc.Receiver<void>;
   #model!: UntypedModel;
   #cursor = 0;
   #inModel = 0;
   #taken = 0;
-  #isFullyParked = false;
+  #isParkedFull = false;
   #isStopping = false;
   #isIdle = false;
   #lastActiveAt = 0;
@@ -49,9 +50,9 @@ export class WorkerLoop {
     this.#channels = channels;
     this.#settings = settings;
     this.#queues = [...this.#core.queues.values()];
-    const full = [...this.#queues.map((queue) => armOf(queue)), 'idle'];
-    this.#full = { off: full };
-    this.#stopping = { off: [...full, 'shutdown'] };
+    this.#idle = new IdleTimer(this.#core.clock, settings.idleTimeoutMs, () =>
+      this.#inModel > 0 ? undefined : this.#lastActiveAt,
+    );
     [this.#freed, this.#slot] = mpsc.channel<void>(1);
   }
 
@@ -81,20 +82,20 @@ export class WorkerLoop {
   }
 
   async #serve(): Promise<void> {
-    const { clock } = this.#core;
-    const { idleTimeoutMs, concurrency } = this.#settings;
-    const idle = Number.isFinite(idleTimeoutMs) ? sleep(idleTimeoutMs, { clock, ref: false }) : undefined;
-    this.#lastActiveAt = clock.now();
-    const selector = this.#select(idle);
+    const { concurrency } = this.#settings;
+    const arms = this.#makeSelectors();
+    this.#lastActiveAt = this.#core.clock.now();
+    this.#idle.start();
     while (!(this.#isStopping && this.#inModel === 0)) {
       if (this.#taken >= TAKES_PER_MACROTASK) {
         this.#taken = 0;
         await new Promise<void>((resolve) => scheduleMacrotask(resolve));
       }
       if (!this.#isStopping) this.#fill();
-      this.#isFullyParked = this.#isStopping || this.#inModel >= concurrency;
-      const event = await selector.next(this.#arms());
-      this.#isFullyParked = false;
+      this.#isParkedFull = this.#isStopping || this.#inModel >= concurrency;
+      const selector = this.#isStopping ? arms.stopping : this.#isParkedFull ? arms.full : arms.free;
+      const event = await selector.next();
+      this.#isParkedFull = false;
       switch (event.arm) {
         case 'shutdown':
           this.#isStopping = true;
@@ -105,39 +106,33 @@ export class WorkerLoop {
         case 'slot':
           break;
         case 'idle':
-          this.#onIdleTimer(idle as Sleep);
+          if (this.#inModel === 0) this.#isIdle = this.#channels.enter('idle');
           break;
         case null:
-          return;
+          // Every arm is gone; only a loop that is over leaves its arms without senders.
+          this.#isStopping = true;
+          break;
         default: {
           const request = event.value as PendingRequest;
           this.#cursor = this.#queues.indexOf(request.queue) + 1;
           this.#start(request);
         }
       }
-      if (this.#isIdle && this.#inModel > 0) {
-        this.#isIdle = false;
-        idle?.reset(idleTimeoutMs);
-      }
     }
-    idle?.cancel();
+    this.#idle.stop();
   }
 
-  #select(idle: Sleep | undefined): Selector {
-    const arms: Record<string, unknown> = {
-      shutdown: this.#core.shutdown,
-      health: this.#channels.health,
-      slot: this.#slot,
+  /** The arms of a turn: while the model is full the operations are left out, and once the end has begun so is the shutdown. */
+  #makeSelectors(): { free: LoopSelector; full: LoopSelector; stopping: LoopSelector } {
+    const stopping = { health: this.#channels.health, slot: this.#slot };
+    const full = { shutdown: this.#core.shutdown, ...stopping };
+    const operations = Object.fromEntries(this.#queues.map((queue) => [armOf(queue), queue.receiver]));
+    const options = { biased: true };
+    return {
+      free: createSelector<LoopArms>({ ...full, ...operations, idle: this.#idle.due }, options),
+      full: createSelector<LoopArms>(full, options),
+      stopping: createSelector<LoopArms>(stopping, options),
     };
-    for (const queue of this.#queues) arms[armOf(queue)] = queue.receiver;
-    return createSelector({ ...arms, idle }, { biased: true });
-  }
-
-  /** Which arms are off for the next turn. */
-  #arms(): { readonly off?: readonly string[] } {
-    if (this.#isStopping) return this.#stopping;
-    if (this.#isFullyParked) return this.#full;
-    return this.#isIdle ? IDLE : ALL;
   }
 
   /** Starts what waits, while there is room. */
@@ -164,28 +159,22 @@ export class WorkerLoop {
   #start(request: PendingRequest): void {
     this.#taken++;
     this.#inModel++;
+    if (this.#isIdle) {
+      this.#isIdle = false;
+      this.#idle.start();
+    }
     if (!runRequest(this.#core, request, this.#model, this.#onLeave)) this.#inModel--;
   }
 
   #left(): void {
     this.#inModel--;
-    this.#lastActiveAt = this.#core.lastActiveAt;
-    if (!this.#isFullyParked) return;
+    this.#lastActiveAt = this.#core.model.lastActiveAt;
+    if (!this.#isParkedFull) return;
     if (!this.#isStopping && this.#taken < TAKES_PER_MACROTASK) {
       this.#fill();
       if (this.#inModel >= this.#settings.concurrency) return;
     }
-    if (this.#freed.capacity > 0) this.#freed.trySend();
-  }
-
-  #onIdleTimer(idle: Sleep): void {
-    const { idleTimeoutMs } = this.#settings;
-    const left = this.#inModel > 0 ? idleTimeoutMs : this.#lastActiveAt + idleTimeoutMs - this.#core.clock.now();
-    if (left > 0) {
-      idle.reset(left);
-    } else {
-      this.#isIdle = this.#channels.enter('idle');
-    }
+    if (this.#freed.capacity > 0) this.#freed.trySend(undefined);
   }
 
   async #answer(ping: Ping): Promise<void> {
