@@ -49,8 +49,8 @@ async function serve(): Promise<void> {
   }
 }
 
-const loop = serve();
 const answers = [handle.call('routine', 'A'), handle.call('routine', 'B'), handle.call('urgent', 'c')];
+const loop = serve();
 console.log((await Promise.all(answers)).join(' '));
 console.log(served.join(', '));
 await handle.close();

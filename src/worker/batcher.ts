@@ -100,7 +100,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
 class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
   readonly #options: Required<BatcherOptions<Item, Result>>;
   readonly #sender: mpsc.UnboundedSender<BatchEntry<Item, Result>>;
-  readonly #receiver: mpsc.UnboundedReceiver<BatchEntry<Item, Result>>;
+  readonly #receiver: mpsc.Receiver<BatchEntry<Item, Result>>;
   readonly #pending: Set<BatchEntry<Item, Result>> = new Set();
   readonly #ended: Promise<void>;
   #running = 0;

@@ -27,7 +27,15 @@ const PING_MS = 5_000;
 const RELEASE_MS = 5_000;
 
 /** The handle over a worker's channels. The same for every host: a host differs in what runs at the other end. */
-export class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
+export function createHandle<Ops extends Operations>(
+  core: WorkerCore,
+  operations: Ops,
+  pings: mpsc.Sender<Ping>,
+): WorkerHandle<Ops> {
+  return new ChannelHandle(core, operations, pings);
+}
+
+class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
   readonly id: string;
   readonly operations: Ops;
   readonly senders: WorkerHandle<Ops>['senders'];

@@ -1,11 +1,12 @@
-import { watch } from '../channels/index.js';
-import type { WaitOptions, WorkerStateView } from './handle.js';
+import type { WaitOptions } from '../channels/index.js';
+import type { WorkerStateView } from './handle.js';
 import { WorkerClosedError } from './worker-errors.js';
 import { canTransition, requireTransition, type WorkerState, type WorkerStatus } from './worker-state.js';
 
 /** The one owner of a worker's state: every step goes through the table and out on a watch channel. */
 export class StateMachine implements WorkerStateView {
-  readonly #sender: watch.Sender<WorkerStatus>;
+  #status: WorkerStatus;
+  readonly #watchers: Set<(status: WorkerStatus) => void> = new Set();
   readonly #now: () => number;
   readonly #onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void;
   #current: WorkerState = 'spawning';
@@ -13,8 +14,7 @@ export class StateMachine implements WorkerStateView {
   constructor(now: () => number, onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void) {
     this.#now = now;
     this.#onStep = onStep;
-    const [sender] = watch.channel<WorkerStatus>({ state: 'spawning', enteredAt: now() });
-    this.#sender = sender;
+    this.#status = { state: 'spawning', enteredAt: now() };
   }
 
   get current(): WorkerState {
@@ -22,11 +22,7 @@ export class StateMachine implements WorkerStateView {
   }
 
   borrow(): WorkerStatus {
-    return this.#sender.borrow();
-  }
-
-  subscribe(): watch.Receiver<WorkerStatus> {
-    return this.#sender.subscribe();
+    return this.#status;
   }
 
   /** Takes a step of the table, and publishes it. */
@@ -35,7 +31,8 @@ export class StateMachine implements WorkerStateView {
     requireTransition(from, to);
     this.#current = to;
     const enteredAt = this.#now();
-    this.#sender.sendReplace(cause === undefined ? { state: to, enteredAt } : { state: to, enteredAt, cause });
+    this.#status = cause === undefined ? { state: to, enteredAt } : { state: to, enteredAt, cause };
+    for (const watcher of this.#watchers) watcher(this.#status);
     this.#onStep(from, to, cause);
   }
 
@@ -48,15 +45,32 @@ export class StateMachine implements WorkerStateView {
         ? wanted
         : (status: WorkerStatus): boolean =>
             typeof wanted === 'string' ? status.state === wanted : wanted.includes(status.state);
-    const receiver = this.#sender.subscribe();
-    try {
-      const status = await receiver.waitFor((each) => passes(each) || isHopeless(each.state, wanted), options);
-      if (passes(status)) return status;
-      const what = typeof wanted === 'function' ? 'a certain state' : String(wanted);
-      throw new WorkerClosedError(`Cannot wait for ${what}: the worker is ${status.state}`, { cause: status.cause });
-    } finally {
-      receiver.close();
-    }
+    const status = await this.#first((each) => passes(each) || isHopeless(each.state, wanted), options?.signal);
+    if (passes(status)) return status;
+    const what = typeof wanted === 'function' ? 'a certain state' : String(wanted);
+    throw new WorkerClosedError(`Cannot wait for ${what}: the worker is ${status.state}`, { cause: status.cause });
+  }
+
+  #first(test: (status: WorkerStatus) => boolean, signal: AbortSignal | undefined): Promise<WorkerStatus> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      if (test(this.#status)) return resolve(this.#status);
+      const stop = (): void => {
+        this.#watchers.delete(look);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      const look = (status: WorkerStatus): void => {
+        if (!test(status)) return;
+        stop();
+        resolve(status);
+      };
+      const onAbort = (): void => {
+        stop();
+        reject(signal?.reason);
+      };
+      this.#watchers.add(look);
+      signal?.addEventListener('abort', onAbort);
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 import { type CancellationToken, mpsc, type oneshot } from '../channels/index.js';
 import { type Clock, requireOptions, requireString, systemClock } from '../core/index.js';
-import { ChannelHandle } from './channel-handle.js';
+import { createHandle } from './channel-handle.js';
 import type { WorkerHandle } from './handle.js';
 import { type OperationName, type Operations, requireOperations } from './operation.js';
 import type { RequestOf } from './request.js';
@@ -99,7 +99,7 @@ export function createWorkerChannels<const Ops extends Operations>(
     },
   };
   cores.set(channels, core);
-  return { handle: new ChannelHandle<Ops>(core, declared, pings), channels: Object.freeze(channels) };
+  return { handle: createHandle(core, declared, pings), channels: Object.freeze(channels) };
 }
 
 /**
