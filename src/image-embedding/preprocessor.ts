@@ -1,5 +1,6 @@
 /** An image's way from encoded bytes to what a model takes in. */
 import { requireOneOf } from '../core/index.js';
+import { DecodeDeadline } from './decode/decode-deadline.js';
 import { type DecodeLimits, decodePixels, readHeader } from './decode/decode-image.js';
 import { type Geometry, planGeometry } from './decode/geometry.js';
 import { createPlanarWriter, type PlanarImage } from './decode/planar.js';
@@ -63,20 +64,23 @@ export function createPreprocessor(
 
   return {
     async decode(bytes, { signal } = {}): Promise<PlanarImage> {
-      signal?.throwIfAborted();
-      const sharp = await loadSharp(restrict);
-      const header = await readHeader(sharp, bytes, limits);
-      signal?.throwIfAborted();
-      const geometry = planGeometry(spec, header);
-      requireFit(spec, geometry);
-      const steps = mode === 'fast' ? planSteps(header, geometry, spec.resample) : undefined;
-      const pixels = await decodePixels(sharp, bytes, header, limits, steps?.[0]);
-      signal?.throwIfAborted();
-      const planes = writer.create(geometry);
-      if (steps === undefined) writeExact(writer, planes, pixels, spec.resample, geometry);
-      else await writeFast(sharp, writer, planes, pixels, steps.slice(1), spec.resample, geometry);
-      signal?.throwIfAborted();
-      return planes;
+      const deadline = new DecodeDeadline(limits.decodeTimeoutMs, signal);
+      try {
+        const sharp = await deadline.race(loadSharp(restrict));
+        const header = await deadline.race(readHeader(sharp, bytes, limits));
+        const geometry = planGeometry(spec, header);
+        requireFit(spec, geometry);
+        const steps = mode === 'fast' ? planSteps(header, geometry, spec.resample) : undefined;
+        const pixels = await deadline.race(decodePixels(sharp, bytes, header, limits, steps?.[0]));
+        const planes = writer.create(geometry);
+        if (steps === undefined) writeExact(writer, planes, pixels, spec.resample, geometry);
+        else {
+          await deadline.race(writeFast(sharp, writer, planes, pixels, steps.slice(1), spec.resample, geometry));
+        }
+        return planes;
+      } finally {
+        deadline.end();
+      }
     },
   };
 }

@@ -183,6 +183,13 @@ describe('Preprocessor.decode()', () => {
     expect(await fast.decode(bytes)).toHaveLength(3 * 224 * 224);
   });
 
+  it('answers on time when an image takes too long', async () => {
+    const limits = { maxPixels: 50_000_000, decodeTimeoutMs: 1 };
+    const bytes = await large('stairs', 2000, 0);
+    const hasty = createPreprocessor(bytesOnly, 'fast', { limits });
+    await expect(hasty.decode(bytes)).rejects.toMatchObject({ code: 'ERR_IMAGE_TIMEOUT', fault: 'caller' });
+  });
+
   it('createPreprocessor() refuses an unknown mode', () => {
     expect(() => createPreprocessor(clip, 'quick' as 'fast')).toThrow(RangeError);
   });

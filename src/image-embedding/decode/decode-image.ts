@@ -143,7 +143,7 @@ function translate(error: unknown, format: ImageFormat, limits: DecodeLimits): u
   const options = { cause: error };
   const message = (error.message.split('\n')[0] as string).slice(0, 200);
   if (/exceeds pixel limit/i.test(message)) return tooManyPixels(limits, 'it has more', error);
-  if (/^timeout/i.test(message)) {
+  if (/timeout: \d+% complete/i.test(error.message)) {
     return new ImageTimeoutError(
       `Cannot decode image: ${format} took longer than ${limits.decodeTimeoutMs} ms`,
       options,

@@ -33,7 +33,7 @@ export interface ImageLimits {
   readonly maxBytes: number;
   /** The most pixels (width times height) an image may have; checked from its header, before anything is decoded. */
   readonly maxPixels: number;
-  /** How long decoding and resizing one image may take, in ms; rounded up to whole seconds. */
+  /** How long decoding and resizing one image may take, in ms. */
   readonly decodeTimeoutMs: number;
   /** When given, paths must lead into one of these folders, links followed. */
   readonly roots: readonly string[] | undefined;

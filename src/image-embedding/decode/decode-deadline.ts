@@ -1,0 +1,39 @@
+import { ImageTimeoutError } from '../image-errors.js';
+
+/**
+ * The end of the time that one image may take, and of the caller's patience. libvips is asked to stop too, but some decoders (AVIF's) do the
+ * whole image in one call that nothing interrupts: the caller is answered on time all the same, and the late result is dropped.
+ */
+export class DecodeDeadline {
+  readonly #ended: Promise<never>;
+  readonly #signal: AbortSignal | undefined;
+  readonly #timer: NodeJS.Timeout;
+  #reject!: (reason: unknown) => void;
+  readonly #onAbort = (): void => this.#reject((this.#signal as AbortSignal).reason);
+
+  constructor(timeoutMs: number, signal: AbortSignal | undefined) {
+    signal?.throwIfAborted();
+    this.#signal = signal;
+    this.#ended = new Promise((_resolve, reject) => {
+      this.#reject = reject;
+    });
+    // Nobody may be racing at the moment that it ends.
+    this.#ended.catch(() => {});
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    this.#timer = setTimeout(
+      () => this.#reject(new ImageTimeoutError(`Cannot decode image: it took longer than ${timeoutMs} ms`)),
+      Math.min(timeoutMs, 2 ** 31 - 1),
+    );
+  }
+
+  /** Settles as the promise does, or rejects when the time is up or the signal aborts. */
+  race<T>(promise: Promise<T>): Promise<T> {
+    return Promise.race([promise, this.#ended]);
+  }
+
+  /** Stops the timer and leaves the signal alone. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+  }
+}
