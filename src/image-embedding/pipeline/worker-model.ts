@@ -2,14 +2,13 @@
  * The model module that a worker runs, in any host: it loads the ONNX file and embeds images by five operations that share one batch. Named by
  * URL, so that a child process or a thread can load it.
  */
-import type { ModelContext, ModelOf } from '../../worker/index.js';
+import { createBatcher, type ModelContext, type ModelOf } from '../../worker/index.js';
 import { EmbeddingSession, type SessionOptions } from '../inference/session.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import type { BatchAnswer, ImageOperations, ModelDescription } from '../operations.js';
 import { createPreprocessor, type PreprocessMode } from '../preprocessor.js';
 import type { ImageLimits } from '../sources/limits.js';
 import { readSource, type SourceKind } from '../sources/read-source.js';
-import { createImageBatcher } from './image-batcher.js';
 import { EmbeddingPipeline, type Pixels, type PipelineBatch } from './pipeline.js';
 
 /** What the module is given; plain data, since it crosses to another process. */
@@ -40,7 +39,7 @@ export async function createModel(
     // In the caller's own process libvips belongs to the caller, too.
     restrictLoaders: context.host === 'process',
   });
-  const batcher = createImageBatcher({ maxBatch, maxDelayMs, run: (images) => session.run(images) });
+  const batcher = createBatcher<Pixels, Float32Array>({ maxBatch, maxDelayMs, run: (images) => session.run(images) });
   const pipeline = new EmbeddingPipeline({
     read: (kind, input, signal) => readSource(kind, input, limits, { signal }),
     decode: (bytes, signal) => preprocessor.decode(bytes, { signal }),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ImageCorruptError } from '../../../src/image-embedding/image-errors.js';
-import { createImageBatcher } from '../../../src/image-embedding/pipeline/image-batcher.js';
 import { EmbeddingPipeline, type Pixels } from '../../../src/image-embedding/pipeline/pipeline.js';
+import { createBatcher } from '../../../src/worker/index.js';
 
 const MAX_BATCH = 16;
 
@@ -14,7 +14,7 @@ async function settle(): Promise<void> {
 function createStage() {
   const runs: { readonly images: readonly Pixels[]; readonly end: () => void; readonly decoding: number }[] = [];
   const stage = { decoding: 0, decoded: 0, peak: 0 };
-  const batcher = createImageBatcher({
+  const batcher = createBatcher<Pixels, Float32Array>({
     maxBatch: MAX_BATCH,
     maxDelayMs: 0,
     run: (images) =>
