@@ -6,7 +6,7 @@
  * - Nothing is held for a signal on which nobody waits.
  */
 import { requireSignal } from '../core/index.js';
-import { type Waiter, WaiterList } from './waiters.js';
+import { Waiter, WaiterList } from './waiters.js';
 
 class SignalHub {
   readonly #signal: AbortSignal;
@@ -51,6 +51,30 @@ export function addAbortWaiter(signal: AbortSignal, waiter: Waiter<unknown>): vo
 /** Takes the waiter back; one that was told or is not there is ignored. */
 export function removeAbortWaiter(signal: AbortSignal, waiter: Waiter<unknown>): void {
   hubs.get(signal)?.remove(waiter);
+}
+
+class AbortCallback extends Waiter<unknown> {
+  readonly #callback: (reason: unknown) => void;
+
+  constructor(callback: (reason: unknown) => void) {
+    super();
+    this.#callback = callback;
+  }
+
+  override deliver(reason: unknown): void {
+    this.#callback(reason);
+  }
+
+  override end(): void {}
+
+  override fail(): void {}
+}
+
+/** Calls back when the signal fires, which must not have happened yet. @returns What takes the callback back. */
+export function onAbort(signal: AbortSignal, callback: (reason: unknown) => void): () => void {
+  const waiter = new AbortCallback(callback);
+  addAbortWaiter(signal, waiter);
+  return () => removeAbortWaiter(signal, waiter);
 }
 
 /** What every waiting method takes. */

@@ -40,4 +40,6 @@ export { createSelector, type Selector, type TurnOptions } from './select/select
 export { withEnd } from './select/with-end.js';
 // Time
 export { type Clock, SimulatedClock, systemClock } from '../core/index.js';
+export { type Interval, type IntervalOptions, interval, type MissedTickBehavior } from './time/interval.js';
 export { type Sleep, type SleepOptions, sleep, type TimerOptions } from './time/sleep.js';
+export { type TimedOperation, type TimeoutOptions, timeout } from './time/timeout.js';

@@ -1,4 +1,5 @@
 import { type Clock, requireFunction, requireOptions } from '../../core/index.js';
+import { requireClock } from '../time/clock-option.js';
 import type { ChanSettings } from './chan.js';
 
 /** What a channel takes beside its capacity. */
@@ -19,11 +20,4 @@ export function settingsOf<T>(action: string, options: ChannelOptions<T> | undef
   if (onUndelivered !== undefined) requireFunction(action, 'onUndelivered', onUndelivered);
   if (clock !== undefined) requireClock(action, clock);
   return { onUndelivered, clock };
-}
-
-/** Requires a clock. */
-export function requireClock(action: string, value: unknown): Clock {
-  requireFunction(action, 'clock.now', (value as Clock | null)?.now);
-  requireFunction(action, 'clock.setTimer', (value as Clock | null)?.setTimer);
-  return value as Clock;
 }

@@ -1,6 +1,5 @@
 import {
   type Clock,
-  type ClockTimer,
   requireBoolean,
   requireMilliseconds,
   requireOptions,
@@ -9,7 +8,6 @@ import {
 } from '../../core/index.js';
 import { addAbortWaiter, removeAbortWaiter } from '../abort.js';
 import { ready } from '../budget.js';
-import { requireClock } from '../mpsc/options.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
   FAILED,
@@ -21,6 +19,8 @@ import {
   type Slot,
 } from '../select/selectable.js';
 import { Waiter, WaiterList } from '../waiters.js';
+import { requireClock } from './clock-option.js';
+import { HostTimerSlot } from './timer-slot.js';
 
 /** How a timer runs. */
 export interface TimerOptions {
@@ -175,16 +175,15 @@ class SleepAbort extends Waiter<unknown> {
 class SleepCore implements SelectSource<void> {
   readonly clock: Clock;
   deadline: number;
-  readonly #ref: boolean;
+  readonly #timer: HostTimerSlot;
   readonly #signal: AbortSignal | null;
   readonly #waiters: WaiterList<Waiter<void>> = new WaiterList();
-  #timer: ClockTimer | null = null;
   #abort: SleepAbort | null = null;
 
   constructor(ms: number, clock: Clock, ref: boolean, signal: AbortSignal | null) {
     this.clock = clock;
     this.deadline = clock.now() + ms;
-    this.#ref = ref;
+    this.#timer = new HostTimerSlot(clock, ref, () => this.#fire());
     this.#signal = signal;
   }
 
@@ -203,9 +202,7 @@ class SleepCore implements SelectSource<void> {
 
   resetAt(deadline: number): void {
     this.deadline = deadline;
-    if (this.#waiters.head === null) return;
-    this.#timer?.cancel();
-    this.#start();
+    if (this.#waiters.head !== null) this.#timer.start(deadline);
   }
 
   poll(slot: Slot): Poll {
@@ -222,7 +219,7 @@ class SleepCore implements SelectSource<void> {
     const first = this.#waiters.head === null;
     this.#waiters.push(waiter);
     if (!first) return;
-    this.#start();
+    this.#timer.start(this.deadline);
     if (this.#signal !== null) {
       this.#abort = new SleepAbort(this.#waiters, () => this.#stop());
       addAbortWaiter(this.#signal, this.#abort);
@@ -239,16 +236,8 @@ class SleepCore implements SelectSource<void> {
     return false;
   }
 
-  #start(): void {
-    this.#timer =
-      this.deadline === Number.POSITIVE_INFINITY
-        ? null
-        : this.clock.setTimer(() => this.#fire(), Math.max(0, this.deadline - this.clock.now()), { ref: this.#ref });
-  }
-
   #stop(): void {
-    this.#timer?.cancel();
-    this.#timer = null;
+    this.#timer.stop();
     if (this.#abort !== null) removeAbortWaiter(this.#signal as AbortSignal, this.#abort);
     this.#abort = null;
   }

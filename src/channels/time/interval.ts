@@ -1,0 +1,247 @@
+import {
+  type Clock,
+  requireBoolean,
+  requireMilliseconds,
+  requireOneOf,
+  requireOptions,
+  systemClock,
+} from '../../core/index.js';
+import { signalOf, type WaitOptions } from '../abort.js';
+import { ready } from '../budget.js';
+import { PromiseWaiter } from '../promise-waiter.js';
+import { PENDING, type Poll, READY, type Selectable, type SelectSource, type Slot } from '../select/selectable.js';
+import { type Waiter, WaiterList } from '../waiters.js';
+import { requireClock } from './clock-option.js';
+import { HostTimerSlot } from './timer-slot.js';
+import type { TimerOptions } from './sleep.js';
+
+/**
+ * What becomes of ticks that were missed because nobody took them in time:
+ * - `'burst'`: they come one after the other, at once, until it has caught up;
+ * - `'delay'`: one comes at once, the next a period after it;
+ * - `'skip'`: one comes at once, the next at the next multiple of the period.
+ */
+export type MissedTickBehavior = 'burst' | 'delay' | 'skip';
+
+/** What {@link interval} takes. */
+export interface IntervalOptions extends TimerOptions {
+  /** What becomes of missed ticks; `'burst'` by default. */
+  readonly missedTickBehavior?: MissedTickBehavior;
+  /** When the first tick comes, in ms on the clock; at once by default. */
+  readonly startAt?: number;
+}
+
+// As tokio: a tick that is late by less than this was not missed.
+const TOLERANCE_MS = 5;
+
+/**
+ * A timer that ticks. The first tick comes at once.
+ *
+ * As an arm of `select` it wins with a tick. A host timer runs only while somebody waits.
+ *
+ * @param period The time between two ticks, in milliseconds, more than 0.
+ * @param options What becomes of missed ticks, the first tick, its clock, and whether it holds the process.
+ * @throws RangeError When the period is not a positive, finite number.
+ * @example
+ * ```ts
+ * const clock = new SimulatedClock(1_000);
+ * const ticks = interval(100, { clock });
+ * await ticks.tick(); // => 1_000
+ * const second = ticks.tick();
+ * await clock.advance(100);
+ * await second; // => 1_100
+ * ```
+ */
+export function interval(period: number, options?: IntervalOptions): Interval {
+  const action = 'Cannot create interval';
+  requireMilliseconds(action, 'period', period);
+  if (period === 0) throw new RangeError(`${action}: period must be more than 0 ms, received 0`);
+  const { ref, clock, missedTickBehavior, startAt } = requireOptions(action, options, [
+    'ref',
+    'clock',
+    'missedTickBehavior',
+    'startAt',
+  ]);
+  if (ref !== undefined) requireBoolean(action, 'ref', ref);
+  if (clock !== undefined) requireClock(action, clock);
+  if (missedTickBehavior !== undefined) {
+    requireOneOf(action, 'missedTickBehavior', missedTickBehavior, ['burst', 'delay', 'skip']);
+  }
+  if (startAt !== undefined) requireInstant(action, 'startAt', startAt);
+  const runsOn = clock ?? systemClock;
+  return new Interval(period, startAt ?? runsOn.now(), missedTickBehavior ?? 'burst', runsOn, ref ?? true);
+}
+
+/** A timer that ticks; see {@link interval}. */
+export class Interval implements Selectable<number>, Disposable {
+  /** The time between two ticks, in milliseconds. */
+  readonly period: number;
+  readonly #core: IntervalCore;
+
+  /** @internal */
+  constructor(period: number, start: number, missed: MissedTickBehavior, clock: Clock, ref: boolean) {
+    this.period = period;
+    this.#core = new IntervalCore(period, start, missed, clock, ref);
+  }
+
+  /** What becomes of missed ticks. */
+  get missedTickBehavior(): MissedTickBehavior {
+    return this.#core.missed;
+  }
+
+  set missedTickBehavior(behavior: MissedTickBehavior) {
+    this.#core.missed = requireOneOf('Cannot set', 'missedTickBehavior', behavior, ['burst', 'delay', 'skip']);
+  }
+
+  /**
+   * Waits for the next tick. Concurrent waits get one tick each.
+   *
+   * **Cancel safety:** cancel safe. An aborted wait leaves the tick for the next.
+   *
+   * @param options A signal that abandons the wait.
+   * @returns When the tick was due, in ms on the clock.
+   */
+  tick(options?: WaitOptions): Promise<number> {
+    const signal = signalOf('Cannot wait for a tick', options);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return this.#core.wait(signal);
+  }
+
+  /** Has the next tick come a period from now. */
+  reset(): void {
+    this.#core.restart(this.#core.clock.now() + this.period);
+  }
+
+  /** Has the next tick come at once. */
+  resetImmediately(): void {
+    this.#core.restart(this.#core.clock.now());
+  }
+
+  /**
+   * Has the next tick come after `ms`.
+   *
+   * @param ms How long from now, in milliseconds; it may exceed the period.
+   */
+  resetAfter(ms: number): void {
+    requireMilliseconds('Cannot reset', 'ms', ms);
+    this.#core.restart(this.#core.clock.now() + ms);
+  }
+
+  /**
+   * Has the next tick come at a point in time.
+   *
+   * @param instant When, in ms on its clock; it may lie beyond the period.
+   */
+  resetAt(instant: number): void {
+    this.#core.restart(requireInstant('Cannot reset', 'instant', instant));
+  }
+
+  /** How `select` looks at it. */
+  selectSource(): SelectSource<number> {
+    return this.#core;
+  }
+
+  /** Stops it: no tick comes any more, and its host timer is gone. */
+  [Symbol.dispose](): void {
+    this.#core.restart(Number.POSITIVE_INFINITY);
+  }
+}
+
+class TickWaiter extends PromiseWaiter<number, number> {
+  readonly #core: IntervalCore;
+
+  constructor(core: IntervalCore) {
+    super();
+    this.#core = core;
+  }
+
+  override deliver(value: number): void {
+    this.resolve(value);
+  }
+
+  override end(): void {}
+
+  protected override withdraw(): boolean {
+    return this.#core.unregister(this);
+  }
+}
+
+/** Invariant: the host timer runs exactly while somebody waits, and is set for the next tick. */
+class IntervalCore implements SelectSource<number> {
+  readonly clock: Clock;
+  missed: MissedTickBehavior;
+  readonly #period: number;
+  readonly #timer: HostTimerSlot;
+  readonly #waiters: WaiterList<Waiter<number>> = new WaiterList();
+  #next: number;
+
+  constructor(period: number, start: number, missed: MissedTickBehavior, clock: Clock, ref: boolean) {
+    this.#period = period;
+    this.#next = start;
+    this.missed = missed;
+    this.clock = clock;
+    this.#timer = new HostTimerSlot(clock, ref, () => this.#fire());
+  }
+
+  wait(signal: AbortSignal | undefined): Promise<number> {
+    // Those who wait already come first.
+    if (this.#waiters.head === null && this.clock.now() >= this.#next) return ready(this.#take());
+    const waiter = new TickWaiter(this);
+    this.register(waiter);
+    if (signal !== undefined) waiter.listen(signal);
+    return waiter.promise;
+  }
+
+  restart(next: number): void {
+    this.#next = next;
+    if (this.#waiters.head !== null) this.#timer.start(next);
+  }
+
+  poll(slot: Slot): Poll {
+    if (this.clock.now() < this.#next) return PENDING;
+    slot.value = this.#take();
+    return READY;
+  }
+
+  register(waiter: Waiter<number>): void {
+    const first = this.#waiters.head === null;
+    this.#waiters.push(waiter);
+    if (first) this.#timer.start(this.#next);
+  }
+
+  unregister(waiter: Waiter<number>): boolean {
+    if (!this.#waiters.remove(waiter)) return false;
+    if (this.#waiters.head === null) this.#timer.stop();
+    return true;
+  }
+
+  isEnded(): boolean {
+    return false;
+  }
+
+  #take(): number {
+    const due = this.#next;
+    const now = this.clock.now();
+    const period = this.#period;
+    if (now <= due + TOLERANCE_MS || this.missed === 'burst') this.#next = due + period;
+    else if (this.missed === 'delay') this.#next = now + period;
+    else this.#next = now + period - ((now - due) % period);
+    return due;
+  }
+
+  #fire(): void {
+    while (this.#waiters.head !== null && this.clock.now() >= this.#next) {
+      const due = this.#take();
+      this.#waiters.shift()?.deliver(due);
+    }
+    if (this.#waiters.head !== null) this.#timer.start(this.#next);
+  }
+}
+
+function requireInstant(action: string, name: string, value: unknown): number {
+  if (typeof value !== 'number') {
+    throw new TypeError(`${action}: ${name} must be a number of milliseconds, received ${String(value)}`);
+  }
+  if (Number.isNaN(value)) throw new RangeError(`${action}: ${name} must be a number of milliseconds, received NaN`);
+  return value;
+}

@@ -1,0 +1,125 @@
+import {
+  type Clock,
+  requireMilliseconds,
+  requireOptions,
+  requireSignal,
+  scheduleMacrotask,
+  systemClock,
+} from '../../core/index.js';
+import { onAbort } from '../abort.js';
+import { RecvError } from '../closed-errors.js';
+import { select } from '../select/select.js';
+import type { Selectable } from '../select/selectable.js';
+import { withEnd } from '../select/with-end.js';
+import { requireClock } from './clock-option.js';
+import { Sleep } from './sleep.js';
+import { TimeoutError } from './timeout-error.js';
+
+/** What {@link timeout} takes. */
+export interface TimeoutOptions {
+  /** The clock it runs on; the system's by default. */
+  readonly clock?: Clock;
+  /** Abandons the wait: it rejects with `signal.reason`. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a time limit can be set on: an arm of `select`, a function that heeds a signal, or a promise. */
+export type TimedOperation<T> = Selectable<T> | ((signal: AbortSignal) => PromiseLike<T> | T) | PromiseLike<T>;
+
+/**
+ * Waits for an operation no longer than `ms`. A value that is ready wins over a deadline that has passed.
+ *
+ * **Cancel safety:** as the operation. A receiver or another arm, or `(signal) => rx.recv({ signal })`, has consumed nothing when the time is up;
+ * a promise cannot be withdrawn, and goes on.
+ *
+ * @param ms How long, in milliseconds; `Infinity` for ever.
+ * @param operation An arm of `select`, whose value it gives; a function, whose signal is aborted when the time is up; or a promise.
+ * @param options Its clock, and a signal that abandons the wait.
+ * @returns The value.
+ * @throws TimeoutError (rejects) When the time was up first.
+ * @throws RecvError (rejects) When the arm's channel has ended.
+ * @example
+ * ```ts
+ * const clock = new SimulatedClock();
+ * const [tx, rx] = mpsc.channel<string>(1);
+ * const late = timeout(50, rx, { clock });
+ * const refused = late.catch((error) => error.code);
+ * await clock.advance(50);
+ * await refused; // => 'ERR_TIMEOUT'
+ * await tx.send('still there');
+ * await timeout(0, rx, { clock }); // => 'still there'
+ * ```
+ */
+export async function timeout<T>(ms: number, operation: TimedOperation<T>, options?: TimeoutOptions): Promise<T> {
+  const action = 'Cannot wait with a timeout';
+  requireMilliseconds(action, 'ms', ms, { infinite: true });
+  const { clock, signal } = requireOptions(action, options, ['clock', 'signal']);
+  if (clock !== undefined) requireClock(action, clock);
+  if (signal !== undefined) requireSignal(action, signal);
+  if (signal?.aborted) throw signal.reason;
+  const runsOn = clock ?? systemClock;
+  if (isSelectable(operation)) return timeoutOfArm(ms, operation, runsOn, signal);
+  if (typeof operation !== 'function') return timeoutOfPromise(ms, operation, null, runsOn, signal);
+  const controller = new AbortController();
+  return timeoutOfPromise(ms, operation(controller.signal), controller, runsOn, signal);
+}
+
+async function timeoutOfArm<T>(
+  ms: number,
+  arm: Selectable<T>,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  const deadline = new Sleep(ms, clock, true, null);
+  const event = await select({ item: withEnd(arm), deadline }, { biased: true, signal });
+  if (event.arm !== 'item') throw timeUp(ms);
+  if (event.value.done) throw new RecvError('Cannot receive: the channel is closed');
+  return event.value.value;
+}
+
+// The deadline passes with a timer, after every microtask: a value that is ready wins. The operation is told first and refused a macrotask
+// later: a value that it had taken by then, and that was held back for a pause, still arrives.
+function timeoutOfPromise<T>(
+  ms: number,
+  running: PromiseLike<T> | T,
+  controller: AbortController | null,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    let stopped = false;
+    const stop = (error: unknown): void => {
+      stopped = true;
+      forget();
+      controller?.abort(error);
+      scheduleMacrotask(() => reject(error));
+    };
+    const timer =
+      ms === Number.POSITIVE_INFINITY ? undefined : clock.setTimer(() => stop(timeUp(ms)), ms, { ref: true });
+    const unlisten = signal === undefined ? undefined : onAbort(signal, stop);
+    const forget = (): void => {
+      timer?.cancel();
+      unlisten?.();
+    };
+    Promise.resolve(running).then(
+      (value) => {
+        forget();
+        resolve(value);
+      },
+      (error) => {
+        // What it makes of being stopped is not news.
+        if (stopped) return;
+        forget();
+        reject(error);
+      },
+    );
+  });
+}
+
+function isSelectable<T>(operation: TimedOperation<T>): operation is Selectable<T> {
+  return typeof (operation as Partial<Selectable<T>> | null)?.selectSource === 'function';
+}
+
+function timeUp(ms: number): TimeoutError {
+  return new TimeoutError(`Cannot wait any longer: nothing came within ${ms} ms`);
+}
