@@ -55,6 +55,9 @@ interface Options {
   readonly cpu: boolean;
 }
 
+/** How many messages a contender moves before it is measured, at least. */
+const WARM_UP = 300_000;
+
 function parseArguments(args: readonly string[]): Options {
   const value = (name: string): string | undefined => {
     const given = args.find((arg) => arg.startsWith(`--${name}=`));
@@ -85,7 +88,7 @@ export async function compare(comparison: Comparison, args: readonly string[]): 
   const all: ScenarioResult[] = [];
   for (const spec of comparison.scenarios) {
     if (options.filters.length > 0 && !options.filters.some((filter) => spec.name.includes(filter))) continue;
-    const n = options.short ? Math.max(1_000, Math.round(spec.n / 10)) : spec.n;
+    const n = options.short ? Math.max(1_000, Math.round(spec.n / 4)) : spec.n;
     const runs = await runScenario(spec, n, names, modules, child as string, options.rounds);
     const result = { scenario: spec.name, n, results: summarise(runs, n, comparison, options.cpu) };
     all.push(result);
@@ -122,7 +125,7 @@ async function runScenario(
       } else contender.kill();
     }
     // The first rounds warm the compiler up and are not counted.
-    for (let round = -2; round < rounds; round++) {
+    for (let round = -Math.max(2, Math.ceil(WARM_UP / n)); round < rounds; round++) {
       for (const [name, contender] of processes) {
         const report = checked(await runOnce(contender, n), spec, n);
         if (report.error !== undefined) {
