@@ -1,0 +1,131 @@
+import { type ErrorClass, findErrorClass, RemoteError } from './error-registry.js';
+import { isMillraceError } from '../../core/index.js';
+
+/** An error, or anything else that was thrown, as plain data that every host can send. */
+export type EncodedError =
+  | {
+      readonly kind: 'error';
+      /** Names of its class and the classes above it. */
+      readonly classes: readonly string[];
+      readonly millrace: boolean;
+      readonly name: string;
+      readonly message: string;
+      readonly stack: string | undefined;
+      /** Its own enumerable properties, `code` among them. */
+      readonly properties: Readonly<Record<string, unknown>>;
+      readonly cause?: EncodedError;
+      readonly errors?: readonly EncodedError[];
+    }
+  | {
+      readonly kind: 'dom-exception';
+      readonly name: string;
+      readonly message: string;
+      readonly stack: string | undefined;
+    }
+  | { readonly kind: 'value'; readonly value: unknown };
+
+/** How deep causes are followed: a chain may be a ring. */
+const MAX_DEPTH = 8;
+
+/**
+ * Turns what was thrown into plain data. V8's serialisation alone would keep an error's message and lose its class, `code` and properties.
+ * It never throws: what can't be cloned is described in words.
+ */
+export function encodeError(error: unknown): EncodedError {
+  return encode(error, 0);
+}
+
+function encode(error: unknown, depth: number): EncodedError {
+  if (typeof DOMException === 'function' && error instanceof DOMException) {
+    return { kind: 'dom-exception', name: error.name, message: error.message, stack: error.stack };
+  }
+  if (!(error instanceof Error)) return { kind: 'value', value: cloneable(error) };
+  const properties: Record<string, unknown> = {};
+  for (const key of Object.keys(error)) {
+    if (key === 'cause' || key === 'errors' || key === 'stack' || key === 'message') continue;
+    const value = readSafely(error, key);
+    properties[key] = value instanceof Error ? undefined : cloneable(value);
+  }
+  const cause = readSafely(error, 'cause');
+  const errors = error instanceof AggregateError ? error.errors : undefined;
+  return {
+    kind: 'error',
+    classes: classNames(error),
+    millrace: isMillraceError(error),
+    name: String(readSafely(error, 'name')),
+    message: String(readSafely(error, 'message')),
+    stack: typeof error.stack === 'string' ? error.stack : undefined,
+    properties,
+    ...(cause === undefined || depth >= MAX_DEPTH ? {} : { cause: encode(cause, depth + 1) }),
+    ...(errors === undefined || depth >= MAX_DEPTH ? {} : { errors: errors.map((each) => encode(each, depth + 1)) }),
+  };
+}
+
+/** Makes the error again, as an instance of its class where this process knows it. */
+export function decodeError(encoded: EncodedError): unknown {
+  if (encoded.kind === 'value') return encoded.value;
+  if (encoded.kind === 'dom-exception') {
+    const exception = new DOMException(encoded.message, encoded.name);
+    define(exception, 'stack', encoded.stack);
+    return exception;
+  }
+  const found = findErrorClass(encoded.classes);
+  // A Millrace error of an unknown class is still one: `isMillraceError(error, code)` holds.
+  const errorClass: ErrorClass =
+    encoded.millrace && (found === undefined || !isMillracePrototype(found)) ? RemoteError : (found ?? Error);
+  const error = new Error(encoded.message);
+  Object.setPrototypeOf(error, errorClass.prototype as object);
+  if (error.name !== encoded.name) define(error, 'name', encoded.name);
+  define(error, 'stack', encoded.stack);
+  for (const [key, value] of Object.entries(encoded.properties)) {
+    if (key === 'name') define(error, key, value);
+    else Object.defineProperty(error, key, { value, enumerable: true, configurable: true, writable: true });
+  }
+  if (encoded.cause !== undefined) define(error, 'cause', decodeError(encoded.cause));
+  if (encoded.errors !== undefined) define(error, 'errors', encoded.errors.map(decodeError));
+  return error;
+}
+
+function isMillracePrototype(errorClass: ErrorClass): boolean {
+  return isMillraceError(Object.create(errorClass.prototype as object));
+}
+
+function classNames(error: Error): string[] {
+  const names: string[] = [];
+  for (
+    let each = Object.getPrototypeOf(error);
+    each !== null && each !== Object.prototype;
+    each = Object.getPrototypeOf(each)
+  ) {
+    const name = (each as { constructor?: { name?: unknown } }).constructor?.name;
+    if (typeof name === 'string' && name !== '') names.push(name);
+  }
+  return names;
+}
+
+function define(target: object, name: string, value: unknown): void {
+  Object.defineProperty(target, name, { value, enumerable: false, configurable: true, writable: true });
+}
+
+function readSafely(target: object, key: string): unknown {
+  try {
+    return (target as Record<string, unknown>)[key];
+  } catch {
+    return undefined;
+  }
+}
+
+function cloneable(value: unknown): unknown {
+  if (value === null || (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')) {
+    return value;
+  }
+  try {
+    return structuredClone(value);
+  } catch {
+    try {
+      return String(value);
+    } catch {
+      return undefined;
+    }
+  }
+}

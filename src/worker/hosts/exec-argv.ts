@@ -1,0 +1,99 @@
+/**
+ * What of the parent's Node flags a child is given. Loaders, conditions, V8 flags and the rest are passed on, because a model module may need
+ * them; left out on purpose are the flags that would open a second inspector on the same port, and those that say what the parent itself runs.
+ */
+
+const dropped = new Set([
+  '--inspect',
+  '--inspect-brk',
+  '--inspect-wait',
+  '--inspect-port',
+  '--debug-port',
+  '--inspect-publish-uid',
+  '--watch',
+  '--watch-path',
+  '--watch-preserve-output',
+  '--test',
+  '--test-only',
+  '--test-name-pattern',
+  '--test-reporter',
+  '--test-reporter-destination',
+  '--eval',
+  '-e',
+  '--print',
+  '-p',
+  '-pe',
+  '--check',
+  '-c',
+  '--interactive',
+  '-i',
+  '--input-type',
+  '--run',
+]);
+
+// Those of the above that take their value as the next word.
+const takesValue = new Set([
+  '--inspect-port',
+  '--debug-port',
+  '--inspect-publish-uid',
+  '--watch-path',
+  '--test-name-pattern',
+  '--test-reporter',
+  '--test-reporter-destination',
+  '--eval',
+  '-e',
+  '--print',
+  '-p',
+  '-pe',
+  '--input-type',
+  '--run',
+]);
+
+/**
+ * Filters the flags of a Node command line for a child.
+ *
+ * @param argv Flags as in `process.execArgv`.
+ * @returns The flags that a child is given.
+ */
+export function filterExecArgv(argv: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let index = 0; index < argv.length; index++) {
+    const word = argv[index] as string;
+    const name = word.includes('=') ? word.slice(0, word.indexOf('=')) : word;
+    if (!dropped.has(name)) {
+      kept.push(word);
+      continue;
+    }
+    const next = argv[index + 1];
+    if (!word.includes('=') && takesValue.has(name) && next !== undefined && !next.startsWith('-')) index++;
+  }
+  return kept;
+}
+
+/**
+ * Filters a `NODE_OPTIONS` value for a child; words in double quotes, with backslash escapes inside, are kept whole as Node reads them.
+ *
+ * @param value The value, or undefined.
+ * @returns The value for the child, or undefined when nothing is left.
+ */
+export function filterNodeOptions(value: string | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  const words = value.match(/(?:[^\s"]|"(?:\\.|[^"\\])*")+/g) ?? [];
+  const kept = filterExecArgv(words);
+  return kept.length === 0 ? undefined : kept.join(' ');
+}
+
+/**
+ * The environment of a child: the parent's, or the one that was given, with `NODE_OPTIONS` filtered.
+ *
+ * @param env The environment that was asked for; the parent's when undefined.
+ */
+export function childEnvironment(env: Readonly<Record<string, string | undefined>> | undefined): NodeJS.ProcessEnv {
+  const result: NodeJS.ProcessEnv = { ...(env ?? process.env) };
+  const options = filterNodeOptions(result.NODE_OPTIONS);
+  if (options === undefined) delete result.NODE_OPTIONS;
+  else result.NODE_OPTIONS = options;
+  // A cluster worker's children are not cluster workers.
+  delete result.NODE_UNIQUE_ID;
+  return result;
+}

@@ -1,0 +1,27 @@
+import type { Link } from '../link/link.js';
+import type { Progress } from './progress-board.js';
+
+/** How a host came to its end. */
+export interface HostExit {
+  /** The exit code, or null when a signal ended it. */
+  readonly exitCode: number | null;
+  /** The signal, or null when it exited by itself. */
+  readonly signal: string | null;
+  /** The last lines that it wrote to stderr. */
+  readonly stderr: readonly string[];
+  /** What the host itself reported, where it could: a thread's uncaught error, a failed fork. */
+  readonly cause?: unknown;
+}
+
+/** A thread or a process that runs one model, as its parent sees it. It never holds the parent's event loop. */
+export interface Host {
+  readonly kind: 'thread' | 'process';
+  readonly pid: number | undefined;
+  readonly link: Link;
+  /** Settles once it is gone; never rejects. */
+  readonly exited: Promise<HostExit>;
+  /** What the model's thread last showed of itself, and when that was heard (ms of `monotonicNow`). */
+  progress(): { readonly value: Progress; readonly heardAt: number };
+  /** Ends it at once, whatever it is doing: a process by SIGKILL, which also ends one that was stopped. */
+  kill(): void;
+}

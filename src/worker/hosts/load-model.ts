@@ -1,0 +1,66 @@
+import type { ModelContext } from '../model.js';
+import { ModelContractError, WorkerLoadError } from '../worker-errors.js';
+
+/**
+ * Imports a model module and calls its factory: the default export, or the one named `createModel`.
+ *
+ * @throws WorkerLoadError When the module can't be imported or its factory throws; ModelContractError when it exports no factory.
+ */
+export async function loadModel(url: string, options: unknown, context: ModelContext): Promise<unknown> {
+  const namespace = await importModule(url);
+  const factory = namespace.default ?? namespace.createModel;
+  if (typeof factory !== 'function') {
+    throw new ModelContractError(
+      `Cannot load model: ${url} must export a function as its default or as 'createModel', received ${describeExports(namespace)}`,
+    );
+  }
+  try {
+    return await (factory as (options: unknown, context: ModelContext) => unknown)(options, context);
+  } catch (error) {
+    throw new WorkerLoadError(`Cannot load model: ${url} threw ${describeError(error)}`, { cause: error });
+  }
+}
+
+async function importModule(url: string): Promise<Record<string, unknown>> {
+  try {
+    return (await import(url)) as Record<string, unknown>;
+  } catch (error) {
+    if (isTypeScriptRefusal(url, error)) {
+      throw new WorkerLoadError(
+        `Cannot load model: Node ${process.versions.node} can't run ${url} as it is; compile it to JavaScript, or run with a loader (node --import tsx), or, when its types can be erased, use Node 22.18 or later`,
+        { cause: error },
+      );
+    }
+    throw new WorkerLoadError(`Cannot load model: ${url} threw ${describeError(error)}`, { cause: error });
+  }
+}
+
+/** Whether another try can't go better: the module is not there, or is not what a model module has to be. */
+export function isPermanentLoadError(error: unknown): boolean {
+  if (error instanceof ModelContractError) return true;
+  const code = (error as { cause?: { code?: unknown } | null } | null)?.cause?.code;
+  return error instanceof WorkerLoadError && (missingCodes.has(code) || typeScriptCodes.has(code));
+}
+
+function isTypeScriptRefusal(url: string, error: unknown): boolean {
+  if (!/\.[cm]?tsx?$/.test(new URL(url).pathname)) return false;
+  return error instanceof SyntaxError || typeScriptCodes.has((error as { code?: unknown } | null)?.code);
+}
+
+const missingCodes = new Set<unknown>(['ERR_MODULE_NOT_FOUND', 'ERR_UNSUPPORTED_ESM_URL_SCHEME', 'ERR_INVALID_URL']);
+
+const typeScriptCodes = new Set<unknown>([
+  'ERR_UNKNOWN_FILE_EXTENSION',
+  'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX',
+  'ERR_INVALID_TYPESCRIPT_SYNTAX',
+  'ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING',
+]);
+
+function describeExports(namespace: Record<string, unknown>): string {
+  const names = Object.keys(namespace);
+  return names.length === 0 ? 'no exports' : `exports ${names.slice(0, 10).join(', ')}`;
+}
+
+function describeError(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}

@@ -1,0 +1,32 @@
+/**
+ * The entry file of a child process that hosts a worker. The order matters: signals first, so that the terminal's Ctrl-C finds them ignored; the
+ * watchdog next, before any model code can block the main thread; then the link, and the model when the parent has said which.
+ */
+import { serveWorker } from '../link/serve-worker.js';
+import { createLink } from '../link/link.js';
+import type { Message } from '../link/outbox.js';
+import { ProgressBoard } from './progress-board.js';
+import { startWatchdog } from './watchdog.js';
+
+// The parent drains its workers; a signal to the whole group must not end them under it.
+process.on('SIGINT', () => {});
+process.on('SIGTERM', () => {});
+
+const board = new ProgressBoard();
+startWatchdog(board, Number(process.env.MILLRACE_PARENT_PID));
+delete process.env.MILLRACE_PARENT_PID;
+board.countTurns();
+
+process.once('disconnect', () => process.exit(0));
+
+const link = createLink({
+  canTransfer: false,
+  send(batch) {
+    if (process.connected) process.send?.(batch as Message[]);
+  },
+  subscribe(handler) {
+    process.on('message', (batch) => handler(batch as Message[]));
+  },
+});
+
+serveWorker({ link, board, host: 'process', exit: () => process.disconnect?.() });

@@ -1,0 +1,110 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { monotonicNow } from '../../core/index.js';
+import { createLink } from '../link/link.js';
+import type { Message } from '../link/outbox.js';
+import { childEnvironment, filterExecArgv } from './exec-argv.js';
+import type { Host, HostExit } from './host.js';
+import type { HostOptions } from './host-options.js';
+import type { Progress } from './progress-board.js';
+import { reaper } from './reaper.js';
+import { StderrTail } from './stderr-tail.js';
+
+/** How long what a dead child wrote to stderr is waited for, in ms: a grandchild may hold the pipe open for ever. */
+const STDERR_GRACE_MS = 200;
+
+const RECORD_BYTES = 12;
+
+/**
+ * Forks a child process that waits for an `init` message. Its stdio: no stdin; stdout as the options say; stderr is read, so that its last lines
+ * are known when it dies, and passed on; descriptor 3 carries messages in V8's format, descriptor 4 is the watchdog's.
+ */
+export function startProcessHost(options: HostOptions): Host {
+  const execArgv = options.execArgv === undefined ? filterExecArgv(process.execArgv) : [...options.execArgv];
+  if (options.memoryMb !== undefined) execArgv.push(`--max-old-space-size=${options.memoryMb}`);
+  const shown = options.stdio === 'inherit';
+  const child = fork(fileURLToPath(new URL('./process-child.js', import.meta.url)), [], {
+    serialization: 'advanced',
+    stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'ipc', 'pipe'],
+    execArgv,
+    env: { ...childEnvironment(options.env), MILLRACE_PARENT_PID: String(process.pid) },
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  });
+
+  const tail = new StderrTail();
+  const stderr = child.stderr as Socket;
+  stderr.setEncoding('utf8');
+  stderr.on('data', (text: string) => {
+    tail.push(text);
+    if (shown) process.stderr.write(text);
+  });
+  stderr.on('error', () => {});
+
+  // Until the watchdog is heard, the start counts as a sign of life.
+  let progress: { value: Progress; heardAt: number } = {
+    value: { begun: 0, ended: 0, turns: 0 },
+    heardAt: monotonicNow(),
+  };
+  const pulse = child.stdio[4] as Socket;
+  pulse.on('error', () => {});
+  pulse.on('data', (bytes: Buffer) => {
+    // Only the newest record counts. A record never arrives in pieces: it is far smaller than what a pipe writes at once.
+    const at = bytes.length - (bytes.length % RECORD_BYTES) - RECORD_BYTES;
+    if (at < 0) return;
+    const value = { begun: bytes.readInt32LE(at), ended: bytes.readInt32LE(at + 4), turns: bytes.readInt32LE(at + 8) };
+    progress = { value, heardAt: monotonicNow() };
+  });
+
+  // Nothing of an idle child holds the parent.
+  child.unref();
+  child.channel?.unref();
+  stderr.unref();
+  pulse.unref();
+  const { pid } = child;
+  if (pid !== undefined) reaper.add(pid);
+
+  const link = createLink({
+    canTransfer: false,
+    send(batch) {
+      // Serialised at once, so it throws here when something can't be cloned; a failed write shows as the child's exit.
+      if (child.connected) child.send(batch as Message[]);
+    },
+    subscribe(handler) {
+      child.on('message', (batch) => handler(batch as unknown as Message[]));
+    },
+  });
+
+  return {
+    kind: 'process',
+    pid,
+    link,
+    exited: waitForExit(child, stderr, tail).then((exit) => {
+      link.close();
+      pulse.destroy();
+      if (pid !== undefined) reaper.delete(pid);
+      return exit;
+    }),
+    progress: () => progress,
+    kill: () => void child.kill('SIGKILL'),
+  };
+}
+
+function waitForExit(child: ChildProcess, stderr: Socket, tail: StderrTail): Promise<HostExit> {
+  return new Promise((resolve) => {
+    child.on('error', (error) => {
+      // Of all errors only a failed fork is the end; a failed send to a dying child is followed by its exit.
+      if (child.pid === undefined) resolve({ exitCode: null, signal: null, stderr: [], cause: error });
+    });
+    child.once('exit', (exitCode, signal) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        stderr.destroy();
+        resolve({ exitCode, signal, stderr: tail.lines() });
+      };
+      const timer = setTimeout(done, STDERR_GRACE_MS);
+      if (stderr.readableEnded || stderr.destroyed) done();
+      else stderr.once('close', done);
+    });
+  });
+}

@@ -1,0 +1,109 @@
+import type { Readable } from 'node:stream';
+import { Worker } from 'node:worker_threads';
+import { monotonicNow } from '../../core/index.js';
+import { createLink } from '../link/link.js';
+import type { Message } from '../link/outbox.js';
+import { childEnvironment, filterExecArgv } from './exec-argv.js';
+import type { Host, HostExit } from './host.js';
+import type { HostOptions } from './host-options.js';
+import { ProgressBoard } from './progress-board.js';
+import { StderrTail } from './stderr-tail.js';
+
+/**
+ * Starts a worker thread that waits for an `init` message. For models in JavaScript and WebAssembly: a thread that is ended inside a native
+ * call takes the whole process with it.
+ */
+export function startThreadHost(options: HostOptions): Host {
+  const board = new ProgressBoard();
+  const shown = options.stdio === 'inherit';
+  const worker = new Worker(new URL('./thread-child.js', import.meta.url), {
+    workerData: { board: board.buffer },
+    execArgv: threadFlags(options.execArgv ?? filterExecArgv(process.execArgv)),
+    // Without an environment of its own, a thread starts with a copy of the parent's.
+    ...(options.env === undefined ? {} : { env: childEnvironment(options.env) }),
+    ...(options.memoryMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.memoryMb } }),
+    stdout: true,
+    stderr: true,
+  });
+
+  const tail = new StderrTail();
+  worker.stderr.setEncoding('utf8');
+  worker.stderr.on('data', (text: string) => {
+    tail.push(text);
+    if (shown) process.stderr.write(text);
+  });
+  if (shown) worker.stdout.on('data', (bytes: Buffer) => void process.stdout.write(bytes));
+  else (worker.stdout as Readable).resume();
+
+  const link = createLink({
+    canTransfer: true,
+    send(batch, transfer) {
+      worker.postMessage(batch, transfer);
+    },
+    subscribe(handler) {
+      worker.on('message', (batch: readonly Message[]) => handler(batch));
+    },
+  });
+  const exited = waitForExit(worker, tail).then((exit) => {
+    link.close();
+    return exit;
+  });
+  // After the listeners: adding one for messages holds the process again.
+  worker.unref();
+
+  return {
+    kind: 'thread',
+    pid: undefined,
+    link: {
+      ...link,
+      receive(handler) {
+        link.receive(handler);
+        worker.unref();
+      },
+    },
+    exited,
+    progress: () => ({ value: board.read(), heardAt: monotonicNow() }),
+    kill: () => void worker.terminate(),
+  };
+}
+
+function waitForExit(worker: Worker, tail: StderrTail): Promise<HostExit> {
+  return new Promise((resolve) => {
+    let cause: unknown;
+    worker.on('error', (error) => {
+      cause = error;
+    });
+    worker.once('exit', (exitCode) => {
+      resolve({ exitCode, signal: null, stderr: tail.lines(), ...(cause === undefined ? {} : { cause }) });
+    });
+  });
+}
+
+/** A thread refuses the flags that concern the whole process; they hold for it anyway. */
+function threadFlags(argv: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let index = 0; index < argv.length; index++) {
+    const word = argv[index] as string;
+    const name = word.includes('=') ? word.slice(0, word.indexOf('=')) : word;
+    if (!threadable.has(name)) continue;
+    kept.push(word);
+    const next = argv[index + 1];
+    if (!word.includes('=') && withValue.has(name) && next !== undefined) {
+      kept.push(next);
+      index++;
+    }
+  }
+  return kept;
+}
+
+const withValue = new Set(['--import', '--require', '-r', '--loader', '--experimental-loader', '--conditions', '-C']);
+const threadable = new Set([
+  ...withValue,
+  '--enable-source-maps',
+  '--experimental-strip-types',
+  '--experimental-transform-types',
+  '--no-warnings',
+  '--preserve-symlinks',
+  '--trace-warnings',
+  '--trace-uncaught',
+]);

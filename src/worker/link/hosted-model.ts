@@ -1,0 +1,203 @@
+import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
+import { findTransferable } from '../codec/transferable.js';
+import type { ProgressBoard } from '../hosts/progress-board.js';
+import type { CallContext, UntypedModel } from '../model.js';
+import type { Operations } from '../operation.js';
+import { type PendingRequest, Phase } from '../pending-request.js';
+import { PendingStream } from '../pending-stream.js';
+import type { PendingUnary } from '../pending-unary.js';
+import type { WorkerCore } from '../worker-core.js';
+import type { Link } from './link.js';
+import { Kind } from './messages.js';
+import type { Message } from './outbox.js';
+
+// Invariants:
+// - every call that arrives gets exactly one final message, sent when its method has left the model (or when it is sure never to enter it):
+//   that message is what gives the slot back to the parent, so an aborted call sends it late rather than early;
+// - a chunk is sent only against a credit of the consumer's.
+
+type Method = (input: unknown, context: CallContext) => unknown;
+
+/** A call from the parent, which travels through the host's own queue as the input of a request. */
+interface HostedCall {
+  readonly id: number;
+  readonly input: unknown;
+  /** The request that carries it through the host's queue. */
+  request: PendingRequest | undefined;
+  /** Whether the model's method has it; until then the queue may still drop it. */
+  hasEntered: boolean;
+  isFinal: boolean;
+  isAborted: boolean;
+  credits: number;
+  wake: (() => void) | undefined;
+}
+
+/** From how long a synchronous stretch on, in ms, answers are not kept waiting for the end of the turn. */
+const SLOW_MS = 1;
+
+/** The model as the host's loop sees it: the methods of the real one, with every answer sent from where it arises. */
+export class HostedModel {
+  readonly model: UntypedModel;
+  readonly #link: Link;
+  readonly #board: ProgressBoard;
+  readonly #transferResults: boolean;
+  readonly #calls = new Map<number, HostedCall>();
+  #isSlow = false;
+
+  constructor(model: UntypedModel, operations: Operations, link: Link, board: ProgressBoard, transferResults: boolean) {
+    this.#link = link;
+    this.#board = board;
+    this.#transferResults = transferResults && link.canTransfer;
+    const hosted: Record<string, unknown> = {};
+    for (const [name, { kind }] of Object.entries(operations)) {
+      const method = (model[name] as Method).bind(model);
+      hosted[name] = kind === 'stream' ? this.#streamMethod(method) : this.#unaryMethod(method);
+    }
+    for (const name of ['warmup', 'dispose', 'health'] as const) {
+      const lifecycle = model[name];
+      if (lifecycle !== undefined) hosted[name] = lifecycle.bind(model);
+    }
+    this.model = hosted;
+  }
+
+  /** Puts a call from the parent into the loop's queue. */
+  call(core: WorkerCore, operation: string, id: number, message: Message): void {
+    const remaining = message[4] as number;
+    const call: HostedCall = {
+      id,
+      input: message[3],
+      request: undefined,
+      hasEntered: false,
+      isFinal: false,
+      isAborted: false,
+      credits: 0,
+      wake: undefined,
+    };
+    this.#calls.set(id, call);
+    const dropped = (error: unknown): void => {
+      if (!call.hasEntered) this.#fault(call, error);
+    };
+    const queue = core.queues.get(operation) as NonNullable<ReturnType<typeof core.queues.get>>;
+    try {
+      const traceparent = message[5] as string | undefined;
+      const request = core.submit(
+        queue,
+        call,
+        { timeoutMs: remaining < 0 ? undefined : remaining, traceparent },
+        true,
+      );
+      call.request = request;
+      if (request instanceof PendingStream) void drainStream(request.stream, dropped);
+      else (request as PendingUnary).promise.catch(dropped);
+    } catch (error) {
+      dropped(error);
+    }
+  }
+
+  abort(id: number, reason: EncodedError): void {
+    const call = this.#calls.get(id);
+    if (call === undefined) return;
+    call.isAborted = true;
+    call.request?.answerAhead('cancelled', decodeError(reason));
+    call.wake?.();
+  }
+
+  credit(id: number, count: number): void {
+    const call = this.#calls.get(id);
+    if (call === undefined) return;
+    call.credits += count;
+    call.wake?.();
+  }
+
+  #unaryMethod(method: Method): Method {
+    return async (input, context) => {
+      const call = input as HostedCall;
+      call.hasEntered = true;
+      // Whoever was answered in this turn must not wait for the model's next synchronous stretch.
+      if (this.#isSlow) this.#link.flush();
+      this.#board.begin();
+      try {
+        const before = performance.now();
+        const pending = method(call.input, context);
+        this.#isSlow = performance.now() - before > SLOW_MS;
+        const value = await pending;
+        const transfer = this.#transferResults ? findTransferable(value) : undefined;
+        this.#final(call, [Kind.Answer, call.id, value], (reason) => this.#refused(call, reason), transfer);
+      } catch (error) {
+        this.#fault(call, error);
+        // The loop counts it, as it would in-process.
+        throw error;
+      } finally {
+        this.#board.end();
+      }
+      return undefined;
+    };
+  }
+
+  #streamMethod(method: Method): Method {
+    const self = this;
+    return async function* (input, context) {
+      const call = input as HostedCall;
+      call.hasEntered = true;
+      self.#link.flush();
+      self.#board.begin();
+      try {
+        for await (const chunk of method(call.input, context) as AsyncIterable<unknown>) {
+          while (call.credits === 0 && !call.isAborted) {
+            await new Promise<void>((resolve) => {
+              call.wake = resolve;
+            });
+            call.wake = undefined;
+          }
+          if (call.isAborted) break;
+          call.credits--;
+          let refusal: { reason: unknown } | undefined;
+          self.#link.post([Kind.Chunk, call.id, chunk], (reason) => {
+            refusal = { reason };
+          });
+          self.#link.flush();
+          if (refusal !== undefined) throw (refusal as { reason: unknown }).reason;
+        }
+        self.#final(call, [Kind.End, call.id]);
+      } catch (error) {
+        self.#fault(call, error);
+        throw error;
+      } finally {
+        // Returned from outside (the deadline passed): the final message is still owed.
+        self.#final(call, [Kind.End, call.id]);
+        self.#board.end();
+      }
+    };
+  }
+
+  #fault(call: HostedCall, error: unknown): void {
+    this.#final(call, [Kind.Fault, call.id, encodeError(error)]);
+  }
+
+  #refused(call: HostedCall, reason: unknown): void {
+    this.#link.post([Kind.Fault, call.id, encodeError(reason)]);
+  }
+
+  #final(
+    call: HostedCall,
+    message: Message,
+    refused?: (reason: unknown) => void,
+    transfer?: readonly ArrayBuffer[],
+  ): void {
+    if (call.isFinal) return;
+    call.isFinal = true;
+    this.#calls.delete(call.id);
+    // Overdue here means overdue there, give or take a millisecond: the caller's own timer answers.
+    if (call.request?.phase === Phase.ANSWERED) this.#link.post([Kind.Gone, call.id]);
+    else this.#link.post(message, refused, transfer);
+  }
+}
+
+/** Runs a stream that yields nothing here: its chunks were sent from inside. */
+async function drainStream(reply: AsyncIterator<unknown>, dropped: (error: unknown) => void): Promise<void> {
+  try {
+    while ((await reply.next()).done !== true);
+  } catch (error) {
+    dropped(error);
+  }
+}

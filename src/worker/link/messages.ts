@@ -1,0 +1,63 @@
+import type { WorkerHost } from '../model.js';
+
+/**
+ * What crosses a link. Every message is an array: a kind, then its operands; arrays cost V8's serialiser less than objects with keys. Times are
+ * sent as what is left of them, since the two sides have clocks of their own.
+ *
+ * Towards the host: `Init` once, then `Call`, `Abort`, `Credit`, `Ping`, `Close`.
+ * Towards the handle: `Ready` or `LoadFailed` once, then `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Closed`.
+ *
+ * Every `Call` gets exactly one final message (`Answer`, `Fault`, `End` or `Gone`), an aborted one too: it is what gives the model's slot back.
+ */
+export const Kind = {
+  /** `[Init, HostInit]` */
+  Init: 0,
+  /** `[Call, id, operation, input, remaining ms or -1, traceparent or undefined]` */
+  Call: 1,
+  /** `[Abort, id, EncodedError]`: nobody wants the answer any more, and why */
+  Abort: 2,
+  /** `[Credit, id, n]`: the consumer of a stream has room for n more chunks */
+  Credit: 3,
+  /** `[Ping, id]` */
+  Ping: 4,
+  /** `[Close]`: finish what was sent, dispose of the model, and end */
+  Close: 5,
+  /** `[Ready]` */
+  Ready: 6,
+  /** `[LoadFailed, EncodedError, isPermanent]` */
+  LoadFailed: 7,
+  /** `[Answer, id, value]` */
+  Answer: 8,
+  /** `[Fault, id, EncodedError]` */
+  Fault: 9,
+  /** `[Chunk, id, value]` */
+  Chunk: 10,
+  /** `[End, id]` */
+  End: 11,
+  /** `[Pong, id, WorkerHealth]` */
+  Pong: 12,
+  /** `[Closed, EncodedError or undefined]`: the model is released (what `dispose` threw, if it did); the host ends next */
+  Closed: 13,
+  /** `[Gone, id]`: final for a call that was given up or overdue before its method ended; nobody waits for what it brought */
+  Gone: 14,
+} as const;
+
+/** What a host needs to know to load and run its worker. */
+export interface HostInit {
+  readonly workerId: string;
+  readonly host: WorkerHost;
+  /** URL of the model module. */
+  readonly module: string;
+  readonly options: unknown;
+  /** What each operation is; the functions of a declaration stay behind. */
+  readonly operations: Readonly<Record<string, HostOperation>>;
+  readonly concurrency: number;
+  /** Whether results are moved instead of copied, where the host can. */
+  readonly transferResults: boolean;
+}
+
+/** An operation's declaration as data. */
+export interface HostOperation {
+  readonly kind: 'unary' | 'stream';
+  readonly chunkCapacity: number;
+}

@@ -1,0 +1,122 @@
+/** A message as the two sides of a link exchange it: a kind, then its operands. See `messages.ts`. */
+export type Message = readonly unknown[];
+
+/** Called with the reason when a message could not be cloned. Nothing of it was sent. */
+export type Refused = (reason: unknown) => void;
+
+/** Sends a batch in one go, or throws before anything was sent. */
+export type SendBatch = (batch: readonly Message[], transfer: readonly ArrayBuffer[]) => void;
+
+const none: readonly ArrayBuffer[] = Object.freeze([]);
+
+interface Pending {
+  readonly index: number;
+  readonly refused: Refused | undefined;
+  readonly transfer: readonly ArrayBuffer[] | undefined;
+}
+
+/**
+ * Gathers what is posted during one turn of the event loop and sends it as one message.
+ *
+ * Invariants:
+ * - order is kept: a batch is the messages in the order they were posted, and batches leave in order;
+ * - the flush runs once the microtasks of the turn are done (`process.nextTick`), so answers that settle together leave together and nothing
+ *   waits for a timer or for I/O;
+ * - a message that can't be cloned is refused alone: its batch is sent again one message at a time.
+ */
+export class Outbox {
+  readonly #send: SendBatch;
+  readonly #maxBatch: number;
+  #batch: Message[] = [];
+  #extras: Pending[] | undefined;
+  #transfer: ArrayBuffer[] | undefined;
+  #scheduled = false;
+  #closed = false;
+  readonly #flush = (): void => {
+    this.#scheduled = false;
+    this.flush();
+  };
+
+  /**
+   * @param send Sends a batch.
+   * @param maxBatch How many messages leave at once without waiting for the end of the turn. With a few dozen calls under way, batches of a few
+   * keep both sides busy; batches of all of them make the sides take turns.
+   */
+  constructor(send: SendBatch, maxBatch = 8) {
+    this.#send = send;
+    this.#maxBatch = maxBatch;
+  }
+
+  post(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[]): void {
+    if (this.#closed) return;
+    if (refused !== undefined || transfer !== undefined) {
+      this.#extras ??= [];
+      this.#extras.push({ index: this.#batch.length, refused, transfer });
+      if (transfer !== undefined) {
+        this.#transfer ??= [];
+        this.#transfer.push(...transfer);
+      }
+    }
+    this.#batch.push(message);
+    if (this.#batch.length >= this.#maxBatch) {
+      this.flush();
+      return;
+    }
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    process.nextTick(this.#flush);
+  }
+
+  /** Whether anything waits for the end of the turn. */
+  get hasPending(): boolean {
+    return this.#batch.length > 0;
+  }
+
+  flush(): void {
+    if (this.#batch.length === 0) return;
+    const batch = this.#batch;
+    const extras = this.#extras;
+    const transfer = this.#transfer ?? none;
+    this.#batch = [];
+    this.#extras = undefined;
+    this.#transfer = undefined;
+    try {
+      this.#send(batch, transfer);
+    } catch (error) {
+      this.#sendOneByOne(batch, extras, error);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#batch = [];
+    this.#extras = undefined;
+    this.#transfer = undefined;
+  }
+
+  #sendOneByOne(batch: readonly Message[], extras: readonly Pending[] | undefined, first: unknown): void {
+    const byIndex = new Map(extras?.map((each) => [each.index, each]));
+    for (const [index, message] of batch.entries()) {
+      const extra = byIndex.get(index);
+      let reason = first;
+      if (batch.length > 1 || extra?.transfer !== undefined) {
+        try {
+          this.#send([message], extra?.transfer ?? none);
+          continue;
+        } catch (error) {
+          reason = error;
+        }
+      }
+      // A buffer that can't be moved (WebAssembly memory, the Buffer pool) may still be copied.
+      if (extra?.transfer !== undefined) {
+        try {
+          this.#send([message], none);
+          continue;
+        } catch (error) {
+          reason = error;
+        }
+      }
+      extra?.refused?.(reason);
+    }
+  }
+}

@@ -1,0 +1,194 @@
+import {
+  type Clock,
+  requireFunction,
+  requireMilliseconds,
+  requireNonNegativeInteger,
+  requireOneOf,
+  requireOptions,
+  requirePositiveInteger,
+  requireString,
+  systemClock,
+} from '../core/index.js';
+import type { HostOptions } from './hosts/host-options.js';
+import type { ModelContext, ModelOf, WorkerHost } from './model.js';
+import { type Operations, requireOperations } from './operation.js';
+import { defaultRestartPolicy, type RestartPolicy } from './supervision/back-off.js';
+
+/** What is moved to another thread instead of copied, where the host is a thread. */
+export interface TransferOptions {
+  /** Whether the buffers of inputs are moved: the caller's typed arrays are empty afterwards, and a request is never retried. False by default. */
+  readonly inputs?: boolean;
+  /** Whether the buffers of results are moved: a model must not keep what it returns. True by default. */
+  readonly results?: boolean;
+}
+
+/** Options of `spawnWorker`. */
+export interface SpawnWorkerOptions<Ops extends Operations> {
+  /** What the worker can do. */
+  readonly operations: Ops;
+  /**
+   * Where the model runs. `'process'` (the default) for native models: it can be killed in the middle of a call, and takes a crash with it.
+   * `'thread'` for JavaScript and WebAssembly. `'inline'` for models that truly await: they share the caller's event loop.
+   */
+  readonly host?: WorkerHost;
+  /** URL of the model module (`new URL('./model.js', import.meta.url)`): its default export, or `createModel`, makes the model. */
+  readonly module?: URL | string;
+  /** What the module's function is given. It crosses to the host, so it must be data. */
+  readonly options?: unknown;
+  /** The model itself (inline host only). */
+  readonly model?: ModelOf<Ops>;
+  /** Makes the model (inline host only). */
+  readonly load?: (context: ModelContext) => ModelOf<Ops> | Promise<ModelOf<Ops>>;
+  /** The worker's name, in events and reports. */
+  readonly id?: string;
+  /** How many calls may be inside the model at once. 1 by default. */
+  readonly concurrency?: number;
+  /** After how long without requests the worker calls itself idle, in ms; `Infinity` for never. 300,000 by default. */
+  readonly idleTimeoutMs?: number;
+  /** How long the model may take to load, in ms. 120,000 by default. */
+  readonly loadTimeoutMs?: number;
+  /** How long a worker may go without progress past a deadline before it is killed, in ms; `Infinity` for ever. 30,000 by default. */
+  readonly stallTimeoutMs?: number;
+  /** How often a request of an idempotent operation is run again when its worker died. 1 by default. */
+  readonly retries?: number;
+  /** How restarts are limited and spaced. */
+  readonly restart?: Partial<RestartPolicy>;
+  /** What is moved instead of copied (thread host only). */
+  readonly transfer?: TransferOptions;
+  /** Environment of the worker; the parent's by default. `NODE_OPTIONS` loses its inspector flags either way. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Working directory (process host only). */
+  readonly cwd?: string;
+  /** Node flags; by default the parent's, without inspector ports and what says what the parent itself runs. */
+  readonly execArgv?: readonly string[];
+  /** Limit of the worker's JavaScript heap, in MB. Native memory is not part of it. */
+  readonly memoryMb?: number;
+  /** What becomes of what the worker prints: `'inherit'` (the default) shows it, `'ignore'` drops it. Its last stderr lines are kept either way. */
+  readonly stdio?: 'inherit' | 'ignore';
+  /** The time source. The system's by default. */
+  readonly clock?: Clock;
+}
+
+/** The options of `spawnWorker`, checked and filled. */
+export interface SpawnSettings {
+  readonly operations: Operations;
+  readonly host: WorkerHost;
+  readonly module: string | undefined;
+  readonly options: unknown;
+  readonly model: unknown;
+  readonly load: ((context: ModelContext) => unknown) | undefined;
+  readonly id: string | undefined;
+  readonly concurrency: number;
+  readonly idleTimeoutMs: number;
+  readonly loadTimeoutMs: number;
+  readonly stallTimeoutMs: number;
+  readonly retries: number;
+  readonly restart: RestartPolicy;
+  readonly transfer: Required<TransferOptions>;
+  readonly hostOptions: HostOptions;
+  readonly clock: Clock;
+}
+
+const action = 'Cannot spawn worker';
+
+const known = [
+  'operations',
+  'host',
+  'module',
+  'options',
+  'model',
+  'load',
+  'id',
+  'concurrency',
+  'idleTimeoutMs',
+  'loadTimeoutMs',
+  'stallTimeoutMs',
+  'retries',
+  'restart',
+  'transfer',
+  'env',
+  'cwd',
+  'execArgv',
+  'memoryMb',
+  'stdio',
+  'clock',
+] as const;
+
+/** Checks the options of `spawnWorker` and fills in the defaults. */
+export function requireSpawnOptions<Ops extends Operations>(options: SpawnWorkerOptions<Ops>): SpawnSettings {
+  if (typeof options !== 'object' || options === null) throw new TypeError(`${action}: options must be an object`);
+  const given = requireOptions<SpawnWorkerOptions<Ops>>(action, options, known);
+  const host = given.host === undefined ? 'process' : requireOneOf(action, 'host', given.host, hosts);
+  const ms = (name: 'idleTimeoutMs' | 'loadTimeoutMs' | 'stallTimeoutMs', otherwise: number): number =>
+    given[name] === undefined ? otherwise : requireMilliseconds(action, name, given[name], { infinite: true });
+  const transfer = requireOptions<TransferOptions>(action, given.transfer, ['inputs', 'results']);
+  return {
+    operations: requireOperations(action, options.operations),
+    host,
+    ...requireSource(host, given),
+    options: given.options,
+    id: given.id === undefined ? undefined : requireString(action, 'id', given.id),
+    concurrency: given.concurrency === undefined ? 1 : requirePositiveInteger(action, 'concurrency', given.concurrency),
+    idleTimeoutMs: ms('idleTimeoutMs', 300_000),
+    loadTimeoutMs: ms('loadTimeoutMs', 120_000),
+    stallTimeoutMs: ms('stallTimeoutMs', 30_000),
+    retries: given.retries === undefined ? 1 : requireNonNegativeInteger(action, 'retries', given.retries),
+    restart: requireRestart(given.restart),
+    transfer: { inputs: transfer.inputs ?? false, results: transfer.results ?? true },
+    hostOptions: {
+      env: given.env,
+      execArgv: given.execArgv,
+      cwd: given.cwd === undefined ? undefined : requireString(action, 'cwd', given.cwd),
+      memoryMb: given.memoryMb === undefined ? undefined : requirePositiveInteger(action, 'memoryMb', given.memoryMb),
+      stdio: given.stdio === undefined ? 'inherit' : requireOneOf(action, 'stdio', given.stdio, ['inherit', 'ignore']),
+    },
+    clock: given.clock ?? systemClock,
+  };
+}
+
+const hosts = ['inline', 'thread', 'process'] as const;
+
+/** Exactly one of `module`, `model` and `load` says where the model comes from. */
+function requireSource<Ops extends Operations>(
+  host: WorkerHost,
+  given: Partial<SpawnWorkerOptions<Ops>>,
+): Pick<SpawnSettings, 'module' | 'model' | 'load'> {
+  const sources = (['module', 'model', 'load'] as const).filter((name) => given[name] !== undefined);
+  if (sources.length !== 1) {
+    throw new TypeError(
+      `${action}: exactly one of module, model and load must be given, received ${sources.join(', ') || 'none'}`,
+    );
+  }
+  if (host !== 'inline' && given.module === undefined) {
+    throw new TypeError(`${action}: ${sources[0]} can't cross to a ${host} host, give the URL of a module instead`);
+  }
+  return {
+    module: given.module === undefined ? undefined : requireModuleUrl(given.module),
+    model: given.model,
+    load: given.load === undefined ? undefined : requireFunction(action, 'load', given.load),
+  };
+}
+
+function requireModuleUrl(module: URL | string): string {
+  if (module instanceof URL) return module.href;
+  const text = requireString(action, 'module', module);
+  if (!URL.canParse(text)) {
+    throw new TypeError(`${action}: module must be a URL such as new URL('./model.js', import.meta.url), received '${text}'`);
+  }
+  return text;
+}
+
+function requireRestart(given: Partial<RestartPolicy> | undefined): RestartPolicy {
+  const policy = requireOptions<RestartPolicy>(action, given as RestartPolicy | undefined, [
+    'maxRestarts',
+    'windowMs',
+    'backOffMs',
+    'maxBackOffMs',
+  ]);
+  const filled = { ...defaultRestartPolicy, ...policy };
+  requireNonNegativeInteger(action, 'restart.maxRestarts', filled.maxRestarts);
+  for (const name of ['windowMs', 'backOffMs', 'maxBackOffMs'] as const) {
+    requireMilliseconds(action, `restart.${name}`, filled[name]);
+  }
+  return Object.freeze(filled);
+}

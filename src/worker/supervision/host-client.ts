@@ -1,0 +1,191 @@
+import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
+import { findTransferable } from '../codec/transferable.js';
+import type { Host, HostExit } from '../hosts/host.js';
+import { type HostInit, Kind } from '../link/messages.js';
+import type { Message } from '../link/outbox.js';
+import type { PendingRequest } from '../pending-request.js';
+import type { PendingStream } from '../pending-stream.js';
+import type { AnyRequest } from '../request.js';
+import type { WorkerHealth } from '../worker-health.js';
+
+/** A request that a host holds, from when it was sent until its final message. */
+export interface HeldCall {
+  readonly request: PendingRequest & AnyRequest;
+  /** Index of the operation, as the host knows it. */
+  readonly operation: number;
+  /** How many hosts it was sent to. */
+  attempts: number;
+  /** Whether a chunk of its stream was passed on: then it can't be run again. */
+  hasStreamed: boolean;
+  /** When its caller gave it up, if so. */
+  abandonedAt: number | undefined;
+}
+
+/** What a client tells the loop that owns it. */
+export interface HostClientEvents {
+  /** The host is done with a call; `error` is what its model failed with. */
+  onFinal(held: HeldCall, failure: { readonly error: unknown } | undefined): void;
+  /** A sign of progress: an answer or a chunk. */
+  onProgress(): void;
+  /** The time on the worker's clock. */
+  now(): number;
+}
+
+/** Why a host could not load its model. */
+export interface LoadFailure {
+  readonly error: unknown;
+  /** Whether another try can't go better. */
+  readonly isPermanent: boolean;
+}
+
+/** The handle's side of a link: one host, from its start to its end, and what it holds. */
+export class HostClient {
+  readonly host: Host;
+  /** Settles with the outcome of the load, once it is known. Never rejects; stays pending when the host dies first. */
+  readonly loaded: Promise<LoadFailure | undefined>;
+  /** Calls that were sent and have had no final message, by their id: in the order they were sent. */
+  readonly held: Map<number, HeldCall> = new Map();
+  readonly #events: HostClientEvents;
+  readonly #transferInputs: boolean;
+  readonly #pings: Map<number, (health: WorkerHealth) => void> = new Map();
+  #ids = 0;
+  #onLoaded!: (failure: LoadFailure | undefined) => void;
+  #disposeError: { readonly error: unknown } | undefined;
+
+  constructor(host: Host, init: HostInit, transferInputs: boolean, events: HostClientEvents) {
+    this.host = host;
+    this.#events = events;
+    this.#transferInputs = transferInputs && host.link.canTransfer;
+    this.loaded = new Promise((resolve) => {
+      this.#onLoaded = resolve;
+    });
+    host.link.receive((message) => this.#receive(message));
+    host.link.post([Kind.Init, init], (reason) => this.#onLoaded({ error: reason, isPermanent: true }));
+    host.link.flush();
+  }
+
+  get exited(): Promise<HostExit> {
+    return this.host.exited;
+  }
+
+  /** What the model's `dispose()` threw, if it did. */
+  get disposeError(): { readonly error: unknown } | undefined {
+    return this.#disposeError;
+  }
+
+  /** Sends a request. */
+  send(held: HeldCall, remainingMs: number): void {
+    const id = ++this.#ids;
+    const { request } = held;
+    held.attempts++;
+    this.held.set(id, held);
+    request.onGone = (reason) => {
+      held.abandonedAt = this.#events.now();
+      if (this.held.has(id)) this.host.link.post([Kind.Abort, id, encodeError(reason)]);
+    };
+    const { input } = request;
+    this.host.link.post(
+      [Kind.Call, id, held.operation, input, remainingMs, request.traceparent],
+      (reason) => this.#finish(id, { error: reason }),
+      this.#transferInputs ? findTransferable(input) : undefined,
+    );
+    if (request.kind === 'stream') {
+      const stream = request as unknown as PendingStream;
+      stream.onChunkTaken = () => {
+        if (this.held.has(id)) this.host.link.post([Kind.Credit, id, 1]);
+      };
+      this.host.link.post([Kind.Credit, id, stream.chunkCapacity]);
+    }
+  }
+
+  /** Asks the host's loop how it is. The promise stays pending when the host dies. */
+  ping(): Promise<WorkerHealth> {
+    const id = ++this.#ids;
+    return new Promise((resolve) => {
+      this.#pings.set(id, resolve);
+      this.host.link.post([Kind.Ping, id]);
+    });
+  }
+
+  /** Asks the host to dispose of its model and end. */
+  close(): void {
+    this.host.link.post([Kind.Close]);
+    this.host.link.flush();
+  }
+
+  /** Takes over what the host holds, in the order it was sent: it is dead, or will be. */
+  takeHeld(): HeldCall[] {
+    const held = [...this.held.values()];
+    this.held.clear();
+    for (const { request } of held) request.onGone = undefined;
+    return held;
+  }
+
+  #receive(message: Message): void {
+    switch (message[0]) {
+      case Kind.Answer: {
+        const held = this.#take(message[1] as number);
+        if (held === undefined) return;
+        this.#events.onFinal(held, undefined);
+        if (held.request.kind === 'unary') held.request.reply.send(message[2]);
+        return;
+      }
+      case Kind.Fault:
+        this.#finish(message[1] as number, { error: decodeError(message[2] as EncodedError) });
+        return;
+      case Kind.Chunk: {
+        const held = this.held.get(message[1] as number);
+        if (held?.request.kind !== 'stream') return;
+        held.hasStreamed = true;
+        this.#events.onProgress();
+        void held.request.reply.send(message[2]);
+        return;
+      }
+      case Kind.End: {
+        const held = this.#take(message[1] as number);
+        if (held === undefined) return;
+        this.#events.onFinal(held, undefined);
+        if (held.request.kind === 'stream') held.request.reply.end();
+        return;
+      }
+      case Kind.Gone: {
+        const held = this.#take(message[1] as number);
+        if (held === undefined) return;
+        this.#events.onFinal(held, undefined);
+        // A late result, which is counted; or its deadline is a moment away on this side.
+        if (held.request.isClosed) held.request.reply.fail(undefined);
+        return;
+      }
+      case Kind.Pong: {
+        const resolve = this.#pings.get(message[1] as number);
+        this.#pings.delete(message[1] as number);
+        resolve?.(message[2] as WorkerHealth);
+        return;
+      }
+      case Kind.Ready:
+        this.#onLoaded(undefined);
+        return;
+      case Kind.LoadFailed:
+        this.#onLoaded({ error: decodeError(message[1] as EncodedError), isPermanent: message[2] as boolean });
+        return;
+      case Kind.Closed:
+        if (message[1] !== undefined) this.#disposeError = { error: decodeError(message[1] as EncodedError) };
+        return;
+    }
+  }
+
+  #finish(id: number, failure: { readonly error: unknown }): void {
+    const held = this.#take(id);
+    if (held === undefined) return;
+    this.#events.onFinal(held, failure);
+    held.request.reply.fail(failure.error);
+  }
+
+  #take(id: number): HeldCall | undefined {
+    const held = this.held.get(id);
+    if (held === undefined) return undefined;
+    this.held.delete(id);
+    held.request.onGone = undefined;
+    return held;
+  }
+}

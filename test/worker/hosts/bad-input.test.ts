@@ -1,0 +1,126 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterEach, describe, expect, test } from 'vitest';
+import { isMillraceError } from '../../../src/core/index.js';
+import { spawnWorker } from '../../../src/worker/index.js';
+import { spawnTestWorker, type TestHandle } from './spawn-test-worker.js';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'millrace-'));
+const open: TestHandle[] = [];
+
+function moduleOf(name: string, source: string): URL {
+  const file = path.join(folder, name);
+  writeFileSync(file, source);
+  return pathToFileURL(file);
+}
+
+function spawn(options: Parameters<typeof spawnTestWorker>[0]): TestHandle {
+  const handle = spawnTestWorker({ restart: { maxRestarts: 1, backOffMs: 10 }, ...options });
+  open.push(handle);
+  return handle;
+}
+
+async function errorOf(promise: Promise<unknown>): Promise<Error & { code?: string; cause?: Error & { code?: string } }> {
+  return promise.then(
+    () => expect.unreachable(),
+    (error) => error,
+  );
+}
+
+afterEach(async () => {
+  for (const handle of open.splice(0)) await handle.destroy();
+});
+
+for (const host of ['inline', 'thread', 'process'] as const) {
+  describe(`spawnWorker() in host ${host}`, () => {
+    test('rejects with WorkerLoadError when the module does not exist, and fails at once', async () => {
+      const handle = spawn({ host, module: pathToFileURL(path.join(folder, 'absent.mjs')) });
+      const error = await errorOf(handle.call('echo', 1));
+      expect(isMillraceError(error, 'ERR_WORKER_LOAD')).toBe(true);
+      expect(error.cause?.code).toBe('ERR_MODULE_NOT_FOUND');
+      await handle.state.waitFor('failed');
+      expect(handle.stats().restarts).toBe(0);
+    });
+
+    test('rejects with ModelContractError when the module exports nothing', async () => {
+      const handle = spawn({ host, module: moduleOf('nothing.mjs', 'export {};') });
+      const error = await errorOf(handle.call('echo', 1));
+      expect(error.code).toBe('ERR_MODEL_CONTRACT');
+      expect(error.message).toContain('no exports');
+    });
+
+    test('rejects with ModelContractError when the model lacks a method', async () => {
+      const handle = spawn({ host, options: { lacksMethod: true } });
+      expect(await errorOf(handle.call('echo', 1))).toMatchObject({ code: 'ERR_MODEL_CONTRACT' });
+    });
+
+    test('rejects with WorkerLoadError and the cause when the factory or the warmup throws', async () => {
+      const error = await errorOf(spawn({ host, options: { throwsAtLoad: true } }).call('echo', 1));
+      expect(error).toMatchObject({ code: 'ERR_WORKER_LOAD', cause: { code: 'ERR_WEIGHTS' } });
+      expect(error.cause).toBeInstanceOf(RangeError);
+      expect(await errorOf(spawn({ host, options: { warmupThrows: true } }).call('echo', 1))).toMatchObject({
+        code: 'ERR_WORKER_LOAD',
+        cause: { message: 'cold' },
+      });
+    });
+
+    test('rejects with WorkerLoadError within the load timeout when the loader never returns', async () => {
+      const handle = spawn({ host, options: { hangsAtLoad: true }, loadTimeoutMs: 300, restart: { maxRestarts: 0 } });
+      const error = await errorOf(handle.call('echo', 1));
+      expect(error.code).toBe('ERR_WORKER_LOAD');
+      expect(error.message).toContain('within 300 ms');
+      await handle.state.waitFor('failed');
+    });
+
+    test('rejects with UnknownOperationError', async () => {
+      const handle = spawn({ host });
+      expect(await errorOf(handle.call('nope' as 'echo', 1))).toMatchObject({ code: 'ERR_UNKNOWN_OPERATION' });
+    });
+  });
+}
+
+for (const host of ['thread', 'process'] as const) {
+  describe(`spawnWorker() in host ${host}`, () => {
+    test('rejects with WorkerLoadError when the model exits at load', async () => {
+      const handle = spawn({ host, options: { exitsAtLoad: 7 } });
+      const error = await errorOf(handle.call('echo', 1));
+      expect(error).toMatchObject({ code: 'ERR_WORKER_LOAD', cause: { code: 'ERR_WORKER_CRASHED', exitCode: 7 } });
+      await handle.state.waitFor('failed');
+      expect(handle.stats().restarts).toBe(1);
+    });
+
+    test('says what to do about TypeScript that Node can not run', async () => {
+      const handle = spawn({ host, module: moduleOf('model.ts', 'export enum A { B }\nexport default () => ({});') });
+      const error = await errorOf(handle.call('echo', 1));
+      expect(error.code).toBe('ERR_WORKER_LOAD');
+      expect(error.message).toContain('compile it');
+    });
+
+    test('rejects only the call whose input or result cannot be cloned', async () => {
+      const handle = spawn({ host, concurrency: 4 });
+      const others = Promise.all([1, 2, 3].map((each) => handle.call('echo', each)));
+      const bad = errorOf(handle.call('echo', { fn: () => {} }));
+      const worse = errorOf(handle.call('uncloneable', undefined));
+      expect((await bad).message).toContain('could not be cloned');
+      expect((await worse).message).toContain('could not be cloned');
+      expect(await others).toEqual([1, 2, 3]);
+      expect(handle.stats().restarts).toBe(0);
+    });
+  });
+}
+
+describe('spawnWorker()', () => {
+  test('refuses options that make no sense, before any effect', () => {
+    const module = 'file:///model.js';
+    expect(() => spawnTestWorker({ module: './model.js' })).toThrow('module must be a URL');
+    expect(() => spawnTestWorker({ host: 'cloud' as never })).toThrow("host must be one of 'inline', 'thread', 'process'");
+    expect(() => spawnTestWorker({ module, concurrency: 0 })).toThrow(RangeError);
+    expect(() => spawnTestWorker({ module, memoryMB: 3 } as never)).toThrow("unknown option 'memoryMB'");
+    expect(() => spawnTestWorker({ module, model: {} as never })).toThrow('exactly one of');
+    expect(() => spawnTestWorker({ module, restart: { maxRestarts: -1 } })).toThrow(RangeError);
+    expect(() => spawnWorker({ operations: {}, module })).toThrow(TypeError);
+    expect(() => spawnWorker(undefined as never)).toThrow(TypeError);
+  });
+});

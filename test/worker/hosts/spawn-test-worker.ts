@@ -1,0 +1,53 @@
+import { spawnSync } from 'node:child_process';
+import { type InputOf, operation, type SpawnWorkerOptions, spawnWorker, type WorkerHandle } from '../../../src/worker/index.js';
+
+/** What `test/fixtures/worker/model.mjs` can do. */
+export const testOperations = {
+  echo: operation<unknown, unknown>({ capacity: 512, idempotent: true }),
+  context: operation<undefined, Record<string, unknown>>(),
+  pid: operation<undefined, number>({ idempotent: true }),
+  env: operation<string, { value: string | undefined; cwd: string; execArgv: string[] }>(),
+  calls: operation<undefined, number>(),
+  fail: operation<string, never>(),
+  uncloneable: operation<undefined, unknown>(),
+  exit: operation<number, never>(),
+  exitOnce: operation<string, string>({ idempotent: true }),
+  crashLater: operation<undefined, never>(),
+  eatMemory: operation<undefined, never>(),
+  sleep: operation<number, number>({ capacity: 512 }),
+  never: operation<undefined, never>(),
+  spin: operation<number, number>(),
+  block: operation<number, number>(),
+  fill: operation<number, Float32Array>({ idempotent: true }),
+  length: operation<Float32Array, number>(),
+  count: operation.stream<number, number>({ chunkCapacity: 4, idempotent: true }),
+  breakAfter: operation.stream<number, number>(),
+  killAfter: operation.stream<number, number>({ idempotent: true }),
+};
+
+export type TestOperations = typeof testOperations;
+export type TestHandle = WorkerHandle<TestOperations>;
+export type EchoInput = InputOf<TestOperations['echo']>;
+
+export const testModel: URL = new URL('../../fixtures/worker/model.mjs', import.meta.url);
+
+/** A worker on the test model; what it prints is dropped. */
+export function spawnTestWorker(options: Omit<Partial<SpawnWorkerOptions<TestOperations>>, 'operations'>): TestHandle {
+  return spawnWorker({ operations: testOperations, module: testModel, stdio: 'ignore', ...options });
+}
+
+/** Whether a process lives; one that is dead and waits for its parent to notice does not. */
+export function isAlive(pid: number): boolean {
+  const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' });
+  return stdout.trim() !== '' && !stdout.trim().startsWith('Z');
+}
+
+/** Waits until something holds, looking every few milliseconds, for real processes know no simulated time. */
+export async function eventually(check: () => boolean, withinMs: number): Promise<number> {
+  const start = performance.now();
+  while (!check()) {
+    if (performance.now() - start > withinMs) throw new Error(`It did not happen within ${withinMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return performance.now() - start;
+}

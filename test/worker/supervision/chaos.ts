@@ -1,0 +1,138 @@
+import { spawnSync } from 'node:child_process';
+import { expect } from 'vitest';
+import { eventually, spawnTestWorker, type TestHandle } from '../hosts/spawn-test-worker.js';
+
+/** How much chaos there is to be. */
+export interface ChaosPlan {
+  readonly seed: number;
+  readonly workers: number;
+  readonly clients: number;
+  readonly calls: number;
+  /** How often, on average, a signal is sent to a worker, in ms. */
+  readonly signalEveryMs: number;
+}
+
+/** A small seeded generator (mulberry32), so that a bad run can be told by its seed. */
+function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The pids of this process's worker children. */
+export function workerPids(): number[] {
+  const { stdout } = spawnSync('pgrep', ['-P', String(process.pid), '-f', 'process-child'], { encoding: 'utf8' });
+  return stdout.split('\n').filter(Boolean).map(Number);
+}
+
+interface Tally {
+  made: number;
+  settled: number;
+  readonly outcomes: Map<string, number>;
+}
+
+/** One call of a random kind. */
+async function callOnce(handle: TestHandle, next: () => number): Promise<void> {
+  const kind = next();
+  const pause = Math.floor(next() * 20);
+  if (kind < 0.5) {
+    const value = { pause, bytes: new Uint8Array(pause) };
+    expect(await handle.call('echo', value)).toEqual(value);
+  } else if (kind < 0.7) await handle.call('sleep', pause, { timeoutMs: 5_000 });
+  else if (kind < 0.78) await handle.call('sleep', 500, { timeoutMs: 1 + pause });
+  else if (kind < 0.86) await handle.call('sleep', 500, { signal: AbortSignal.timeout(1 + pause) });
+  else if (kind < 0.92) await handle.call('fail', 'error');
+  else if (kind < 0.93) await handle.call('exit', 1);
+  else if (kind < 0.96) await handle.call('spin', pause);
+  else {
+    let expected = 0;
+    for await (const chunk of handle.call('count', pause)) {
+      expect(chunk).toBe(expected++);
+      if (next() < 0.02) return;
+    }
+    expect(expected).toBe(pause);
+  }
+}
+
+async function runClient(handles: readonly TestHandle[], plan: ChaosPlan, next: () => number, tally: Tally): Promise<void> {
+  while (tally.made < plan.calls) {
+    tally.made++;
+    const handle = handles[Math.floor(next() * handles.length)] as TestHandle;
+    let outcome = 'value';
+    try {
+      await callOnce(handle, next);
+    } catch (error) {
+      const { code, name, message } = error as { code?: unknown; name: string; message: string };
+      if (name === 'AssertionError') throw error;
+      outcome = typeof code === 'string' ? code : `${name}: ${message}`;
+    }
+    tally.settled++;
+    tally.outcomes.set(outcome, (tally.outcomes.get(outcome) ?? 0) + 1);
+  }
+}
+
+/** Runs clients against workers that are killed, stopped and made to exit, and checks that nothing is lost, doubled or left. */
+export async function runChaos(plan: ChaosPlan): Promise<ReadonlyMap<string, number>> {
+  const next = random(plan.seed);
+  const unhandled: unknown[] = [];
+  const onUnhandled = (reason: unknown): void => void unhandled.push(reason);
+  process.on('unhandledRejection', onUnhandled);
+  const listenersBefore = countListeners();
+  const timersBefore = countTimers();
+
+  const handles = Array.from({ length: plan.workers }, () =>
+    spawnTestWorker({
+      host: 'process',
+      concurrency: 4,
+      stallTimeoutMs: 500,
+      retries: 3,
+      restart: { maxRestarts: 100_000, backOffMs: 5, maxBackOffMs: 50 },
+    }),
+  );
+  let isOver = false;
+  const villain = (async () => {
+    while (!isOver) {
+      await new Promise((resolve) => setTimeout(resolve, next() * 2 * plan.signalEveryMs));
+      const pids = workerPids();
+      const victim = pids[Math.floor(next() * pids.length)];
+      if (victim === undefined || isOver) continue;
+      try {
+        process.kill(victim, next() < 0.7 ? 'SIGKILL' : 'SIGSTOP');
+      } catch {
+        // It was faster.
+      }
+    }
+  })();
+
+  const tally: Tally = { made: 0, settled: 0, outcomes: new Map() };
+  await Promise.all(Array.from({ length: plan.clients }, () => runClient(handles, plan, next, tally)));
+  isOver = true;
+  await villain;
+
+  expect(tally.settled).toBe(tally.made);
+  for (const handle of handles) {
+    const { accepted, succeeded, failed, expired, cancelled, pending, waiting } = handle.stats();
+    expect(succeeded + failed + expired + cancelled).toBe(accepted);
+    expect([pending, waiting]).toEqual([0, 0]);
+  }
+  await Promise.all(handles.map((handle) => handle.close()));
+  await eventually(() => workerPids().length === 0, 5_000);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(unhandled).toEqual([]);
+  process.off('unhandledRejection', onUnhandled);
+  expect(countListeners()).toBe(listenersBefore - 1);
+  expect(countTimers()).toBeLessThanOrEqual(timersBefore);
+  return tally.outcomes;
+}
+
+function countListeners(): number {
+  return process.eventNames().reduce((sum, name) => sum + process.listenerCount(name as string), 0);
+}
+
+function countTimers(): number {
+  return process.getActiveResourcesInfo().filter((each) => each === 'Timeout' || each.includes('Process')).length;
+}

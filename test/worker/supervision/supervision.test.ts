@@ -1,0 +1,176 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, describe, expect, test } from 'vitest';
+import { isMillraceError } from '../../../src/core/index.js';
+import type { WorkerCrashedError, WorkerEvent } from '../../../src/worker/index.js';
+import { eventually, isAlive, spawnTestWorker, type TestHandle } from '../hosts/spawn-test-worker.js';
+
+const open: TestHandle[] = [];
+const quick = { backOffMs: 10, maxBackOffMs: 50 };
+
+function spawn(options: Parameters<typeof spawnTestWorker>[0]): TestHandle {
+  const handle = spawnTestWorker({ restart: quick, ...options });
+  open.push(handle);
+  return handle;
+}
+
+async function crashOf(promise: Promise<unknown>): Promise<WorkerCrashedError> {
+  const error = await promise.then(
+    () => expect.unreachable(),
+    (reason) => reason,
+  );
+  expect(isMillraceError(error, 'ERR_WORKER_CRASHED')).toBe(true);
+  return error;
+}
+
+afterEach(async () => {
+  for (const handle of open.splice(0)) await handle.destroy();
+});
+
+for (const host of ['thread', 'process'] as const) {
+  describe(`supervision of a worker in host ${host}`, () => {
+    test('a call whose worker exits rejects with the exit code and the last lines, and the worker is replaced', async () => {
+      const handle = spawn({ host });
+      const error = await crashOf(handle.call('exit', 3));
+      expect(error).toMatchObject({ exitCode: 3, signal: null });
+      expect(error.stderr).toContain('about to exit');
+      expect(await handle.call('echo', 'again')).toBe('again');
+      expect(handle.stats().restarts).toBe(1);
+    });
+
+    test('a call whose worker throws where nobody catches rejects, and the worker is replaced', async () => {
+      const handle = spawn({ host });
+      const error = await crashOf(handle.call('crashLater', undefined));
+      expect(`${error.stderr} ${String(error.cause)}`).toContain('thrown where nobody catches');
+      expect(await handle.call('echo', 1)).toBe(1);
+    });
+
+    test('a call whose worker runs out of memory rejects, and the worker is replaced', async () => {
+      const handle = spawn({ host, memoryMb: 64 });
+      await crashOf(handle.call('eatMemory', undefined));
+      expect(await handle.call('echo', 1)).toBe(1);
+    });
+
+    test('an idempotent call is run again on the replacement', async () => {
+      const handle = spawn({ host });
+      const marker = path.join(mkdtempSync(path.join(tmpdir(), 'millrace-')), 'marker');
+      expect(await handle.call('exitOnce', marker)).toBe('second');
+      expect(handle.stats()).toMatchObject({ accepted: 1, succeeded: 1, failed: 0, restarts: 1, inFlight: 0 });
+    });
+
+    test('an idempotent call is not run again when retries is 0', async () => {
+      const handle = spawn({ host, retries: 0 });
+      const marker = path.join(mkdtempSync(path.join(tmpdir(), 'millrace-')), 'marker');
+      expect((await crashOf(handle.call('exitOnce', marker))).exitCode).toBe(9);
+    });
+
+    test('calls that wait in the queue survive the worker', async () => {
+      const handle = spawn({ host });
+      const crash = crashOf(handle.call('exit', 1));
+      const waiting = Promise.all([1, 2, 3].map((each) => handle.call('echo', each)));
+      await crash;
+      expect(await waiting).toEqual([1, 2, 3]);
+    });
+
+    test('past the restart budget the worker is failed with the last cause, and every call is answered', async () => {
+      const handle = spawn({ host, restart: { ...quick, maxRestarts: 2 } });
+      for (let index = 0; index < 3; index++) await crashOf(handle.call('exit', index));
+      const status = await handle.state.waitFor('failed');
+      expect(status.cause).toMatchObject({ code: 'ERR_WORKER_CRASHED', exitCode: 2 });
+      await expect(handle.call('echo', 1)).rejects.toMatchObject({ code: 'ERR_WORKER_CLOSED' });
+      expect(handle.stats()).toMatchObject({ accepted: 3, failed: 3, pending: 0, restarts: 2 });
+    });
+
+    test('a call that hangs past its deadline gets its worker killed and replaced', async () => {
+      const handle = spawn({ host, stallTimeoutMs: 200 });
+      const events = collect(handle);
+      await handle.state.waitFor('ready');
+      await expect(handle.call('never', undefined, { timeoutMs: 100 })).rejects.toMatchObject({
+        code: 'ERR_DEADLINE_EXCEEDED',
+      });
+      expect(await handle.call('echo', 'after', { timeoutMs: 10_000 })).toBe('after');
+      expect(handle.stats().restarts).toBe(1);
+      await handle.close();
+      expect((await events).map((event) => event.type)).toContain('stall');
+    });
+
+    test('a long call within its deadline is left alone, however short the stall timeout', async () => {
+      const handle = spawn({ host, stallTimeoutMs: 100 });
+      expect(await handle.call('spin', 1_500, { timeoutMs: 10_000 })).toBe(1_500);
+      expect(handle.stats().restarts).toBe(0);
+    });
+
+    test('WorkerHandle.close() releases the model and leaves nothing', async () => {
+      const handle = spawn({ host, options: { disposeMessage: 'disposed' } });
+      const pid = await handle.call('pid', undefined);
+      await handle.close();
+      expect(handle.state.current).toBe('dead');
+      if (host === 'process') await eventually(() => !isAlive(pid), 1_000);
+    });
+
+    test('WorkerHandle.destroy() ends a worker in the middle of a call', async () => {
+      const handle = spawn({ host });
+      const pid = await handle.call('pid', undefined);
+      const call = handle.call('spin', 60_000);
+      call.catch(() => {});
+      await eventually(() => handle.stats().inFlight === 1, 1_000);
+      await handle.destroy(new Error('enough'));
+      await expect(call).rejects.toMatchObject({ code: 'ERR_WORKER_CLOSED', cause: { message: 'enough' } });
+      if (host === 'process') await eventually(() => !isAlive(pid), 1_000);
+    });
+  });
+}
+
+describe('supervision of a worker in host process', () => {
+  test('a call whose worker is killed rejects with the signal', async () => {
+    const handle = spawn({ host: 'process' });
+    const pid = await handle.call('pid', undefined);
+    const call = handle.call('block', 60_000);
+    await eventually(() => handle.stats().inFlight === 1, 1_000);
+    process.kill(pid, 'SIGKILL');
+    expect(await crashOf(call)).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+    expect(await handle.call('pid', undefined)).not.toBe(pid);
+  });
+
+  test('a stopped worker that holds a call is killed, and the call run again', async () => {
+    const handle = spawn({ host: 'process', stallTimeoutMs: 300 });
+    const pid = await handle.call('pid', undefined);
+    process.kill(pid, 'SIGSTOP');
+    expect(await handle.call('echo', 'x')).toBe('x');
+    expect(isAlive(pid)).toBe(false);
+  });
+
+  test('a stream that has begun is not run again: its consumer gets what came, then the crash', async () => {
+    const handle = spawn({ host: 'process' });
+    const chunks: number[] = [];
+    await crashOf(
+      (async () => {
+        for await (const chunk of handle.call('killAfter', 3)) chunks.push(chunk);
+      })(),
+    );
+    expect(chunks).toEqual([0, 1, 2]);
+  });
+
+  test('env, cwd, execArgv and the memory limit reach the child', async () => {
+    const handle = spawn({
+      host: 'process',
+      env: { ...process.env, MILLRACE_TEST: 'yes', NODE_OPTIONS: '--inspect=0 --no-warnings' },
+      cwd: tmpdir(),
+      execArgv: ['--expose-gc'],
+      memoryMb: 99,
+    });
+    expect(await handle.call('env', 'MILLRACE_TEST')).toMatchObject({
+      value: 'yes',
+      execArgv: ['--expose-gc', '--max-old-space-size=99'],
+    });
+    expect((await handle.call('env', 'NODE_OPTIONS')).value).toBe('--no-warnings');
+    expect((await handle.call('env', 'MILLRACE_PARENT_PID')).value).toBeUndefined();
+  });
+});
+
+async function collect(handle: TestHandle): Promise<WorkerEvent[]> {
+  const events: WorkerEvent[] = [];
+  for await (const event of handle.events()) events.push(event);
+  return events;
+}
