@@ -12,6 +12,7 @@ export {
   createBatcher,
 } from './batcher.js';
 export type { RequestReport } from './event-hub.js';
+export { type ErrorClass, RemoteError, registerErrorClass } from './codec/error-registry.js';
 export type {
   CallOptions,
   CloseOptions,
@@ -49,6 +50,9 @@ export type { AnyRequest, Reply, RequestOf, StreamReply, StreamRequest, UnaryReq
 export type { Trace } from './trace.js';
 export { answerRequest } from './run-request.js';
 export { type RunWorkerOptions, runWorker } from './run-worker.js';
+export type { SpawnWorkerOptions, TransferOptions } from './spawn-options.js';
+export { spawnWorker } from './spawn-worker.js';
+export type { RestartPolicy } from './supervision/back-off.js';
 export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './worker-channels.js';
 export {
   BatchContractError,

@@ -173,7 +173,9 @@ function requireModuleUrl(module: URL | string): string {
   if (module instanceof URL) return module.href;
   const text = requireString(action, 'module', module);
   if (!URL.canParse(text)) {
-    throw new TypeError(`${action}: module must be a URL such as new URL('./model.js', import.meta.url), received '${text}'`);
+    throw new TypeError(
+      `${action}: module must be a URL such as new URL('./model.js', import.meta.url), received '${text}'`,
+    );
   }
   return text;
 }

@@ -24,7 +24,7 @@ export async function runInline(channels: WorkerChannels<Operations>, settings: 
       { loaded: loading, shutdown: core.shutdown, timeout: timer },
       { biased: true },
     ).next();
-    timer.cancel();
+    timer[Symbol.dispose]();
     if (event.arm !== 'loaded') {
       isGivenUp = true;
       stop.abort();

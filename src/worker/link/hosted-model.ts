@@ -80,12 +80,7 @@ export class HostedModel {
     const queue = core.queues.get(operation) as NonNullable<ReturnType<typeof core.queues.get>>;
     try {
       const traceparent = message[5] as string | undefined;
-      const request = core.submit(
-        queue,
-        call,
-        { timeoutMs: remaining < 0 ? undefined : remaining, traceparent },
-        true,
-      );
+      const request = core.submit(queue, call, { timeoutMs: remaining < 0 ? undefined : remaining, traceparent }, true);
       call.request = request;
       if (request instanceof PendingStream) void drainStream(request.stream, dropped);
       else (request as PendingUnary).promise.catch(dropped);

@@ -98,7 +98,9 @@ function declareOperations(init: HostInit): Operations {
     // The parent's queue is the bounded one: it sends what a free slot of the model awaits, so this one never fills.
     const capacity = init.concurrency * 2 + 16;
     declared[name] =
-      each.kind === 'stream' ? operation.stream({ capacity, chunkCapacity: each.chunkCapacity }) : operation({ capacity });
+      each.kind === 'stream'
+        ? operation.stream({ capacity, chunkCapacity: each.chunkCapacity })
+        : operation({ capacity });
   }
   return declared;
 }

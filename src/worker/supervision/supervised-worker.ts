@@ -1,4 +1,4 @@
-import { CancellationToken, createSelector, mpsc, sleep } from '../../channels/index.js';
+import { CancellationToken, createSelector, mpsc, type Selectable, sleep } from '../../channels/index.js';
 import type { ClockTimer } from '../../core/index.js';
 import type { Host, HostExit } from '../hosts/host.js';
 import type { HostInit } from '../link/messages.js';
@@ -39,13 +39,14 @@ const RELEASE_MS = 4_000;
 
 const CONTROL = { kill: '#kill', shutdown: '#shutdown', down: '#down', ping: '#ping', slot: '#slot' } as const;
 
+type LoopArms = Record<string, Selectable<unknown>>;
+
 /** The loop of a worker whose model lives elsewhere: it starts hosts, feeds them, and replaces them when they die. */
 export class SupervisedWorker {
   readonly #channels: WorkerChannels<Operations>;
   readonly #core: WorkerCore;
   readonly #settings: SupervisionSettings;
   readonly #budget: RestartBudget;
-  readonly #names: readonly string[];
   readonly #queues: readonly OperationQueue[];
   /** Wakes the loop when a full host has room again. */
   readonly #freed: mpsc.Sender<void>;
@@ -71,7 +72,6 @@ export class SupervisedWorker {
     this.#settings = settings;
     this.#budget = new RestartBudget(settings.restart);
     [this.#freed, this.#slot] = mpsc.channel<void>(1);
-    this.#names = Object.keys(channels.declared);
     this.#queues = [...this.#core.queues.values()];
   }
 
@@ -108,7 +108,10 @@ export class SupervisedWorker {
     try {
       host = this.#settings.startHost();
     } catch (error) {
-      return { error: new WorkerLoadError(`Cannot start worker: ${String(error)}`, { cause: error }), isPermanent: true };
+      return {
+        error: new WorkerLoadError(`Cannot start worker: ${String(error)}`, { cause: error }),
+        isPermanent: true,
+      };
     }
     const client = new HostClient(host, this.#settings.init, this.#settings.transferInputs, {
       onFinal: (held, failure) => this.#onFinal(held, failure),
@@ -150,10 +153,10 @@ export class SupervisedWorker {
     const { loadTimeoutMs, init } = this.#settings;
     const timer = sleep(loadTimeoutMs, { clock, ref: false });
     const event = await createSelector(
-      { exited: client.exited, loaded: client.loaded, shutdown, timeout: timer },
+      { loaded: client.loaded, exited: client.exited, shutdown, timeout: timer },
       { biased: true },
     ).next();
-    timer.cancel();
+    timer[Symbol.dispose]();
     switch (event.arm) {
       case 'loaded':
         if (event.value === undefined) return 'ready';
@@ -178,21 +181,31 @@ export class SupervisedWorker {
     const down = new CancellationToken();
     let stalled: string | undefined;
     void client.exited.then(() => down.cancel());
-    const stall = new StallDetector(clock, stallTimeoutMs, client, () => this.#lastProgressAt, (reason, runningMs) => {
-      stalled = reason;
-      this.#core.hub.emit({ type: 'stall', runningMs });
-      down.cancel();
-    });
-    const selector = createSelector({
+    const stall = new StallDetector(
+      clock,
+      stallTimeoutMs,
+      client,
+      () => this.#lastProgressAt,
+      (reason, runningMs) => {
+        stalled = reason;
+        this.#core.hub.emit({ type: 'stall', runningMs });
+        down.cancel();
+      },
+    );
+    const ending: LoopArms = {
       [CONTROL.kill]: kill,
       [CONTROL.down]: down,
-      [CONTROL.shutdown]: shutdown,
       [CONTROL.ping]: this.#channels.health,
       [CONTROL.slot]: this.#slot,
-      ...this.#channels.operations,
-    });
+    };
+    const full: LoopArms = { ...ending, [CONTROL.shutdown]: shutdown };
+    // Biased: control goes first, and the operations' turns are the cursor's to keep.
+    const arms = {
+      ending: createSelector<LoopArms>(ending, { biased: true }),
+      full: createSelector<LoopArms>(full, { biased: true }),
+      free: createSelector<LoopArms>({ ...full, ...this.#channels.operations }, { biased: true }),
+    };
     const serving = { client, stall, isEnding: false };
-    const whenFull = { off: this.#names };
     try {
       this.#channels.enter('ready');
       this.#serving = serving;
@@ -202,7 +215,7 @@ export class SupervisedWorker {
         this.#fill();
         if (serving.isEnding && client.held.size === 0) return 'shutdown';
         this.#isParkedFull = serving.isEnding || client.held.size >= concurrency;
-        const event = await selector.next(this.#isParkedFull ? whenFull : undefined);
+        const event = await (serving.isEnding ? arms.ending : this.#isParkedFull ? arms.full : arms.free).next();
         this.#isParkedFull = false;
         switch (event.arm) {
           case CONTROL.kill:
@@ -218,7 +231,7 @@ export class SupervisedWorker {
           case CONTROL.slot:
             break;
           case null:
-            return 'shutdown';
+            return 'killed';
           default: {
             const request = event.value as PendingRequest & AnyRequest;
             this.#cursor = this.#queues.indexOf(request.queue) + 1;
@@ -338,7 +351,7 @@ export class SupervisedWorker {
     client.close();
     const timer = sleep(RELEASE_MS, { clock: this.#core.clock, ref: false });
     const event = await createSelector({ exited: client.exited, kill: this.#core.kill, timer }).next();
-    timer.cancel();
+    timer[Symbol.dispose]();
     if (event.arm !== 'exited') client.host.kill();
     await client.exited;
   }
@@ -385,7 +398,7 @@ export class SupervisedWorker {
     if (hub.hasAudience('restart')) hub.emit({ type: 'restart', attempt: next.attempt, delayMs: next.delayMs });
     const timer = sleep(next.delayMs, { clock, ref: false });
     const event = await createSelector({ shutdown, timer }).next();
-    timer.cancel();
+    timer[Symbol.dispose]();
     this.#dropAnswered();
     return event.arm === 'timer';
   }

@@ -22,7 +22,9 @@ function spawn(options: Parameters<typeof spawnTestWorker>[0]): TestHandle {
   return handle;
 }
 
-async function errorOf(promise: Promise<unknown>): Promise<Error & { code?: string; cause?: Error & { code?: string } }> {
+async function errorOf(
+  promise: Promise<unknown>,
+): Promise<Error & { code?: string; cause?: Error & { code?: string } }> {
   return promise.then(
     () => expect.unreachable(),
     (error) => error,
@@ -115,7 +117,9 @@ describe('spawnWorker()', () => {
   test('refuses options that make no sense, before any effect', () => {
     const module = 'file:///model.js';
     expect(() => spawnTestWorker({ module: './model.js' })).toThrow('module must be a URL');
-    expect(() => spawnTestWorker({ host: 'cloud' as never })).toThrow("host must be one of 'inline', 'thread', 'process'");
+    expect(() => spawnTestWorker({ host: 'cloud' as never })).toThrow(
+      "host must be one of 'inline', 'thread', 'process'",
+    );
     expect(() => spawnTestWorker({ module, concurrency: 0 })).toThrow(RangeError);
     expect(() => spawnTestWorker({ module, memoryMB: 3 } as never)).toThrow("unknown option 'memoryMB'");
     expect(() => spawnTestWorker({ module, model: {} as never })).toThrow('exactly one of');

@@ -14,11 +14,15 @@ interface Parent {
 }
 
 async function startParent(state: string): Promise<Parent> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('../../fixtures/worker/parent.mjs', import.meta.url)), state], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    // A process group of its own, so that the test can send a signal to all of it, as a terminal does.
-    detached: true,
-  });
+  const child = spawn(
+    process.execPath,
+    [fileURLToPath(new URL('../../fixtures/worker/parent.mjs', import.meta.url)), state],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      // A process group of its own, so that the test can send a signal to all of it, as a terminal does.
+      detached: true,
+    },
+  );
   parents.push(child);
   const lines: string[] = [];
   createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).on('line', (line) => lines.push(line));

@@ -1,5 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { type InputOf, operation, type SpawnWorkerOptions, spawnWorker, type WorkerHandle } from '../../../src/worker/index.js';
+import {
+  type InputOf,
+  operation,
+  type SpawnWorkerOptions,
+  spawnWorker,
+  type WorkerHandle,
+} from '../../../src/worker/index.js';
 
 /** What `test/fixtures/worker/model.mjs` can do. */
 export const testOperations = {

@@ -58,7 +58,12 @@ async function callOnce(handle: TestHandle, next: () => number): Promise<void> {
   }
 }
 
-async function runClient(handles: readonly TestHandle[], plan: ChaosPlan, next: () => number, tally: Tally): Promise<void> {
+async function runClient(
+  handles: readonly TestHandle[],
+  plan: ChaosPlan,
+  next: () => number,
+  tally: Tally,
+): Promise<void> {
   while (tally.made < plan.calls) {
     tally.made++;
     const handle = handles[Math.floor(next() * handles.length)] as TestHandle;
