@@ -2,6 +2,9 @@
 import { createHash } from 'node:crypto';
 import { isMillraceError } from '../../core/index.js';
 import type { ModelHandle, Pool } from '../../pool/index.js';
+import { registerErrorClass } from '../../worker/index.js';
+import { imageErrorClasses } from '../image-errors.js';
+import { modelErrorClasses } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
 import type { WorkerModelOptions } from '../pipeline/worker-model.js';
@@ -34,6 +37,7 @@ export function registerModel(pool: Pool, key: string, spec: ModelSpec, settings
     decodeConcurrency,
     fetchConcurrency,
   };
+  for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
     ...settings.passed,
     operations: declareImageOperations(settings.capacity),
