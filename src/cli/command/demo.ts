@@ -1,0 +1,183 @@
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { ModelDescription } from '../../image-embedding/index.js';
+import { EXIT, type ExitCode, errorMessage, UsageError } from '../exit-codes.js';
+import { collectInputs, IMAGE_ENDINGS } from '../input/inputs.js';
+import { orderedMap } from '../input/ordered-map.js';
+import { JsonlFileWriter } from '../output/jsonl-writer.js';
+import type { EmbedRecord } from '../output/record.js';
+import { PACKAGE_ROOT } from '../package-info.js';
+import { type Report, renderReport } from '../report/html-report.js';
+import { findNeighbours, type Neighbour } from '../report/neighbours.js';
+import { runEmbedding } from '../run-embedding.js';
+import { formatDuration, formatRate } from '../terminal/durations.js';
+import { handleInterrupts } from '../terminal/interrupts.js';
+import { Progress } from '../terminal/progress.js';
+import { renderTable } from '../terminal/table.js';
+import type { CommandContext } from './context.js';
+
+/** The options of `millrace demo`. */
+export interface DemoOptions {
+  readonly outDir: string;
+  readonly model?: string;
+  readonly workers: number;
+}
+
+type Embedded = Extract<EmbedRecord, { embedding: Float32Array }>;
+type Failed = Extract<EmbedRecord, { error: object }>;
+
+const MAX_PHOTOS = 1_000;
+const NEAREST = 3;
+
+/** `millrace demo`: embeds a folder of photographs, prints the nearest of each, and makes a page of them. */
+export async function demoCommand(
+  context: CommandContext,
+  folder: string | undefined,
+  options: DemoOptions,
+): Promise<ExitCode> {
+  const { stdout, stderr } = context;
+  const photos = folder ?? (await examplePhotos());
+  const inputs = await collectInputs([photos], { endings: IMAGE_ENDINGS });
+  if ((inputs.total ?? 0) > MAX_PHOTOS) {
+    throw new UsageError(`Cannot show ${inputs.total} photographs on one page: ${MAX_PHOTOS} at most`);
+  }
+  await makeFolder(options.outDir);
+  const vectors = path.join(options.outDir, 'embeddings.jsonl');
+  const page = path.join(options.outDir, 'index.html');
+  const writer = await JsonlFileWriter.open(vectors);
+
+  const loopDelay = monitorEventLoopDelay({ resolution: 1 });
+  const interrupt = new AbortController();
+  const records: EmbedRecord[] = [];
+  let progress: Progress | undefined;
+  let release = (): void => {};
+  try {
+    const embedder = await context.createEmbedder({
+      model: options.model,
+      workers: options.workers,
+      op: 'path',
+      allowPrivateUrls: false,
+    });
+    loopDelay.enable();
+    progress = new Progress({ stream: stderr, unit: 'images', total: inputs.total });
+    release = handleInterrupts({
+      onFirst: () => interrupt.abort(),
+      onSecond: () => {
+        void embedder.destroy(new Error('quit at once'));
+        process.exit(EXIT.interrupted);
+      },
+    });
+    const { items } = inputs;
+    let model: ModelDescription;
+    const { signal } = interrupt;
+    try {
+      await runEmbedding({ items, embedder, writer, progress, signal, onRecord: (record) => records.push(record) });
+      model = await embedder.describe();
+      await embedder.close();
+    } catch (error) {
+      await embedder.destroy(new Error('the run has failed'));
+      throw error;
+    }
+    progress.stop();
+    const embeddedMs = progress.elapsedMs;
+    if (interrupt.signal.aborted) {
+      stderr.write(`interrupted: ${records.length} of ${inputs.total} photographs are in ${vectors}\n`);
+      return EXIT.interrupted;
+    }
+
+    const embedded = records.filter((record): record is Embedded => 'embedding' in record);
+    const failed = records.filter((record): record is Failed => 'error' in record);
+    const names = embedded.map((record) => path.basename(record.path));
+    const nearest = await findNeighbours(
+      embedded.map((record) => record.embedding),
+      NEAREST,
+    );
+    stdout.write(renderNearest(names, nearest, stdout.columns));
+
+    const thumbnails = await makeThumbnails(context, embedded);
+    loopDelay.disable();
+    const delay = `${(loopDelay.percentile(99) / 1e6).toFixed(1)} ms`;
+    const rate = `${formatRate((records.length / embeddedMs) * 1000)} images/s`;
+    await writePage(page, {
+      title: 'Nearest photographs',
+      facts: [
+        ['photographs', String(embedded.length)],
+        ['model', model.name],
+        ['dimensions', String(model.dimension)],
+        ['worker processes', String(embedder.workers)],
+        ['speed', rate],
+        ["caller's event-loop delay, p99", delay],
+      ],
+      photos: embedded.map((_, index) => ({
+        name: names[index] as string,
+        thumbnail: thumbnails[index],
+        neighbours: nearest[index] as Neighbour[],
+      })),
+      failures: failed.map((record) => ({ name: path.basename(record.path), ...record.error })),
+    });
+    stdout.write(
+      `\n${records.length} photographs in ${formatDuration(embeddedMs)} (${rate}, ${embedder.workers} worker processes, start included)\n` +
+        `event-loop delay of this process: p99 ${delay}\n` +
+        `vectors  ${vectors}\npage     ${pathToFileURL(path.resolve(page)).href}\n`,
+    );
+    return failed.length > 0 ? EXIT.failed : EXIT.ok;
+  } finally {
+    progress?.stop();
+    release();
+    loopDelay.disable();
+    await writer.close();
+  }
+}
+
+async function examplePhotos(): Promise<string> {
+  const folder = fileURLToPath(new URL('examples/photos', PACKAGE_ROOT));
+  const found = await stat(folder).catch(() => undefined);
+  if (found?.isDirectory()) return path.relative('', folder) || '.';
+  throw new UsageError(
+    'Cannot run the demo: the example photographs are not in the package; name a folder of your own',
+  );
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw new UsageError(`Cannot make folder ${folder}: ${errorMessage(error)}`, { cause: error });
+  }
+}
+
+function renderNearest(names: readonly string[], nearest: readonly Neighbour[][], width: number | undefined): string {
+  const rows = names.map((name, index) => {
+    const first = nearest[index]?.[0];
+    return first === undefined ? [name, '', ''] : [name, names[first.index] as string, first.cosine.toFixed(3)];
+  });
+  return renderTable([{ title: 'photo' }, { title: 'nearest' }, { title: 'cosine', align: 'right' }], rows, width);
+}
+
+async function makeThumbnails(
+  context: CommandContext,
+  photos: readonly Embedded[],
+): Promise<(Uint8Array | undefined)[]> {
+  const maker = await context.createThumbnailMaker();
+  const thumbnails: (Uint8Array | undefined)[] = [];
+  try {
+    // A photograph that was embedded a moment ago and has gone since is shown without its picture.
+    const make = (photo: Embedded): Promise<Uint8Array | undefined> => maker.make(photo.path).catch(() => undefined);
+    for await (const thumbnail of orderedMap(photos, maker.window, make)) thumbnails.push(thumbnail);
+    await maker.close();
+  } catch (error) {
+    await maker.destroy(new Error('the run has failed'));
+    throw error;
+  }
+  return thumbnails;
+}
+
+async function writePage(file: string, report: Report): Promise<void> {
+  try {
+    await writeFile(file, renderReport(report));
+  } catch (error) {
+    throw new UsageError(`Cannot write ${file}: ${errorMessage(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,136 @@
+import { access, constants, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { EXIT, type ExitCode, errorCode, errorMessage } from '../exit-codes.js';
+import { cacheFolder } from '../model-cache.js';
+import { PACKAGE_ROOT } from '../package-info.js';
+import { formatDuration } from '../terminal/durations.js';
+import type { CommandContext } from './context.js';
+
+/** One line of the report. */
+interface Finding {
+  readonly isOk: boolean;
+  readonly what: string;
+  readonly found: string;
+  /** What to do about it. */
+  readonly advice?: string;
+}
+
+const INSTALL = 'npm install --ignore-scripts onnxruntime-node sharp';
+const MIN_NODE = [20, 19] as const;
+const GIGABYTE = 2 ** 30;
+
+/** `millrace doctor`: what of the machine matters to millrace, and a picture embedded as proof. Every line is ok or says what to do. */
+export async function doctorCommand(context: CommandContext): Promise<ExitCode> {
+  const findings = [checkNode(), await checkNative('onnxruntime-node'), await checkNative('sharp'), await checkCores()];
+  findings.push(checkMemory(), await checkCache());
+  for (const finding of findings) print(context, finding);
+  const selfTest = await checkSelfTest(context);
+  print(context, selfTest);
+  return [...findings, selfTest].every((finding) => finding.isOk) ? EXIT.ok : EXIT.failed;
+}
+
+function print({ stdout }: CommandContext, { isOk, what, found, advice }: Finding): void {
+  stdout.write(`${isOk ? 'ok ' : 'NO '} ${what.padEnd(18)} ${found}\n`);
+  if (advice !== undefined) stdout.write(`    ${' '.repeat(18)} → ${advice}\n`);
+}
+
+function checkNode(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const isOk = major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1]);
+  const finding = { isOk, what: 'Node', found: `${process.versions.node} on ${process.platform} ${process.arch}` };
+  return isOk ? finding : { ...finding, advice: `install Node ${MIN_NODE.join('.')} or later` };
+}
+
+/** Looks for an installed package from this one upwards, as Node does, without loading it: the self-test does that, in a child. */
+async function checkNative(name: string): Promise<Finding> {
+  for (let folder = fileURLToPath(PACKAGE_ROOT); ; folder = path.dirname(folder)) {
+    const file = path.join(folder, 'node_modules', name, 'package.json');
+    const text = await readFile(file, 'utf8').catch(() => undefined);
+    if (text !== undefined) {
+      return { isOk: true, what: name, found: (JSON.parse(text) as { version: string }).version };
+    }
+    if (folder === path.dirname(folder)) return { isOk: false, what: name, found: 'not installed', advice: INSTALL };
+  }
+}
+
+async function checkCores(): Promise<Finding> {
+  const cores = os.availableParallelism();
+  const quota = await cpuQuota();
+  const limit = quota === undefined ? '' : `, limited to ${quota} by the control group`;
+  return { isOk: true, what: 'cores', found: `${cores}${limit}` };
+}
+
+/** How many cores a control group (version 2, then 1) leaves to this process; undefined where it sets no limit. */
+async function cpuQuota(): Promise<number | undefined> {
+  const read = (file: string): Promise<string> => readFile(file, 'utf8').catch(() => '');
+  const [quota = '', period = ''] = (await read('/sys/fs/cgroup/cpu.max')).trim().split(' ');
+  const cores = Number(quota) / Number(period);
+  if (Number.isFinite(cores) && cores > 0) return Math.round(cores * 100) / 100;
+  const older = Number(await read('/sys/fs/cgroup/cpu/cpu.cfs_quota_us'));
+  const olderPeriod = Number(await read('/sys/fs/cgroup/cpu/cpu.cfs_period_us'));
+  return older > 0 && olderPeriod > 0 ? Math.round((older / olderPeriod) * 100) / 100 : undefined;
+}
+
+function checkMemory(): Finding {
+  const total = os.totalmem();
+  const constrained = process.constrainedMemory();
+  const isLimited = constrained > 0 && constrained < total;
+  const limit = isLimited ? `, limited to ${gigabytes(constrained)} by the control group` : '';
+  const available = isLimited ? constrained : total;
+  const finding = { isOk: available >= GIGABYTE / 2, what: 'memory', found: `${gigabytes(total)}${limit}` };
+  return finding.isOk ? finding : { ...finding, advice: 'a worker takes 100 to 200 MB: use --workers 1' };
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / GIGABYTE).toFixed(1)} GB`;
+}
+
+async function checkCache(): Promise<Finding> {
+  const folder = cacheFolder();
+  for (let existing = folder; ; existing = path.dirname(existing)) {
+    try {
+      await access(existing, constants.W_OK);
+      const found = existing === folder ? folder : `${folder} (made on the first download)`;
+      return { isOk: true, what: 'model cache', found };
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT' && existing !== path.dirname(existing)) continue;
+      const advice = 'make it writable, or set HF_HOME to a folder that is; the built-in model needs none';
+      return { isOk: false, what: 'model cache', found: `${folder} can't be written`, advice };
+    }
+  }
+}
+
+// 16 × 16 pixels of a colour gradient.
+const PICTURE =
+  'iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAACXBIWXMAAAPoAAAD6AG1e1JrAAABlklEQVQozxXRURVEIQhFUSMYgQhGMAIRiGCEE8EIRiACEYhABCLMG7/ZrMt1jMEcyGAN9kAHNjgDBnfwBj6IQQ5q0IMxJnMikzXZE53Y5EyY3Mmb+CQmOalJzw8IUxBhCVtQwYQjIFzhCS6EkEIJLR9YzIUs1mIvdGGLs2BxF2/hi1jkoha9PrCZG9mszd7oxjZnw+Zu3sY3sclNbXp/QJmKKEvZiiqmHAXlKk9xJZRUSmn9gDENMZaxDTXMOAbGNZ7hRhhplNH2gcM8yGEd9kEPdjgHDvfwDn6IQx7q0OcD/wK/Sr4jv9hfkG/1N/x/Fx44BCQU9Pc94zIvclmXfdGLXc79j9/Lu/glLnmpS98PPOZDHuuxH/qwx3n/5ffxHv6IRz7q0e8DznTEWc521DHn+D/KdZ7jTjjplNP+gWAGEqxgBxpYcOIf/AYv8CCCDCro+EAyE0lWshNNLDn5P/MmL/Ekkkwq6fxAMQspVrELLaw49S/lFq/wIoosquj6QDMbaVazG22sOf2v8Dav8SaabKrp5geIAnAQ3qbGcgAAAABJRU5ErkJggg==';
+
+async function checkSelfTest({ createEmbedder }: CommandContext): Promise<Finding> {
+  const what = 'self-test';
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'millrace-doctor-'));
+  try {
+    const picture = path.join(folder, 'picture.png');
+    await writeFile(picture, Buffer.from(PICTURE, 'base64'));
+    const start = performance.now();
+    const embedder = await createEmbedder({ model: undefined, workers: 1, op: 'path', allowPrivateUrls: false });
+    try {
+      const { length } = await embedder.embed({ name: picture, kind: 'path' });
+      const took = formatDuration(performance.now() - start);
+      await embedder.close();
+      return { isOk: true, what, found: `a picture became ${length} numbers in ${took}, worker start included` };
+    } catch (error) {
+      await embedder.destroy(new Error('the self-test has failed'));
+      throw error;
+    }
+  } catch (error) {
+    return { isOk: false, what, found: `${errorCode(error)}: ${errorMessage(error)}`, advice: selfTestAdvice(error) };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function selfTestAdvice(error: unknown): string {
+  const isMissing = /MISSING/.test(errorCode(error)) || errorMessage(error).includes('npm install');
+  return isMissing ? INSTALL : 'run it again with NODE_DEBUG=millrace for what the worker did';
+}

@@ -1,0 +1,151 @@
+import { EXIT, type ExitCode, UsageError } from '../exit-codes.js';
+import { BASE64_ENDINGS, collectInputs, type EmbedInput, IMAGE_ENDINGS, type InputList } from '../input/inputs.js';
+import { openWriter, outputFormat } from '../output/open-writer.js';
+import { type HeldOutput, readHeldOutput } from '../output/resume.js';
+import { runEmbedding } from '../run-embedding.js';
+import { formatDuration, formatRate } from '../terminal/durations.js';
+import { handleInterrupts } from '../terminal/interrupts.js';
+import { Progress } from '../terminal/progress.js';
+import type { CommandContext } from './context.js';
+
+/** The options of `millrace embed`. */
+export interface EmbedOptions {
+  readonly out: string;
+  readonly model?: string;
+  readonly workers?: number;
+  readonly op: 'path' | 'base64';
+  readonly resume?: boolean;
+  readonly allowPrivateUrls?: boolean;
+}
+
+/** `millrace embed`: one record for each input, in input order. */
+export async function embedCommand(
+  context: CommandContext,
+  args: readonly string[],
+  options: EmbedOptions,
+): Promise<ExitCode> {
+  const { stderr } = context;
+  const toStdout = options.out === '-';
+  const format = outputFormat(options.out);
+  if (options.resume && (toStdout || format !== 'jsonl')) {
+    throw new UsageError("Cannot resume: '--resume' needs a .jsonl output, the one that can be continued");
+  }
+  const interrupt = new AbortController();
+  const inputs = await collectInputs(args, {
+    endings: options.op === 'base64' ? new Set([...IMAGE_ENDINGS, ...BASE64_ENDINGS]) : IMAGE_ENDINGS,
+    output: toStdout ? undefined : options.out,
+    stdin: context.stdin,
+    signal: interrupt.signal,
+  });
+  for (const note of inputs.notes) stderr.write(`note: ${note}\n`);
+
+  const held = options.resume ? await readHeldOutput(options.out) : undefined;
+  const rest = held === undefined ? inputs : withoutHeld(inputs, held);
+  if (held !== undefined) noteHeld(context, options.out, held);
+  if (rest.total === 0) {
+    stderr.write(`nothing to do: ${options.out} holds every input\n`);
+    return held !== undefined && held.failed > 0 ? EXIT.failed : EXIT.ok;
+  }
+
+  const writer = await openWriter(options.out, context.stdout, held?.bytes);
+  let release = (): void => {};
+  let progress: Progress | undefined;
+  try {
+    const embedder = await context.createEmbedder({
+      model: options.model,
+      workers: options.workers,
+      op: options.op,
+      allowPrivateUrls: options.allowPrivateUrls ?? false,
+    });
+    progress = new Progress({ stream: stderr, unit: 'images', total: rest.total });
+    const shown = progress;
+    release = handleInterrupts({
+      onFirst: () => {
+        interrupt.abort();
+        shown.note('stopping: what is running is finished and written; once more to quit at once');
+      },
+      onSecond: () => {
+        shown.stop();
+        void embedder.destroy(new Error('quit at once'));
+        process.exit(EXIT.interrupted);
+      },
+    });
+    const result = await runEmbedding({
+      items: rest.items,
+      embedder,
+      writer,
+      progress,
+      signal: interrupt.signal,
+      dimension: held?.dimension,
+    }).then(
+      async (done) => {
+        await embedder.close();
+        return done;
+      },
+      async (error: unknown) => {
+        await embedder.destroy(new Error('the run has failed'));
+        throw error;
+      },
+    );
+    progress.stop();
+    return conclude(context, options, {
+      ...result,
+      progress,
+      total: rest.total,
+      held,
+      isInterrupted: interrupt.signal.aborted,
+    });
+  } finally {
+    progress?.stop();
+    release();
+    await writer.close();
+  }
+}
+
+function withoutHeld(inputs: InputList, held: HeldOutput): InputList {
+  const isNew = (input: EmbedInput): boolean => !held.paths.has(input.name);
+  if (Symbol.asyncIterator in inputs.items) {
+    const { items } = inputs;
+    const filtered = (async function* (): AsyncGenerator<EmbedInput> {
+      for await (const input of items) if (isNew(input)) yield input;
+    })();
+    return { ...inputs, items: filtered };
+  }
+  const items = [...inputs.items].filter(isNew);
+  return { ...inputs, items, total: items.length };
+}
+
+function noteHeld({ stderr }: CommandContext, out: string, held: HeldOutput): void {
+  const failed = held.failed > 0 ? `, ${held.failed} of them failed` : '';
+  stderr.write(`resuming: ${out} holds ${held.paths.size}${failed}\n`);
+  if (held.isTorn) stderr.write('note: the last line was torn by the end of an earlier run and is written again\n');
+}
+
+interface Conclusion {
+  readonly done: number;
+  readonly failed: number;
+  readonly progress: Progress;
+  readonly total: number | undefined;
+  readonly held: HeldOutput | undefined;
+  readonly isInterrupted: boolean;
+}
+
+function conclude({ stderr }: CommandContext, options: EmbedOptions, run: Conclusion): ExitCode {
+  const { done, failed, progress } = run;
+  const rate = formatRate((done / progress.elapsedMs) * 1000);
+  const failures = failed > 0 ? `, ${failed} failed` : '';
+  const where = options.out === '-' ? 'standard output' : options.out;
+  stderr.write(
+    `${done} ${done === 1 ? 'image' : 'images'} in ${formatDuration(progress.elapsedMs)} (${rate} images/s)${failures}, written to ${where}\n`,
+  );
+  if (run.isInterrupted && (run.total === undefined || done < run.total)) {
+    const left = run.total === undefined ? '' : `${run.total - done} left; `;
+    stderr.write(
+      options.out === '-' || outputFormat(options.out) !== 'jsonl'
+        ? `interrupted: ${left}start again to embed them\n`
+        : `interrupted: ${left}run the same command with --resume to continue\n`,
+    );
+    return EXIT.interrupted;
+  }
+  return failed > 0 || (run.held?.failed ?? 0) > 0 ? EXIT.failed : EXIT.ok;
+}

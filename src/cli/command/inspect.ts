@@ -1,0 +1,44 @@
+import type { ModelDescription } from '../../image-embedding/index.js';
+import { EXIT, type ExitCode, errorCode, errorMessage, UsageError } from '../exit-codes.js';
+import type { CommandContext } from './context.js';
+
+/** `millrace inspect`: what a model takes in and gives, as a worker that has loaded it says. */
+export async function inspectCommand(
+  context: CommandContext,
+  model: string,
+  options: { readonly json?: boolean },
+): Promise<ExitCode> {
+  const { stdout } = context;
+  const embedder = await context.createEmbedder({ model, workers: 1, op: 'path', allowPrivateUrls: false });
+  let description: ModelDescription;
+  try {
+    description = await embedder.describe();
+  } catch (error) {
+    await embedder.destroy(new Error('the model could not be loaded'));
+    throw new UsageError(`${errorCode(error)}: ${errorMessage(error)}`, { cause: error });
+  }
+  await embedder.close();
+  stdout.write(options.json ? `${JSON.stringify(description, undefined, 2)}\n` : render(description));
+  return EXIT.ok;
+}
+
+function render(model: ModelDescription): string {
+  const { input, output } = model;
+  const pooled = output.pooling === 'none' ? '' : `, ${output.pooling} of its vectors`;
+  const rows = [
+    ['model', model.name],
+    ['family', model.family],
+    ['file', model.file],
+    ['input', `${input.name} ${input.type} [${input.batch ?? 'batch'}, 3, ${input.height}, ${input.width}]`],
+    ['embedding', `${output.name}${pooled}`],
+    ['dimension', String(model.dimension)],
+    ['supported', model.supportedDimensions.join(', ')],
+    ...model.inputs.map((each) => ['graph input', tensor(each)]),
+    ...model.outputs.map((each) => ['graph output', tensor(each)]),
+  ];
+  return rows.map(([label = '', value]) => `${label.padEnd(13)} ${value}\n`).join('');
+}
+
+function tensor(value: ModelDescription['inputs'][number]): string {
+  return `${value.name} ${value.type} [${value.shape.join(', ')}]`;
+}

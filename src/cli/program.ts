@@ -1,0 +1,96 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { CommandContext } from './command/context.js';
+import type { DemoOptions } from './command/demo.js';
+import type { EmbedOptions } from './command/embed.js';
+import type { ExitCode } from './exit-codes.js';
+
+const EXIT_CODES = `
+Exit codes: 0 every image was embedded, 1 some were not (each has its error line), 2 wrong usage, 130 interrupted.`;
+
+const EMBED_EXAMPLES = `
+Examples:
+  millrace embed photos/ --out vectors.jsonl
+  millrace embed "shots/**/*.png" cover.jpg --out vectors.jsonl --workers 4
+  millrace embed photos/ --out vectors.jsonl --resume
+  find . -name "*.webp" | millrace embed - --out - | head
+`;
+
+/**
+ * Builds the command line. A command that ends by itself calls `finish` with its exit code; what it throws is the caller's to report.
+ */
+export function createProgram(context: CommandContext, version: string, finish: (code: ExitCode) => void): Command {
+  const program = new Command('millrace')
+    .description('Embeds images on this machine, through a pool of worker processes.')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand('help [command]', 'print the help of a command')
+    .addHelpText('after', EXIT_CODES)
+    .showHelpAfterError('(run it with --help for its options)')
+    .configureOutput({ writeOut: (text) => context.stdout.write(text), writeErr: (text) => context.stderr.write(text) })
+    .exitOverride();
+
+  const subcommand = (name: string, description: string): Command =>
+    program
+      .command(name)
+      .description(description)
+      .version(version, '-V, --version', 'print the version')
+      .addHelpText('after', EXIT_CODES);
+
+  subcommand('embed', 'Embed images: one record for each, in input order.')
+    .argument('<inputs...>', "files, folders, globs or http(s) URLs; '-' reads a list from standard input, one a line")
+    .requiredOption(
+      '-o, --out <file>',
+      "where the records go: .jsonl (one JSON line each), .npy or .parquet; '-' is standard output",
+    )
+    .option('-m, --model <folder>', 'a model folder in the Hugging Face layout (default: the built-in MobileNet)')
+    .option('-w, --workers <n>', 'how many worker processes', parseCount)
+    .addOption(
+      new Option('--op <operation>', 'how images reach the workers: by path, or read here and sent as base64')
+        .choices(['path', 'base64'])
+        .default('path'),
+    )
+    .option('--resume', 'go on behind what the output already holds')
+    .option('--allow-private-urls', 'fetch from private and local addresses too')
+    .addHelpText('after', EMBED_EXAMPLES)
+    .action(async (inputs: string[], options: EmbedOptions) => {
+      const { embedCommand } = await import('./command/embed.js');
+      finish(await embedCommand(context, inputs, options));
+    });
+
+  subcommand('demo', 'Embed a folder of photographs and show the nearest of each, as a table and as a page.')
+    .argument('[folder]', 'the photographs (default: the examples of the repository)')
+    .option('-d, --out-dir <folder>', 'where embeddings.jsonl and index.html go', 'demo-out')
+    .option('-m, --model <folder>', 'a model folder in the Hugging Face layout (default: the built-in MobileNet)')
+    .option('-w, --workers <n>', 'how many worker processes', parseCount, 2)
+    .action(async (folder: string | undefined, options: DemoOptions) => {
+      const { demoCommand } = await import('./command/demo.js');
+      finish(await demoCommand(context, folder, options));
+    });
+
+  subcommand('inspect', 'Show what a model takes in and gives.')
+    .argument('<model>', "a model folder in the Hugging Face layout, or 'default'")
+    .option('--json', 'as JSON')
+    .action(async (model: string, options: { json?: boolean }) => {
+      const { inspectCommand } = await import('./command/inspect.js');
+      finish(await inspectCommand(context, model, options));
+    });
+
+  subcommand('models', 'List the models that are there without a download.').action(async () => {
+    const { modelsCommand } = await import('./command/models.js');
+    finish(await modelsCommand(context));
+  });
+
+  subcommand('doctor', 'Check this machine: every line is ok or says what to do.').action(async () => {
+    const { doctorCommand } = await import('./command/doctor.js');
+    finish(await doctorCommand(context));
+  });
+
+  return program;
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count < 1 || count > 256)
+    throw new InvalidArgumentError('expected a number from 1 to 256');
+  return count;
+}

@@ -1,0 +1,95 @@
+import { isMillraceError } from '../core/index.js';
+import type { Embedder } from './embedder.js';
+import { errorCode, errorMessage, RunError, UsageError } from './exit-codes.js';
+import type { EmbedInput } from './input/inputs.js';
+import { orderedMap } from './input/ordered-map.js';
+import type { EmbedRecord, RecordWriter } from './output/record.js';
+import type { Progress } from './terminal/progress.js';
+import { printable } from './terminal/text-width.js';
+
+/** What a run over a list of inputs needs. */
+export interface EmbeddingRun {
+  readonly items: Iterable<EmbedInput> | AsyncIterable<EmbedInput>;
+  readonly embedder: Embedder;
+  readonly writer: RecordWriter;
+  readonly progress: Progress;
+  /** Stops the run: nothing more is started, what is running is finished and written. */
+  readonly signal?: AbortSignal;
+  /** The dimension that embeddings must have, where the output already holds some. */
+  readonly dimension?: number | undefined;
+  /** Sees every record once it is written. */
+  readonly onRecord?: (record: EmbedRecord) => void;
+}
+
+/** What a run came to. */
+export interface EmbeddingRunResult {
+  readonly done: number;
+  readonly failed: number;
+}
+
+// These say that the model or the pool is at fault, not the image: every further image would fail the same way.
+const FATAL = /^ERR_(MODEL_(?!INFERENCE$)|DEPENDENCY_MISSING$|POOL_|WORKER_LOAD$|WORKER_CLOSED$|BREAKER_OPEN$)/;
+const MAX_NOTED_FAILURES = 10;
+
+type Outcome = { readonly record: EmbedRecord } | { readonly fatal: unknown };
+
+/**
+ * Embeds inputs and writes their records in input order. An input that fails gets its error record and the run goes on.
+ *
+ * @throws UsageError when the model cannot be used and nothing was written; RunError when the run cannot go on.
+ */
+export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResult> {
+  const { embedder, writer, progress } = run;
+  let done = 0;
+  let failed = 0;
+  const stop = new AbortController();
+  const signal = run.signal === undefined ? stop.signal : AbortSignal.any([run.signal, stop.signal]);
+
+  const embed = async (input: EmbedInput): Promise<Outcome> => {
+    try {
+      return { record: { path: input.name, embedding: await embedder.embed(input) } };
+    } catch (error) {
+      const code = errorCode(error);
+      if (FATAL.test(code)) return { fatal: error };
+      return { record: { path: input.name, error: { code, message: errorMessage(error) } } };
+    }
+  };
+
+  for await (const outcome of orderedMap(run.items, embedder.window, embed, signal)) {
+    if ('fatal' in outcome) {
+      stop.abort();
+      throw fatalError(outcome.fatal, done);
+    }
+    const { record } = outcome;
+    if ('error' in record) {
+      failed++;
+      if (failed <= MAX_NOTED_FAILURES) {
+        progress.note(`${printable(record.path)}: ${record.error.code}: ${printable(record.error.message)}`);
+      }
+      if (failed === MAX_NOTED_FAILURES) progress.note('further failures are in the output only');
+    } else if (run.dimension !== undefined && record.embedding.length !== run.dimension) {
+      stop.abort();
+      throw new UsageError(
+        `Cannot resume: the output holds vectors of ${run.dimension} dimensions, this model gives ${record.embedding.length}`,
+      );
+    }
+    await writer.write(record);
+    done++;
+    progress.advance('error' in record);
+    run.onRecord?.(record);
+  }
+  return { done, failed };
+}
+
+function fatalError(error: unknown, done: number): Error {
+  const cause = deepestCoded(error);
+  const text = `${errorCode(cause)}: ${errorMessage(cause)}`;
+  return done === 0 ? new UsageError(text, { cause: error }) : new RunError(text, { cause: error });
+}
+
+/** The innermost error with a code of ours: a worker that could not load has the model's own error as its cause. */
+function deepestCoded(error: unknown): unknown {
+  let found = error;
+  for (let next = error; isMillraceError(next); next = next.cause) found = next;
+  return found;
+}

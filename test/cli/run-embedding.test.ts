@@ -1,0 +1,157 @@
+import { describe, expect, test } from 'vitest';
+import type { Embedder } from '../../src/cli/embedder.js';
+import { RunError, UsageError } from '../../src/cli/exit-codes.js';
+import type { EmbedInput } from '../../src/cli/input/inputs.js';
+import { orderedMap } from '../../src/cli/input/ordered-map.js';
+import type { EmbedRecord, RecordWriter } from '../../src/cli/output/record.js';
+import { runEmbedding } from '../../src/cli/run-embedding.js';
+import { Progress } from '../../src/cli/terminal/progress.js';
+import { SimulatedClock } from '../../src/core/index.js';
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('orderedMap()', () => {
+  test('yields in the order of the source, whatever finishes first, with no more than the window under way', async () => {
+    const finish: (() => void)[] = [];
+    let most = 0;
+    let running = 0;
+    const map = async (item: number): Promise<number> => {
+      most = Math.max(most, ++running);
+      await new Promise<void>((resolve) => {
+        finish[item] = resolve;
+      });
+      running--;
+      return item;
+    };
+    const seen: number[] = [];
+    const reading = (async () => {
+      for await (const item of orderedMap([0, 1, 2, 3, 4, 5, 6, 7], 3, map)) seen.push(item);
+    })();
+    for (let round = 0; round < 20; round++) {
+      await settle();
+      // The latest first.
+      const last = finish.findLastIndex((each) => each !== undefined);
+      if (last >= 0) finish[last]?.();
+      delete finish[last];
+    }
+    await reading;
+    expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    // The window, and the one whose outcome is waited for.
+    expect(most).toBeLessThanOrEqual(4);
+  });
+
+  test('reads no further than outcomes are taken', async () => {
+    let read = 0;
+    function* endless(): Generator<number> {
+      for (;;) yield read++;
+    }
+    const outcomes = orderedMap(endless(), 4, async (item) => item);
+    await outcomes.next();
+    await settle();
+    expect(read).toBeLessThanOrEqual(7);
+    await outcomes.return();
+    await settle();
+    const before = read;
+    await settle();
+    expect(read).toBe(before);
+  });
+
+  test('starts no more once its signal aborts, and yields what runs', async () => {
+    const stop = new AbortController();
+    const started: number[] = [];
+    const map = async (item: number): Promise<number> => {
+      started.push(item);
+      await settle();
+      return item;
+    };
+    const seen: number[] = [];
+    for await (const item of orderedMap(
+      Array.from({ length: 100 }, (_, index) => index),
+      4,
+      map,
+      stop.signal,
+    )) {
+      seen.push(item);
+      if (item === 10) stop.abort();
+    }
+    expect(seen).toEqual(started);
+    expect(seen.length).toBeLessThan(20);
+  });
+
+  test('throws what its source throws, after what came before', async () => {
+    async function* broken(): AsyncGenerator<number> {
+      yield 1;
+      throw new Error('torn list');
+    }
+    const seen: number[] = [];
+    const reading = (async () => {
+      for await (const item of orderedMap(broken(), 4, async (each) => each)) seen.push(item);
+    })();
+    await expect(reading).rejects.toThrow('torn list');
+    expect(seen).toEqual([1]);
+  });
+});
+
+describe('runEmbedding()', () => {
+  const coded = (code: string): Error => Object.assign(new Error(`it is\n${code}`), { code });
+
+  function run(answers: readonly (number | Error)[], more: { dimension?: number } = {}) {
+    const records: EmbedRecord[] = [];
+    const writer: RecordWriter = {
+      write: async (record) => void records.push(record),
+      close: async () => {},
+    };
+    let notes = '';
+    const progress = new Progress({
+      stream: { write: (text) => (notes += text) },
+      unit: 'images',
+      clock: new SimulatedClock(),
+    });
+    const embedder = {
+      window: 4,
+      embed: async ({ name }: EmbedInput) => {
+        const answer = answers[Number(name)];
+        if (answer instanceof Error) throw answer;
+        return new Float32Array(answer ?? 0);
+      },
+    } as unknown as Embedder;
+    const items = answers.map((_, index): EmbedInput => ({ name: `${index}`, kind: 'path' }));
+    const result = runEmbedding({ items, embedder, writer, progress, ...more });
+    return { result, records, notes: () => notes };
+  }
+
+  test('writes an error record for what fails, and goes on', async () => {
+    const { result, records, notes } = run([2, coded('ERR_IMAGE_CORRUPT'), new Error('odd'), 2]);
+    expect(await result).toEqual({ done: 4, failed: 2 });
+    expect(records).toEqual([
+      { path: '0', embedding: new Float32Array(2) },
+      { path: '1', error: { code: 'ERR_IMAGE_CORRUPT', message: 'it is ERR_IMAGE_CORRUPT' } },
+      { path: '2', error: { code: 'ERR_UNKNOWN', message: 'odd' } },
+      { path: '3', embedding: new Float32Array(2) },
+    ]);
+    expect(notes()).toContain('1: ERR_IMAGE_CORRUPT: it is ERR_IMAGE_CORRUPT\n');
+  });
+
+  test('notes the first ten failures only', async () => {
+    const { result, notes } = run(Array.from({ length: 30 }, () => coded('ERR_IMAGE_CORRUPT')));
+    await result;
+    expect(notes().match(/: ERR_IMAGE_CORRUPT: /g)).toHaveLength(10);
+  });
+
+  test('is a usage error when the model is at fault from the start, and keeps nothing back later', async () => {
+    await expect(run([coded('ERR_MODEL_NOT_FOUND'), 2]).result).rejects.toBeInstanceOf(UsageError);
+    const later = run([2, coded('ERR_BREAKER_OPEN'), 2]);
+    await expect(later.result).rejects.toBeInstanceOf(RunError);
+    expect(later.records).toHaveLength(1);
+  });
+
+  test('goes on when the model failed on one image only', async () => {
+    expect(await run([coded('ERR_MODEL_INFERENCE'), 2]).result).toEqual({ done: 2, failed: 1 });
+  });
+
+  test('refuses to mix vectors of two dimensions', async () => {
+    await expect(run([3], { dimension: 2 }).result).rejects.toThrow(
+      /holds vectors of 2 dimensions, this model gives 3/,
+    );
+  });
+});

@@ -1,0 +1,132 @@
+/** The real command in a process of its own, as a user starts it. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { type EmbedRecord, parseRecord } from '../../src/cli/output/record.js';
+
+export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url));
+export const PHOTOS: string = path.join(ROOT, 'examples', 'photos');
+const MAIN = path.join(ROOT, 'dist', 'cli', 'main.js');
+
+/** How a process ended, and what it said. */
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A process that was started. */
+export interface Running {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly ended: Promise<Ended>;
+  /** What it has said so far. */
+  said(): string;
+}
+
+/** How it is started. */
+export interface StartOptions {
+  readonly cwd?: string;
+  readonly stdin?: string;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** In a process group of its own, to be signalled as a terminal does. */
+  readonly ownGroup?: boolean;
+}
+
+/** Starts the command. */
+export function startCli(args: readonly string[], options: StartOptions = {}): Running {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd: options.cwd ?? ROOT,
+    env: { ...process.env, ...options.env },
+    detached: options.ownGroup ?? false,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  child.stdin.on('error', () => {});
+  child.stdin.end(options.stdin ?? '');
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+  return { child, pid: child.pid as number, ended, said: () => stdout + stderr };
+}
+
+/** Runs the command to its end. */
+export function runCli(args: readonly string[], options: StartOptions = {}): Promise<Ended> {
+  return startCli(args, options).ended;
+}
+
+/** The records of an output. */
+export async function readRecords(file: string): Promise<EmbedRecord[]> {
+  const text = await readFile(file, 'utf8');
+  if (!text.endsWith('\n')) throw new Error(`${file} ends in a torn line`);
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      const record = parseRecord(line);
+      if (record === undefined) throw new Error(`not a record: ${line.slice(0, 100)}`);
+      return record;
+    });
+}
+
+/** The processes below one, zombies left out. */
+export async function descendants(pid: number): Promise<number[]> {
+  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=,stat=']);
+  const rows = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/));
+  const found: number[] = [];
+  const queue = [pid];
+  for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
+    for (const [child, of, state] of rows) {
+      if (Number(of) !== parent || state?.startsWith('Z')) continue;
+      found.push(Number(child));
+      queue.push(Number(child));
+    }
+  }
+  return found;
+}
+
+/** Whether a process is alive. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Asks again and again until something holds, for what real processes do in their own time. */
+export async function until<T>(
+  what: string,
+  ask: () => Promise<T | undefined> | T | undefined,
+  ms = 15_000,
+): Promise<T> {
+  const end = performance.now() + ms;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined && answer !== false) return answer;
+    if (performance.now() > end) throw new Error(`${what} did not come about within ${ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** How many whole lines a file has so far. */
+export async function countLines(file: string): Promise<number> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  return text.split('\n').length - 1;
+}

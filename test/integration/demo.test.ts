@@ -1,0 +1,60 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { descendants, type Ended, PHOTOS, readRecords, startCli, until } from './cli-process.js';
+
+let folder = '';
+let ended: Ended;
+let workers: number[] = [];
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'millrace demo ü '));
+  const run = startCli(['demo', PHOTOS], { cwd: folder });
+  workers = await until('two workers', async () => {
+    const found = await descendants(run.pid);
+    return found.length >= 2 ? found : undefined;
+  });
+  ended = await run.ended;
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test('millrace demo: two workers are two processes', () => {
+  expect(new Set(workers).size).toBeGreaterThanOrEqual(2);
+  expect(ended.stdout).toContain('2 worker processes');
+});
+
+test('millrace demo: every photograph of a pair has the other as its nearest', () => {
+  expect(ended.code).toBe(0);
+  const rows = ended.stdout.split('\n').map((line) => line.trim().split(/\s+/));
+  const pairs = rows.filter(([photo]) => /^[a-z]+-[12]\.jpg$/.test(photo ?? ''));
+  expect(pairs.length).toBeGreaterThanOrEqual(12);
+  for (const [photo = '', nearest = ''] of pairs) {
+    expect(`${photo} → ${nearest}`).toBe(
+      `${photo} → ${photo.replace(/[12]\.jpg$/, (end) => (end === '1.jpg' ? '2.jpg' : '1.jpg'))}`,
+    );
+  }
+});
+
+test("millrace demo: the parent's event loop stays free", () => {
+  const [, delay] = /event-loop delay of this process: p99 ([\d.]+) ms/.exec(ended.stdout) ?? [];
+  expect(Number(delay)).toBeGreaterThan(0);
+  expect(Number(delay)).toBeLessThan(10);
+});
+
+test('millrace demo: writes the vectors and a page that needs nothing else', async () => {
+  const records = await readRecords(path.join(folder, 'demo-out', 'embeddings.jsonl'));
+  expect(records.length).toBeGreaterThanOrEqual(12);
+  for (const record of records) {
+    if (!('embedding' in record)) throw new Error(record.error.message);
+    const length = Math.hypot(...record.embedding);
+    expect(length).toBeCloseTo(1, 5);
+  }
+  const page = await readFile(path.join(folder, 'demo-out', 'index.html'), 'utf8');
+  expect(page.match(/<article /g)).toHaveLength(records.length);
+  expect(page.match(/<img src="data:image\/jpeg;base64,/g)).toHaveLength(records.length * 4);
+  expect(page).not.toMatch(/(?:src|href)="(?!data:|#)/);
+});
+
+test('millrace demo: shows its progress, line by line where there is no terminal', () => {
+  expect(ended.stderr).not.toContain('\u001b[');
+});

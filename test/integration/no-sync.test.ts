@@ -1,0 +1,16 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { glob } from 'tinyglobby';
+import { expect, test } from 'vitest';
+
+test('no source file calls a synchronous file or process function: nobody blocks', async () => {
+  const root = fileURLToPath(new URL('../../src/', import.meta.url));
+  const found: string[] = [];
+  for (const name of await glob('**/*.ts', { cwd: root })) {
+    const text = await readFile(path.join(root, name), 'utf8');
+    const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+    for (const [call] of code.matchAll(/\b\w+Sync\(/g)) found.push(`${name}: ${call}`);
+  }
+  expect(found).toEqual([]);
+});
