@@ -23,6 +23,8 @@ export interface EmbedderOptions {
   readonly workers: number | undefined;
   readonly op: 'path' | 'base64';
   readonly allowPrivateUrls: boolean;
+  /** Told in words how far the download of the model is. */
+  readonly onDownload?: (text: string) => void;
 }
 
 /** Makes an {@link Embedder}. */

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { createImageEmbeddingPool } from '../image-embedding/index.js';
+import { createImageEmbeddingPool, type HubProgress } from '../image-embedding/index.js';
 import type { CreateEmbedder } from './embedder.js';
 import { BASE64_ENDINGS } from './input/inputs.js';
 
@@ -9,10 +9,11 @@ const TIMEOUT_MS = 600_000;
 const MAX_READ_BYTES = 100_000_000;
 
 /** An embedder over the image embedding pool. */
-export const createPoolEmbedder: CreateEmbedder = async ({ model, workers, op, allowPrivateUrls }) => {
+export const createPoolEmbedder: CreateEmbedder = async ({ model, workers, op, allowPrivateUrls, onDownload }) => {
   const pool = createImageEmbeddingPool({
     ...(model === undefined ? {} : { model }),
     ...(workers === undefined ? {} : { workers }),
+    ...(onDownload === undefined ? {} : { hub: { onProgress: (progress) => onDownload(describeDownload(progress)) } }),
     limits: { url: { allowPrivateAddresses: allowPrivateUrls } },
   });
   const options = { timeoutMs: TIMEOUT_MS, priority: 'batch' } as const;
@@ -39,4 +40,8 @@ async function readBase64(file: string): Promise<string | undefined> {
   } catch {
     return undefined;
   }
+}
+
+function describeDownload({ model, allReceivedBytes, allTotalBytes }: HubProgress): string {
+  return `downloading ${model}  ${(allReceivedBytes / 1e6).toFixed(1)}/${(allTotalBytes / 1e6).toFixed(1)} MB`;
 }

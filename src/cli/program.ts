@@ -42,7 +42,10 @@ export function createProgram(context: CommandContext, version: string, finish: 
       '-o, --out <file>',
       "where the records go: .jsonl (one JSON line each), .npy or .parquet; '-' is standard output",
     )
-    .option('-m, --model <folder>', 'a model folder in the Hugging Face layout (default: the built-in MobileNet)')
+    .option(
+      '-m, --model <model>',
+      'a model folder, or a name on the Hugging Face hub (default: the built-in MobileNet)',
+    )
     .option('-w, --workers <n>', 'how many worker processes', parseCount)
     .addOption(
       new Option('--op <operation>', 'how images reach the workers: by path, or read here and sent as base64')
@@ -60,7 +63,10 @@ export function createProgram(context: CommandContext, version: string, finish: 
   subcommand('demo', 'Embed a folder of photographs and show the nearest of each, as a table and as a page.')
     .argument('[folder]', 'the photographs (default: the examples of the repository)')
     .option('-d, --out-dir <folder>', 'where embeddings.jsonl and index.html go', 'demo-out')
-    .option('-m, --model <folder>', 'a model folder in the Hugging Face layout (default: the built-in MobileNet)')
+    .option(
+      '-m, --model <model>',
+      'a model folder, or a name on the Hugging Face hub (default: the built-in MobileNet)',
+    )
     .option('-w, --workers <n>', 'how many worker processes', parseCount, 2)
     .action(async (folder: string | undefined, options: DemoOptions) => {
       const { demoCommand } = await import('./command/demo.js');
@@ -68,7 +74,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
     });
 
   subcommand('inspect', 'Show what a model takes in and gives.')
-    .argument('<model>', "a model folder in the Hugging Face layout, or 'default'")
+    .argument('<model>', "a model folder, a name on the Hugging Face hub, or 'default'")
     .option('--json', 'as JSON')
     .action(async (model: string, options: { json?: boolean }) => {
       const { inspectCommand } = await import('./command/inspect.js');

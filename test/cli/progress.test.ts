@@ -69,6 +69,18 @@ describe('Progress', () => {
     expect(stream.lines).toEqual(['1 images  1.0 images/s  1.0 s']);
   });
 
+  test('shows a status until something is counted', async () => {
+    const clock = new SimulatedClock();
+    const stream = new FakeStream(false);
+    const progress = new Progress({ stream, unit: 'images', total: 2, clock });
+    progress.status = 'downloading a/b  1.0/4.0 MB';
+    await clock.advance(1_000);
+    progress.advance();
+    await clock.advance(1_000);
+    progress.stop();
+    expect(stream.lines).toEqual(['downloading a/b  1.0/4.0 MB', expect.stringMatching(/^1\/2 images/)]);
+  });
+
   test('takes the rate of the last ten seconds', async () => {
     const clock = new SimulatedClock();
     const stream = new FakeStream(false);

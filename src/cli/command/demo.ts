@@ -59,6 +59,9 @@ export async function demoCommand(
       workers: options.workers,
       op: 'path',
       allowPrivateUrls: false,
+      onDownload: (text) => {
+        if (progress !== undefined) progress.status = text;
+      },
     });
     loopDelay.enable();
     progress = new Progress({ stream: stderr, unit: 'images', total: inputs.total });

@@ -56,6 +56,9 @@ export async function embedCommand(
       workers: options.workers,
       op: options.op,
       allowPrivateUrls: options.allowPrivateUrls ?? false,
+      onDownload: (text) => {
+        if (progress !== undefined) progress.status = text;
+      },
     });
     progress = new Progress({ stream: stderr, unit: 'images', total: rest.total });
     const shown = progress;

@@ -8,8 +8,17 @@ export async function inspectCommand(
   model: string,
   options: { readonly json?: boolean },
 ): Promise<ExitCode> {
-  const { stdout } = context;
-  const embedder = await context.createEmbedder({ model, workers: 1, op: 'path', allowPrivateUrls: false });
+  const { stdout, stderr } = context;
+  const erase = stderr.isTTY ? '\r\u001b[2K' : '';
+  const embedder = await context.createEmbedder({
+    model,
+    workers: 1,
+    op: 'path',
+    allowPrivateUrls: false,
+    onDownload: (text) => {
+      if (stderr.isTTY) stderr.write(`${erase}${text}`);
+    },
+  });
   let description: ModelDescription;
   try {
     description = await embedder.describe();
@@ -18,6 +27,7 @@ export async function inspectCommand(
     throw new UsageError(`${errorCode(error)}: ${errorMessage(error)}`, { cause: error });
   }
   await embedder.close();
+  stderr.write(erase);
   stdout.write(options.json ? `${JSON.stringify(description, undefined, 2)}\n` : render(description));
   return EXIT.ok;
 }

@@ -37,6 +37,7 @@ export class Progress {
   #failed = 0;
   #timer: ClockTimer | undefined;
   #isDrawn = false;
+  #status: string | undefined;
 
   constructor(options: ProgressOptions) {
     this.#stream = options.stream;
@@ -69,6 +70,11 @@ export class Progress {
   advance(isFailure = false): void {
     this.#done++;
     if (isFailure) this.#failed++;
+  }
+
+  /** Says what goes on while nothing is counted yet, in the place of the rate; undefined for nothing. */
+  set status(text: string | undefined) {
+    this.#status = text;
   }
 
   /** Prints a line above the bar. */
@@ -118,6 +124,7 @@ export class Progress {
 
   #text(): string {
     const rate = this.#rate();
+    if (this.#status !== undefined && this.#done === 0) return this.#status;
     const parts = [
       this.#total === undefined ? `${this.#done} ${this.#unit}` : `${this.#done}/${this.#total} ${this.#unit}`,
       `${formatRate(rate)} ${this.#unit}/s`,
