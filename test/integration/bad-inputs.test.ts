@@ -12,6 +12,8 @@ beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'millrace bad ü '));
   await copyFile(path.join(PHOTOS, 'cat-1.jpg'), at('good.jpg'));
   await mkdir(at('folder.jpg'));
+  await mkdir(at('folder.jsonl'));
+  await writeFile(at('held.jsonl'), 'not a record\n');
   await writeFile(at('empty.jpg'), '');
   await writeFile(at('text.jpg'), 'this is not an image\n');
   const jpeg = await readFile(at('good.jpg'));
@@ -110,8 +112,8 @@ describe('millrace embed, bad usage', () => {
     ],
     ['a folder without images', ['embed', 'folder.jpg', '--out', 'x.jsonl'], /no images in folder/],
     ['an output folder that is missing', ['embed', 'good.jpg', '--out', 'no/x.jsonl'], /its folder does not exist: no/],
-    ['an output that is a folder', ['embed', 'good.jpg', '--out', 'folder.jpg'], /it is a folder/],
-    ['an output that is an input', ['embed', 'good.jpg', '--out', 'good.jpg'], /both an input and the output/],
+    ['an output that is a folder', ['embed', 'good.jpg', '--out', 'folder.jsonl'], /it is a folder/],
+    ['an output that is an input', ['embed', 'held.jsonl', '--out', 'held.jsonl'], /both an input and the output/],
     [
       'an output that is another file',
       ['embed', 'good.jpg', '--out', 'text.jpg', '--resume'],
