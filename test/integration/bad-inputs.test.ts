@@ -116,7 +116,7 @@ describe('millrace embed, bad usage', () => {
     ['an output that is an input', ['embed', 'held.jsonl', '--out', 'held.jsonl'], /both an input and the output/],
     [
       'an output that is another file',
-      ['embed', 'good.jpg', '--out', 'text.jpg', '--resume'],
+      ['embed', 'good.jpg', '--out', 'held.jsonl', '--resume'],
       /line 1 is not a record/,
     ],
   ];
