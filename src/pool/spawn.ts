@@ -1,7 +1,12 @@
-import type { PooledWorker } from './pooled-worker.js';
+import { spawnWorker } from '../worker/index.js';
 import type { WorkerStart } from './options.js';
+import type { PooledWorker } from './pooled-worker.js';
 
-/** Starts a worker of the pool: replacing and retrying are the pool's business, so the worker itself does neither. */
-export function spawnPooledWorker(_options: WorkerStart): PooledWorker {
-  throw new Error('not there yet');
+/** Starts a worker of a pool. Retrying and replacing are the pool's business, which has other workers: the worker itself does neither. */
+export function spawnPooledWorker(start: WorkerStart): PooledWorker {
+  return spawnWorker({
+    ...start,
+    retries: 0,
+    restart: { maxRestarts: 0 },
+  } as Parameters<typeof spawnWorker>[0]) as unknown as PooledWorker;
 }
