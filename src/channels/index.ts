@@ -43,3 +43,13 @@ export { type Clock, SimulatedClock, systemClock } from '../core/index.js';
 export { type Interval, type IntervalOptions, interval, type MissedTickBehavior } from './time/interval.js';
 export { type Sleep, type SleepOptions, sleep, type TimerOptions } from './time/sleep.js';
 export { type TimedOperation, type TimeoutOptions, timeout } from './time/timeout.js';
+// Streams
+export type { PumpOptions, StreamSink, StreamSource } from './stream/ends.js';
+export {
+  type FromCallbackOptions,
+  fromAsyncIterable,
+  fromCallback,
+  type Overflow,
+  toRepeater,
+} from './stream/iterators.js';
+export { fromReadableStream, fromWritableStream, toReadableStream, toWritableStream } from './stream/web.js';

@@ -1,0 +1,166 @@
+import { DroppingBuffer, FixedBuffer, Repeater, type RepeaterBuffer, SlidingBuffer } from '@repeaterjs/repeater';
+import { requireFunction, requireOneOf, requireOptions, requirePositiveInteger } from '../../core/index.js';
+import { channel, type Receiver } from '../mpsc/index.js';
+import type { PumpOptions, StreamSource } from './ends.js';
+
+/**
+ * A receiver as a `Repeater`: an async iterator with the combinators `Repeater.merge`, `race`, `zip` and `latest`.
+ *
+ * A value is received when it is asked for, not before. A repeater awaits the promises among its values. Use the receiver itself in a plain
+ * `for await`: it is faster.
+ *
+ * **Cancel safety:** cancel safe. Leaving it early (`break`, `return()`) takes no value and keeps the receiver open.
+ *
+ * @param source A receiver of `mpsc` or `broadcast`.
+ * @returns A repeater, which runs until the channel ends and fails when a receive fails.
+ * @example
+ * ```ts
+ * const [tx, rx] = mpsc.channel<number>(4);
+ * for (const n of [1, 2, 3]) await tx.send(n);
+ * tx.close();
+ * const seen: number[] = [];
+ * for await (const n of toRepeater(rx)) seen.push(n);
+ * seen; // => [1, 2, 3]
+ * ```
+ */
+export function toRepeater<T>(source: StreamSource<T>): Repeater<T, undefined> {
+  requireFunction('Cannot make repeater', 'source.recv', source?.recv);
+  return new Repeater<T, undefined>(async (push, stop) => {
+    const controller = new AbortController();
+    let stopped = false;
+    void stop.then(() => {
+      stopped = true;
+      controller.abort();
+    });
+    try {
+      while (!stopped) {
+        const result = await source.recv({ signal: controller.signal });
+        if (result.done) break;
+        await push(result.value);
+      }
+    } catch (error) {
+      if (!stopped) throw error;
+    }
+    stop();
+    return undefined;
+  });
+}
+
+/** What {@link fromCallback} does with a value for which there is no room. */
+export type Overflow = 'drop-oldest' | 'drop-newest' | 'fail';
+
+/** Options of {@link fromCallback}. */
+export interface FromCallbackOptions {
+  /** How many values wait for a slow consumer. 1024 by default. */
+  readonly capacity?: number | undefined;
+  /** What happens to a value for which there is no room: the oldest goes, it goes itself, or the iterator fails. `'fail'` by default. */
+  readonly overflow?: Overflow | undefined;
+}
+
+/**
+ * Makes an async iterator of a source that calls back: events, subscriptions, watchers.
+ *
+ * The source is subscribed to at the first `next()`, and let go when the iteration ends, however it ends.
+ *
+ * **Cancel safety:** leaving it early drops the values that wait; it is meant for a consumer of its own.
+ *
+ * @param subscribe Called once with `push`, and `end`, which takes the error the source failed with, if it did; answers how to unsubscribe.
+ * @param options.capacity How many values wait for a slow consumer.
+ * @param options.overflow What happens to a value for which there is no room.
+ * @example
+ * ```ts
+ * const listeners = new Set<(n: number) => void>();
+ * const numbers = fromCallback<number>((push) => {
+ *   listeners.add(push);
+ *   return () => listeners.delete(push);
+ * });
+ * const first = numbers.next();
+ * for (const listener of listeners) listener(7);
+ * await first; // => { value: 7, done: false }
+ * await numbers.return(undefined);
+ * listeners.size; // => 0
+ * ```
+ */
+export function fromCallback<T>(
+  subscribe: (push: (value: T) => void, end: (error?: unknown) => void) => (() => unknown) | undefined,
+  options?: FromCallbackOptions,
+): Repeater<T, undefined> {
+  const action = 'Cannot make iterator';
+  requireFunction(action, 'subscribe', subscribe);
+  const { capacity = 1_024, overflow = 'fail' } = requireOptions(action, options, ['capacity', 'overflow']);
+  requirePositiveInteger(action, 'capacity', capacity);
+  requireOneOf(action, 'overflow', overflow, ['drop-oldest', 'drop-newest', 'fail']);
+  return new Repeater<T, undefined>(
+    async (push, stop) => {
+      const unsubscribe = subscribe(
+        (value) => {
+          // A push beyond the buffer rejects, which must fail the iterator and not the process.
+          push(value).catch((error: unknown) => stop(error));
+        },
+        (error) => stop(error),
+      );
+      try {
+        await stop;
+      } finally {
+        unsubscribe?.();
+      }
+      return undefined;
+    },
+    bufferFor(capacity, overflow),
+  );
+}
+
+function bufferFor(capacity: number, overflow: Overflow): RepeaterBuffer {
+  if (overflow === 'drop-oldest') return new SlidingBuffer(capacity);
+  return overflow === 'drop-newest' ? new DroppingBuffer(capacity) : new FixedBuffer(capacity);
+}
+
+/**
+ * Feeds a channel from an async iterable.
+ *
+ * The iterable is asked for the next value when there is room. Closing the receiver returns the iterator; a failure of the iterable reaches the
+ * receiver after the values before it.
+ *
+ * @param iterable What to read.
+ * @param options.capacity How many values the channel holds. 1 by default.
+ * @returns The receiver.
+ * @example
+ * ```ts
+ * async function* numbers() {
+ *   yield* [1, 2, 3];
+ * }
+ * const rx = fromAsyncIterable(numbers(), { capacity: 2 });
+ * await rx.recvMany(3); // => [1]
+ * await rx.recv(); // => { done: false, value: 2 }
+ * rx.close();
+ * ```
+ */
+export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpOptions): Receiver<T> {
+  const action = 'Cannot read iterable';
+  const iterator = requireFunction<() => AsyncIterator<T>>(
+    action,
+    'iterable[Symbol.asyncIterator]',
+    iterable?.[Symbol.asyncIterator],
+  ).call(iterable);
+  const { capacity = 1 } = requireOptions(action, options, ['capacity']);
+  const [tx, rx] = channel<T>(capacity);
+  void pump();
+  return rx;
+
+  async function pump(): Promise<void> {
+    const over = new AbortController();
+    void tx.closed({ signal: over.signal }).then(
+      () => iterator.return?.()?.then(undefined, () => {}),
+      () => {},
+    );
+    try {
+      for (let result = await iterator.next(); !result.done; result = await iterator.next())
+        await tx.send(result.value);
+      tx.close();
+    } catch (error) {
+      tx.close(error);
+    } finally {
+      over.abort();
+    }
+  }
+}

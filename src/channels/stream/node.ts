@@ -1,0 +1,199 @@
+/**
+ * Node streams and channels, both ways: `import { toNodeReadable } from 'millrace/channels/node'`. Apart from the rest, because it is the one part
+ * that needs Node.
+ *
+ * All streams are in object mode. A Node stream cannot carry `null` (it means the end), so `null` and `undefined` are refused.
+ */
+import { finished, Readable, Writable } from 'node:stream';
+import { requireFunction, requireOptions } from '../../core/index.js';
+import { SendError } from '../closed-errors.js';
+import { channel, type Receiver, type Sender } from '../mpsc/index.js';
+import type { PumpOptions, StreamSink, StreamSource } from './ends.js';
+import { fromAsyncIterable } from './iterators.js';
+
+export type { PumpOptions, StreamSink, StreamSource } from './ends.js';
+
+/**
+ * A receiver as a Node `Readable` in object mode.
+ *
+ * A value is received when the stream is read, not before. The stream owns the receiver: destroying the stream closes it.
+ *
+ * @param source A receiver of `mpsc` or `broadcast`.
+ * @example
+ * ```ts
+ * const [tx, rx] = mpsc.channel<string>(4);
+ * await tx.send('a');
+ * tx.close();
+ * const seen: string[] = [];
+ * for await (const value of toNodeReadable(rx)) seen.push(value);
+ * seen; // => ['a']
+ * ```
+ */
+export function toNodeReadable<T>(source: StreamSource<T>): Readable {
+  requireFunction('Cannot make stream', 'source.recv', source?.recv);
+  const destroyed = new AbortController();
+  const stream = new Readable({
+    objectMode: true,
+    highWaterMark: 0,
+    read() {
+      source.recv({ signal: destroyed.signal }).then(
+        (result) => {
+          if (result.done) stream.push(null);
+          else if (result.value === null || result.value === undefined) {
+            stream.destroy(new TypeError(`Cannot read: a Node stream cannot carry ${result.value}`));
+          } else stream.push(result.value);
+        },
+        (error: Error) => stream.destroy(error),
+      );
+    },
+    destroy(error, callback) {
+      destroyed.abort();
+      source.close();
+      callback(error);
+    },
+  });
+  return stream;
+}
+
+/**
+ * Feeds a channel from a Node `Readable`.
+ *
+ * The stream is read when there is room. Closing the receiver destroys it; its failure reaches the receiver after the values before it.
+ *
+ * @param stream What to read.
+ * @param options.capacity How many values the channel holds. 1 by default.
+ * @returns The receiver.
+ * @example
+ * ```ts
+ * const { Readable } = await import('node:stream');
+ * const rx = fromNodeReadable<number>(Readable.from([1, 2]), { capacity: 2 });
+ * await rx.recv(); // => { done: false, value: 1 }
+ * rx.close();
+ * ```
+ */
+export function fromNodeReadable<T>(stream: Readable, options?: PumpOptions): Receiver<T> {
+  requireFunction('Cannot read stream', 'stream[Symbol.asyncIterator]', stream?.[Symbol.asyncIterator]);
+  const values = stream[Symbol.asyncIterator]() as AsyncIterator<T>;
+  const iterator: AsyncIterator<T> = {
+    next: () => values.next(),
+    // The stream's own return() would wait behind a next() that is pending.
+    async return() {
+      stream.destroy();
+      return { done: true, value: undefined };
+    },
+  };
+  return fromAsyncIterable<T>({ [Symbol.asyncIterator]: () => iterator }, options);
+}
+
+/**
+ * A sender as a Node `Writable` in object mode.
+ *
+ * Writing waits for room in the channel. The stream owns the sender: ending the stream closes it, destroying the stream closes it with the error,
+ * and when the receiver goes the stream is destroyed with `SendError`.
+ *
+ * @param sink A sender of `mpsc`.
+ * @example
+ * ```ts
+ * const [tx, rx] = mpsc.channel<string>(4);
+ * toNodeWritable(tx).end('a');
+ * await rx.recv(); // => { done: false, value: 'a' }
+ * await rx.recv(); // => { done: true, value: undefined }
+ * ```
+ */
+export function toNodeWritable<T>(sink: StreamSink<T>): Writable {
+  requireFunction('Cannot make stream', 'sink.send', sink?.send);
+  const destroyed = new AbortController();
+  const stream = new Writable({
+    objectMode: true,
+    highWaterMark: 1,
+    async write(value: T, _encoding, callback) {
+      try {
+        await sink.send(value, { signal: destroyed.signal });
+        callback();
+      } catch (error) {
+        callback(error as Error);
+      }
+    },
+    final(callback) {
+      sink.close();
+      callback();
+    },
+    destroy(error, callback) {
+      destroyed.abort();
+      sink.close(error ?? undefined);
+      callback(error);
+    },
+  });
+  void sink.closed({ signal: destroyed.signal }).then(
+    () => stream.destroy(new SendError('Cannot write: the receiver of the channel is gone', undefined)),
+    () => {},
+  );
+  return stream;
+}
+
+/**
+ * Feeds a Node `Writable` from a channel.
+ *
+ * Values are written as the stream takes them. It is ended when the last sender is closed, or destroyed with the reason a sender closed with; when it
+ * fails or closes, sends fail with `SendError`.
+ *
+ * @param stream Where to write.
+ * @param options.capacity How many values the channel holds. 1 by default.
+ * @returns The sender.
+ * @example
+ * ```ts
+ * const { Writable } = await import('node:stream');
+ * const written: number[] = [];
+ * const stream = new Writable({
+ *   objectMode: true,
+ *   write(value, _encoding, done) {
+ *     written.push(value);
+ *     done();
+ *   },
+ * });
+ * const ended = new Promise((resolve) => stream.on('finish', resolve));
+ * const tx = fromNodeWritable<number>(stream);
+ * await tx.send(1);
+ * tx.close();
+ * await ended;
+ * written; // => [1]
+ * ```
+ */
+export function fromNodeWritable<T>(stream: Writable, options?: PumpOptions): Sender<T> {
+  const action = 'Cannot write stream';
+  requireFunction(action, 'stream.write', stream?.write);
+  const { capacity = 1 } = requireOptions(action, options, ['capacity']);
+  const [tx, rx] = channel<T>(capacity);
+  let resume: (() => void) | undefined;
+  const onDrain = (): void => resume?.();
+  stream.on('drain', onDrain);
+  finished(stream, { readable: false }, () => {
+    stream.off('drain', onDrain);
+    rx.close();
+    resume?.();
+  });
+  void pump();
+  return tx;
+
+  async function pump(): Promise<void> {
+    try {
+      for (;;) {
+        const result = await rx.recv();
+        if (result.done) break;
+        if (result.value === null || result.value === undefined) {
+          throw new TypeError(`Cannot write: a Node stream cannot carry ${result.value}`);
+        }
+        if (!stream.write(result.value) && stream.writable) {
+          await new Promise<void>((resolve) => {
+            resume = resolve;
+          });
+          resume = undefined;
+        }
+      }
+      if (stream.writable) stream.end();
+    } catch (error) {
+      rx.close();
+      stream.destroy(error as Error);
+    }
+  }
+}
