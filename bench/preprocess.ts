@@ -1,0 +1,195 @@
+/**
+ * `npm run bench -- preprocess [--short]`: what it costs to make a model's input of an image, and how far the result is from Pillow's
+ * resampling; then the conversion of pixels to planes alone.
+ */
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import sharp, { type Sharp } from 'sharp';
+import type { PreprocessSpec } from '../src/image-embedding/preprocess-spec.js';
+
+type Preprocessing = typeof import('../src/image-embedding/preprocessor.js');
+type Geometry = typeof import('../src/image-embedding/decode/geometry.js');
+type Planar = typeof import('../src/image-embedding/decode/planar.js');
+
+const dist = new URL('../dist/image-embedding/', import.meta.url);
+const { createPreprocessor } = (await import(new URL('preprocessor.js', dist).href)) as Preprocessing;
+const { planGeometry } = (await import(new URL('decode/geometry.js', dist).href)) as Geometry;
+const { createPlanarWriter, rowByRow } = (await import(new URL('decode/planar.js', dist).href)) as Planar;
+
+const SIDE = 224;
+const PLANE = SIDE * SIDE;
+const clip: PreprocessSpec = {
+  resize: { shortestEdge: SIDE },
+  resample: 'bicubic',
+  crop: { width: SIDE, height: SIDE },
+  rescale: 1 / 255,
+  mean: [0.48145466, 0.4578275, 0.40821073],
+  std: [0.26862954, 0.26130258, 0.27577711],
+  output: { width: SIDE, height: SIDE },
+  layout: 'chw',
+  dtype: 'uint8',
+};
+
+/** What a program does that leaves everything to sharp. */
+async function plainSharp(bytes: Buffer, shrinkOnLoad: boolean): Promise<Uint8Array> {
+  let image: Sharp = sharp(bytes).toColourspace('srgb');
+  const { width, height } = await sharp(bytes).metadata();
+  const { resized, window } = planGeometry(clip, { width, height });
+  // A cut before the resize keeps sharp from reading the JPEG at a fraction.
+  if (!shrinkOnLoad) image = image.extract({ left: 0, top: 0, width, height });
+  const pixels = await image
+    .resize(resized.width, resized.height, { fit: 'fill', kernel: 'cubic' })
+    .extract(window)
+    .raw()
+    .toBuffer();
+  return toPlanes(pixels);
+}
+
+function toPlanes(pixels: Uint8Array): Uint8Array {
+  const planes = new Uint8Array(3 * PLANE);
+  for (let at = 0, from = 0; at < PLANE; at++, from += 3) {
+    planes[at] = pixels[from] as number;
+    planes[at + PLANE] = pixels[from + 1] as number;
+    planes[at + 2 * PLANE] = pixels[from + 2] as number;
+  }
+  return planes;
+}
+
+function difference(a: ArrayLike<number>, b: ArrayLike<number>): string {
+  let largest = 0;
+  let sum = 0;
+  for (let index = 0; index < a.length; index++) {
+    const each = Math.abs((a[index] as number) - (b[index] as number));
+    largest = Math.max(largest, each);
+    sum += each;
+  }
+  return `${largest} / ${(sum / a.length).toFixed(3)}`;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] as number;
+}
+
+async function time(rounds: number, run: () => unknown): Promise<number> {
+  await run();
+  const times: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const start = performance.now();
+    await run();
+    times.push(performance.now() - start);
+  }
+  return median(times);
+}
+
+async function sources(): Promise<readonly (readonly [string, Buffer])[]> {
+  const photo = (name: string): Promise<Buffer> =>
+    readFile(fileURLToPath(new URL(`../examples/photos/${name}.jpg`, import.meta.url)));
+  const raccoon = await photo('raccoon-1');
+  const large = (width: number, height: number): Sharp =>
+    sharp(raccoon).resize(width, height, { fit: 'fill', kernel: 'lanczos3' });
+  return [
+    ['JPEG 451×300', await photo('cat-1')],
+    ['JPEG 720×540', raccoon],
+    ['JPEG 1500×1125', await large(1500, 1125).jpeg({ quality: 90 }).toBuffer()],
+    ['JPEG 4000×3000', await large(4000, 3000).jpeg({ quality: 90 }).toBuffer()],
+    ['JPEG 4001×3001', await large(4001, 3001).jpeg({ quality: 90 }).toBuffer()],
+    ['JPEG 8000×6000', await large(8000, 6000).jpeg({ quality: 90 }).toBuffer()],
+    ['PNG 1500×1125', await large(1500, 1125).png().toBuffer()],
+    ['WebP 1500×1125', await large(1500, 1125).webp({ quality: 90 }).toBuffer()],
+  ];
+}
+
+async function decoding(rounds: number): Promise<void> {
+  process.stdout.write(
+    '\nDecode, resize and crop to 224×224: ms each, one at a time (largest / mean difference from Pillow, of 255)\n\n',
+  );
+  const exact = createPreprocessor(clip, 'exact', { restrictLoaders: false });
+  const fast = createPreprocessor(clip, 'fast', { restrictLoaders: false });
+  const rows: Record<string, Record<string, string>> = {};
+  for (const [name, bytes] of await sources()) {
+    const truth = await exact.decode(bytes);
+    const ways: Record<string, () => Promise<ArrayLike<number>>> = {
+      fast: () => fast.decode(bytes),
+      exact: () => exact.decode(bytes),
+      'sharp alone': () => plainSharp(bytes, true),
+      'sharp alone, whole': () => plainSharp(bytes, false),
+    };
+    const row: Record<string, string> = {};
+    for (const [way, run] of Object.entries(ways)) {
+      const ms = await time(rounds, run);
+      row[way] = `${ms.toFixed(1)} (${difference(await run(), truth)})`;
+    }
+    rows[name] = row;
+  }
+  print(rows);
+}
+
+async function converting(rounds: number): Promise<void> {
+  process.stdout.write('\n224×224 RGB bytes to planes: µs each\n\n');
+  const photo: Buffer = await readFile(fileURLToPath(new URL('../examples/photos/cat-1.jpg', import.meta.url)));
+  const pixels = await sharp(photo).resize(SIDE, SIDE, { fit: 'fill' }).raw().toBuffer();
+  const whole = { left: 0, top: 0, width: SIDE, height: SIDE };
+  const size = { width: SIDE, height: SIDE };
+  const geometry = { resized: size, window: whole, offset: { left: 0, top: 0 }, output: size };
+  const viaTable = (dtype: 'float32' | 'uint8') => {
+    const writer = createPlanarWriter({ ...clip, dtype });
+    return () => writer.write(writer.create(geometry), geometry, whole, rowByRow(pixels, SIDE));
+  };
+  const { mean, std } = clip;
+  const ways: Record<string, () => unknown> = {
+    'tables, one pass, float32 (ours)': viaTable('float32'),
+    'tables, one pass, uint8 (ours)': viaTable('uint8'),
+    'arithmetic, one pass a channel': () => {
+      const planes = new Float32Array(3 * PLANE);
+      for (let channel = 0; channel < 3; channel++) {
+        for (let at = 0; at < PLANE; at++) {
+          planes[channel * PLANE + at] =
+            ((pixels[at * 3 + channel] as number) / 255 - (mean[channel] as number)) / (std[channel] as number);
+        }
+      }
+      return planes;
+    },
+    'sharp: linear to float, then planes': async () => {
+      const floats = await sharp(pixels, { raw: { ...size, channels: 3 as const } })
+        .linear(
+          std.map((each) => 1 / 255 / each),
+          std.map((each, channel) => -(mean[channel] as number) / each),
+        )
+        .raw({ depth: 'float' })
+        .toBuffer();
+      const interleaved = new Float32Array(floats.buffer, floats.byteOffset, floats.byteLength / 4);
+      const planes = new Float32Array(3 * PLANE);
+      for (let at = 0, from = 0; at < PLANE; at++, from += 3) {
+        planes[at] = interleaved[from] as number;
+        planes[at + PLANE] = interleaved[from + 1] as number;
+        planes[at + 2 * PLANE] = interleaved[from + 2] as number;
+      }
+      return planes;
+    },
+  };
+  const rows: Record<string, Record<string, string>> = {};
+  for (const [name, run] of Object.entries(ways)) {
+    rows[name] = { µs: ((await time(rounds * 20, run)) * 1000).toFixed(0) };
+  }
+  print(rows);
+}
+
+function print(rows: Record<string, Record<string, string>>): void {
+  const columns = Object.keys(Object.values(rows)[0] as Record<string, string>);
+  const lines = [
+    ['', ...columns],
+    ['---', ...columns.map(() => '---')],
+  ];
+  for (const [name, row] of Object.entries(rows)) lines.push([name, ...columns.map((column) => row[column] ?? '')]);
+  for (const line of lines) process.stdout.write(`| ${line.join(' | ')} |\n`);
+}
+
+/** Runs both parts. */
+export async function run(args: string[]): Promise<void> {
+  const rounds = args.includes('--short') ? 5 : 25;
+  const { vips } = sharp.versions;
+  process.stdout.write(`node ${process.version}, libvips ${vips}, ${availableParallelism()} cores\n`);
+  await decoding(rounds);
+  await converting(rounds);
+}
