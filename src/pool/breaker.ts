@@ -32,6 +32,36 @@ export interface BreakerTicket {
   neutral(): void;
 }
 
+type Ending = 'success' | 'failure' | 'neutral';
+
+class Ticket implements BreakerTicket {
+  readonly #epoch: number;
+  #report: ((epoch: number, outcome: Ending) => void) | undefined;
+
+  constructor(epoch: number, report: (epoch: number, outcome: Ending) => void) {
+    this.#epoch = epoch;
+    this.#report = report;
+  }
+
+  success(): void {
+    this.#settle('success');
+  }
+
+  failure(): void {
+    this.#settle('failure');
+  }
+
+  neutral(): void {
+    this.#settle('neutral');
+  }
+
+  #settle(outcome: Ending): void {
+    const report = this.#report;
+    this.#report = undefined;
+    report?.(this.#epoch, outcome);
+  }
+}
+
 /**
  * A circuit breaker: closed, open for a while after too many failures, then half-open with an exact number of probes.
  *
@@ -51,6 +81,9 @@ export class CircuitBreaker {
   #failedAt: number[] = [];
   #probesOut = 0;
   #probesWon = 0;
+  readonly #report = (epoch: number, outcome: Ending): void => {
+    if (epoch === this.#epoch) this.#settle(outcome);
+  };
 
   constructor(rules: BreakerRules, clock: Clock, onChange: (from: BreakerState, to: BreakerState) => void = () => {}) {
     this.#rules = rules;
@@ -78,7 +111,7 @@ export class CircuitBreaker {
       if (this.#probesOut + this.#probesWon >= this.#rules.probes) return undefined;
       this.#probesOut += 1;
     }
-    return this.#ticket();
+    return new Ticket(this.#epoch, this.#report);
   }
 
   /** Counts a failure that belongs to no call, such as a failed load. */
@@ -87,22 +120,7 @@ export class CircuitBreaker {
     else if (this.#state === 'half-open') this.#become('open');
   }
 
-  #ticket(): BreakerTicket {
-    const epoch = this.#epoch;
-    let open = true;
-    const settle = (outcome: 'success' | 'failure' | 'neutral') => {
-      if (!open) return;
-      open = false;
-      if (epoch === this.#epoch) this.#settle(outcome);
-    };
-    return {
-      success: () => settle('success'),
-      failure: () => settle('failure'),
-      neutral: () => settle('neutral'),
-    };
-  }
-
-  #settle(outcome: 'success' | 'failure' | 'neutral'): void {
+  #settle(outcome: Ending): void {
     if (this.#state === 'closed') {
       if (outcome === 'failure') this.#countFailure();
       return;

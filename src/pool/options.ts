@@ -12,7 +12,7 @@ import {
   requireString,
   systemClock,
 } from '../core/index.js';
-import type { ModelOf, Operations, WorkerHost } from '../worker/index.js';
+import type { ModelContext, ModelOf, Operations, WorkerHost } from '../worker/index.js';
 import type { BreakerRules } from './breaker.js';
 import { MemoryGovernor, processMemoryGovernor } from './memory/governor.js';
 import type { PooledWorker } from './pooled-worker.js';
@@ -56,17 +56,25 @@ export interface WorkerPart {
   /** The module whose default export (or `createModel`) makes the model. */
   readonly module?: string | URL;
   /** Makes the model, for the inline host. */
-  readonly load?: (options: never, context: never) => unknown;
+  readonly load?: (context: ModelContext) => unknown;
   /** What the module's factory is given. */
   readonly options?: unknown;
   /** How long a load may take, in ms. 120,000 by default. */
   readonly loadTimeoutMs?: number;
   /** How long a worker may make no progress before it is killed, in ms. */
   readonly stallTimeoutMs?: number;
+  /** Environment of a worker; the parent's by default. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Working directory (process host only). */
   readonly cwd?: string;
+  /** Node flags. */
   readonly execArgv?: readonly string[];
+  /** What becomes of what a worker prints. `'inherit'` by default. */
   readonly stdio?: 'inherit' | 'ignore';
+  /** What is moved to a worker's thread and back instead of copied (thread host only). */
+  readonly transfer?: { readonly inputs?: boolean; readonly results?: boolean };
+  /** Limit of a worker's JavaScript heap, in MB. Native memory is not part of it. */
+  readonly heapMb?: number;
 }
 
 /** Options of `pool.register()`. */
@@ -74,8 +82,7 @@ export interface ModelOptions<Ops extends Operations = Operations> extends Omit<
   /** What the model can do: the types of everything else flow from here. */
   readonly operations: Ops;
   /** Makes the model in this process (inline host). Either this or `module`. */
-  // biome-ignore lint/suspicious/noExplicitAny: a factory may take any options; what it answers with is checked.
-  readonly load?: (options: any, context: any) => ModelOf<Ops> | Promise<ModelOf<Ops>>;
+  readonly load?: (context: ModelContext) => ModelOf<Ops> | Promise<ModelOf<Ops>>;
   /** Where the workers run. `'process'` for a module, `'inline'` for `load`. */
   readonly host?: WorkerHost;
   /** Calls inside one worker's model at once. 1 by default. */
@@ -166,6 +173,8 @@ const WORKER_KEYS = [
   'cwd',
   'execArgv',
   'stdio',
+  'transfer',
+  'heapMb',
 ] as const;
 const MODEL_KEYS = [
   ...WORKER_KEYS,

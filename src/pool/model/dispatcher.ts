@@ -493,7 +493,7 @@ export class Dispatcher {
     this.rate.observe(serviceMs);
     job.operation.serviceSeconds.observe(serviceMs / 1000);
     slot.end(job.cost);
-    for (const call of [...job.calls]) {
+    for (const call of job.calls.length === 1 ? job.calls : [...job.calls]) {
       // An answer that comes late is no answer, whatever came of it.
       if (now > call.deadline)
         this.#settle(call, 'expired', deadlineError(this.#subject(job.operation.name), call), true);
@@ -558,7 +558,8 @@ export class Dispatcher {
     this.#disarm(call);
     const { job } = call;
     const { operation } = job;
-    job.calls.splice(job.calls.indexOf(call), 1);
+    if (job.calls.length === 1) job.calls.length = 0;
+    else job.calls.splice(job.calls.indexOf(call), 1);
     if (outcome === 'succeeded') call.ticket?.success();
     else if (isFault) call.ticket?.failure();
     else call.ticket?.neutral();

@@ -228,7 +228,7 @@ function defineMetrics(prom: typeof Prom, registry: Prom.Registry, sources: Set<
       aggregator: 'sum' as const,
       values: [...samples()].flatMap(([labels, counted]) => bucketsOf(`millrace_pool_${name}`, labels, counted)),
     });
-    metric.get = get as unknown as typeof metric.get;
+    Object.assign(metric, { get, getForPromString: get });
   };
   const histograms = (of: (operation: OperationOf) => Histogram) =>
     function* (): Iterable<HistogramSample> {
