@@ -1,0 +1,53 @@
+/**
+ * What a call costs in a pool, and what a pool does under overload.
+ * `npm run bench -- pool [--short] [--json] [--cpu] [--rounds=9] [--only=…] [noop|overload]`
+ */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { type Comparison, compare } from '../harness/compare.js';
+import { benchFile, bundle } from '../harness/prepare.js';
+import type { OverloadReport } from './overload.js';
+
+const sum = (n: number): number => (n * (n - 1)) / 2 + n;
+
+const comparison: Comparison = {
+  title: 'pool',
+  scenarios: [
+    { name: 'noop/1', n: 50_000, sum, unit: 'calls' },
+    { name: 'noop/64', n: 100_000, sum, unit: 'calls' },
+  ],
+  contenders: {
+    'millrace (inline)': 'pool/millrace-inline.ts',
+    'millrace (thread)': 'pool/millrace-thread.ts',
+    'worker alone (inline)': 'pool/worker-handle.ts',
+    'piscina (thread)': 'pool/peers/piscina.ts',
+    'p-queue (function)': 'pool/peers/p-queue.ts',
+  },
+  ours: ['millrace (inline)', 'millrace (thread)'],
+  notPeers: ['worker alone (inline)'],
+};
+
+/** Runs the benchmark. */
+export async function run(args: string[]): Promise<void> {
+  if (!args.includes('overload')) await compare(comparison, args);
+  if (!args.includes('noop')) await runOverload(args);
+}
+
+async function runOverload(args: readonly string[]): Promise<void> {
+  const seconds = args.includes('--short') ? 3 : 20;
+  const [url] = await bundle([benchFile('pool/overload-child.ts')]);
+  const child = fork(fileURLToPath(url as string), [String(seconds)], { execArgv: ['--expose-gc'] });
+  const [report] = (await once(child, 'message')) as [OverloadReport];
+  if (args.includes('--json')) {
+    process.stdout.write(`${JSON.stringify({ title: 'pool overload', seconds, ...report }, null, 2)}\n`);
+    return;
+  }
+  const share = (100 * report.goodput) / report.capacity;
+  process.stdout.write(`
+overload  (3 times the capacity for ${seconds} s, deadline 50 ms, 4 inline workers of 5 ms)
+  capacity ${report.capacity.toFixed(0)}/s, offered ${report.offered.toFixed(0)}/s
+  goodput ${report.goodput.toFixed(0)}/s, ${share.toFixed(1)} % of the capacity; p99 ${report.p99Ms.toFixed(1)} ms; ${report.late} late
+  heap ${report.heapGrowth >= 0 ? '+' : ''}${(report.heapGrowth / 1e6).toFixed(2)} MB from the first tenth to the end
+`);
+}

@@ -1,0 +1,2 @@
+/** Nothing at all, in another thread: for the pool, and for piscina. */
+export default () => ({ noop: (value) => value + 1 });

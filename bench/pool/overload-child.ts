@@ -1,0 +1,3 @@
+import { overload } from './overload.js';
+
+process.send?.(await overload(Number(process.argv[2])));

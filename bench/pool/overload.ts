@@ -1,0 +1,103 @@
+/**
+ * Three times more load than the workers can take, each call with a deadline of 50 ms: how much of the capacity comes out as answers in time.
+ */
+import { createPool } from 'millrace/pool';
+import { operation } from 'millrace/worker';
+
+const WORKERS = 4;
+const SERVICE_MS = 5;
+const DEADLINE_MS = 50;
+
+/** What came of it. */
+export interface OverloadReport {
+  readonly capacity: number;
+  readonly offered: number;
+  readonly goodput: number;
+  /** Answers that came as successes after their deadline, by the caller's own clock. */
+  readonly late: number;
+  readonly p99Ms: number;
+  readonly heapGrowth: number;
+}
+
+/** Offers three times the capacity for a while. */
+export async function overload(seconds: number): Promise<OverloadReport> {
+  const pool = createPool();
+  const model = pool.register('m', {
+    operations: { work: operation<number, number>({ capacity: 64 }) },
+    load: () => ({ work: (value: number) => new Promise<number>((resolve) => setTimeout(resolve, SERVICE_MS, value)) }),
+    minWorkers: WORKERS,
+    maxWorkers: WORKERS,
+    refuseEarly: true,
+    breaker: false,
+  });
+  await pool.warm('m', WORKERS);
+  const capacity = await saturate(model, Math.min(3, seconds));
+
+  const latencies: number[] = [];
+  let late = 0;
+  let offered = 0;
+  const once = (): void => {
+    offered += 1;
+    const start = performance.now();
+    model.call('work', offered, { timeoutMs: DEADLINE_MS }).then(
+      () => {
+        const ms = performance.now() - start;
+        latencies.push(ms);
+        // The answer was made in time; the caller hears of it some microtasks later.
+        if (ms > DEADLINE_MS + 1) late += 1;
+      },
+      () => {},
+    );
+  };
+  const heapAfter = async (period: number): Promise<number> => {
+    const start = performance.now();
+    const end = start + period * 1_000;
+    const before = offered;
+    for (let now = start; now < end; now = performance.now()) {
+      const due = before + ((now - start) / 1_000) * capacity * 3;
+      while (offered < due) once();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    (globalThis as { gc?: () => void }).gc?.();
+    return process.memoryUsage().heapUsed;
+  };
+  const warm = await heapAfter(seconds * 0.1);
+  const [offeredBefore, answeredBefore] = [offered, latencies.length];
+  const start = performance.now();
+  const end = await heapAfter(seconds);
+  const elapsed = (performance.now() - start) / 1_000;
+  const measured = latencies.slice(answeredBefore).sort((a, b) => a - b);
+  await pool.close();
+  return {
+    capacity,
+    offered: (offered - offeredBefore) / elapsed,
+    goodput: measured.length / elapsed,
+    late,
+    p99Ms: measured[Math.floor(measured.length * 0.99)] ?? Number.NaN,
+    heapGrowth: end - warm,
+  };
+}
+
+// What the workers do when they are never out of work, with the event loop as busy as under overload.
+async function saturate(
+  model: { call(operation: 'work', input: number): Promise<number> },
+  seconds: number,
+): Promise<number> {
+  let answered = 0;
+  const end = performance.now() + seconds * 1_000;
+  const client = async (): Promise<void> => {
+    while (performance.now() < end) {
+      await model.call('work', 0);
+      answered += 1;
+    }
+  };
+  let running = true;
+  const spin = async (): Promise<void> => {
+    while (running) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const spinning = spin();
+  await Promise.all(Array.from({ length: WORKERS * 4 }, client));
+  running = false;
+  await spinning;
+  return answered / seconds;
+}
