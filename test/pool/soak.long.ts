@@ -1,0 +1,46 @@
+/** `MILLRACE_SOAK_MINUTES` shortens it; 30 by default. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import type { PoolStats } from '../../src/pool/index.js';
+
+interface Report {
+  readonly tally: { readonly asked: number; readonly answered: number; readonly rejected: Record<string, number> };
+  readonly stats: PoolStats;
+  readonly early: number;
+  readonly late: number;
+  readonly treeBefore: number;
+  readonly treeAfter: number;
+  readonly children: number;
+}
+
+test('soak: mixed load on three models with evictions and kills leaves the ledger exact and the memory where it was', async () => {
+  const minutes = Number(process.env.MILLRACE_SOAK_MINUTES ?? 30);
+  const script = fileURLToPath(new URL('./fixtures/soak.mjs', import.meta.url));
+  const child = spawn(process.execPath, ['--expose-gc', script, String(minutes)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', (data) => {
+    output += data;
+  });
+  const [code] = await once(child, 'close');
+  expect(code).toBe(0);
+  const report = JSON.parse(output) as Report;
+  const { stats, tally } = report;
+  process.stdout.write(`${JSON.stringify(report)}\n`);
+  expect(stats.pending).toBe(0);
+  for (const model of Object.values(stats.models)) {
+    for (const each of Object.values(model.operations)) {
+      expect(each.accepted).toBe(each.succeeded + each.failed + each.expired + each.cancelled);
+    }
+    expect(model.crashes).toBeGreaterThan(0);
+    expect(model.evictions).toBeGreaterThan(0);
+  }
+  const rejected = Object.values(tally.rejected).reduce((sum, count) => sum + count, 0);
+  expect(tally.answered + rejected).toBe(tally.asked);
+  expect(report.late / report.early).toBeLessThan(1.05);
+  expect(report.treeAfter - report.treeBefore).toBeLessThan(10e6);
+  expect(report.children).toBe(0);
+});
