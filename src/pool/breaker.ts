@@ -68,6 +68,18 @@ class Ticket implements BreakerTicket {
  * Invariants: while half-open, probes that are out plus probes that succeeded never exceed `probes`, and a neutral end gives its probe back; a
  * ticket from before the last change of state changes nothing, so stragglers of a bad minute neither close nor open it. No timer: open
  * turns half-open when it is next looked at.
+ *
+ * @example
+ * ```ts
+ * const clock = new SimulatedClock();
+ * const breaker = new CircuitBreaker({ failures: 1, windowMs: 1_000, openMs: 500, probes: 1 }, clock);
+ * breaker.admit()?.failure();
+ * breaker.admit(); // => undefined
+ * await clock.advance(500);
+ * breaker.state; // => 'half-open'
+ * breaker.admit()?.success();
+ * breaker.state; // => 'closed'
+ * ```
  */
 export class CircuitBreaker {
   readonly #rules: BreakerRules;

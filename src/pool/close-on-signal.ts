@@ -1,3 +1,4 @@
+import { requireMilliseconds, requireOptions } from '../core/index.js';
 import type { Pool } from './pool.js';
 
 /** Options of {@link closeOnSignal}. */
@@ -16,10 +17,26 @@ export interface CloseOnSignalOptions {
  *
  * @param pools One pool, or several that are closed together.
  * @returns A disposable that takes the handlers away again.
+ * @throws TypeError, RangeError When an option is of the wrong type, out of range or unknown.
+ * @example
+ * ```ts
+ * const pool = createPool();
+ * const handlers = closeOnSignal(pool, { signals: ['SIGTERM'] });
+ * process.listenerCount('SIGTERM'); // => 1
+ * handlers[Symbol.dispose]();
+ * process.listenerCount('SIGTERM'); // => 0
+ * await pool.close();
+ * ```
  */
-export function closeOnSignal(pools: Pool | readonly Pool[], options: CloseOnSignalOptions = {}): Disposable {
+export function closeOnSignal(pools: Pool | readonly Pool[], options?: CloseOnSignalOptions): Disposable {
+  const action = 'Cannot close on signal';
+  const given = requireOptions<CloseOnSignalOptions>(action, options, ['signals', 'timeoutMs']);
+  const closing =
+    given.timeoutMs === undefined
+      ? undefined
+      : { timeoutMs: requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true }) };
   const list = Array.isArray(pools) ? (pools as readonly Pool[]) : [pools as Pool];
-  const signals = options.signals ?? (['SIGTERM', 'SIGINT'] as const);
+  const signals = given.signals ?? (['SIGTERM', 'SIGINT'] as const);
   let isClosing = false;
   const stop = () => {
     for (const signal of signals) process.removeListener(signal, onSignal);
@@ -31,10 +48,7 @@ export function closeOnSignal(pools: Pool | readonly Pool[], options: CloseOnSig
       return;
     }
     isClosing = true;
-    const closing = list.map((pool) =>
-      pool.close(options.timeoutMs === undefined ? undefined : { timeoutMs: options.timeoutMs }),
-    );
-    void Promise.allSettled(closing).then(() => {
+    void Promise.allSettled(list.map((pool) => pool.close(closing))).then(() => {
       stop();
       process.kill(process.pid, signal);
     });

@@ -23,6 +23,12 @@ export type Routing = (candidates: readonly RoutingCandidate[]) => RoutingCandid
  * (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.)
  *
  * @param random A generator of numbers in [0, 1), for tests.
+ * @example
+ * ```ts
+ * const busy = { id: 'a', pending: 3, pendingCost: 3, window: 4 };
+ * const free = { id: 'b', pending: 0, pendingCost: 0, window: 4 };
+ * powerOfTwoChoices()([busy, free]).id; // => 'b'
+ * ```
  */
 export function powerOfTwoChoices(random: () => number = Math.random): Routing {
   return (candidates) => {
@@ -36,7 +42,15 @@ export function powerOfTwoChoices(random: () => number = Math.random): Routing {
   };
 }
 
-/** The candidate with the least pending cost; the first of equals. */
+/**
+ * The candidate with the least pending cost; the first of equals.
+ *
+ * @example
+ * ```ts
+ * const [busy, free] = [3, 1].map((pending) => ({ id: `w${pending}`, pending, pendingCost: pending, window: 4 }));
+ * leastLoaded()([busy, free]).id; // => 'w1'
+ * ```
+ */
 export function leastLoaded(): Routing {
   return (candidates) => {
     let best = candidates[0] as RoutingCandidate;
@@ -45,7 +59,16 @@ export function leastLoaded(): Routing {
   };
 }
 
-/** Each candidate in turn, by name, whoever has room. */
+/**
+ * Each candidate in turn, by name, whoever has room.
+ *
+ * @example
+ * ```ts
+ * const workers = ['a', 'b'].map((id) => ({ id, pending: 0, pendingCost: 0, window: 1 }));
+ * const route = roundRobin();
+ * [route(workers).id, route(workers).id, route(workers).id]; // => ['a', 'b', 'a']
+ * ```
+ */
 export function roundRobin(): Routing {
   let last = '';
   return (candidates) => {

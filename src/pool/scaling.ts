@@ -49,7 +49,20 @@ export interface ScalingDecision {
   readonly recheckAt: number | undefined;
 }
 
-/** Decides what to do about the number of a model's workers. */
+/**
+ * Decides what to do about the number of a model's workers.
+ *
+ * @param rules The model's scaling rules.
+ * @param snapshot How things stand.
+ * @returns What to start, whom to evict, and when time alone will change the answer.
+ * @example
+ * ```ts
+ * const rules = { minWorkers: 0, maxWorkers: 2, scaleUpAfterMs: 100, idleTimeoutMs: 1_000, cooldownMs: 0 };
+ * const quiet = { now: 5_000, queued: 0, starting: 0, saturatedSince: undefined, lastGrowthAt: 0, notBefore: 0 };
+ * decideScaling(rules, { ...quiet, workers: [], queued: 1 }).start; // => 1
+ * decideScaling(rules, { ...quiet, workers: [{ id: 'a', idleSince: 3_000 }] }).evict; // => ['a']
+ * ```
+ */
 export function decideScaling(rules: ScalingRules, snapshot: ScalingSnapshot): ScalingDecision {
   const { now, queued, starting, workers } = snapshot;
   const live = workers.length + starting;

@@ -77,7 +77,18 @@ class Guard implements MemoryGuard {
   }
 }
 
-/** Grants memory to workers, and has idle ones evicted when it runs short. */
+/**
+ * Grants memory to workers, and has idle ones evicted when it runs short.
+ *
+ * @example
+ * ```ts
+ * const governor = new MemoryGovernor({ limitBytes: 100_000_000 });
+ * const guard = await governor.acquire('clip', 80_000_000, 1_000);
+ * governor.tryAcquire('whisper', 40_000_000); // => undefined
+ * guard[Symbol.dispose]();
+ * governor.heldBytes; // => 0
+ * ```
+ */
 export class MemoryGovernor {
   readonly limitBytes: number;
   readonly #clock: Clock;
@@ -212,7 +223,14 @@ export class MemoryGovernor {
 
 let shared: MemoryGovernor | undefined;
 
-/** The governor that all pools of this process share, unless they are given another. Made when first asked for. */
+/**
+ * The governor that all pools of this process share, unless they are given another. Made when first asked for.
+ *
+ * @example
+ * ```ts
+ * processMemoryGovernor() === processMemoryGovernor(); // => true
+ * ```
+ */
 export function processMemoryGovernor(): MemoryGovernor {
   shared ??= new MemoryGovernor();
   return shared;

@@ -16,7 +16,17 @@ const readSystemFile: ReadSystemFile = (path) => {
   }
 };
 
-/** The memory that may be used, in bytes. */
+/**
+ * The memory that this process and its children may use: the smaller of the machine's and what its control groups allow.
+ *
+ * @param machineBytes The machine's memory, in bytes.
+ * @param read How system files are read; for tests.
+ * @returns Bytes.
+ * @example
+ * ```ts
+ * availableMemoryBytes(8_000_000_000, () => undefined); // => 8_000_000_000
+ * ```
+ */
 export function availableMemoryBytes(machineBytes: number = totalmem(), read: ReadSystemFile = readSystemFile): number {
   return Math.min(machineBytes, controlGroupLimit(read));
 }

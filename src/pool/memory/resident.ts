@@ -6,6 +6,11 @@ import { readFile } from 'node:fs/promises';
  *
  * @param pid The process.
  * @returns Bytes, or undefined where the system has no `/proc` or the process is gone.
+ * @example
+ * ```ts
+ * const bytes = await residentBytes(process.pid);
+ * bytes === undefined || bytes > 1_000_000; // => true
+ * ```
  */
 export async function residentBytes(pid: number): Promise<number | undefined> {
   return (
