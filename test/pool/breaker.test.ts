@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
-import { breakerTransitions, type BreakerState, CircuitBreaker } from '../../src/pool/index.js';
+import { type BreakerState, breakerTransitions, CircuitBreaker } from '../../src/pool/index.js';
 
 const rules = { failures: 3, windowMs: 1_000, openMs: 5_000, probes: 2 };
 

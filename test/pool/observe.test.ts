@@ -161,3 +161,16 @@ test('Histogram counts into buckets with inclusive upper bounds, and interpolate
   expect(histogram.quantile(1)).toBe(4);
   expect(new Histogram([1]).quantile(0.5)).toBeUndefined();
 });
+
+test("a model's batchSizes are gathered into a histogram that survives its workers", async () => {
+  const { pool, workers, clock } = await exercised();
+  const health = { model: { batchSizes: { 1: 2, 16: 3 } } };
+  workers[0]!.ping = () => Promise.resolve(health as never);
+  const line = /^millrace_pool_batch_size_bucket\{(?=.*le="8").*\} 2$/m;
+  expect(await pool.metrics()).toMatch(line);
+  expect(await pool.metrics()).toContain('millrace_pool_batch_size_sum{pool="pool",model="m"} 50');
+  const evicted = pool.evict('m');
+  await clock.advance(1);
+  await evicted;
+  expect(await pool.metrics()).toContain('millrace_pool_batch_size_count{pool="pool",model="m"} 5');
+});

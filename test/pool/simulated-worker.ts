@@ -138,7 +138,7 @@ export class SimulatedWorker implements PooledWorker {
 
   stats = (() => ({ inFlight: Math.max(0, this.inFlight), queued: 0 })) as unknown as PooledWorker['stats'];
 
-  ping = () => Promise.reject(new Error('no ping in the simulation'));
+  ping: PooledWorker['ping'] = () => Promise.reject(new Error('no ping in the simulation'));
 
   async close(): Promise<void> {
     await this.destroy(undefined);

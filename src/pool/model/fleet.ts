@@ -8,6 +8,7 @@
 import type { Clock, ClockTimer } from '../../core/index.js';
 import type { WorkerState } from '../../worker/index.js';
 import type { MemoryGuard, MemoryReclaimer } from '../memory/governor.js';
+import { addBatchSizes, type BatchSizes } from '../observe/batch-sizes.js';
 import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
 import { decideScaling } from '../scaling.js';
 import { StartBackOff } from './back-off.js';
@@ -42,6 +43,8 @@ export class Fleet implements MemoryReclaimer {
   #missing = 0;
   evictions = 0;
   loadFailures = 0;
+  /** What workers that are gone had told of their batches. */
+  retiredBatchSizes: BatchSizes = {};
   readonly #settings: ModelSettings;
   readonly #pool: PoolSettings;
   readonly #clock: Clock;
@@ -355,6 +358,7 @@ export class Fleet implements MemoryReclaimer {
     const index = this.slots.indexOf(slot);
     if (index < 0) return;
     this.slots.splice(index, 1);
+    this.retiredBatchSizes = addBatchSizes(this.retiredBatchSizes, slot.batchSizes);
     slot.state = 'gone';
     slot.guard[Symbol.dispose]();
     this.#listener.onEvent('end', slot.id);

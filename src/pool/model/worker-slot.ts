@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/index.js';
 import type { MemoryGuard } from '../memory/governor.js';
+import type { BatchSizes } from '../observe/batch-sizes.js';
 import type { PooledWorker } from '../pooled-worker.js';
 import type { RoutingCandidate } from '../routing.js';
 
@@ -25,6 +26,8 @@ export class WorkerSlot implements RoutingCandidate {
   /** What was last measured, in bytes. */
   measuredBytes: number | undefined;
   served = 0;
+  /** What the model last told of its batches. */
+  batchSizes: BatchSizes = {};
   readonly #clock: Clock;
   #abandoned = 0;
   #abandonedCost = 0;

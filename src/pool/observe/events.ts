@@ -1,4 +1,4 @@
-import { channel, type Channel } from 'node:diagnostics_channel';
+import { type Channel, channel } from 'node:diagnostics_channel';
 import { Repeater, SlidingBuffer } from '@repeaterjs/repeater';
 import type { BreakerState } from '../breaker.js';
 

@@ -19,7 +19,7 @@ export class Histogram {
     return this.#count;
   }
 
-  observe(value: number): void {
+  observe(value: number, times = 1): void {
     const { bounds } = this;
     let low = 0;
     let high = bounds.length;
@@ -28,9 +28,9 @@ export class Histogram {
       if (value <= (bounds[middle] as number)) high = middle;
       else low = middle + 1;
     }
-    this.#counts[low] = (this.#counts[low] as number) + 1;
-    this.#sum += value;
-    this.#count += 1;
+    this.#counts[low] = (this.#counts[low] as number) + times;
+    this.#sum += value * times;
+    this.#count += times;
   }
 
   /** How many observations are at most each bound. */

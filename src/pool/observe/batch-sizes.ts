@@ -1,0 +1,47 @@
+import type { Fleet } from '../model/fleet.js';
+import { BATCH_BOUNDS, Histogram } from './histogram.js';
+
+/**
+ * How often a model has run batches of which size since it was loaded. A model that gathers batches tells it by a `batchSizes` in what its `health()`
+ * answers with: `{ batchSizes: { 1: 12, 16: 40 } }`. The pool asks at each scrape and keeps what workers that are gone had told.
+ */
+export type BatchSizes = Readonly<Record<string, number>>;
+
+const ASK_MS = 500;
+
+/** Reads the batch sizes out of what a model's `health()` answered with, if they are there. */
+export function batchSizesIn(health: unknown): BatchSizes | undefined {
+  const sizes = (health as { batchSizes?: unknown } | null | undefined)?.batchSizes;
+  if (typeof sizes !== 'object' || sizes === null) return undefined;
+  for (const [size, count] of Object.entries(sizes)) {
+    if (!(Number(size) > 0) || !Number.isSafeInteger(count) || count < 0) return undefined;
+  }
+  return sizes as BatchSizes;
+}
+
+/** Asks a model's workers for their batch sizes, and adds up what all of them ever told. */
+export async function gatherBatchSizes(fleet: Fleet): Promise<Histogram> {
+  const ask = fleet.slots
+    .filter((slot) => slot.state === 'accepting')
+    .map(async (slot) => {
+      try {
+        const health = await slot.handle.ping({ timeoutMs: ASK_MS });
+        slot.batchSizes = batchSizesIn(health.model) ?? slot.batchSizes;
+      } catch {
+        // Busy in native code, or on its way out: what it told last stands.
+      }
+    });
+  await Promise.all(ask);
+  const histogram = new Histogram(BATCH_BOUNDS);
+  for (const sizes of [fleet.retiredBatchSizes, ...fleet.slots.map((slot) => slot.batchSizes)]) {
+    for (const [size, count] of Object.entries(sizes)) histogram.observe(Number(size), count);
+  }
+  return histogram;
+}
+
+/** The sum of two. */
+export function addBatchSizes(one: BatchSizes, other: BatchSizes): BatchSizes {
+  const sum: Record<string, number> = { ...one };
+  for (const [size, count] of Object.entries(other)) sum[size] = (sum[size] ?? 0) + count;
+  return sum;
+}
