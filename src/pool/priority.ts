@@ -70,6 +70,7 @@ export class PriorityQueue<T extends Queueable> {
   readonly #shares: PriorityShares;
   #normalCredit = 0;
   #batchCredit = 0;
+  #chosen: ItemList<T> | undefined;
 
   constructor(shares: PriorityShares) {
     this.#shares = shares;
@@ -103,9 +104,16 @@ export class PriorityQueue<T extends Queueable> {
     return true;
   }
 
+  /** The item whose turn it is; it stays its turn until it is taken or removed. */
+  peek(): T | undefined {
+    if (this.#chosen === undefined || this.#chosen.size === 0) this.#chosen = this.#choose();
+    return this.#chosen.head;
+  }
+
   /** Takes the item whose turn it is. */
   take(): T | undefined {
-    const item = this.#choose().head;
+    const item = this.peek();
+    this.#chosen = undefined;
     if (item !== undefined) this.remove(item);
     return item;
   }

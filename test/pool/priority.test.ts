@@ -56,3 +56,18 @@ test('PriorityQueue.remove() takes an item out of the middle once', () => {
   expect(queue.size).toBe(3);
   expect(queue.take()?.name).toBe('z');
 });
+
+test('PriorityQueue.peek() does not spend the turn of what it shows', () => {
+  const queue = new PriorityQueue<Item>({ normal: 0.5, batch: 0 });
+  for (let turn = 0; turn < 4; turn += 1)
+    for (const priority of ['interactive', 'normal'] as const) queue.push(item(priority));
+  const taken: (string | undefined)[] = [];
+  while (queue.size > 0) {
+    for (let look = 0; look < 5; look += 1) queue.peek();
+    const shown = queue.peek();
+    const got = queue.take();
+    expect(got).toBe(shown);
+    taken.push(got?.priority);
+  }
+  expect(taken.slice(0, 4)).toEqual(['interactive', 'normal', 'interactive', 'normal']);
+});

@@ -4,24 +4,22 @@
  * Invariants:
  * - A request is bound to a worker only when that worker has a free place; until then it waits here, so nothing waits behind a slow worker while
  *   another is free. Whenever anything is queued, no worker has room.
- * - A call is settled exactly once, and the ledger counts it then: `accepted = succeeded + failed + expired + cancelled + pending`.
  * - While a request waits, its deadline and signal are watched here; with a worker, the worker's handle watches them, save for shared runs, whose
  *   callers come and go one by one. A request whose deadline has passed is never given to a worker.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '../../core/index.js';
-import { DeadlineExceededError, UnknownOperationError } from '../../worker/index.js';
 import { CircuitBreaker } from '../breaker.js';
-import { BreakerOpenError, PoolClosedError, PoolOverloadedError } from '../errors.js';
-import { poolChannel } from '../observe/events.js';
-import type { Outcome } from '../observe/ledger.js';
 import type { ModelSettings, PoolSettings } from '../options.js';
-import { type Priority, PriorityQueue } from '../priority.js';
+import type { Priority } from '../priority.js';
+import { Door } from './door.js';
 import { isDeadlineExceeded, isModelFault, isWorkerLost } from './faults.js';
 import type { Fleet } from './fleet.js';
 import { Call, type CallInfo, Job } from './job.js';
+import { JobQueue } from './job-queue.js';
 import { OperationQueue } from './operation-queue.js';
 import { RateEstimate } from './rate.js';
+import { Settlement } from './settlement.js';
 import type { WorkerSlot } from './worker-slot.js';
 
 /** A call's options, checked. */
@@ -42,32 +40,26 @@ export interface Lease {
   readonly call: Call;
 }
 
-const SETTLED = poolChannel('settle');
-const REFUSED = poolChannel('refuse');
-const RETRY_GUESS_MS = 100;
-
 export class Dispatcher {
   readonly operations: ReadonlyMap<string, OperationQueue>;
   readonly breaker: CircuitBreaker | undefined;
   readonly rate: RateEstimate = new RateEstimate();
   breakerRejections = 0;
   readonly #settings: ModelSettings;
-  readonly #pool: PoolSettings;
   readonly #clock: Clock;
-  readonly #queue: PriorityQueue<Job>;
+  readonly #queue: JobQueue;
+  readonly #door: Door;
+  readonly #calls: Settlement;
   readonly #running = new Set<Job>();
+  readonly #enter = (job: Job): void => {
+    this.#accept(job);
+    this.#queue.push(job);
+  };
   #fleet: Fleet | undefined;
-  // Accepted and not settled.
-  #pending = 0;
-  #outside = 0;
-  #closing: string | undefined;
-  #onQuiet: (() => void)[] = [];
 
   constructor(settings: ModelSettings, pool: PoolSettings, onBreaker: ConstructorParameters<typeof CircuitBreaker>[2]) {
     this.#settings = settings;
-    this.#pool = pool;
     this.#clock = pool.clock;
-    this.#queue = new PriorityQueue<Job>(settings.shares);
     this.breaker =
       settings.breaker === undefined ? undefined : new CircuitBreaker(settings.breaker, pool.clock, onBreaker);
     this.operations = new Map(
@@ -76,6 +68,15 @@ export class Dispatcher {
         new OperationQueue(name, declaration, settings.coalesce[name], settings.shares),
       ]),
     );
+    this.#queue = new JobQueue(this.operations, settings);
+    this.#door = new Door({ settings, queue: this.#queue, rate: this.rate, fleet: () => this.#workers });
+    this.#calls = new Settlement(pool.name, settings.key, pool.clock, {
+      expired: (call) => {
+        const error = call.isAccepted ? this.#door.tooLate(call) : this.#door.noRoomInTime(call);
+        this.#giveUp(call, 'expired', error);
+      },
+      aborted: (call) => this.#giveUp(call, 'cancelled', call.signal?.reason),
+    });
   }
 
   set fleet(fleet: Fleet) {
@@ -88,82 +89,58 @@ export class Dispatcher {
 
   /** Calls that wait outside for room in the queue. */
   get outside(): number {
-    return this.#outside;
+    return this.#queue.outside;
   }
 
   get running(): number {
     return this.#running.size;
   }
 
-  get pending(): number {
-    return this.#pending;
-  }
-
   /** Takes a request. Never throws: every failure comes through the promise. A stream operation is answered with a {@link Lease}. */
   submit(name: string, input: unknown, options: CallSettings): Promise<unknown> {
     const operation = this.operations.get(name);
-    if (operation === undefined) {
-      const known = [...this.operations.keys()].join(', ');
-      return Promise.reject(
-        new UnknownOperationError(
-          `Cannot call '${this.#settings.key}': operation must be one of ${known}, received '${name}'`,
-          name,
-        ),
-      );
-    }
-    if (options.signal?.aborted) return this.#refuse(operation, options.signal.reason);
-    if (this.#closing !== undefined) return this.#refuse(operation, this.#closedError(name));
-    let key: unknown;
-    try {
-      key = operation.keyOf?.(input as never);
-    } catch (error) {
-      return this.#refuse(operation, error);
-    }
-    const twin = key === undefined ? undefined : operation.shared.get(key);
-    if (twin !== undefined) return this.#join(twin, options);
+    if (operation === undefined) return Promise.reject(this.#door.unknown(name));
+    if (options.signal?.aborted) return this.#calls.refuse(operation, options.signal.reason);
+    if (this.#door.closing !== undefined) return this.#calls.refuse(operation, this.#door.closed(name));
     let job: Job;
     try {
+      const key = operation.keyOf?.(input as never);
+      const twin = key === undefined ? undefined : operation.shared.get(key);
+      if (twin !== undefined) return this.#join(twin, options);
       const cost = this.#settings.costOf?.(name, input) ?? 1;
       job = new Job(operation, input, options.priority, operation.sizeOf(input), cost, key);
     } catch (error) {
-      return this.#refuse(operation, error);
+      return this.#calls.refuse(operation, error);
     }
     const ticket = this.breaker?.admit();
     if (this.breaker !== undefined && ticket === undefined) {
       this.breakerRejections += 1;
-      const retryAfterMs = this.breaker.retryAfterMs;
-      return this.#refuse(
-        operation,
-        new BreakerOpenError(`${this.#subject(name)}: its circuit breaker is ${this.breaker.state}`, retryAfterMs),
-      );
+      return this.#calls.refuse(operation, this.#door.broken(name, this.breaker));
     }
     const worker = this.#queue.size === 0 ? this.#workers.pick() : undefined;
-    const hasRoom = worker !== undefined || this.#hasRoom(operation, job.bytes);
-    const refusal = this.#refusal(operation, options, worker !== undefined, hasRoom);
+    const hasRoom = worker !== undefined || this.#queue.hasRoom(operation, job.bytes);
+    const timeoutMs = options.timeoutMs ?? this.#settings.timeoutMs;
+    const refusal = this.#door.overloaded(name, options.isTry, timeoutMs, worker !== undefined, hasRoom);
     if (refusal !== undefined) {
       ticket?.neutral();
-      return this.#refuse(operation, refusal);
+      return this.#calls.refuse(operation, refusal);
     }
     return new Promise((resolve, reject) => {
       const call = this.#newCall(job, resolve, reject, options);
       call.ticket = ticket;
-      if (key !== undefined) operation.shared.set(key, job);
+      if (job.key !== undefined) operation.shared.set(job.key, job);
       if (worker !== undefined) {
         this.#accept(job);
-        if (job.controller !== undefined) this.#arm(call);
+        if (job.controller !== undefined) this.#calls.watch(call);
         this.#run(job, worker);
         return;
       }
-      this.#arm(call);
+      this.#calls.watch(call);
       job.runInContext = AsyncLocalStorage.snapshot();
       if (hasRoom) {
-        this.#accept(job);
-        this.#enqueue(job);
+        this.#enter(job);
         this.#workers.saturated();
-      } else {
-        operation.outside.push(job);
-        this.#outside += 1;
-      }
+      } else this.#queue.pushOutside(job);
     });
   }
 
@@ -176,43 +153,32 @@ export class Dispatcher {
         return;
       }
       const job = this.#queue.take() as Job;
-      this.#dequeued(job);
       if (this.#dropExpired(job)) this.#run(job, slot);
-      this.#admitOutside(job.operation);
+      this.#queue.admitOutside(job.operation, this.#enter);
     }
     this.#workers.relieved();
   }
 
   /** Answers everything that waits with a failure; what workers have stays with them. */
   failQueued(error: unknown): void {
-    const jobs = this.#queue.toArray();
-    for (const operation of this.operations.values()) jobs.push(...operation.outside.toArray());
-    for (const job of jobs) {
-      this.#takeOut(job);
-      for (const call of [...job.calls]) this.#settle(call, 'failed', error);
-    }
+    for (const job of [...this.#queue.jobs(), ...this.#queue.jobsOutside()]) this.#failWaiting(job, error);
     this.#workers.relieved();
   }
 
   /** Refuses new calls from now on, and those that wait for room; resolves once every accepted one is answered. */
   drain(why: string): Promise<void> {
-    this.#closing ??= why;
-    for (const operation of this.operations.values()) {
-      for (const job of operation.outside.toArray()) {
-        this.#takeOut(job);
-        for (const call of [...job.calls]) this.#settle(call, 'failed', this.#closedError(operation.name));
-      }
-    }
-    if (this.#pending === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#onQuiet.push(resolve));
+    this.#door.closing ??= why;
+    for (const job of this.#queue.jobsOutside()) this.#failWaiting(job, this.#door.closed(job.operation.name));
+    return this.#calls.quiet();
   }
 
   /** Answers everything now. */
   failAll(why: string, cause: unknown): void {
-    this.#closing = why;
-    this.failQueued(this.#closedError(undefined, cause));
+    this.#door.closing = why;
+    this.failQueued(this.#door.closed(undefined, cause));
     for (const job of [...this.#running]) {
-      for (const call of [...job.calls]) this.#settle(call, 'failed', this.#closedError(job.operation.name, cause));
+      for (const call of [...job.calls])
+        this.#calls.settle(call, 'failed', this.#door.closed(job.operation.name, cause));
     }
   }
 
@@ -222,7 +188,7 @@ export class Dispatcher {
     else if (outcome === 'failed') this.#failed(lease.job, lease.slot, error);
     else {
       this.#leftEarly(lease.job, lease.slot);
-      this.#settle(lease.call, 'cancelled', undefined);
+      this.#calls.settle(lease.call, 'cancelled', undefined);
     }
   }
 
@@ -230,67 +196,13 @@ export class Dispatcher {
     return this.#fleet as Fleet;
   }
 
-  #subject(operation: string | undefined): string {
-    return `Cannot call '${this.#settings.key}${operation === undefined ? '' : `.${operation}`}'`;
-  }
-
-  #closedError(operation: string | undefined, cause?: unknown): PoolClosedError {
-    return new PoolClosedError(
-      `${this.#subject(operation)}: ${this.#closing}`,
-      cause === undefined ? undefined : { cause },
-    );
-  }
-
-  #hasRoom(operation: OperationQueue, bytes: number): boolean {
-    return operation.outside.size === 0 && this.#queue.size < this.#settings.queueLimit && operation.hasRoom(bytes);
-  }
-
-  #refuse(operation: OperationQueue, error: unknown): Promise<never> {
-    operation.ledger.refused += 1;
-    if (REFUSED.hasSubscribers) this.#publish(REFUSED, operation, { error });
-    return Promise.reject(error);
-  }
-
-  // Why a request is turned away at the door, where it is.
-  #refusal(
-    operation: OperationQueue,
-    options: CallSettings,
-    isBound: boolean,
-    hasRoom: boolean,
-  ): PoolOverloadedError | undefined {
-    const subject = this.#subject(operation.name);
-    const backOffMs = this.#workers.backOffMs;
-    if (options.isTry && !isBound && backOffMs > 0 && this.#workers.accepting + this.#workers.starting === 0) {
-      const cause = this.#workers.lastFailure;
-      return new PoolOverloadedError(`${subject}: no worker, the last one failed`, backOffMs, { cause });
-    }
-    if (options.isTry && !hasRoom)
-      return new PoolOverloadedError(`${subject}: its queue is full`, this.#retryAfterMs());
-    if (!this.#settings.refuseEarly) return undefined;
-    const ahead = isBound ? 0 : this.#queue.size + this.#outside + 1;
-    const waitMs = this.rate.waitMs(ahead, this.#workers.places);
-    const timeoutMs = options.timeoutMs ?? this.#settings.timeoutMs;
-    if (waitMs === undefined || waitMs + (this.rate.serviceMs as number) <= timeoutMs) return undefined;
-    return new PoolOverloadedError(`${subject}: its deadline of ${timeoutMs} ms cannot be met`, this.#retryAfterMs());
-  }
-
-  #retryAfterMs(): number {
-    const waitMs = this.rate.waitMs((this.#queue.size + 1) / 2, this.#workers.places);
-    return Math.max(1, Math.ceil(waitMs ?? Math.max(RETRY_GUESS_MS, this.#workers.backOffMs)));
-  }
-
-  #newCall(job: Job, resolve: (value: unknown) => void, reject: (error: unknown) => void, options: CallSettings): Call {
-    const timeoutMs = options.timeoutMs ?? this.#settings.timeoutMs;
-    const call = new Call(
-      job,
-      resolve,
-      reject,
-      options.signal,
-      this.#clock.now(),
-      timeoutMs,
-      options.isDetailed,
-      options.traceparent,
-    );
+  #newCall(
+    job: Job,
+    resolve: (value: unknown) => void,
+    reject: (error: unknown) => void,
+    { signal, timeoutMs = this.#settings.timeoutMs, isDetailed, traceparent }: CallSettings,
+  ): Call {
+    const call = new Call(job, resolve, reject, signal, this.#clock.now(), timeoutMs, isDetailed, traceparent);
     job.calls.push(call);
     return call;
   }
@@ -301,115 +213,45 @@ export class Dispatcher {
       const call = this.#newCall(job, resolve, reject, options);
       call.isCoalesced = true;
       job.operation.ledger.coalesced += 1;
-      if (job.state !== 'waiting') this.#acceptCall(call);
-      this.#arm(call);
-      if (job.isQueued && isMoreUrgent(options.priority, job.priority)) {
-        const queue = job.state === 'queued' ? this.#queue : job.operation.outside;
-        queue.remove(job);
-        job.priority = options.priority;
-        queue.push(job);
-      }
+      if (job.state !== 'waiting') this.#calls.accept(call);
+      this.#calls.watch(call);
+      this.#queue.promote(job, options.priority);
     });
   }
 
   #accept(job: Job): void {
-    for (const call of job.calls) this.#acceptCall(call);
+    for (const call of job.calls) this.#calls.accept(call);
   }
 
-  #acceptCall(call: Call): void {
-    call.isAccepted = true;
-    call.job.operation.ledger.accepted += 1;
-    this.#pending += 1;
+  #failWaiting(job: Job, error: unknown): void {
+    this.#takeOut(job);
+    for (const call of [...job.calls]) this.#calls.settle(call, 'failed', error);
   }
 
-  #enqueue(job: Job): void {
-    job.state = 'queued';
-    job.operation.queued += 1;
-    job.operation.queuedBytes += job.bytes;
-    this.#queue.push(job);
-  }
-
-  #dequeued(job: Job): void {
-    job.operation.queued -= 1;
-    job.operation.queuedBytes -= job.bytes;
-  }
-
-  // Lets those in who wait outside, first of the operation that has just given up a place.
-  #admitOutside(first: OperationQueue): void {
-    if (this.#outside === 0) return;
-    this.#admitFrom(first);
-    if (this.#outside > 0 && this.#settings.queueLimit < Number.MAX_SAFE_INTEGER) {
-      for (const operation of this.operations.values()) this.#admitFrom(operation);
-    }
-  }
-
-  #admitFrom(operation: OperationQueue): void {
-    while (operation.outside.size > 0 && this.#queue.size < this.#settings.queueLimit && operation.hasRoom(0)) {
-      const job = operation.outside.take() as Job;
-      this.#outside -= 1;
-      this.#accept(job);
-      this.#enqueue(job);
-    }
-  }
-
-  // Takes a job out of whatever it waits in.
   #takeOut(job: Job): void {
-    if (job.state === 'queued' && this.#queue.remove(job)) this.#dequeued(job);
-    else if (job.state === 'waiting' && job.operation.outside.remove(job)) this.#outside -= 1;
+    this.#queue.remove(job);
+    this.#over(job);
+  }
+
+  #over(job: Job): void {
     job.state = 'over';
-    this.#unshare(job);
-  }
-
-  #unshare(job: Job): void {
     if (job.key !== undefined && job.operation.shared.get(job.key) === job) job.operation.shared.delete(job.key);
-  }
-
-  #arm(call: Call): void {
-    if (call.deadline !== Number.POSITIVE_INFINITY && call.timer === undefined) {
-      // It holds the process: somebody waits for the answer.
-      call.timer = this.#clock.setTimer(() => this.#expire(call), call.deadline - this.#clock.now(), { ref: true });
-    }
-    if (call.signal !== undefined && call.onAbort === undefined) {
-      call.onAbort = () => this.#giveUp(call, 'cancelled', call.signal?.reason);
-      call.signal.addEventListener('abort', call.onAbort, { once: true });
-    }
-  }
-
-  #disarm(call: Call): void {
-    call.timer?.cancel();
-    call.timer = undefined;
-    if (call.onAbort !== undefined) {
-      call.signal?.removeEventListener('abort', call.onAbort);
-      call.onAbort = undefined;
-    }
-  }
-
-  #expire(call: Call): void {
-    const { operation } = call.job;
-    const subject = this.#subject(operation.name);
-    if (call.isAccepted) this.#giveUp(call, 'expired', deadlineError(subject, call));
-    else {
-      const error = new PoolOverloadedError(
-        `${subject}: no room in its queue within ${call.timeoutMs} ms`,
-        this.#retryAfterMs(),
-      );
-      this.#giveUp(call, 'expired', error);
-    }
   }
 
   // One caller leaves; the run goes on if others wait for it.
   #giveUp(call: Call, outcome: 'expired' | 'cancelled', error: unknown): void {
     const { job } = call;
-    this.#settle(call, outcome, error, job.state === 'running' && outcome === 'expired');
+    const { operation } = job;
+    this.#calls.settle(call, outcome, error, job.state === 'running' && outcome === 'expired');
     if (job.calls.length > 0) return;
     if (job.state === 'running') {
-      this.#unshare(job);
+      // Nobody may join a run that is being given up.
+      operation.shared.delete(job.key);
       job.controller?.abort(error);
       return;
     }
-    const { operation } = job;
     this.#takeOut(job);
-    this.#admitOutside(operation);
+    this.#queue.admitOutside(operation, this.#enter);
     if (this.#queue.size === 0) this.#workers.relieved();
   }
 
@@ -417,20 +259,19 @@ export class Dispatcher {
   #dropExpired(job: Job): boolean {
     const now = this.#clock.now();
     const needMs = this.#settings.refuseEarly ? (this.rate.serviceMs ?? 0) : 0;
-    for (const call of [...job.calls]) {
+    for (const call of job.calls.length === 1 ? job.calls : [...job.calls]) {
       if (call.deadline <= now || call.deadline < now + needMs) {
-        this.#settle(call, 'expired', deadlineError(this.#subject(job.operation.name), call));
+        this.#calls.settle(call, 'expired', this.#door.tooLate(call));
       }
     }
     if (job.calls.length > 0) return true;
-    job.state = 'over';
-    this.#unshare(job);
+    this.#over(job);
     return false;
   }
 
   #run(job: Job, slot: WorkerSlot): void {
     const now = this.#clock.now();
-    const { operation } = job;
+    const { operation, controller } = job;
     const first = job.calls[0] as Call;
     job.state = 'running';
     job.slot = slot;
@@ -440,24 +281,19 @@ export class Dispatcher {
     operation.waitSeconds.observe((now - first.startedAt) / 1000);
     this.#running.add(job);
     slot.begin(job.cost);
+    if (controller === undefined) this.#calls.unwatch(first);
     if (operation.declaration.kind === 'stream') {
-      this.#disarm(first);
       first.resolve({ job, slot, call: first } satisfies Lease);
       return;
     }
-    let signal = job.controller?.signal;
-    let timeoutMs: number | undefined;
-    if (job.controller === undefined) {
-      this.#disarm(first);
-      signal = first.signal;
-      if (first.deadline !== Number.POSITIVE_INFINITY) timeoutMs = first.deadline - now;
-    }
-    const call = () =>
-      slot.handle.call(operation.name, job.input as never, {
-        signal,
-        timeoutMs,
-        traceparent: first.traceparent,
-      }) as Promise<unknown>;
+    // A shared run has no deadline of its own: its callers', which may come later, are watched here.
+    const isTimed = controller === undefined && first.deadline !== Number.POSITIVE_INFINITY;
+    const options = {
+      signal: controller === undefined ? first.signal : controller.signal,
+      timeoutMs: isTimed ? first.deadline - now : undefined,
+      traceparent: first.traceparent,
+    };
+    const call = () => slot.handle.call(operation.name, job.input as never, options) as Promise<unknown>;
     const reply = job.runInContext === undefined ? call() : job.runInContext(call);
     reply.then(
       (value) => this.#succeeded(job, slot, value),
@@ -468,8 +304,7 @@ export class Dispatcher {
   #left(job: Job): void {
     this.#running.delete(job);
     job.operation.running -= 1;
-    job.state = 'over';
-    this.#unshare(job);
+    this.#over(job);
   }
 
   // The answer is decided, but the model may still be at it.
@@ -495,27 +330,24 @@ export class Dispatcher {
     slot.end(job.cost);
     for (const call of job.calls.length === 1 ? job.calls : [...job.calls]) {
       // An answer that comes late is no answer, whatever came of it.
-      if (now > call.deadline)
-        this.#settle(call, 'expired', deadlineError(this.#subject(job.operation.name), call), true);
-      else this.#settle(call, 'succeeded', call.isDetailed ? { value, info: infoOf(call, slot, serviceMs) } : value);
+      if (now > call.deadline) this.#calls.settle(call, 'expired', this.#door.tooLate(call), true);
+      else
+        this.#calls.settle(call, 'succeeded', call.isDetailed ? { value, info: infoOf(call, slot, serviceMs) } : value);
     }
     this.#afterAnswer(slot);
   }
 
   #failed(job: Job, slot: WorkerSlot, error: unknown): void {
     if (job.state !== 'running') return;
-    const isLost = isWorkerLost(error) && slot.state === 'accepting';
-    if (isLost) this.#workers.lost(slot, error);
     const now = this.#clock.now();
-    const wasLost = isLost || (isWorkerLost(error) && slot.state === 'gone');
-    if (wasLost && this.#mayRetry(job, now)) {
+    if (isWorkerLost(error) && slot.state === 'accepting') this.#workers.lost(slot, error);
+    if (isWorkerLost(error) && slot.state === 'gone' && this.#mayRetry(job, now)) {
       this.#left(job);
       this.#retry(job);
       return;
     }
-    const isEarly = job.calls.every(
-      (call) => call.signal?.aborted || (isDeadlineExceeded(error) && now >= call.deadline - 1),
-    );
+    const isTooLate = (call: Call) => isDeadlineExceeded(error) && now >= call.deadline - 1;
+    const isEarly = job.calls.every((call) => call.signal?.aborted || isTooLate(call));
     if (isEarly) this.#leftEarly(job, slot);
     else {
       this.#left(job);
@@ -523,85 +355,27 @@ export class Dispatcher {
       this.rate.observe(now - job.runningSince);
     }
     for (const call of [...job.calls]) {
-      if (call.signal?.aborted) this.#settle(call, 'cancelled', error);
-      else if (isDeadlineExceeded(error) && now >= call.deadline - 1) this.#settle(call, 'expired', error, true);
-      else this.#settle(call, 'failed', error, isModelFault(error));
+      if (call.signal?.aborted) this.#calls.settle(call, 'cancelled', error);
+      else if (isTooLate(call)) this.#calls.settle(call, 'expired', error, true);
+      else this.#calls.settle(call, 'failed', error, isModelFault(error));
     }
     if (!isEarly) this.#afterAnswer(slot);
   }
 
   #mayRetry(job: Job, now: number): boolean {
-    const { declaration } = job.operation;
-    return (
-      declaration.idempotent &&
-      declaration.kind === 'unary' &&
-      job.attempts <= this.#settings.retries &&
-      job.calls.some((call) => call.deadline > now && !call.signal?.aborted)
-    );
+    const { idempotent, kind } = job.operation.declaration;
+    if (!idempotent || kind === 'stream' || job.attempts > this.#settings.retries) return false;
+    return job.calls.some((call) => call.deadline > now && !call.signal?.aborted);
   }
 
   #retry(job: Job): void {
     const { operation } = job;
     operation.ledger.retried += 1;
-    for (const call of [...job.calls]) this.#arm(call);
-    job.state = 'queued';
-    operation.queued += 1;
-    operation.queuedBytes += job.bytes;
+    for (const call of [...job.calls]) this.#calls.watch(call);
     if (job.key !== undefined) operation.shared.set(job.key, job);
     this.#queue.pushFront(job);
     this.pump();
   }
-
-  #settle(call: Call, outcome: Outcome, result: unknown, isFault = false): void {
-    if (call.isSettled) return;
-    call.isSettled = true;
-    this.#disarm(call);
-    const { job } = call;
-    const { operation } = job;
-    if (job.calls.length === 1) job.calls.length = 0;
-    else job.calls.splice(job.calls.indexOf(call), 1);
-    if (outcome === 'succeeded') call.ticket?.success();
-    else if (isFault) call.ticket?.failure();
-    else call.ticket?.neutral();
-    if (call.isAccepted) {
-      operation.ledger[outcome] += 1;
-      this.#pending -= 1;
-    } else operation.ledger.refused += 1;
-    if (SETTLED.hasSubscribers) {
-      const error = outcome === 'succeeded' ? undefined : result;
-      this.#publish(SETTLED, operation, {
-        outcome: call.isAccepted ? outcome : 'refused',
-        worker: job.slot?.id,
-        error,
-      });
-    }
-    if (outcome === 'succeeded') call.resolve(result);
-    else call.reject(result);
-    if (this.#pending === 0 && this.#onQuiet.length > 0) {
-      const waiting = this.#onQuiet;
-      this.#onQuiet = [];
-      for (const resolve of waiting) resolve();
-    }
-  }
-
-  #publish(channel: typeof SETTLED, operation: OperationQueue, what: object): void {
-    const { name } = this.#pool;
-    channel.publish({
-      pool: name,
-      model: this.#settings.key,
-      operation: operation.name,
-      at: this.#clock.now(),
-      ...what,
-    });
-  }
-}
-
-function deadlineError(subject: string, call: Call): DeadlineExceededError {
-  return new DeadlineExceededError(`${subject}: no answer within ${call.timeoutMs} ms`, call.timeoutMs);
-}
-
-function isMoreUrgent(one: Priority, other: Priority): boolean {
-  return (one === 'interactive' && other !== 'interactive') || (one === 'normal' && other === 'batch');
 }
 
 function infoOf(call: Call, slot: WorkerSlot, serviceMs: number): CallInfo {

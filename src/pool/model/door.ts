@@ -1,0 +1,91 @@
+/** Why a model turns calls away, and in which words. */
+import { DeadlineExceededError, UnknownOperationError } from '../../worker/index.js';
+import type { CircuitBreaker } from '../breaker.js';
+import { BreakerOpenError, PoolClosedError, PoolOverloadedError } from '../errors.js';
+import type { ModelSettings } from '../options.js';
+import type { Fleet } from './fleet.js';
+import type { Call } from './job.js';
+import type { JobQueue } from './job-queue.js';
+import type { RateEstimate } from './rate.js';
+
+const RETRY_GUESS_MS = 100;
+
+/** What the door looks at. */
+export interface DoorParts {
+  readonly settings: ModelSettings;
+  readonly queue: JobQueue;
+  readonly rate: RateEstimate;
+  readonly fleet: () => Fleet;
+}
+
+export class Door {
+  readonly #parts: DoorParts;
+  /** Why new calls are refused, once they are. */
+  closing: string | undefined;
+
+  constructor(parts: DoorParts) {
+    this.#parts = parts;
+  }
+
+  /** Why there is no room for a call, where there is none. `isBound` says that a worker is free for it. */
+  overloaded(
+    operation: string,
+    isTry: boolean,
+    timeoutMs: number,
+    isBound: boolean,
+    hasRoom: boolean,
+  ): PoolOverloadedError | undefined {
+    const { settings, queue, rate } = this.#parts;
+    const fleet = this.#parts.fleet();
+    if (isTry && !isBound && fleet.backOffMs > 0 && fleet.accepting + fleet.starting === 0) {
+      const message = `${this.#subject(operation)}: no worker, the last one failed`;
+      return new PoolOverloadedError(message, fleet.backOffMs, { cause: fleet.lastFailure });
+    }
+    if (isTry && !hasRoom) {
+      return new PoolOverloadedError(`${this.#subject(operation)}: its queue is full`, this.#retryAfterMs());
+    }
+    if (!settings.refuseEarly) return undefined;
+    const waitMs = rate.waitMs(isBound ? 0 : queue.size + queue.outside + 1, fleet.places);
+    if (waitMs === undefined || waitMs + (rate.serviceMs as number) <= timeoutMs) return undefined;
+    const message = `${this.#subject(operation)}: its deadline of ${timeoutMs} ms cannot be met`;
+    return new PoolOverloadedError(message, this.#retryAfterMs());
+  }
+
+  unknown(operation: string): UnknownOperationError {
+    const known = Object.keys(this.#parts.settings.operations).join(', ');
+    const message = `${this.#subject(undefined)}: operation must be one of ${known}, received '${operation}'`;
+    return new UnknownOperationError(message, operation);
+  }
+
+  closed(operation: string | undefined, cause?: unknown): PoolClosedError {
+    const options = cause === undefined ? undefined : { cause };
+    return new PoolClosedError(`${this.#subject(operation)}: ${this.closing}`, options);
+  }
+
+  broken(operation: string, breaker: CircuitBreaker): BreakerOpenError {
+    const message = `${this.#subject(operation)}: its circuit breaker is ${breaker.state}`;
+    return new BreakerOpenError(message, breaker.retryAfterMs);
+  }
+
+  noRoomInTime(call: Call): PoolOverloadedError {
+    const message = `${this.#subject(call.job.operation.name)}: no room in its queue within ${call.timeoutMs} ms`;
+    return new PoolOverloadedError(message, this.#retryAfterMs());
+  }
+
+  tooLate(call: Call): DeadlineExceededError {
+    const message = `${this.#subject(call.job.operation.name)}: no answer within ${call.timeoutMs} ms`;
+    return new DeadlineExceededError(message, call.timeoutMs);
+  }
+
+  #subject(operation: string | undefined): string {
+    return `Cannot call '${this.#parts.settings.key}${operation === undefined ? '' : `.${operation}`}'`;
+  }
+
+  // When half of what waits now will have been served.
+  #retryAfterMs(): number {
+    const { queue, rate } = this.#parts;
+    const fleet = this.#parts.fleet();
+    const waitMs = rate.waitMs((queue.size + 1) / 2, fleet.places);
+    return Math.max(1, Math.ceil(waitMs ?? Math.max(RETRY_GUESS_MS, fleet.backOffMs)));
+  }
+}

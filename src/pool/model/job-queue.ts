@@ -1,0 +1,108 @@
+/**
+ * What waits: the model's one queue, bounded per operation and as a whole, and outside of it those that wait for room.
+ *
+ * Invariants: the counts of an operation are those of its jobs in the queue; a job is in the queue, outside, or in neither; nothing waits outside of
+ * an operation that has room.
+ */
+import type { ModelSettings } from '../options.js';
+import { type Priority, PriorityQueue, priorities } from '../priority.js';
+import type { Job } from './job.js';
+import type { OperationQueue } from './operation-queue.js';
+
+export class JobQueue {
+  readonly #operations: ReadonlyMap<string, OperationQueue>;
+  readonly #limit: number;
+  readonly #queue: PriorityQueue<Job>;
+  #outside = 0;
+
+  constructor(operations: ReadonlyMap<string, OperationQueue>, settings: ModelSettings) {
+    this.#operations = operations;
+    this.#limit = settings.queueLimit;
+    this.#queue = new PriorityQueue<Job>(settings.shares);
+  }
+
+  get size(): number {
+    return this.#queue.size;
+  }
+
+  /** How many jobs wait outside for room. */
+  get outside(): number {
+    return this.#outside;
+  }
+
+  /** Whether a new request may join, without passing those that wait outside. */
+  hasRoom(operation: OperationQueue, bytes: number): boolean {
+    return operation.outside.size === 0 && this.#queue.size < this.#limit && operation.hasRoom(bytes);
+  }
+
+  push(job: Job): void {
+    this.#count(job, 1);
+    this.#queue.push(job);
+  }
+
+  /** Puts a job at the head of its class, room or not: it has had its place before. */
+  pushFront(job: Job): void {
+    this.#count(job, 1);
+    this.#queue.pushFront(job);
+  }
+
+  pushOutside(job: Job): void {
+    job.operation.outside.push(job);
+    this.#outside += 1;
+  }
+
+  /** Takes the job whose turn it is. */
+  take(): Job | undefined {
+    const job = this.#queue.take();
+    if (job !== undefined) this.#count(job, -1);
+    return job;
+  }
+
+  /** Takes a job out, in the queue or outside. */
+  remove(job: Job): void {
+    if (job.state === 'queued' && this.#queue.remove(job)) this.#count(job, -1);
+    else if (job.state === 'waiting' && job.operation.outside.remove(job)) this.#outside -= 1;
+  }
+
+  /** Moves a waiting job up into a more urgent class. */
+  promote(job: Job, priority: Priority): void {
+    if (!job.isQueued || priorities.indexOf(priority) >= priorities.indexOf(job.priority)) return;
+    const list = job.state === 'queued' ? this.#queue : job.operation.outside;
+    list.remove(job);
+    job.priority = priority;
+    list.push(job);
+  }
+
+  /** Lets those in who wait outside and now have room, first of the operation that has just given up a place. */
+  admitOutside(first: OperationQueue, accept: (job: Job) => void): void {
+    if (this.#outside === 0) return;
+    this.#admitFrom(first, accept);
+    // Only a limit over all operations lets a place of one be taken by another.
+    if (this.#outside === 0 || this.#limit === Number.MAX_SAFE_INTEGER) return;
+    for (const operation of this.#operations.values()) this.#admitFrom(operation, accept);
+  }
+
+  jobsOutside(): Job[] {
+    return [...this.#operations.values()].flatMap((operation) => operation.outside.toArray());
+  }
+
+  jobs(): Job[] {
+    return this.#queue.toArray();
+  }
+
+  #admitFrom(operation: OperationQueue, accept: (job: Job) => void): void {
+    for (;;) {
+      const next = operation.outside.peek();
+      if (next === undefined || this.#queue.size >= this.#limit || !operation.hasRoom(next.bytes)) return;
+      operation.outside.take();
+      this.#outside -= 1;
+      accept(next);
+    }
+  }
+
+  #count(job: Job, difference: 1 | -1): void {
+    job.state = difference === 1 ? 'queued' : 'over';
+    job.operation.queued += difference;
+    job.operation.queuedBytes += difference * job.bytes;
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * The ends of calls: their deadlines and signals while they are watched here, their one answer, and the ledger.
+ *
+ * Invariant: a call is settled exactly once; if it was accepted the ledger counts it then, so `pending` is what the ledger says is pending.
+ */
+import type { Channel } from 'node:diagnostics_channel';
+import type { Clock } from '../../core/index.js';
+import { poolChannel } from '../observe/events.js';
+import type { Outcome } from '../observe/ledger.js';
+import type { Call } from './job.js';
+import type { OperationQueue } from './operation-queue.js';
+
+/** What happens to a call that runs out of time, or whose signal aborts, while it is watched. */
+export interface CallWatcher {
+  expired(call: Call): void;
+  aborted(call: Call): void;
+}
+
+const SETTLED = poolChannel('settle');
+const REFUSED = poolChannel('refuse');
+
+export class Settlement {
+  readonly #pool: string;
+  readonly #model: string;
+  readonly #clock: Clock;
+  readonly #watcher: CallWatcher;
+  #pending = 0;
+  #onQuiet: (() => void)[] = [];
+
+  constructor(pool: string, model: string, clock: Clock, watcher: CallWatcher) {
+    this.#pool = pool;
+    this.#model = model;
+    this.#clock = clock;
+    this.#watcher = watcher;
+  }
+
+  /** Calls accepted and not settled. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  accept(call: Call): void {
+    call.isAccepted = true;
+    call.job.operation.ledger.accepted += 1;
+    this.#pending += 1;
+  }
+
+  /** Turns a call away before there is anything of it to settle. */
+  refuse(operation: OperationQueue, error: unknown): Promise<never> {
+    operation.ledger.refused += 1;
+    if (REFUSED.hasSubscribers) this.#publish(REFUSED, operation, { error });
+    return Promise.reject(error);
+  }
+
+  /** Starts to watch a call's deadline and signal. */
+  watch(call: Call): void {
+    if (call.deadline !== Number.POSITIVE_INFINITY && call.timer === undefined) {
+      // It holds the process: somebody waits for the answer.
+      const ms = call.deadline - this.#clock.now();
+      call.timer = this.#clock.setTimer(() => this.#watcher.expired(call), ms, { ref: true });
+    }
+    if (call.signal !== undefined && call.onAbort === undefined) {
+      call.onAbort = () => this.#watcher.aborted(call);
+      call.signal.addEventListener('abort', call.onAbort, { once: true });
+    }
+  }
+
+  unwatch(call: Call): void {
+    call.timer?.cancel();
+    call.timer = undefined;
+    if (call.onAbort !== undefined) {
+      call.signal?.removeEventListener('abort', call.onAbort);
+      call.onAbort = undefined;
+    }
+  }
+
+  /** Answers a call, once. `isFault` says whether a failure counts against the model. */
+  settle(call: Call, outcome: Outcome, result: unknown, isFault = false): void {
+    if (call.isSettled) return;
+    call.isSettled = true;
+    this.unwatch(call);
+    const { job } = call;
+    const { operation } = job;
+    if (job.calls.length === 1) job.calls.length = 0;
+    else job.calls.splice(job.calls.indexOf(call), 1);
+    if (outcome === 'succeeded') call.ticket?.success();
+    else if (isFault) call.ticket?.failure();
+    else call.ticket?.neutral();
+    if (call.isAccepted) {
+      operation.ledger[outcome] += 1;
+      this.#pending -= 1;
+    } else operation.ledger.refused += 1;
+    if (SETTLED.hasSubscribers) {
+      const error = outcome === 'succeeded' ? undefined : result;
+      const shown = call.isAccepted ? outcome : 'refused';
+      this.#publish(SETTLED, operation, { outcome: shown, worker: job.slot?.id, error });
+    }
+    if (outcome === 'succeeded') call.resolve(result);
+    else call.reject(result);
+    if (this.#pending === 0 && this.#onQuiet.length > 0) {
+      const waiting = this.#onQuiet;
+      this.#onQuiet = [];
+      for (const resolve of waiting) resolve();
+    }
+  }
+
+  /** Resolves once every accepted call is answered. */
+  quiet(): Promise<void> {
+    return this.#pending === 0 ? Promise.resolve() : new Promise((resolve) => this.#onQuiet.push(resolve));
+  }
+
+  #publish(channel: Channel, operation: OperationQueue, what: object): void {
+    channel.publish({
+      pool: this.#pool,
+      model: this.#model,
+      operation: operation.name,
+      at: this.#clock.now(),
+      ...what,
+    });
+  }
+}
