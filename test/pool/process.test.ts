@@ -28,7 +28,7 @@ const gone = (pid: number) => vi.waitFor(() => expect(isAlive(pid)).toBe(false),
 
 test('a pool of processes: cold start shared by racing calls, a second worker, streams, and close ends them', async () => {
   await using pool = createPool();
-  const model = pool.register('m', processes({ maxWorkers: 2, scaleUpAfterMs: 20 }));
+  const model = pool.register('m', processes({ maxWorkers: 2, scaleUpAfterMs: 300 }));
   const pids = await Promise.all(Array.from({ length: 10 }, () => model.call('pid', undefined)));
   expect(new Set(pids).size).toBe(1);
   expect(pool.stats().models.m?.starts).toBe(1);
