@@ -71,3 +71,17 @@ function megabytes(bytes: number): string {
 export class MissingPackageError extends MillraceError {
   readonly code = 'ERR_MISSING_PACKAGE' as const;
 }
+
+/**
+ * Makes an error without capturing a stack: for refusals, which come by the thousand under overload, when there is no time to spare, and whose message
+ * says everything.
+ */
+export function withoutStack<E extends Error>(make: () => E): E {
+  const limit = Error.stackTraceLimit;
+  try {
+    Error.stackTraceLimit = 0;
+    return make();
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
+}

@@ -1,7 +1,7 @@
 /** Why a model turns calls away, and in which words. */
 import { DeadlineExceededError, UnknownOperationError } from '../../worker/index.js';
 import type { CircuitBreaker } from '../breaker.js';
-import { BreakerOpenError, PoolClosedError, PoolOverloadedError } from '../errors.js';
+import { BreakerOpenError, PoolClosedError, PoolOverloadedError, withoutStack } from '../errors.js';
 import type { ModelSettings } from '../options.js';
 import type { Fleet } from './fleet.js';
 import type { Call } from './job.js';
@@ -39,16 +39,17 @@ export class Door {
     const fleet = this.#parts.fleet();
     if (isTry && !isBound && fleet.backOffMs > 0 && fleet.accepting + fleet.starting === 0) {
       const message = `${this.#subject(operation)}: no worker, the last one failed`;
-      return new PoolOverloadedError(message, fleet.backOffMs, { cause: fleet.lastFailure });
+      const cause = fleet.lastFailure;
+      return withoutStack(() => new PoolOverloadedError(message, fleet.backOffMs, { cause }));
     }
     if (isTry && !hasRoom) {
-      return new PoolOverloadedError(`${this.#subject(operation)}: its queue is full`, this.#retryAfterMs());
+      return this.#overloaded(`${this.#subject(operation)}: its queue is full`);
     }
     if (!settings.refuseEarly) return undefined;
     const waitMs = rate.waitMs(isBound ? 0 : queue.size + queue.outside + 1, fleet.places);
     if (waitMs === undefined || waitMs + (rate.serviceMs as number) <= timeoutMs) return undefined;
     const message = `${this.#subject(operation)}: its deadline of ${timeoutMs} ms cannot be met`;
-    return new PoolOverloadedError(message, this.#retryAfterMs());
+    return this.#overloaded(message);
   }
 
   unknown(operation: string): UnknownOperationError {
@@ -64,12 +65,12 @@ export class Door {
 
   broken(operation: string, breaker: CircuitBreaker): BreakerOpenError {
     const message = `${this.#subject(operation)}: its circuit breaker is ${breaker.state}`;
-    return new BreakerOpenError(message, breaker.retryAfterMs);
+    return withoutStack(() => new BreakerOpenError(message, breaker.retryAfterMs));
   }
 
   noRoomInTime(call: Call): PoolOverloadedError {
     const message = `${this.#subject(call.job.operation.name)}: no room in its queue within ${call.timeoutMs} ms`;
-    return new PoolOverloadedError(message, this.#retryAfterMs());
+    return this.#overloaded(message);
   }
 
   tooLate(call: Call): DeadlineExceededError {
@@ -79,6 +80,10 @@ export class Door {
 
   #subject(operation: string | undefined): string {
     return `Cannot call '${this.#parts.settings.key}${operation === undefined ? '' : `.${operation}`}'`;
+  }
+
+  #overloaded(message: string): PoolOverloadedError {
+    return withoutStack(() => new PoolOverloadedError(message, this.#retryAfterMs()));
   }
 
   // When half of what waits now will have been served.
