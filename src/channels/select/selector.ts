@@ -9,7 +9,10 @@ import { runTurn } from './wait.js';
 
 /** What {@link Selector.next} takes. */
 export interface TurnOptions<Name extends string = string> extends WaitOptions {
-  /** The arms to leave out of this turn, by name. */
+  /**
+   * The arms to leave out of this turn, by name: they are neither looked at nor waited on. When every other arm has ended the turn goes on
+   * waiting, for its signal, as an arm that is off may win in a later turn.
+   */
   readonly off?: readonly Name[] | undefined;
 }
 

@@ -4,10 +4,10 @@ import {
   requireMilliseconds,
   requireOptions,
   requireSignal,
+  scheduleMacrotask,
   systemClock,
 } from '../../core/index.js';
 import { addAbortWaiter, removeAbortWaiter } from '../abort.js';
-import { ready } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
   FAILED,
@@ -193,8 +193,8 @@ class SleepCore implements SelectSource<void> {
 
   wait(): Promise<undefined> {
     if (this.#signal?.aborted) return Promise.reject(this.#signal.reason);
-    // A deadline of now still takes a turn of the clock, as a host timer does.
-    if (this.deadline !== Number.POSITIVE_INFINITY && this.clock.now() > this.deadline) return ready(undefined);
+    // One that has elapsed still lets others run, as a host timer of 0 ms would.
+    if (this.isElapsed()) return new Promise((resolve) => scheduleMacrotask(() => resolve(undefined)));
     const waiter = new SleepWaiter(this);
     this.register(waiter);
     return waiter.promise;
