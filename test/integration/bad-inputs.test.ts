@@ -31,7 +31,7 @@ async function outcomes(file: string): Promise<Record<string, string>> {
   );
 }
 
-describe('millrace embed, bad input', () => {
+describe('millrace embed, bad input', { timeout: 60_000 }, () => {
   test('gives every bad image its coded line, in order, and goes on', async () => {
     const names = ['missing.jpg', 'folder.jpg', 'empty.jpg', 'text.jpg', 'cut.jpg', 'good.jpg'];
     const ended = await runCli(['embed', '-', '--out', at('bad.jsonl')], { cwd: folder, stdin: names.join('\n') });

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -6,17 +7,39 @@ import { descendants, type Ended, PHOTOS, readRecords, startCli, until } from '.
 
 let folder = '';
 let ended: Ended;
+let idleDelayMs = 0;
 let workers: number[] = [];
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'millrace demo ü '));
+  const idle = startIdleLoop();
   const run = startCli(['demo', PHOTOS], { cwd: folder });
   workers = await until('two workers', async () => {
     const found = await descendants(run.pid);
     return found.length >= 2 ? found : undefined;
   });
   ended = await run.ended;
-});
+  idleDelayMs = await idle.stop();
+}, 90_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** A process that does nothing but measure how long its event loop is kept waiting. */
+function startIdleLoop(): { stop(): Promise<number> } {
+  const code = `const delay = require('node:perf_hooks').monitorEventLoopDelay({ resolution: 1 });
+    delay.enable();
+    process.stdin.resume().on('end', () => console.log(delay.percentile(99) / 1e6));`;
+  const child = spawn(process.execPath, ['--eval', code], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  return {
+    stop: () =>
+      new Promise((resolve) => {
+        child.once('close', () => resolve(Number(text)));
+        child.stdin.end();
+      }),
+  };
+}
 
 test('millrace demo: two workers are two processes', () => {
   expect(new Set(workers).size).toBeGreaterThanOrEqual(2);
@@ -38,7 +61,8 @@ test('millrace demo: every photograph of a pair has the other as its nearest', (
 test("millrace demo: the parent's event loop stays free", () => {
   const [, delay] = /event-loop delay of this process: p99 ([\d.]+) ms/.exec(ended.stdout) ?? [];
   expect(Number(delay)).toBeGreaterThan(0);
-  expect(Number(delay)).toBeLessThan(10);
+  // On a machine that is busy with other things even a loop that does nothing is kept waiting: that much is not the demo's doing.
+  expect(Number(delay)).toBeLessThan(10 + 2 * idleDelayMs);
 });
 
 test('millrace demo: writes the vectors and a page that needs nothing else', async () => {

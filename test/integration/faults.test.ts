@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe('millrace embed, under way', () => {
+describe('millrace embed, under way', { timeout: 90_000 }, () => {
   test('gives 100 results for 100 images though a worker is killed in the middle', async () => {
     const photos = await makeSlowPhotos(path.join(folder, 'photos'), 100);
     const out = path.join(folder, 'kill.jsonl');

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { countLines, descendants, isAlive, readRecords, runCli, startCli, until } from './cli-process.js';
 import { makeSlowPhotos } from './slow-photos.js';
 
-const COUNT = 200;
+const COUNT = 120;
 let folder = '';
 let photos = '';
 let expected: string[] = [];
@@ -27,7 +27,8 @@ async function expectWhole(out: string): Promise<void> {
   expect(records.filter((record) => 'error' in record)).toEqual([]);
 }
 
-describe('millrace embed, stopped', () => {
+// Real processes on a machine that may be busy.
+describe('millrace embed, stopped', { timeout: 90_000 }, () => {
   test('drains when SIGINT comes to its process group, says how to continue, and continues', async () => {
     const out = path.join(folder, 'sigint.jsonl');
     const run = startCli(embed(out), { cwd: folder, ownGroup: true });

@@ -4,10 +4,14 @@ import { fileURLToPath } from 'node:url';
 import { glob } from 'tinyglobby';
 import { expect, test } from 'vitest';
 
-test('no source file calls a synchronous file or process function: nobody blocks', async () => {
+// The control group's memory limit: a few files of the kernel's, read once, when the first pool is made.
+const ALLOWED = new Set(['pool/memory/limit.ts']);
+
+test("no source file calls a synchronous file or process function on a request's way: nobody blocks", async () => {
   const root = fileURLToPath(new URL('../../src/', import.meta.url));
   const found: string[] = [];
   for (const name of await glob('**/*.ts', { cwd: root })) {
+    if (ALLOWED.has(name)) continue;
     const text = await readFile(path.join(root, name), 'utf8');
     const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
     for (const [call] of code.matchAll(/\b\w+Sync\(/g)) found.push(`${name}: ${call}`);
