@@ -6,6 +6,7 @@
  */
 export { similarity } from './embedding-vector.js';
 export { BatchError, type BatchFailure } from './facade/batch-error.js';
+export type { SettledEmbedding } from './facade/embed-batch.js';
 export type { StreamResult } from './facade/embed-stream.js';
 export {
   type BatchEmbedOptions,
@@ -13,7 +14,6 @@ export {
   type EmbedImagesOptions,
   ImageEmbeddingPool,
   type ImageInput,
-  type SettledEmbedding,
   type WarmOptions,
 } from './facade/image-embedding-pool.js';
 export type {

@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events';
-import PQueue from 'p-queue';
 import { isMillraceError, requireBoolean, requirePositiveInteger } from '../../core/index.js';
 import {
   createPool,
@@ -10,15 +9,16 @@ import {
   type PoolHealth,
   type PoolStats,
 } from '../../pool/index.js';
-import { normalizeInPlace, similarity } from '../embedding-vector.js';
-import { fetchModel } from '../hub/fetch-model.js';
-import { type ModelSource, nameOfSource, resolveModel } from '../model/resolve-model.js';
-import type { BatchAnswer, ImageOperations, ModelDescription } from '../operations.js';
-import { decodeFailure } from '../pipeline/item-failure.js';
+import { similarity } from '../embedding-vector.js';
+import type { ModelSource } from '../model/resolve-model.js';
+import type { ModelDescription } from '../operations.js';
 import { BatchError, type BatchFailure } from './batch-error.js';
+import { embedBatch, type SettledEmbedding } from './embed-batch.js';
+import { callOptions, finish } from './embed-call.js';
 import { createEmbedStream, type StreamResult } from './embed-stream.js';
 import { imageFilesIn } from './image-files.js';
-import { type LoadedModel, plainError, registerModel } from './loaded-model.js';
+import { plainError } from './loaded-model.js';
+import { ModelRegistry } from './model-registry.js';
 import {
   type EmbedOptions,
   type FacadeSettings,
@@ -44,11 +44,6 @@ export interface EmbedImagesOptions extends EmbedOptions {
   readonly ordered?: boolean;
 }
 
-/** One image of a settled batch. */
-export type SettledEmbedding =
-  | { readonly embedding: Float32Array; readonly error?: undefined }
-  | { readonly embedding?: undefined; readonly error: Error };
-
 /** A model, and how many of its workers should be ready. */
 export interface WarmOptions {
   readonly model?: ModelSource;
@@ -62,21 +57,17 @@ type SingleOperation = 'embedImage' | 'embedImageUrl' | 'embedImageBase64' | 'em
 /** A repeater holds at most this many values that nobody has taken. */
 const MAX_STREAM_CONCURRENCY = 1_024;
 
-/** How many chunks of a batch are under way for each worker: one that runs, one that is made ready. */
-const CHUNKS_PER_WORKER = 2;
-
 /** Embeds images by models in workers of their own. Made by {@link createImageEmbeddingPool}. */
 export class ImageEmbeddingPool implements AsyncDisposable {
   readonly #settings: FacadeSettings;
   readonly #pool: Pool;
-  readonly #models = new Map<string, Promise<LoadedModel>>();
-  /** Aborted when the pool goes: a download that is under way stops. */
-  readonly #downloads = new AbortController();
+  readonly #registry: ModelRegistry;
 
   /** @internal */
   constructor(settings: FacadeSettings) {
     this.#settings = settings;
     this.#pool = createPool({ name: 'image-embedding', ...settings.pool });
+    this.#registry = new ModelRegistry(this.#pool, settings);
   }
 
   /**
@@ -133,6 +124,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * answered for itself.
    *
    * They travel in chunks of one inference batch over all workers, behind single images, which are held up by one inference batch at most.
+   * `timeoutMs` is for all of them; without one, each chunk has the pool's timeout for itself, however large the batch.
    *
    * **Cancel safety:** the message goes with the call.
    *
@@ -157,7 +149,12 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     const given = requireEmbedOptions<BatchEmbedOptions>(action, options, ['settle']);
     if (!Array.isArray(paths)) throw new TypeError(`${action}: paths must be an array of strings`);
     const settle = given.settle === undefined ? false : requireBoolean(action, 'settle', given.settle);
-    const results = await this.#batch(paths as readonly string[], given);
+    const results = await embedBatch(
+      () => this.#registry.load(given),
+      paths as readonly string[],
+      given,
+      this.#settings,
+    );
     if (settle) return results;
     const failures: BatchFailure[] = [];
     for (const [index, { error }] of results.entries()) {
@@ -223,7 +220,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * **Cancel safety:** cancel safe.
    */
   async describe(model?: ModelSource, options?: { readonly signal?: AbortSignal }): Promise<ModelDescription> {
-    const loaded = await this.#load(model, options?.signal);
+    const loaded = await this.#registry.load({ model, signal: options?.signal });
     return loaded.describe({ signal: options?.signal });
   }
 
@@ -245,7 +242,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * @throws What is wrong with the model.
    */
   async warm(options: WarmOptions = {}): Promise<void> {
-    const { key } = await this.#load(options.model, options.signal);
+    const { key } = await this.#registry.load(options);
     try {
       await this.#pool.warm(key, options.workers ?? this.#settings.maxWorkers);
     } catch (error) {
@@ -290,13 +287,13 @@ export class ImageEmbeddingPool implements AsyncDisposable {
 
   /** Drains for at most `timeoutMs`, then answers what is left with `PoolClosedError`, and resolves once every worker is gone. */
   close(options?: PoolCloseOptions): Promise<void> {
-    this.#downloads.abort(new PoolClosedError('Cannot use model: the pool is closing'));
+    this.#registry.stop(new PoolClosedError('Cannot use model: the pool is closing'));
     return this.#pool.close(options);
   }
 
   /** Answers every call now, ends every worker, and resolves once they are gone. */
   destroy(reason?: unknown): Promise<void> {
-    this.#downloads.abort(new PoolClosedError('Cannot use model: the pool is destroyed', { cause: reason }));
+    this.#registry.stop(new PoolClosedError('Cannot use model: the pool is destroyed', { cause: reason }));
     return this.#pool.destroy(reason);
   }
 
@@ -308,7 +305,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   async #single(
     operation: SingleOperation,
     action: string,
-    input: ImageOperations[SingleOperation] extends never ? never : string | Uint8Array,
+    input: string | Uint8Array,
     options: EmbedOptions | undefined,
   ): Promise<Float32Array> {
     const given = requireEmbedOptions<EmbedOptions>(action, options);
@@ -318,7 +315,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
       throw new TypeError(`${action}: input must be ${expected}, received ${typeof input}`);
     }
     const started = performance.now();
-    const loaded = await this.#load(given.model, given.signal);
+    const loaded = this.#registry.ready(given.model) ?? (await this.#registry.load(given));
     const call = callOptions(given, 'normal', performance.now() - started);
     try {
       return finish(await loaded.handle.call(operation, input as never, call), given, loaded);
@@ -331,98 +328,6 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     if (input instanceof URL) return this.embedImageUrl(input, options);
     return typeof input === 'string' ? this.embedImage(input, options) : this.embedImageBytes(input, options);
   }
-
-  async #batch(paths: readonly string[], options: Partial<EmbedOptions>): Promise<SettledEmbedding[]> {
-    const results: SettledEmbedding[] = new Array(paths.length);
-    if (paths.length === 0) return results;
-    const started = performance.now();
-    const loaded = await this.#load(options.model, options.signal);
-    const { maxBatch, maxWorkers } = this.#settings;
-    const controller = new AbortController();
-    setMaxListeners(0, controller.signal);
-    const onAbort = () => controller.abort(options.signal?.reason);
-    if (options.signal?.aborted) onAbort();
-    options.signal?.addEventListener('abort', onAbort, { once: true });
-    const queue = new PQueue({ concurrency: CHUNKS_PER_WORKER * maxWorkers });
-    const embedChunk = async (start: number) => {
-      controller.signal.throwIfAborted();
-      const chunk = paths.slice(start, start + maxBatch);
-      const call = callOptions({ ...options, signal: controller.signal }, 'batch', performance.now() - started);
-      unpackBatch(await loaded.handle.call('batchEmbedImages', chunk, call), chunk.length, (index, result) => {
-        results[start + index] =
-          result instanceof Error ? { error: result } : { embedding: finish(result, options, loaded) };
-      });
-    };
-    const starts = Array.from({ length: Math.ceil(paths.length / maxBatch) }, (_, chunk) => chunk * maxBatch);
-    try {
-      await Promise.all(starts.map((start) => queue.add(() => embedChunk(start))));
-    } catch (error) {
-      // The chunks that are still under way would work for nobody.
-      queue.clear();
-      controller.abort(error);
-      throw plainError(error);
-    } finally {
-      options.signal?.removeEventListener('abort', onAbort);
-    }
-    return results;
-  }
-
-  /** The model of a call. Racing calls share its resolution; a failed one is tried again by the next call. */
-  async #load(model: ModelSource | undefined, signal: AbortSignal | undefined): Promise<LoadedModel> {
-    const { models, hub } = this.#settings;
-    const source =
-      model === undefined ? this.#settings.model : ((typeof model === 'string' ? models[model] : undefined) ?? model);
-    const key = typeof model === 'string' && models[model] !== undefined ? model : nameOfSource(source);
-    let loading = this.#models.get(key);
-    if (loading === undefined) {
-      loading = resolveModel(source, (reference) => fetchModel(reference, hub, this.#downloads.signal)).then((spec) =>
-        registerModel(this.#pool, key, spec, this.#settings),
-      );
-      this.#models.set(key, loading);
-      loading.catch(() => this.#models.delete(key));
-    }
-    return signal === undefined ? loading : raceAbort(loading, signal);
-  }
-}
-
-/** The deadline counts from the call: what finding the model took is taken off it. */
-function callOptions(
-  options: Partial<EmbedOptions>,
-  priority: 'normal' | 'batch',
-  elapsedMs: number,
-): { priority: 'interactive' | 'normal' | 'batch'; signal?: AbortSignal; timeoutMs?: number } {
-  const { signal, timeoutMs } = options;
-  return {
-    priority: options.priority ?? priority,
-    ...(signal === undefined ? {} : { signal }),
-    ...(timeoutMs === undefined ? {} : { timeoutMs: Math.max(0, timeoutMs - elapsedMs) }),
-  };
-}
-
-/** Cuts and scales an embedding. The one that came in may be shared with other callers of the same image, and is left as it is. */
-function finish(raw: Float32Array, options: Partial<EmbedOptions>, { spec }: LoadedModel): Float32Array {
-  const { dimensions, normalize } = options;
-  if (dimensions !== undefined && dimensions !== raw.length && !spec.dimensions.includes(dimensions)) {
-    const supported = [raw.length, ...spec.dimensions.filter((each) => each < raw.length)].join(', ');
-    throw new RangeError(`Cannot embed image: dimensions must be one of ${supported}, received ${dimensions}`);
-  }
-  const vector = raw.slice(0, dimensions);
-  return normalize === false ? vector : normalizeInPlace(vector);
-}
-
-function unpackBatch(
-  { vectors, dimension, failures }: BatchAnswer,
-  count: number,
-  set: (index: number, result: Float32Array | Error) => void,
-): void {
-  const failed = new Map(failures.map(({ index, failure }) => [index, failure]));
-  for (let index = 0; index < count; index += 1) {
-    const failure = failed.get(index);
-    set(
-      index,
-      failure === undefined ? vectors.subarray(index * dimension, (index + 1) * dimension) : decodeFailure(failure),
-    );
-  }
 }
 
 /** Failures of one image, as opposed to those of the model, the pool or the caller's own arguments. */
@@ -431,15 +336,6 @@ function isImageFailure(error: unknown): boolean {
     (isMillraceError(error) && /^ERR_(IMAGE|URL|BASE64|DEADLINE|WORKER_CRASHED|MODEL_INFERENCE)/.test(error.code)) ||
     error instanceof TypeError
   );
-}
-
-function raceAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 /**

@@ -1,4 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,9 +73,12 @@ describe('ImageEmbeddingPool', () => {
     }
   });
 
-  test('gives the same numbers from path, base64, data URL and bytes, of length 1', async () => {
-    const { pool } = direct();
+  test('gives the same numbers from path, URL, base64, data URL and bytes, of length 1', async () => {
+    const { pool } = direct({ limits: { url: { allowPrivateAddresses: true } } });
     const bytes = await readFile(photo('cat-1'));
+    const server = createServer((_, response) => response.end(bytes)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/cat.jpg`;
     const fromPath = await pool.embedImage(photo('cat-1'));
     expect(fromPath).toHaveLength(256);
     expect(length(fromPath)).toBeCloseTo(1, 6);
@@ -81,9 +87,12 @@ describe('ImageEmbeddingPool', () => {
       await pool.embedImageBase64(base64),
       await pool.embedImageBase64(`data:image/jpeg;base64,${base64}`),
       await pool.embedImageBytes(bytes),
+      await pool.embedImageUrl(url),
+      await pool.embedImageUrl(new URL(url)),
     ]) {
       expect(furthest(fromPath, other)).toBeLessThan(1e-5);
     }
+    server.close();
   });
 
   test('.batchEmbedImages() gives what single calls give, whatever the batch', async () => {
@@ -188,19 +197,39 @@ describe('ImageEmbeddingPool', () => {
     expect(Object.keys(pool.health().models)).toEqual(expect.arrayContaining(['default', 'clip', vit]));
   });
 
-  test('brings a model from the hub by its name, once', async () => {
-    const model = testModels.find((each) => each.name === 'tiny-dinov2') as (typeof testModels)[number];
-    await using hub = await startLocalHub('millrace/tiny-dinov2', testModelFiles(model));
-    const hubOptions = { endpoint: hub.endpoint, cacheDir: path.join(below, 'hub'), offline: false };
-    const { pool } = direct({ model: 'millrace/tiny-dinov2', hub: hubOptions });
-    const [one] = await Promise.all([pool.embedImage(photo('cat-1')), pool.embedImage(photo('cat-2'))]);
-    expect(one).toHaveLength(32);
-    expect((await pool.describe()).name).toBe('millrace/tiny-dinov2');
-    expect(hub.requests.filter((each) => each.includes('/resolve/'))).toHaveLength(3);
-    const { pool: offline } = direct({ model: 'millrace/tiny-dinov2', hub: { ...hubOptions, offline: true } });
-    expect(furthest(await offline.embedImage(photo('cat-1')), one as Float32Array)).toBeLessThan(1e-6);
-    const { pool: missing } = direct({ model: 'millrace/other', hub: { ...hubOptions, offline: true } });
-    await expect(missing.embedImage(photo('cat-1'))).rejects.toMatchObject({ code: 'ERR_MODEL_OFFLINE' });
+  test.each(['tiny-clip', 'tiny-siglip', 'tiny-dinov2', 'tiny-vit'])(
+    'brings %s from the hub by its name, once',
+    async (name) => {
+      const model = testModels.find((each) => each.name === name) as (typeof testModels)[number];
+      await using hub = await startLocalHub(`millrace/${name}`, testModelFiles(model));
+      const hubOptions = { endpoint: hub.endpoint, cacheDir: path.join(below, 'hub'), offline: false };
+      const { pool } = direct({ model: `millrace/${name}`, hub: hubOptions });
+      const [one] = await Promise.all([pool.embedImage(photo('cat-1')), pool.embedImage(photo('cat-2'))]);
+      expect((await pool.describe()).name).toBe(`millrace/${name}`);
+      expect(hub.requests.filter((each) => each.includes('/resolve/'))).toHaveLength(3);
+      const { pool: fromFolder } = direct({ model: await writeTestModel(name, below) });
+      expect(furthest(await fromFolder.embedImage(photo('cat-1')), one as Float32Array)).toBeLessThan(1e-6);
+      const { pool: offline } = direct({ model: `millrace/${name}`, hub: { ...hubOptions, offline: true } });
+      expect(furthest(await offline.embedImage(photo('cat-1')), one as Float32Array)).toBeLessThan(1e-6);
+      const { pool: missing } = direct({ model: 'millrace/other', hub: { ...hubOptions, offline: true } });
+      await expect(missing.embedImage(photo('cat-1'))).rejects.toMatchObject({ code: 'ERR_MODEL_OFFLINE' });
+    },
+  );
+
+  test('waits for a download no longer than the deadline of the call, and lets it go on', async () => {
+    const model = testModels.find((each) => each.name === 'tiny-vit') as (typeof testModels)[number];
+    await using hub = await startLocalHub('millrace/slow', testModelFiles(model));
+    hub.faults.set('onnx/model.onnx', ['stall']);
+    const hubOptions = {
+      endpoint: hub.endpoint,
+      cacheDir: path.join(below, 'slow'),
+      offline: false,
+      stallTimeoutMs: 700,
+    };
+    const { pool } = direct({ model: 'millrace/slow', hub: hubOptions });
+    const late = pool.embedImage(photo('cat-1'), { timeoutMs: 100 });
+    await expect(late).rejects.toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
+    expect(await pool.embedImage(photo('cat-1'))).toHaveLength(32);
   });
 
   test('answers a folder without a model, and tries again once there is one', async () => {

@@ -1,0 +1,86 @@
+/** The models of a facade: named, resolved once, registered with the pool below. */
+import type { Pool } from '../../pool/index.js';
+import { DeadlineExceededError } from '../../worker/index.js';
+import { fetchModel } from '../hub/fetch-model.js';
+import { type ModelSource, nameOfSource, resolveModel } from '../model/resolve-model.js';
+import { type LoadedModel, registerModel } from './loaded-model.js';
+import type { FacadeSettings } from './pool-options.js';
+
+/** What a call says of its model. */
+export interface LoadOptions {
+  readonly model?: ModelSource | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Finds the model of a call. */
+export class ModelRegistry {
+  readonly #pool: Pool;
+  readonly #settings: FacadeSettings;
+  readonly #loading = new Map<string, Promise<LoadedModel>>();
+  readonly #loaded = new Map<string, LoadedModel>();
+  readonly #downloads = new AbortController();
+
+  constructor(pool: Pool, settings: FacadeSettings) {
+    this.#pool = pool;
+    this.#settings = settings;
+  }
+
+  /** The model of a call, when it has been resolved before. */
+  ready(model: ModelSource | undefined): LoadedModel | undefined {
+    return this.#loaded.get(this.#name(model).key);
+  }
+
+  /** Resolves the model of a call. Racing calls share it; a failed resolution is tried again by the next call. */
+  async load({ model, signal, timeoutMs }: LoadOptions): Promise<LoadedModel> {
+    const { key, source } = this.#name(model);
+    let loading = this.#loading.get(key);
+    if (loading === undefined) {
+      loading = this.#resolve(key, source);
+      this.#loading.set(key, loading);
+      loading.catch(() => this.#loading.delete(key));
+    }
+    return signal === undefined && timeoutMs === undefined ? loading : waitFor(loading, key, signal, timeoutMs);
+  }
+
+  /** Stops the downloads that are under way: the pool goes. */
+  stop(reason: Error): void {
+    this.#downloads.abort(reason);
+  }
+
+  /** What a call names: the key it is registered under, and where it comes from. */
+  #name(model: ModelSource = this.#settings.model): { readonly key: string; readonly source: ModelSource } {
+    const named = typeof model === 'string' ? this.#settings.models[model] : undefined;
+    return named === undefined ? { key: nameOfSource(model), source: model } : { key: model as string, source: named };
+  }
+
+  async #resolve(key: string, source: ModelSource): Promise<LoadedModel> {
+    const spec = await resolveModel(source, (reference) =>
+      fetchModel(reference, this.#settings.hub, this.#downloads.signal),
+    );
+    const loaded = registerModel(this.#pool, key, spec, this.#settings);
+    this.#loaded.set(key, loaded);
+    return loaded;
+  }
+}
+
+/** Waits for a model, which may be a long download, no longer than the call that wants it: the download goes on for others. */
+function waitFor(
+  loading: Promise<LoadedModel>,
+  key: string,
+  signal: AbortSignal | undefined,
+  timeoutMs: number | undefined,
+): Promise<LoadedModel> {
+  signal?.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal?.reason);
+    const onTimeout = () =>
+      reject(new DeadlineExceededError(`Cannot embed image: ${key} was not ready in ${timeoutMs} ms`, timeoutMs ?? 0));
+    const timer = timeoutMs === undefined || timeoutMs > 2 ** 31 - 1 ? undefined : setTimeout(onTimeout, timeoutMs);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    loading.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    });
+  });
+}
