@@ -16,7 +16,7 @@ const spec: PreprocessSpec = {
   dtype: 'float32',
 };
 
-describe('Preprocessor.decode() on damaged images', () => {
+describe('Preprocessor.decode() on damaged images', { timeout: 120_000 }, () => {
   it('gives each a tensor or a coded error that is the caller’s fault', async () => {
     const preprocessor = createPreprocessor(spec);
     const codes = new Map<string, number>();

@@ -40,7 +40,7 @@ async function large(name: string, width: number, grain: number): Promise<Buffer
   return await sharp(data, { raw: info }).jpeg({ quality: 92 }).toBuffer();
 }
 
-describe('Preprocessor.decode()', () => {
+describe('Preprocessor.decode()', { timeout: 120_000 }, () => {
   it('gives planes of the size and type that the spec names', async () => {
     const bytes = await photo('cat-1');
     for (const mode of ['fast', 'exact'] as const) {

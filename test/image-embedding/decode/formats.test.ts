@@ -88,7 +88,7 @@ function stored(orientation: number): { data: Buffer; width: number; height: num
   return { data, width: w, height: h };
 }
 
-describe('Preprocessor.decode() on images as people have them', () => {
+describe('Preprocessor.decode() on images as people have them', { timeout: 120_000 }, () => {
   it('shows all eight EXIF orientations upright', async () => {
     const upright = await picture().png().toBuffer();
     for (let orientation = 1; orientation <= 8; orientation++) {

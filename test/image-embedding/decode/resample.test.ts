@@ -12,7 +12,7 @@ function whole(width: number, height: number) {
   return { resized: { width, height }, window: { left: 0, top: 0, width, height } };
 }
 
-describe('resampleWindow()', () => {
+describe('resampleWindow()', { timeout: 120_000 }, () => {
   it('gives the very bytes that Pillow gives', async () => {
     const { cases } = JSON.parse(
       await readFile(new URL('../../fixtures/pillow/resized.json', import.meta.url), 'utf8'),

@@ -53,7 +53,7 @@ function png(width: number, height: number): Buffer {
   return Buffer.concat([magic, pngChunk('IHDR', header), body, pngChunk('IEND', Buffer.alloc(0))]);
 }
 
-describe('Preprocessor.decode() on what must not be trusted', () => {
+describe('Preprocessor.decode() on what must not be trusted', { timeout: 120_000 }, () => {
   it('says what it found in place of an image', async () => {
     const table: readonly (readonly [Uint8Array | string, string])[] = [
       ['This is a text file that somebody named photo.jpg', 'text'],
