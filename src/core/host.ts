@@ -26,9 +26,13 @@ const globals = globalThis as unknown as HostGlobals;
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /** Milliseconds on a clock that never goes back. */
-export const monotonicNow: () => number = globals.performance
-  ? () => (globals.performance as { now(): number }).now()
-  : () => Date.now();
+export const monotonicNow: () => number = findNow();
+
+function findNow(): () => number {
+  // Read once: on Node the global is a getter.
+  const { performance } = globals;
+  return performance === undefined ? Date.now : () => performance.now();
+}
 
 /** Runs a callback after the current macrotask, letting timers and I/O in between. It holds the process until it has run. */
 export const scheduleMacrotask: (callback: () => void) => void = findMacrotask();

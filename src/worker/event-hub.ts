@@ -5,6 +5,8 @@ import type { WorkerEvent } from './worker-events.js';
 
 const BUFFERED = 256;
 const debug = debuglog('millrace');
+// Fixed when the process starts, and asked for on every step of a busy worker.
+const isDebugging = debug.enabled;
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
@@ -47,12 +49,12 @@ export class EventHub {
 
   /** Whether anybody would see an event of this type: a busy worker asks before it makes one. */
   hasAudience(type: WorkerEvent['type']): boolean {
-    return this.#listeners.size > 0 || debug.enabled || channels[type].hasSubscribers;
+    return this.#listeners.size > 0 || isDebugging || channels[type].hasSubscribers;
   }
 
   emit(body: EventBody): void {
     const event = { ...body, workerId: this.#workerId, at: this.#now() } as WorkerEvent;
-    if (debug.enabled) debug('%s', describe(event));
+    if (isDebugging) debug('%s', describe(event));
     const diagnostics = channels[event.type];
     if (diagnostics.hasSubscribers) diagnostics.publish(event);
     for (const listener of this.#listeners) listener(event);

@@ -1,4 +1,3 @@
-import type { Clock } from '../core/index.js';
 import type { EventHub } from './event-hub.js';
 import { LatencyWindow } from './latency-window.js';
 import type { PendingRequest } from './pending-request.js';
@@ -10,42 +9,48 @@ export class ModelAccount {
   onProgress: ((progress: WorkerProgress) => void) | undefined;
   /** When a call last left the model. */
   lastActiveAt = 0;
-  readonly #clock: Clock;
   readonly #hub: EventHub;
   readonly #latency: LatencyWindow = new LatencyWindow();
-  // In order of entry: the first is the oldest.
-  readonly #inside: Set<PendingRequest> = new Set();
+  // Unordered: a place that falls free is filled by the last.
+  readonly #inside: PendingRequest[] = [];
   #processed = 0;
   #failed = 0;
   #lastError: LastError | undefined;
 
-  constructor(clock: Clock, hub: EventHub) {
-    this.#clock = clock;
+  constructor(hub: EventHub) {
     this.#hub = hub;
   }
 
-  enter(request: PendingRequest): void {
-    const now = this.#clock.now();
-    request.enteredAt = now;
-    this.#inside.add(request);
-    if (this.onProgress !== undefined) this.#tell('enter', request, now);
+  enter(request: PendingRequest, at: number): void {
+    request.enteredAt = at;
+    request.leftAt = -1;
+    request.insideIndex = this.#inside.push(request) - 1;
+    if (this.onProgress !== undefined) this.#tell('enter', request, at);
   }
 
-  leave(request: PendingRequest, isFailure: boolean, error: unknown): void {
-    const now = this.#clock.now();
-    this.lastActiveAt = now;
-    this.#inside.delete(request);
+  leave(request: PendingRequest, isFailure: boolean, error: unknown, at: number): void {
+    this.lastActiveAt = at;
+    this.#remove(request);
     this.#processed++;
-    this.#latency.record(now - request.enteredAt, now);
-    if (isFailure) this.#noteFailure(request, error, now);
-    if (this.onProgress !== undefined) this.#tell('leave', request, now);
+    this.#latency.record(at - request.enteredAt, at);
+    request.leftAt = at;
+    if (isFailure) this.#noteFailure(request, error, at);
+    if (this.onProgress !== undefined) this.#tell('leave', request, at);
+  }
+
+  #remove(request: PendingRequest): void {
+    const last = this.#inside.pop() as PendingRequest;
+    if (last === request) return;
+    this.#inside[request.insideIndex] = last;
+    last.insideIndex = request.insideIndex;
   }
 
   /** The model's part of a health report. */
   report(now: number): Pick<WorkerHealth, 'runningMs' | 'processed' | 'failed' | 'latency' | 'lastError'> {
-    const [oldest] = this.#inside;
+    let runningMs = 0;
+    for (const each of this.#inside) runningMs = Math.max(runningMs, now - each.enteredAt);
     return {
-      runningMs: oldest === undefined ? 0 : now - oldest.enteredAt,
+      runningMs,
       processed: this.#processed,
       failed: this.#failed,
       latency: this.#latency.summarise(now),
@@ -55,7 +60,7 @@ export class ModelAccount {
 
   #tell(phase: 'enter' | 'leave', request: PendingRequest, at: number): void {
     const { operation } = request;
-    this.onProgress?.({ phase, operation, inFlight: this.#inside.size, processed: this.#processed, at });
+    this.onProgress?.({ phase, operation, inFlight: this.#inside.length, processed: this.#processed, at });
   }
 
   #noteFailure(request: PendingRequest, error: unknown, at: number): void {

@@ -1,5 +1,6 @@
 import { type AbortListener, addAbortListener, removeAbortListener } from './abort-hub.js';
 import type { DeadlineEntry } from './deadline-timer.js';
+import type { CallOptions } from './handle.js';
 import type { OperationQueue } from './operation-queue.js';
 import type { Linked } from './request-list.js';
 import { CallerTrace } from './trace.js';
@@ -26,7 +27,7 @@ export type Outcome = 'succeeded' | 'failed' | 'expired' | 'cancelled';
 /** What a request tells its worker. The worker's core is one. */
 export interface RequestOwner {
   /** It was taken for the first time, and was not answered. */
-  onTaken(): void;
+  onTaken(at: number | undefined): void;
   /** The loop has it in hand: its place in the queue is free. */
   onPlaceFree(request: PendingRequest): void;
   /** It was answered. `from` is the phase it was in. */
@@ -35,23 +36,17 @@ export interface RequestOwner {
   onLate(request: PendingRequest): void;
 }
 
-/** What a request is made from. */
-export interface RequestInit {
-  readonly owner: RequestOwner;
-  readonly queue: OperationQueue;
-  readonly input: unknown;
-  readonly calledAt: number;
-  readonly timeoutMs: number | undefined;
-  readonly signal: AbortSignal | undefined;
-  readonly traceparent: string | undefined;
-  readonly onTaken: (() => void) | undefined;
+/** Options of a submission: a caller's, and what only a host's bridge gives. */
+export interface SubmitOptions extends CallOptions {
+  /** Called once, when the loop takes the request or finds it dead: its place is free. */
+  readonly onTaken?: () => void;
 }
 
 /** One accepted or waiting call: what the loop sees as a request, and what the handle keeps account of. */
 export abstract class PendingRequest implements Linked<PendingRequest>, DeadlineEntry, AbortListener {
   next: PendingRequest | undefined = undefined;
   previous: PendingRequest | undefined = undefined;
-  dueAt: number;
+  dueAt: number = Number.POSITIVE_INFINITY;
   deadlineIndex: number = -1;
   phase: number = Phase.WAITING;
   hasPlace: boolean = false;
@@ -63,29 +58,35 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
   readonly calledAt: number;
   /** When the model was entered. */
   enteredAt: number = 0;
+  /** When the call into the model returned; -1 while it has not. */
+  leftAt: number = -1;
+  /** Its place among the calls that are inside the model. */
+  insideIndex: number = -1;
   readonly trace: CallerTrace;
-  /** Called when the loop takes it or finds it dead: how a bridge gives a credit back. */
-  readonly onTaken: (() => void) | undefined;
   /** Called when it is answered over the loop's head, so that whoever runs it learns of it at once. */
   onGone: ((reason: unknown) => void) | undefined = undefined;
   #input: unknown;
-  readonly #timeoutMs: number | undefined;
-  readonly #callerSignal: AbortSignal | undefined;
+  readonly #options: SubmitOptions | undefined;
   #controller: AbortController | undefined = undefined;
   #wasGivenUp = false;
   #abortReason: unknown = undefined;
 
-  constructor(init: RequestInit) {
-    this.owner = init.owner;
-    this.queue = init.queue;
-    this.#input = init.input;
-    this.calledAt = init.calledAt;
-    this.#timeoutMs = init.timeoutMs;
-    this.dueAt = init.timeoutMs === undefined ? Number.POSITIVE_INFINITY : init.calledAt + init.timeoutMs;
-    this.#callerSignal = init.signal;
-    this.trace = new CallerTrace(init.traceparent);
-    this.onTaken = init.onTaken;
-    if (init.signal !== undefined) addAbortListener(init.signal, this);
+  constructor(
+    owner: RequestOwner,
+    queue: OperationQueue,
+    input: unknown,
+    calledAt: number,
+    options: SubmitOptions | undefined,
+  ) {
+    this.owner = owner;
+    this.queue = queue;
+    this.#input = input;
+    this.calledAt = calledAt;
+    this.#options = options;
+    this.trace = new CallerTrace(options?.traceparent);
+    if (options === undefined) return;
+    if (options.timeoutMs !== undefined) this.dueAt = calledAt + options.timeoutMs;
+    if (options.signal !== undefined) addAbortListener(options.signal, this);
   }
 
   get operation(): string {
@@ -93,7 +94,12 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
   }
 
   get deadline(): number | undefined {
-    return this.#timeoutMs === undefined ? undefined : this.dueAt;
+    return this.#options?.timeoutMs === undefined ? undefined : this.dueAt;
+  }
+
+  /** Called when the loop takes it or finds it dead: how a bridge gives a credit back. */
+  get onTaken(): (() => void) | undefined {
+    return this.#options?.onTaken;
   }
 
   get traceparent(): string | undefined {
@@ -124,12 +130,13 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
     return true;
   }
 
-  take(): boolean {
+  // A loop that has just looked at the clock says what it saw.
+  take(at?: number): boolean {
     if (this.phase === Phase.TAKEN) return true;
     if (this.hasPlace) this.owner.onPlaceFree(this);
     if (this.phase === Phase.ANSWERED) return false;
     this.phase = Phase.TAKEN;
-    this.owner.onTaken();
+    this.owner.onTaken(at);
     return true;
   }
 
@@ -140,7 +147,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
 
   /** The deadline has passed. */
   onDeadline(): void {
-    const ms = this.#timeoutMs as number;
+    const ms = this.#options?.timeoutMs as number;
     this.answerAhead(
       'expired',
       new DeadlineExceededError(`Cannot answer ${this.operation}: expected within ${ms} ms, received nothing`, ms),
@@ -172,7 +179,8 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
     const from = this.phase;
     this.phase = Phase.ANSWERED;
     this.#input = undefined;
-    if (this.#callerSignal !== undefined) removeAbortListener(this.#callerSignal, this);
+    const signal = this.#options?.signal;
+    if (signal !== undefined) removeAbortListener(signal, this);
     this.owner.onSettled(this, outcome, from);
   }
 

@@ -1,6 +1,8 @@
 import { mpsc } from '../channels/index.js';
 import type { ReplyStream } from './handle.js';
-import { PendingRequest, Phase, type RequestInit } from './pending-request.js';
+import type { StreamOperation } from './operation.js';
+import type { OperationQueue } from './operation-queue.js';
+import { PendingRequest, Phase, type RequestOwner, type SubmitOptions } from './pending-request.js';
 import type { StreamReply, StreamRequest } from './request.js';
 
 const SENT = Promise.resolve(true);
@@ -20,8 +22,15 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
   /** Called when the consumer takes a chunk: how a bridge gives a credit back. */
   onChunkTaken: (() => void) | undefined;
 
-  constructor(init: RequestInit, chunkCapacity: number) {
-    super(init);
+  constructor(
+    owner: RequestOwner,
+    queue: OperationQueue,
+    input: unknown,
+    calledAt: number,
+    options: SubmitOptions | undefined,
+  ) {
+    super(owner, queue, input, calledAt, options);
+    const { chunkCapacity } = queue.operation as StreamOperation<never, unknown>;
     const [sender, receiver] = mpsc.channel<unknown>(chunkCapacity);
     this.chunkCapacity = chunkCapacity;
     this.#sender = sender;

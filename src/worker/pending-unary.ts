@@ -1,4 +1,5 @@
-import { PendingRequest, type RequestInit } from './pending-request.js';
+import type { OperationQueue } from './operation-queue.js';
+import { PendingRequest, type RequestOwner, type SubmitOptions } from './pending-request.js';
 import type { Reply, UnaryRequest } from './request.js';
 
 /** A unary request; it is its own reply. */
@@ -8,8 +9,14 @@ export class PendingUnary extends PendingRequest implements UnaryRequest<unknown
   #resolve!: (value: unknown) => void;
   #reject!: (error: unknown) => void;
 
-  constructor(init: RequestInit) {
-    super(init);
+  constructor(
+    owner: RequestOwner,
+    queue: OperationQueue,
+    input: unknown,
+    calledAt: number,
+    options: SubmitOptions | undefined,
+  ) {
+    super(owner, queue, input, calledAt, options);
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;

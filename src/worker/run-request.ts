@@ -40,8 +40,9 @@ export function runRequest(
   model: UntypedModel,
   onLeave: () => void,
 ): boolean {
-  if (!request.take()) return false;
-  core.enterModel(request);
+  const now = core.clock.now();
+  if (!request.take(now)) return false;
+  core.enterModel(request, now);
   if (request instanceof PendingStream) void runStream(core, request, model).then(onLeave);
   else runUnary(core, request as PendingUnary, model, onLeave);
   return true;
@@ -57,24 +58,29 @@ function runUnary(core: WorkerCore, request: PendingUnary, model: UntypedModel, 
       new RequestContext(request),
     );
   } catch (error) {
-    leave(error, true);
+    failed(core, request, error, onLeave);
     return;
   }
   if (isThenable(result)) {
     (result instanceof Promise ? result : Promise.resolve(result)).then(
-      (value) => leave(value, false),
-      (error) => leave(error, true),
+      (value) => succeeded(core, request, value, onLeave),
+      (error) => failed(core, request, error, onLeave),
     );
   } else {
-    leave(result, false);
+    succeeded(core, request, result, onLeave);
   }
+}
 
-  function leave(value: unknown, isFailure: boolean): void {
-    core.leaveModel(request, isFailure, value);
-    if (isFailure) request.fail(value);
-    else request.send(value);
-    onLeave();
-  }
+function succeeded(core: WorkerCore, request: PendingUnary, value: unknown, onLeave: () => void): void {
+  core.leaveModel(request, false, undefined);
+  request.send(value);
+  onLeave();
+}
+
+function failed(core: WorkerCore, request: PendingUnary, error: unknown, onLeave: () => void): void {
+  core.leaveModel(request, true, error);
+  request.fail(error);
+  onLeave();
 }
 
 async function runStream(core: WorkerCore, request: PendingStream, model: UntypedModel): Promise<void> {

@@ -26,12 +26,11 @@ export class StateMachine implements WorkerStateView {
   }
 
   /** Takes a step of the table, and publishes it. */
-  enter(to: WorkerState, cause?: unknown): void {
+  enter(to: WorkerState, cause?: unknown, at: number = this.#now()): void {
     const from = this.#current;
     requireTransition(from, to);
     this.#current = to;
-    const enteredAt = this.#now();
-    this.#status = cause === undefined ? { state: to, enteredAt } : { state: to, enteredAt, cause };
+    this.#status = cause === undefined ? { state: to, enteredAt: at } : { state: to, enteredAt: at, cause };
     for (const watcher of this.#watchers) watcher(this.#status);
     this.#onStep(from, to, cause);
   }

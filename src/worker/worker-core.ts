@@ -7,7 +7,7 @@ import { LatencyWindow } from './latency-window.js';
 import { ModelAccount } from './model-account.js';
 import type { Operations } from './operation.js';
 import { OperationQueue } from './operation-queue.js';
-import { type Outcome, type PendingRequest, Phase, type RequestInit, type RequestOwner } from './pending-request.js';
+import { type Outcome, type PendingRequest, Phase, type RequestOwner, type SubmitOptions } from './pending-request.js';
 import { PendingStream } from './pending-stream.js';
 import { PendingUnary } from './pending-unary.js';
 import { RequestList } from './request-list.js';
@@ -22,12 +22,6 @@ import type { WorkerStats } from './worker-stats.js';
 // - A call is either refused or accepted. A refused call is answered too, but never enters the ledger.
 // - `inFlight` counts the requests that were taken and are not answered, and those whose call into the model has not returned.
 // - Once `isOver`, both lists are empty and nothing is accepted any more.
-
-/** Options of a submission that only a host's bridge gives. */
-export interface SubmitOptions extends CallOptions {
-  /** Called once, when the loop takes the request or finds it dead: its place is free. */
-  readonly onTaken?: () => void;
-}
 
 /** What handle and channels share: the account of every request, the state, the events and the end. */
 export class WorkerCore implements RequestOwner {
@@ -70,7 +64,7 @@ export class WorkerCore implements RequestOwner {
       Object.entries(operations).map(([name, operation]) => [name, new OperationQueue(name, operation)]),
     );
     this.hub = new EventHub(id, () => clock.now());
-    this.model = new ModelAccount(clock, this.hub);
+    this.model = new ModelAccount(this.hub);
     this.state = new StateMachine(
       () => clock.now(),
       (from, to, cause) => {
@@ -108,7 +102,6 @@ export class WorkerCore implements RequestOwner {
    */
   submit(queue: OperationQueue, input: unknown, options: SubmitOptions | undefined, mayWait: boolean): PendingRequest {
     const signal = options?.signal;
-    const timeoutMs = options?.timeoutMs;
     try {
       this.#requireAcceptable(queue, signal);
       const bytes = queue.measure(input);
@@ -125,21 +118,10 @@ export class WorkerCore implements RequestOwner {
         );
       }
       const now = this.clock.now();
-      const init: RequestInit = {
-        owner: this,
-        queue,
-        input,
-        calledAt: now,
-        timeoutMs,
-        signal,
-        traceparent: options?.traceparent,
-        onTaken: options?.onTaken,
-      };
-      const { operation } = queue;
-      const request =
-        operation.kind === 'unary' ? new PendingUnary(init) : new PendingStream(init, operation.chunkCapacity);
+      const Pending = queue.operation.kind === 'unary' ? PendingUnary : PendingStream;
+      const request = new Pending(this, queue, input, now, options);
       request.bytes = bytes;
-      if (timeoutMs !== undefined) this.#deadlines.add(request, now);
+      if (options?.timeoutMs !== undefined) this.#deadlines.add(request, now);
       if (mustWait) {
         queue.waiting.push(request);
         this.#waiting++;
@@ -177,8 +159,8 @@ export class WorkerCore implements RequestOwner {
 
   // --- what requests report
 
-  onTaken(): void {
-    if (++this.inFlight === 1) this.syncActivity();
+  onTaken(at: number | undefined): void {
+    if (++this.inFlight === 1) this.syncActivity(at);
   }
 
   onPlaceFree(request: PendingRequest): void {
@@ -198,7 +180,8 @@ export class WorkerCore implements RequestOwner {
     } else {
       this.#acceptedList.remove(request);
       this.#counts[outcome]++;
-      const now = this.clock.now();
+      // A call that has just left the model was seen off with a look at the clock.
+      const now = request.leftAt >= 0 ? request.leftAt : this.clock.now();
       const ms = now - request.calledAt;
       if (outcome === 'succeeded' || outcome === 'failed') this.latency.record(ms, now);
       if (requestChannel.hasSubscribers) {
@@ -209,7 +192,7 @@ export class WorkerCore implements RequestOwner {
         request.queue.freeBytes(request);
         this.#admit(request.queue);
       }
-      if (from === Phase.TAKEN && !request.isInModel) this.#leaveFlight();
+      if (from === Phase.TAKEN && !request.isInModel) this.#leaveFlight(now);
     }
     if (this.#quiet.length > 0) this.#checkQuiet();
   }
@@ -232,33 +215,34 @@ export class WorkerCore implements RequestOwner {
   // --- the loop
 
   /** A call into the model begins: it occupies the worker until {@link leaveModel}, whatever the caller does meanwhile. */
-  enterModel(request: PendingRequest): void {
+  enterModel(request: PendingRequest, at: number = this.clock.now()): void {
     request.isInModel = true;
-    this.model.enter(request);
+    this.model.enter(request, at);
   }
 
   /** The call into the model has returned. Called before the request is answered. */
   leaveModel(request: PendingRequest, isFailure: boolean, error: unknown): void {
-    request.isInModel = false;
+    const now = this.clock.now();
     const isAnswered = request.phase === Phase.ANSWERED;
+    request.isInModel = false;
     // What a method throws once nobody listens any more is most often the abort itself.
-    this.model.leave(request, isFailure && !isAnswered, error);
+    this.model.leave(request, isFailure && !isAnswered, error, now);
     // One that is about to be answered leaves the flight with its answer.
-    if (isAnswered) this.#leaveFlight();
+    if (isAnswered) this.#leaveFlight(now);
   }
 
-  #leaveFlight(): void {
-    if (--this.inFlight === 0) this.syncActivity();
+  #leaveFlight(at: number): void {
+    if (--this.inFlight === 0) this.syncActivity(at);
   }
 
   /** Brings ready, processing and idle in line with whether anything is in flight. */
-  syncActivity(): void {
-    const now = this.state.current;
+  syncActivity(at?: number): void {
+    const { current } = this.state;
     if (this.inFlight > 0) {
-      if (now === 'idle') this.state.enter('ready');
-      if (now === 'idle' || now === 'ready') this.state.enter('processing');
-    } else if (now === 'processing') {
-      this.state.enter('ready');
+      if (current === 'idle') this.state.enter('ready', undefined, at);
+      if (current === 'idle' || current === 'ready') this.state.enter('processing', undefined, at);
+    } else if (current === 'processing') {
+      this.state.enter('ready', undefined, at);
     }
   }
 

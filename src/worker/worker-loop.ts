@@ -16,6 +16,7 @@ import { WorkerLoadError } from './worker-errors.js';
 // - After `TAKES_PER_MACROTASK` requests the loop lets timers and I/O run, however fast callers are.
 
 const TAKES_PER_MACROTASK = 256;
+const PATIENCE = 8;
 
 type LoopArms = Record<string, Selectable<unknown>>;
 type LoopSelector = Selector<LoopArms>;
@@ -86,12 +87,26 @@ export class WorkerLoop {
     const arms = this.#makeSelectors();
     this.#lastActiveAt = this.#core.clock.now();
     this.#idle.start();
+    let patience = PATIENCE;
     while (!(this.#isStopping && this.#inModel === 0)) {
       if (this.#taken >= TAKES_PER_MACROTASK) {
         this.#taken = 0;
         await new Promise<void>((resolve) => scheduleMacrotask(resolve));
+        // The next turn looks at every arm, so that callers in a hurry keep nobody else waiting.
+        patience = 0;
       }
       if (!this.#isStopping) this.#fill();
+      if (patience > 0 && this.#taken > 0) {
+        while (patience > 0 && !this.#canStart()) {
+          patience--;
+          await undefined;
+        }
+        if (patience > 0) {
+          patience = PATIENCE;
+          continue;
+        }
+      }
+      patience = PATIENCE;
       this.#isParkedFull = this.#isStopping || this.#inModel >= concurrency;
       const selector = this.#isStopping ? arms.stopping : this.#isParkedFull ? arms.full : arms.free;
       const event = await selector.next();
@@ -133,6 +148,13 @@ export class WorkerLoop {
       full: createSelector<LoopArms>(full, options),
       stopping: createSelector<LoopArms>(stopping, options),
     };
+  }
+
+  /** Whether a request waits and the model has room for it. */
+  #canStart(): boolean {
+    if (this.#inModel >= this.#settings.concurrency) return false;
+    for (const queue of this.#queues) if (queue.used > 0) return true;
+    return false;
   }
 
   /** Starts what waits, while there is room. */
