@@ -1,4 +1,4 @@
-import type { WaitOptions } from '../channels/index.js';
+import type { WaitOptions, watch } from '../channels/index.js';
 import type { InputOf, OperationName, Operations, OutputOf, StreamOperation } from './operation.js';
 import type { WorkerEvent } from './worker-events.js';
 import type { WorkerHealth } from './worker-health.js';
@@ -76,6 +76,8 @@ export interface WorkerStateView {
     state: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
     options?: WaitOptions,
   ): Promise<WorkerStatus>;
+  /** A receiver of its own on the underlying watch channel, to be raced in a `select`. The current status counts as seen. */
+  subscribe(): watch.Receiver<WorkerStatus>;
 }
 
 /** The caller's end of a worker, the same for every host. */

@@ -159,8 +159,8 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
  * const operations = { shout: operation<string, string>() };
  * const { handle, channels } = createWorkerChannels(operations);
  * const answer = handle.call('shout', 'hello');
- * const { value: request } = await channels.operations.shout.recv();
- * await answerRequest(request, { shout: (text) => text.toUpperCase() });
+ * const [request] = await channels.operations.shout.recvMany(1);
+ * if (request) await answerRequest(request, { shout: (text: string) => text.toUpperCase() });
  * await answer; // => 'HELLO'
  * ```
  */

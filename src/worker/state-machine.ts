@@ -1,37 +1,48 @@
-import type { WaitOptions } from '../channels/index.js';
+import { type WaitOptions, watch } from '../channels/index.js';
 import type { WorkerStateView } from './handle.js';
 import { WorkerClosedError } from './worker-errors.js';
 import { canTransition, requireTransition, type WorkerState, type WorkerStatus } from './worker-state.js';
 
 /** The one owner of a worker's state: every step goes through the table and out on a watch channel. */
 export class StateMachine implements WorkerStateView {
-  #status: WorkerStatus;
-  readonly #watchers: Set<(status: WorkerStatus) => void> = new Set();
+  readonly #sender: watch.Sender<WorkerStatus>;
   readonly #now: () => number;
   readonly #onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void;
   #current: WorkerState = 'spawning';
+  /**
+   * Takes the step that is owed, if one is. A busy worker would go to ready and back for every request; it may owe the step to ready until
+   * somebody looks, or until its loop has nothing more to do.
+   */
+  settle: () => void = () => {};
 
   constructor(now: () => number, onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void) {
     this.#now = now;
     this.#onStep = onStep;
-    this.#status = { state: 'spawning', enteredAt: now() };
+    const [sender] = watch.channel<WorkerStatus>({ state: 'spawning', enteredAt: now() });
+    this.#sender = sender;
   }
 
   get current(): WorkerState {
+    this.settle();
     return this.#current;
   }
 
   borrow(): WorkerStatus {
-    return this.#status;
+    this.settle();
+    return this.#sender.borrow();
+  }
+
+  subscribe(): watch.Receiver<WorkerStatus> {
+    this.settle();
+    return this.#sender.subscribe();
   }
 
   /** Takes a step of the table, and publishes it. */
   enter(to: WorkerState, cause?: unknown, at: number = this.#now()): void {
-    const from = this.#current;
+    const from = this.current;
     requireTransition(from, to);
     this.#current = to;
-    this.#status = cause === undefined ? { state: to, enteredAt: at } : { state: to, enteredAt: at, cause };
-    for (const watcher of this.#watchers) watcher(this.#status);
+    this.#sender.sendReplace(cause === undefined ? { state: to, enteredAt: at } : { state: to, enteredAt: at, cause });
     this.#onStep(from, to, cause);
   }
 
@@ -44,32 +55,15 @@ export class StateMachine implements WorkerStateView {
         ? wanted
         : (status: WorkerStatus): boolean =>
             typeof wanted === 'string' ? status.state === wanted : wanted.includes(status.state);
-    const status = await this.#first((each) => passes(each) || isHopeless(each.state, wanted), options?.signal);
-    if (passes(status)) return status;
-    const what = typeof wanted === 'function' ? 'a certain state' : String(wanted);
-    throw new WorkerClosedError(`Cannot wait for ${what}: the worker is ${status.state}`, { cause: status.cause });
-  }
-
-  #first(test: (status: WorkerStatus) => boolean, signal: AbortSignal | undefined): Promise<WorkerStatus> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
-      if (test(this.#status)) return resolve(this.#status);
-      const stop = (): void => {
-        this.#watchers.delete(look);
-        signal?.removeEventListener('abort', onAbort);
-      };
-      const look = (status: WorkerStatus): void => {
-        if (!test(status)) return;
-        stop();
-        resolve(status);
-      };
-      const onAbort = (): void => {
-        stop();
-        reject(signal?.reason);
-      };
-      this.#watchers.add(look);
-      signal?.addEventListener('abort', onAbort);
-    });
+    const receiver = this.subscribe();
+    try {
+      const status = await receiver.waitFor((each) => passes(each) || isHopeless(each.state, wanted), options);
+      if (passes(status)) return status;
+      const what = typeof wanted === 'function' ? 'a certain state' : String(wanted);
+      throw new WorkerClosedError(`Cannot wait for ${what}: the worker is ${status.state}`, { cause: status.cause });
+    } finally {
+      receiver.close();
+    }
   }
 }
 

@@ -39,6 +39,10 @@ export class WorkerCore implements RequestOwner {
   /** The calls into the model. */
   readonly model: ModelAccount;
   inFlight = 0;
+  /** Whether the loop takes the step to ready itself, by `state.settle()`, when it has nothing more to do. */
+  owesReady = false;
+  #isReadyOwed = false;
+  #readyAt = 0;
   restarts = 0;
   readonly #counts: Record<Outcome, number> = { succeeded: 0, failed: 0, expired: 0, cancelled: 0 };
   #accepted = 0;
@@ -72,6 +76,7 @@ export class WorkerCore implements RequestOwner {
         this.hub.emit(cause === undefined ? { type: 'state', from, to } : { type: 'state', from, to, cause });
       },
     );
+    this.state.settle = () => this.#settleActivity();
   }
 
   /** Whether a call waits for room or for its answer. */
@@ -160,7 +165,9 @@ export class WorkerCore implements RequestOwner {
   // --- what requests report
 
   onTaken(at: number | undefined): void {
-    if (++this.inFlight === 1) this.syncActivity(at);
+    if (++this.inFlight !== 1) return;
+    if (this.#isReadyOwed) this.#isReadyOwed = false;
+    else this.#syncActivity(at);
   }
 
   onPlaceFree(request: PendingRequest): void {
@@ -232,11 +239,24 @@ export class WorkerCore implements RequestOwner {
   }
 
   #leaveFlight(at: number): void {
-    if (--this.inFlight === 0) this.syncActivity(at);
+    if (--this.inFlight > 0) return;
+    if (this.owesReady) {
+      this.#isReadyOwed = true;
+      this.#readyAt = at;
+    } else {
+      this.#syncActivity(at);
+    }
+  }
+
+  /** Takes the step to ready that is owed, if it is. */
+  #settleActivity(): void {
+    if (!this.#isReadyOwed) return;
+    this.#isReadyOwed = false;
+    this.#syncActivity(this.#readyAt);
   }
 
   /** Brings ready, processing and idle in line with whether anything is in flight. */
-  syncActivity(at?: number): void {
+  #syncActivity(at?: number): void {
     const { current } = this.state;
     if (this.inFlight > 0) {
       if (current === 'idle') this.state.enter('ready', undefined, at);
@@ -254,7 +274,7 @@ export class WorkerCore implements RequestOwner {
     if (!isLive(from) && !canTransition(from, to)) return false;
     if (to === 'spawning') this.restarts++;
     this.state.enter(to, cause);
-    if (to === 'ready') this.syncActivity();
+    if (to === 'ready') this.#syncActivity();
     return true;
   }
 

@@ -60,6 +60,7 @@ export class WorkerLoop {
   async run(model: unknown): Promise<void> {
     const core = this.#core;
     core.attach();
+    core.owesReady = true;
     try {
       this.#channels.enter('loading');
       await this.#load(model);
@@ -109,6 +110,7 @@ export class WorkerLoop {
       patience = PATIENCE;
       this.#isParkedFull = this.#isStopping || this.#inModel >= concurrency;
       const selector = this.#isStopping ? arms.stopping : this.#isParkedFull ? arms.full : arms.free;
+      this.#core.state.settle();
       const event = await selector.next();
       this.#isParkedFull = false;
       switch (event.arm) {
@@ -152,7 +154,7 @@ export class WorkerLoop {
 
   /** Whether a request waits and the model has room for it. */
   #canStart(): boolean {
-    if (this.#inModel >= this.#settings.concurrency) return false;
+    if (this.#isStopping || this.#inModel >= this.#settings.concurrency) return false;
     for (const queue of this.#queues) if (queue.used > 0) return true;
     return false;
   }

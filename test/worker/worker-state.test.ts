@@ -101,6 +101,15 @@ test('WorkerStateView.waitFor() rejects with the reason of its signal', async ()
   await expect(waiting).rejects.toBe('enough');
 });
 
+test('WorkerStateView.subscribe() answers a receiver to select over', async () => {
+  const { machine } = machineIn('loading');
+  const receiver = machine.subscribe();
+  machine.enter('ready');
+  await receiver.changed();
+  expect(receiver.borrowAndUpdate().state).toBe('ready');
+  receiver.close();
+});
+
 test('WorkerChannels.enter() publishes steps, refuses forbidden ones, and answers false on the way out', async () => {
   const { handle, channels } = createWorkerChannels({ work: operation<number, number>() });
   expect(() => channels.enter('idle')).toThrow(expect.objectContaining({ code: 'ERR_WORKER_STATE' }));
