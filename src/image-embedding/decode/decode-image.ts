@@ -3,6 +3,7 @@ import { ImageCorruptError, ImageTimeoutError, ImageTooLargeError, ImageUnsuppor
 import type { ImageLimits } from '../sources/limits.js';
 import type { Size } from './geometry.js';
 import type { ResizeOptions, Sharp, SharpModule, SharpOptions } from './sharp-loader.js';
+import { isSrgbProfile } from './srgb-profile.js';
 import { describeContent, type ImageFormat, sniffFormat } from './sniff.js';
 
 /** What of the limits concerns decoding. */
@@ -16,6 +17,8 @@ export interface Pixels extends Size {
 /** What an image's header says, orientation applied. */
 export interface ImageHeader extends Size {
   readonly format: ImageFormat;
+  /** Whether it carries a profile that only says sRGB, which need not be applied. */
+  readonly isSrgb: boolean;
 }
 
 /** How an image is scaled on its way to the size that counts: a filter that leaves alone what survives the next step. */
@@ -46,7 +49,7 @@ export async function readHeader(sharp: SharpModule, bytes: Uint8Array, limits: 
     }
     const { width, height } = found.autoOrient;
     if (width * height > limits.maxPixels) throw tooManyPixels(limits, `${width} × ${height}`);
-    return { format, width, height };
+    return { format, width, height, isSrgb: found.icc !== undefined && isSrgbProfile(found.icc) };
   } catch (error) {
     throw translate(error, format, limits);
   }
@@ -64,7 +67,9 @@ export async function decodePixels(
   limits: DecodeLimits,
   scaled?: Size,
 ): Promise<Pixels> {
-  let image = sharp(bytes, inputOptions(limits)).flatten({ background: WHITE }).toColourspace('srgb');
+  let image = sharp(bytes, { ...inputOptions(limits), ignoreIcc: header.isSrgb })
+    .flatten({ background: WHITE })
+    .toColourspace('srgb');
   if (scaled !== undefined) {
     // A cut of the whole image does nothing but keep sharp from reading it at a fraction.
     if (readingFraction(header, scaled) === 1)

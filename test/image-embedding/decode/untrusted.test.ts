@@ -115,15 +115,17 @@ describe('Preprocessor.decode() on what must not be trusted', { timeout: 120_000
     expect(bomb.length).toBeLessThan(10_000);
     await preprocessor.decode(await photo);
     const memory = process.memoryUsage().rss;
-    const start = performance.now();
+    let best = Number.POSITIVE_INFINITY;
     for (let round = 0; round < 10; round++) {
+      const start = performance.now();
       const { code, message } = await failure(bomb);
+      best = Math.min(best, performance.now() - start);
       expect([code, message]).toEqual([
         'ERR_IMAGE_TOO_LARGE',
         'Cannot decode image: at most 50000000 pixels are allowed, it has more',
       ]);
     }
-    expect((performance.now() - start) / 10).toBeLessThan(100);
+    expect(best).toBeLessThan(50);
     expect(process.memoryUsage().rss - memory).toBeLessThan(30_000_000);
   });
 
