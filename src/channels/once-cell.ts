@@ -97,20 +97,22 @@ export class OnceCell<T> {
     requireFunction('Cannot initialise cell', 'init', init);
     const signal = signalOf('Cannot initialise cell', options);
     signal?.throwIfAborted();
-    if (this.#initialized) return this.#value as T;
-    const turn = this.#turn;
-    const permit = await turn.acquire({ signal });
-    try {
-      if (!this.#initialized) {
+    for (;;) {
+      if (this.#initialized) return this.#value as T;
+      const turn = this.#turn;
+      const permit = await turn.acquire({ signal });
+      try {
+        // A cell that was emptied meanwhile, or filled by the one before.
+        if (turn !== this.#turn || this.#initialized) continue;
         const value = await unlessAborted(init(signal), signal);
-        // A cell that was emptied meanwhile is another cell, which this value does not belong to.
-        if (turn !== this.#turn) return value;
-        this.#value = value;
-        this.#initialized = true;
+        if (turn === this.#turn) {
+          this.#value = value;
+          this.#initialized = true;
+        }
+        return value;
+      } finally {
+        permit.release();
       }
-      return this.#value as T;
-    } finally {
-      permit.release();
     }
   }
 

@@ -4,7 +4,7 @@
  *
  * Invariants:
  * - Nothing is taken on behalf of a waiter: its own look takes it, so a waiter that is withdrawn has taken nothing.
- * - A wake-up reaches exactly the waiters that were there when it was given: one that finds nothing and parks again waits for the next.
+ * - A wake-up reaches every waiter that was there when it was given, and ends: one that finds nothing and parks again waits for the next.
  */
 import { ready } from './budget.js';
 import { PromiseWaiter } from './promise-waiter.js';
@@ -32,19 +32,29 @@ export interface Watchable<T> {
 
 /** The waiters of one change, oldest first. To deliver is to wake. */
 export class ParkingLot extends WaiterList<Waiter<void>> {
-  wakeAll(): void {
-    if (this.head === null) return;
-    // Behind the last waiter of now: those that park again on the way stand behind it, and it stays when a select withdraws that last one.
-    const end = new EndMarker();
-    this.push(end);
-    for (let node = this.shift(); node !== null && node !== end; node = this.shift()) node.deliver();
-  }
-}
+  #size = 0;
 
-class EndMarker extends Waiter<void> {
-  override deliver(): void {}
-  override end(): void {}
-  override fail(): void {}
+  override push(node: Waiter<void>): void {
+    super.push(node);
+    this.#size++;
+  }
+
+  override shift(): Waiter<void> | null {
+    const node = super.shift();
+    if (node !== null) this.#size--;
+    return node;
+  }
+
+  override remove(node: Waiter<void>): boolean {
+    const removed = super.remove(node);
+    if (removed) this.#size--;
+    return removed;
+  }
+
+  wakeAll(): void {
+    // Counted, because a wake-up may park again, withdraw others, and wake everybody in its turn (a broadcast's `clone` is foreign code).
+    for (let left = this.#size; left > 0; left--) this.shift()?.deliver();
+  }
 }
 
 class LookWaiter<T> extends PromiseWaiter<void, T> {

@@ -420,6 +420,27 @@ test('a lag ends for await with LaggedError, and the next loop goes on', async (
   expect(seen).toEqual([2, 3]);
 });
 
+test('117 a clone that sends while receivers are woken neither hangs nor loses', async () => {
+  let again = true;
+  const [tx, a] = broadcast.channel<number>(8, {
+    clone(value) {
+      if (again) {
+        again = false;
+        tx.send(value + 1);
+      }
+      return value;
+    },
+  });
+  const b = tx.subscribe();
+  const never = new AbortController();
+  const waits = [a.recv(), b.recv(), a.recv(), b.recv(), a.recv({ signal: never.signal })];
+  tx.send(1);
+  expect(await Promise.all(waits.slice(0, 4))).toEqual([item(1), item(1), item(2), item(2)]);
+  expect(await stateOf(waits[4] as Promise<unknown>)).toBe('pending');
+  never.abort('over');
+  await expect(waits[4]).rejects.toBe('over');
+});
+
 /** What tokio documents, with nothing clever: every receiver holds its own list of all values since it subscribed. */
 class Model {
   readonly sent: number[] = [];
