@@ -6,7 +6,7 @@
  * - Nothing is held for a signal on which nobody waits.
  */
 import { requireSignal } from '../core/index.js';
-import { Waiter, WaiterList } from './waiters.js';
+import { unlink, Waiter, WaiterList } from './waiters.js';
 
 class SignalHub {
   readonly #signal: AbortSignal;
@@ -21,11 +21,11 @@ class SignalHub {
     this.#waiters.push(waiter);
   }
 
-  remove(waiter: Waiter<unknown>): void {
-    if (this.#waiters.remove(waiter) && this.#waiters.head === null) {
-      this.#signal.removeEventListener('abort', this);
-      hubs.delete(this.#signal);
-    }
+  /** Takes the listener off once nobody waits. */
+  letGo(): void {
+    if (this.#waiters.head !== null) return;
+    this.#signal.removeEventListener('abort', this);
+    hubs.delete(this.#signal);
   }
 
   /** The listener: an object, so that it needs no closure. */
@@ -50,7 +50,8 @@ export function addAbortWaiter(signal: AbortSignal, waiter: Waiter<unknown>): vo
 
 /** Takes the waiter back; one that was told or is not there is ignored. */
 export function removeAbortWaiter(signal: AbortSignal, waiter: Waiter<unknown>): void {
-  hubs.get(signal)?.remove(waiter);
+  // While a signal fires its hub is gone already, and those that are still to be told are in the list.
+  if (unlink(waiter)) hubs.get(signal)?.letGo();
 }
 
 class AbortCallback extends Waiter<unknown> {

@@ -9,8 +9,10 @@ import { addAbortWaiter, removeAbortWaiter } from './abort.js';
 import { settle, spend } from './budget.js';
 import { unlink, Waiter } from './waiters.js';
 
-let capturedResolve: (value: never) => void;
-let capturedReject: (reason: unknown) => void;
+function nothing(): void {}
+
+let capturedResolve: (value: never) => void = nothing;
+let capturedReject: (reason: unknown) => void = nothing;
 
 // One executor for all promises: a closure less for each wait.
 function capture(resolve: (value: never) => void, reject: (reason: unknown) => void): void {
@@ -53,6 +55,9 @@ export abstract class PromiseWaiter<T, R> extends Waiter<T> {
     );
     this.#resolve = capturedResolve as (value: R) => void;
     this.#reject = capturedReject;
+    // They would hold the last promise, and its value.
+    capturedResolve = nothing;
+    capturedReject = nothing;
   }
 
   /** Has the wait abandoned when the signal fires. The signal must not have fired yet. */

@@ -425,6 +425,35 @@ describe('select()', () => {
     expect(rx.len).toBe(1);
   });
 
+  it('a signal whose abort lets another wait on it win settles each once', async () => {
+    const [tx, rx] = mpsc.channel<number>(2);
+    tx.trySend(1);
+    tx.trySend(2);
+    const { signal, abort } = (() => {
+      const controller = new AbortController();
+      return { signal: controller.signal, abort: () => controller.abort('both') };
+    })();
+    const gathering = reasonOf(tx.reserveMany(2, { signal }));
+    const waiting = select({ room: reserving(tx) }, { signal });
+    rx.tryRecv();
+    abort();
+    expect(await gathering).toBe('both');
+    const event = await waiting;
+    if (event.arm === 'room') event.value.release();
+    expect(event.arm).toBe('room');
+    expect(tx.capacity).toBe(1);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  });
+
+  it('a listener on a token that lets another wait win while the token is cancelled settles each once', async () => {
+    const [tx, rx] = mpsc.channel<number>(2);
+    const stop = new CancellationToken();
+    stop.signal.addEventListener('abort', () => tx.trySend(1));
+    const waiting = select({ stop, rx });
+    stop.cancel();
+    expect(await waiting).toEqual({ arm: 'rx', value: 1 });
+  });
+
   it('timers reset without a new object', async () => {
     const clock = new SimulatedClock();
     const idle = sleep(100, { clock });

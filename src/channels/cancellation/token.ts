@@ -231,10 +231,10 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     else (this.#parent as CancellationToken).#unwatch(this.#link);
   }
 
-  // Iterative: a tree may be deep. Tokens hear of it level by level, and only then those who wait.
+  // Iterative: a tree may be deep. All tokens hear of it, and only then those who wait, who are still in their lists: being told may settle
+  // others among them.
   #tell(reason: unknown): void {
     const tree: CancellationToken[] = [this];
-    const waiting: Waiter<unknown>[] = [];
     for (let at = 0; at < tree.length; at++) {
       const token = tree[at] as CancellationToken;
       if (!token.#cancelled) {
@@ -242,12 +242,15 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
         token.#reason = reason;
       }
       token.#follower = null;
-      token.#watchers?.drain((watcher) => {
+      for (
+        let watcher = token.#watchers?.head ?? null;
+        watcher !== null;
+        watcher = watcher.next as Waiter<unknown> | null
+      ) {
         if (watcher instanceof ParentLink) tree.push(watcher.child);
-        else waiting.push(watcher);
-      });
+      }
     }
-    for (const waiter of waiting) waiter.deliver(reason);
+    for (const token of tree) token.#watchers?.drain((watcher) => watcher.deliver(reason));
   }
 }
 
@@ -260,7 +263,7 @@ class ParentLink extends Waiter<unknown> {
     this.child = child;
   }
 
-  // Only a signal tells a link: a parent looks through it.
+  // What hangs on a token hears of it before those who wait; only a signal tells it here.
   override deliver(reason: unknown): void {
     tellTree(this.child, reason);
   }

@@ -1,0 +1,146 @@
+import { getEventListeners } from 'node:events';
+import { describe, expect, it } from 'vitest';
+import { CancellationToken, createSelector, mpsc, select, sleep } from '../../src/channels/index.js';
+import { drained } from './support/settlement.js';
+
+const collect = (globalThis as unknown as { gc(): void }).gc;
+
+/** The growth of the heap over many turns, in bytes a turn, once warm. */
+async function growth(turns: number, turn: (at: number) => Promise<unknown>): Promise<number> {
+  for (let at = 0; at < 5_000; at++) await turn(at);
+  await drained();
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  for (let at = 0; at < turns; at++) await turn(at);
+  await drained();
+  collect();
+  return (process.memoryUsage().heapUsed - before) / turns;
+}
+
+describe('leaks', () => {
+  it('181. 1e6 turns over four queues and an idle shutdown leave nothing', async () => {
+    const channels = [0, 1, 2, 3].map(() => mpsc.unboundedChannel<number>());
+    const [a, b, c, d] = channels.map(([, rx]) => rx) as [mpsc.Receiver<number>, ...mpsc.Receiver<number>[]];
+    const stop = new CancellationToken().childToken();
+    const selector = createSelector({ a, b, c, d, stop });
+    const perTurn = await growth(1_000_000, (at) => {
+      const event = selector.next();
+      channels[at & 3]?.[0].send(at);
+      return event;
+    });
+    expect(perTurn).toBeLessThan(1);
+  });
+
+  it('181. idle promises, signals, timers and queues are left as they were', async () => {
+    const [tx, rx] = mpsc.channel<number>(1);
+    const [, idle] = mpsc.channel<number>(1);
+    const controller = new AbortController();
+    const never = new Promise<never>(() => {});
+    const timer = sleep(1_000_000);
+    const arms = { rx, idle, never, timer, signal: controller.signal };
+    const perTurn = await growth(50_000, (at) => {
+      const event = at % 2 === 0 ? select(arms) : select(arms, { signal: controller.signal });
+      tx.trySend(at);
+      return event;
+    });
+    expect(perTurn).toBeLessThan(8);
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
+  });
+
+  it('182. 1e5 waits on one signal leave no listener on it', async () => {
+    const [tx, rx] = mpsc.channel<number>(1);
+    const { signal } = new AbortController();
+    const perWait = await growth(100_000, async (at) => {
+      const waiting = rx.recv({ signal });
+      tx.trySend(at);
+      await waiting;
+    });
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    expect(perWait).toBeLessThan(4);
+  });
+
+  it('182. 10,000 concurrent waits on one signal give no warning and one listener', async () => {
+    const warnings: unknown[] = [];
+    const record = (warning: unknown) => warnings.push(warning);
+    process.on('warning', record);
+    const [, rx] = mpsc.channel<number>(1);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const waits = Array.from({ length: 10_000 }, () => rx.recv({ signal }).catch((reason: unknown) => reason));
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    controller.abort('all');
+    expect(new Set(await Promise.all(waits))).toEqual(new Set(['all']));
+    await drained();
+    process.off('warning', record);
+    expect(warnings).toEqual([]);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  });
+
+  it('46. a dropped receiver retains no value through a live sender', async () => {
+    const [tx, rx] = mpsc.channel<object>(4);
+    const refs: WeakRef<object>[] = [];
+    await (async () => {
+      for (let at = 0; at < 3; at++) {
+        const value = { at };
+        refs.push(new WeakRef(value));
+        await tx.send(value);
+      }
+    })();
+    rx[Symbol.dispose]();
+    await drained();
+    collect();
+    expect(refs.map((ref) => ref.deref())).toEqual([undefined, undefined, undefined]);
+    expect(tx.isClosed).toBe(true);
+  });
+
+  it('a received value is not retained by the channel or by a selector', async () => {
+    const [tx, rx] = mpsc.channel<object>(4);
+    const selector = createSelector({ rx });
+    const refs: WeakRef<object>[] = [];
+    const once = async (receive: () => Promise<unknown>) => {
+      const value = {};
+      refs.push(new WeakRef(value));
+      const early = refs.length % 2 === 0 ? receive() : undefined;
+      await tx.send(value);
+      await (early ?? receive());
+    };
+    for (let at = 0; at < 4; at++) {
+      await once(() => rx.recv());
+      await once(() => selector.next());
+      await once(() => rx.recvMany(4));
+    }
+    await drained();
+    collect();
+    expect(refs.filter((ref) => ref.deref() !== undefined)).toEqual([]);
+    expect(rx.len).toBe(0);
+  });
+
+  it('children of a long-lived token that were waited on leave nothing in it', async () => {
+    const root = new CancellationToken();
+    const perTurn = await growth(20_000, async () => {
+      const child = root.childToken();
+      const waiting = child.cancelled();
+      const { signal } = child;
+      child.cancel();
+      await waiting;
+      return signal;
+    });
+    expect(perTurn).toBeLessThan(8);
+  });
+
+  it('an idle channel and an unfired token cost little', () => {
+    const count = 20_000;
+    const kept: unknown[] = new Array(count).fill(null);
+    const bytesEach = (make: () => unknown): number => {
+      kept.fill(null);
+      collect();
+      const before = process.memoryUsage().heapUsed;
+      for (let at = 0; at < count; at++) kept[at] = make();
+      collect();
+      return (process.memoryUsage().heapUsed - before) / count;
+    };
+    bytesEach(() => mpsc.channel(64));
+    expect(bytesEach(() => mpsc.channel(64))).toBeLessThan(500);
+    expect(kept).toHaveLength(count);
+  });
+});
