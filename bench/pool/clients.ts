@@ -12,7 +12,9 @@ export async function callAll(
   let sum = 0;
   const client = async (): Promise<void> => {
     while (next < n) {
-      sum += await call(next++);
+      // In two steps: `sum += await …` reads the sum before it waits.
+      const value = await call(next++);
+      sum += value;
       count += 1;
     }
   };

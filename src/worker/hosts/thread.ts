@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../link/link.js';
@@ -22,18 +21,19 @@ export function startThreadHost(options: HostOptions): Host {
     // Without an environment of its own, a thread starts with a copy of the parent's.
     ...(options.env === undefined ? {} : { env: childEnvironment(options.env) }),
     ...(options.memoryMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.memoryMb } }),
-    stdout: true,
-    stderr: true,
+    // Asked for by `stdout: true`, a thread's output would hold the process for as long as somebody reads it; piped by default, it does not.
   });
+  if (!shown) {
+    worker.stdout.unpipe();
+    worker.stdout.resume();
+    worker.stderr.unpipe();
+  }
 
   const tail = new StderrTail();
   worker.stderr.setEncoding('utf8');
-  worker.stderr.on('data', (text: string) => {
-    tail.push(text);
-    if (shown) process.stderr.write(text);
-  });
-  if (shown) worker.stdout.on('data', (bytes: Buffer) => void process.stdout.write(bytes));
-  else (worker.stdout as Readable).resume();
+  worker.stderr.on('data', (text: string) => tail.push(text));
+  // Taking a pipe away leaves a stream paused.
+  worker.stderr.resume();
 
   const link = createLink({
     canTransfer: true,
