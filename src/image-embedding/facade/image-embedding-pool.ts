@@ -54,6 +54,8 @@ export interface WarmOptions {
 
 type SingleOperation = 'embedImage' | 'embedImageUrl' | 'embedImageBase64' | 'embedImageBytes';
 
+const inspect: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never;
+
 /** A repeater holds at most this many values that nobody has taken. */
 const MAX_STREAM_CONCURRENCY = 1_024;
 
@@ -300,6 +302,12 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** @internal */
+  [inspect](): string {
+    const { accepted, succeeded } = this.#pool.stats();
+    return `ImageEmbeddingPool { models: [${this.#pool.keys.join(', ')}], accepted: ${accepted}, succeeded: ${succeeded} }`;
   }
 
   async #single(

@@ -25,7 +25,13 @@ export interface LoadedModel {
 }
 
 /** Registers a model with the pool below. */
-export function registerModel(pool: Pool, key: string, spec: ModelSpec, settings: FacadeSettings): LoadedModel {
+export function registerModel(
+  pool: Pool,
+  key: string,
+  spec: ModelSpec,
+  memoryMb: number,
+  settings: FacadeSettings,
+): LoadedModel {
   const { maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency, limits, preprocess, session } = settings;
   const options: WorkerModelOptions = {
     spec,
@@ -39,6 +45,7 @@ export function registerModel(pool: Pool, key: string, spec: ModelSpec, settings
   };
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
+    ...(settings.host === 'process' ? { memoryMb } : {}),
     ...settings.passed,
     operations: declareImageOperations(settings.capacity),
     module: MODULE,

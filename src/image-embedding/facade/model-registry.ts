@@ -1,4 +1,5 @@
 /** The models of a facade: named, resolved once, registered with the pool below. */
+import { stat } from 'node:fs/promises';
 import type { Pool } from '../../pool/index.js';
 import { DeadlineExceededError } from '../../worker/index.js';
 import { fetchModel } from '../hub/fetch-model.js';
@@ -58,10 +59,24 @@ export class ModelRegistry {
     const spec = await resolveModel(source, (reference) =>
       fetchModel(reference, this.#settings.hub, this.#downloads.signal),
     );
-    const loaded = registerModel(this.#pool, key, spec, this.#settings);
+    const loaded = registerModel(this.#pool, key, spec, await estimateMemoryMb(spec.file), this.#settings);
     this.#loaded.set(key, loaded);
     return loaded;
   }
+}
+
+/** What a worker's process costs without a model, in MB. */
+const PROCESS_MB = 120;
+/** What a loaded model costs for each byte of its file: the weights, and a second copy of most, laid out for the CPU. */
+const BYTES_PER_MODEL_BYTE = 1.6;
+
+/** What a worker will cost, until it was measured. A file that is missing costs nothing: its load says what is wrong. */
+async function estimateMemoryMb(file: string): Promise<number> {
+  const bytes = await stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  );
+  return Math.round(PROCESS_MB + (bytes * BYTES_PER_MODEL_BYTE) / 1e6);
 }
 
 /** Waits for a model, which may be a long download, no longer than the call that wants it: the download goes on for others. */
