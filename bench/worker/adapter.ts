@@ -47,7 +47,8 @@ async function runClients(caller: Caller, clients: number, n: number): Promise<O
   const start = performance.now();
   const client = async (): Promise<void> => {
     while (next < n) {
-      sum += await caller.increment(next++);
+      const value = await caller.increment(next++);
+      sum += value;
       count++;
     }
   };
