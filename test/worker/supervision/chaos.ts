@@ -8,8 +8,8 @@ export interface ChaosPlan {
   readonly workers: number;
   readonly clients: number;
   readonly calls: number;
-  /** How often, on average, a signal is sent to a worker, in ms. */
-  readonly signalEveryMs: number;
+  /** After how many answers a signal is sent to a worker, again and again. By count, so that a slow machine is not shot faster than it can load. */
+  readonly callsPerSignal: number;
 }
 
 /** A small seeded generator (mulberry32), so that a bad run can be told by its seed. */
@@ -63,6 +63,7 @@ async function runClient(
   plan: ChaosPlan,
   next: () => number,
   tally: Tally,
+  strike: () => void,
 ): Promise<void> {
   while (tally.made < plan.calls) {
     tally.made++;
@@ -75,7 +76,7 @@ async function runClient(
       if (name === 'AssertionError') throw error;
       outcome = typeof code === 'string' ? code : `${name}: ${message}`;
     }
-    tally.settled++;
+    if (++tally.settled % plan.callsPerSignal === 0) strike();
     tally.outcomes.set(outcome, (tally.outcomes.get(outcome) ?? 0) + 1);
   }
 }
@@ -98,25 +99,19 @@ export async function runChaos(plan: ChaosPlan): Promise<ReadonlyMap<string, num
       restart: { maxRestarts: 100_000, backOffMs: 5, maxBackOffMs: 50 },
     }),
   );
-  let isOver = false;
-  const villain = (async () => {
-    while (!isOver) {
-      await new Promise((resolve) => setTimeout(resolve, next() * 2 * plan.signalEveryMs));
-      const pids = workerPids();
-      const victim = pids[Math.floor(next() * pids.length)];
-      if (victim === undefined || isOver) continue;
-      try {
-        process.kill(victim, next() < 0.7 ? 'SIGKILL' : 'SIGSTOP');
-      } catch {
-        // It was faster.
-      }
+  const strike = (): void => {
+    const pids = workerPids();
+    const victim = pids[Math.floor(next() * pids.length)];
+    if (victim === undefined) return;
+    try {
+      process.kill(victim, next() < 0.7 ? 'SIGKILL' : 'SIGSTOP');
+    } catch {
+      // It was faster.
     }
-  })();
+  };
 
   const tally: Tally = { made: 0, settled: 0, outcomes: new Map() };
-  await Promise.all(Array.from({ length: plan.clients }, () => runClient(handles, plan, next, tally)));
-  isOver = true;
-  await villain;
+  await Promise.all(Array.from({ length: plan.clients }, () => runClient(handles, plan, next, tally, strike)));
 
   expect(tally.settled).toBe(tally.made);
   for (const handle of handles) {
