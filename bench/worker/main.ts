@@ -15,8 +15,8 @@ function scenarios(one: number, many: number, arrays: readonly ScenarioSpec[]): 
   ];
 }
 
-const copied: ScenarioSpec = { name: '600 KB/copied', n: 1_000, unit: 'round trips' };
-const moved: ScenarioSpec = { name: '600 KB/moved', n: 1_000, unit: 'round trips' };
+const copied: ScenarioSpec = { name: '600 KB/copied', n: 200, unit: 'round trips' };
+const moved: ScenarioSpec = { name: '600 KB/moved', n: 200, unit: 'round trips' };
 
 const comparisons: Readonly<Record<string, Comparison>> = {
   inline: {
@@ -43,7 +43,7 @@ const comparisons: Readonly<Record<string, Comparison>> = {
   },
   process: {
     title: 'worker in a process',
-    scenarios: scenarios(5_000, 20_000, [{ ...copied, n: 300 }]),
+    scenarios: scenarios(5_000, 20_000, [copied]),
     contenders: {
       'millrace-process': 'worker/peers/millrace-process.ts',
       'raw fork': 'worker/peers/raw-fork.ts',

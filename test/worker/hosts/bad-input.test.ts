@@ -113,6 +113,17 @@ for (const host of ['thread', 'process'] as const) {
   });
 }
 
+// Not for threads: the loaders of that time leave worker threads alone.
+describe('spawnWorker() in host process', () => {
+  test('runs a TypeScript model module with a loader that was asked for', async () => {
+    const source =
+      'enum Step { One = 1 }\nexport default () => new Proxy({}, { get: (_, name) => name === "then" || name === "warmup" || name === "dispose" || name === "health" ? undefined : async (n: number): Promise<number> => n + Step.One });';
+    const loader = import.meta.resolve('tsx');
+    const handle = spawn({ host: 'process', module: moduleOf('loaded.ts', source), execArgv: ['--import', loader] });
+    expect(await handle.call('echo', 1)).toBe(2);
+  });
+});
+
 describe('spawnWorker()', () => {
   test('refuses options that make no sense, before any effect', () => {
     const module = 'file:///model.js';
