@@ -102,7 +102,7 @@ export async function compare(comparison: Comparison, args: readonly string[]): 
   if (all.some(({ results }) => results.some(({ error }) => error !== undefined))) process.exitCode = 1;
 }
 
-type Runs = Map<string, RunReport[]>;
+export type Runs = Map<string, RunReport[]>;
 
 async function runScenario(
   spec: ScenarioSpec,
@@ -163,7 +163,8 @@ function runOnce(contender: ChildProcess, n: number): Promise<RunReport> {
   });
 }
 
-function checked(report: RunReport, spec: ScenarioSpec, n: number): RunReport {
+/** Fails a report whose count or sum is not what the scenario promises. */
+export function checked(report: RunReport, spec: ScenarioSpec, n: number): RunReport {
   if (report.error !== undefined) return report;
   const sum = spec.sum?.(n);
   if (report.count !== n) return { ...report, error: `count is ${report.count}, not ${n}` };
@@ -171,7 +172,8 @@ function checked(report: RunReport, spec: ScenarioSpec, n: number): RunReport {
   return report;
 }
 
-function summarise(runs: Runs, n: number, comparison: Comparison, byCpu: boolean): ContenderResult[] {
+/** Medians, and ratios to the best peer. */
+export function summarise(runs: Runs, n: number, comparison: Comparison, byCpu: boolean): ContenderResult[] {
   const time = (report: RunReport): number => (byCpu ? report.cpuMs : report.ms);
   const valid = [...runs].filter(([, reports]) => reports.every(({ error }) => error === undefined));
   const outside = new Set([...comparison.ours, ...(comparison.notPeers ?? [])]);
