@@ -73,10 +73,11 @@ export function createPreprocessor(
         const steps = mode === 'fast' ? planSteps(header, geometry, spec.resample) : undefined;
         const pixels = await deadline.race(decodePixels(sharp, bytes, header, limits, steps?.[0]));
         const planes = writer.create(geometry);
-        if (steps === undefined) writeExact(writer, planes, pixels, spec.resample, geometry);
-        else {
-          await deadline.race(writeFast(sharp, writer, planes, pixels, steps.slice(1), spec.resample, geometry));
-        }
+        const writing =
+          steps === undefined
+            ? writeExact(writer, planes, pixels, spec.resample, geometry, deadline.signal)
+            : writeFast(sharp, writer, planes, pixels, steps.slice(1), spec.resample, geometry);
+        await deadline.race(writing);
         return planes;
       } finally {
         deadline.end();

@@ -8,8 +8,9 @@ export class DecodeDeadline {
   readonly #ended: Promise<never>;
   readonly #signal: AbortSignal | undefined;
   readonly #timer: NodeJS.Timeout;
+  readonly #controller = new AbortController();
   #reject!: (reason: unknown) => void;
-  readonly #onAbort = (): void => this.#reject((this.#signal as AbortSignal).reason);
+  readonly #onAbort = (): void => this.#end((this.#signal as AbortSignal).reason);
 
   constructor(timeoutMs: number, signal: AbortSignal | undefined) {
     signal?.throwIfAborted();
@@ -21,14 +22,24 @@ export class DecodeDeadline {
     this.#ended.catch(() => {});
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     this.#timer = setTimeout(
-      () => this.#reject(new ImageTimeoutError(`Cannot decode image: it took longer than ${timeoutMs} ms`)),
+      () => this.#end(new ImageTimeoutError(`Cannot decode image: it took longer than ${timeoutMs} ms`)),
       Math.min(timeoutMs, 2 ** 31 - 1),
     );
+  }
+
+  /** Aborts when the time is up or the caller's signal aborts. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
   }
 
   /** Settles as the promise does, or rejects when the time is up or the signal aborts. */
   race<T>(promise: Promise<T>): Promise<T> {
     return Promise.race([promise, this.#ended]);
+  }
+
+  #end(reason: unknown): void {
+    this.#reject(reason);
+    this.#controller.abort(reason);
   }
 
   /** Stops the timer and leaves the signal alone. */

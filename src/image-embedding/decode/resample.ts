@@ -7,6 +7,8 @@ import type { Resample } from '../preprocess-spec.js';
 import type { Geometry, Size } from './geometry.js';
 
 const PRECISION_BITS = 22;
+/** Multiplications between two pauses: some milliseconds. */
+const SLICE = 4_000_000;
 const HALF = 1 << (PRECISION_BITS - 1);
 
 interface Filter {
@@ -95,25 +97,47 @@ export function resampleWindow(
   pixels: Uint8Array,
   source: Size,
   resample: Resample,
-  { resized, window }: Pick<Geometry, 'resized' | 'window'>,
+  geometry: Pick<Geometry, 'resized' | 'window'>,
 ): Uint8Array {
+  const slices = resampleInSlices(pixels, source, resample, geometry);
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done) return value;
+  }
+}
+
+/** The same, with a pause after every few milliseconds of work: tens of megapixels take a second and more. */
+export function* resampleInSlices(
+  pixels: Uint8Array,
+  source: Size,
+  resample: Resample,
+  { resized, window }: Pick<Geometry, 'resized' | 'window'>,
+): Generator<void, Uint8Array> {
   if (resample === 'nearest') return pickNearest(pixels, source, { resized, window });
   const filter = FILTERS[resample];
-  // Pillow skips a pass that would change nothing, and so copies bytes as they are.
   const rows = computeWeights(filter, source.height, resized.height, window.top, window.height);
   const last = window.height - 1;
   const firstRow = rows.starts[0] as number;
   const endRow = (rows.starts[last] as number) + (rows.counts[last] as number);
   const columns = computeWeights(filter, source.width, resized.width, window.left, window.width);
-  const narrow = new Uint8Array(Math.max(0, endRow - firstRow) * window.width * 3);
-  if (source.width === resized.width)
+  const stride = window.width * 3;
+  const narrow = new Uint8Array(Math.max(0, endRow - firstRow) * stride);
+  // Pillow skips a pass that would change nothing, and so copies bytes as they are.
+  if (source.width === resized.width) {
     copyColumns(pixels, source.width, firstRow, endRow, window.left, window.width, narrow);
-  else scaleRows(pixels, source.width, firstRow, endRow, columns, window.width, clampedView(narrow));
-  const result = new Uint8Array(window.height * window.width * 3);
+  } else {
+    const step = Math.max(1, Math.floor(SLICE / (stride * columns.taps)));
+    for (let row = firstRow; row < endRow; row += step) {
+      if (row > firstRow) yield;
+      const part = narrow.subarray((row - firstRow) * stride);
+      scaleRows(pixels, source.width, row, Math.min(endRow, row + step), columns, window.width, clampedView(part));
+    }
+  }
+  const result = new Uint8Array(window.height * stride);
   if (source.height === resized.height) {
-    const from = (window.top - firstRow) * window.width * 3;
+    const from = (window.top - firstRow) * stride;
     result.set(narrow.subarray(from, from + result.length));
-  } else scaleColumns(narrow, firstRow, rows, window.width * 3, window.height, clampedView(result));
+  } else scaleColumns(narrow, firstRow, rows, stride, window.height, clampedView(result));
   return result;
 }
 

@@ -9,11 +9,12 @@
  * - Where the filter reaches beyond the border, Pillow leaves out what is not there and libvips repeats the last pixel: the few rows and
  *   columns concerned are done again, exactly.
  */
+import { scheduleMacrotask } from '../../core/index.js';
 import type { Resample } from '../preprocess-spec.js';
 import { type ImageHeader, type Pixels, readingFraction, STEP_RESIZE } from './decode-image.js';
 import type { Geometry, Region, Size } from './geometry.js';
 import { type PlanarImage, type PlanarWriter, rowByRow } from './planar.js';
-import { filterSupport, resampleWindow } from './resample.js';
+import { filterSupport, resampleInSlices, resampleWindow } from './resample.js';
 import type { Sharp, SharpModule } from './sharp-loader.js';
 
 const KERNELS = { nearest: 'nearest', bilinear: 'linear', bicubic: 'cubic', lanczos: 'lanczos3' } as const;
@@ -53,21 +54,27 @@ export function planSteps(image: ImageHeader, { resized, window }: Geometry, res
   }
 }
 
-/** Scales exactly. */
-export function writeExact(
+/** Scales exactly, and lets the event loop run in between when that takes long. */
+export async function writeExact(
   writer: PlanarWriter,
   planes: PlanarImage,
   pixels: Pixels,
   resample: Resample,
   geometry: Geometry,
-): void {
-  const { window } = geometry;
-  writeRegion(writer, planes, pixels, resample, geometry, {
-    left: 0,
-    top: 0,
-    width: window.width,
-    height: window.height,
-  });
+  signal: AbortSignal,
+): Promise<void> {
+  const { width, height } = geometry.window;
+  const slices = resampleInSlices(pixels.data, pixels, resample, geometry);
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done) {
+      writer.write(planes, geometry, { left: 0, top: 0, width, height }, rowByRow(value, width));
+      return;
+    }
+    await new Promise<void>((resolve) => scheduleMacrotask(resolve));
+    // Whoever asked has been answered by now.
+    if (signal.aborted) return;
+  }
 }
 
 /** Scales in libvips, by way of the sizes given, and then the border exactly. */

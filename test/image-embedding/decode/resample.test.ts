@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { planGeometry } from '../../../src/image-embedding/decode/geometry.js';
-import { resampleWindow } from '../../../src/image-embedding/decode/resample.js';
+import { resampleInSlices, resampleWindow } from '../../../src/image-embedding/decode/resample.js';
 import type { Resample } from '../../../src/image-embedding/preprocess-spec.js';
 import { difference, type PlainFilter, plainResample, testPicture } from './plain-resample.js';
 
@@ -79,6 +79,26 @@ describe('resampleWindow()', { timeout: 120_000 }, () => {
         { numRuns: 25 },
       );
     }
+  });
+});
+
+describe('resampleInSlices()', () => {
+  it('pauses on the way through a large image, and gives what the whole gives', () => {
+    const size = { width: 2000, height: 1500 };
+    const pixels = testPicture(size.width, size.height);
+    const slices = resampleInSlices(pixels, size, 'lanczos', whole(224, 168));
+    let pauses = 0;
+    for (;;) {
+      const { done, value } = slices.next();
+      if (done) {
+        expect(difference(value, resampleWindow(pixels, size, 'lanczos', whole(224, 168))).largest).toBe(0);
+        break;
+      }
+      pauses++;
+    }
+    expect(pauses).toBeGreaterThanOrEqual(10);
+    const small = { width: 100, height: 75 };
+    expect(resampleInSlices(testPicture(100, 75), small, 'bicubic', whole(60, 45)).next().done).toBe(true);
   });
 });
 
