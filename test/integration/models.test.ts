@@ -1,0 +1,82 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parquetReadObjects } from 'hyparquet';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { testModelFiles, testModels } from '../../scripts/make-test-models.js';
+import { type LocalHub, startLocalHub } from '../image-embedding/hub/local-hub.js';
+import { PHOTOS, readRecords, runCli } from './cli-process.js';
+
+const NAME = 'millrace/tiny-clip';
+const photo = path.join(PHOTOS, 'cat-1.jpg');
+let folder = '';
+let hub: LocalHub;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'millrace models ü '));
+  hub = await startLocalHub(NAME, testModelFiles(testModels[0] as (typeof testModels)[number]));
+  env = { HF_ENDPOINT: hub.endpoint, HF_HOME: path.join(folder, 'home'), HF_HUB_OFFLINE: '' };
+});
+afterAll(async () => {
+  await hub.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
+  test('downloads it by its name, describes it, embeds with it, and lists it', async () => {
+    const inspected = await runCli(['inspect', NAME, '--json'], { env });
+    expect(inspected).toMatchObject({ code: 0, stderr: '' });
+    const { family, dimension } = JSON.parse(inspected.stdout) as { family: string; dimension: number };
+    expect(family).toMatch(/clip/);
+    const out = path.join(folder, 'hub.jsonl');
+    // Offline by now: the cache is enough.
+    const offline = { ...env, HF_HUB_OFFLINE: '1' };
+    expect(await runCli(['embed', photo, '--model', NAME, '--out', out], { env: offline })).toMatchObject({ code: 0 });
+    expect(await readRecords(out)).toMatchObject([{ path: photo, embedding: { length: dimension } }]);
+    expect((await runCli(['models'], { env })).stdout).toContain(NAME);
+  });
+
+  test('says that there is no such model', async () => {
+    const ended = await runCli(['inspect', 'millrace/none'], { env });
+    expect(ended.stderr).toMatch(/^millrace: ERR_MODEL_\w+: /);
+    expect(ended.code).toBe(2);
+  });
+
+  test('refuses to continue an output with a model of another dimension', async () => {
+    const out = path.join(folder, 'other.jsonl');
+    await runCli(['embed', photo, '--model', NAME, '--out', out], { env });
+    const before = await readFile(out, 'utf8');
+    const ended = await runCli(['embed', PHOTOS, '--out', out, '--resume']);
+    expect(ended.stderr).toMatch(/the output holds vectors of \d+ dimensions, this model gives 256/);
+    expect(ended.code).toBe(2);
+    expect(await readFile(out, 'utf8')).toBe(before);
+  });
+});
+
+test('millrace embed takes paths and URLs on standard input, and writes NumPy and Parquet', async () => {
+  const bytes = await readFile(photo);
+  const server = createServer((_request, response) => response.end(bytes));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/cat`;
+    const stdin = `${photo}\n${url}\n`;
+    const npy = path.join(folder, 'v.npy');
+    const parquet = path.join(folder, 'v.parquet');
+    for (const out of [npy, parquet]) {
+      const ended = await runCli(['embed', '-', '--allow-private-urls', '--out', out], { stdin });
+      expect(ended).toMatchObject({ code: 0 });
+    }
+    const array = await readFile(npy);
+    expect(array.toString('latin1', 10, 128)).toContain("'shape': (2, 256)");
+    expect(array.subarray(128, 128 + 1024)).toEqual(array.subarray(128 + 1024));
+    const file = await readFile(parquet);
+    const rows = await parquetReadObjects({ file: file.buffer.slice(file.byteOffset, file.byteOffset + file.length) });
+    expect(rows.map((row) => row.path)).toEqual([photo, url]);
+    expect(rows[0]?.embedding).toEqual(rows[1]?.embedding);
+  } finally {
+    server.close();
+  }
+}, 60_000);
