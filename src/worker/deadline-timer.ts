@@ -8,7 +8,7 @@ import type { Clock, ClockTimer } from '../core/index.js';
 /** Something that is due at a certain time. */
 export interface DeadlineEntry {
   /** When, in ms on the clock. */
-  dueAt: number;
+  readonly dueAt: number;
   /** Where it is in the heap; -1 when it is not. Owned by the timer. */
   deadlineIndex: number;
   /** Called once, at `dueAt` or later. The entry is out of the heap then. */

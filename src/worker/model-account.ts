@@ -9,6 +9,8 @@ export class ModelAccount {
   onProgress: ((progress: WorkerProgress) => void) | undefined;
   /** When a call last left the model. */
   lastActiveAt = 0;
+  /** Which call that was, until it is answered. */
+  lastLeft: PendingRequest | undefined;
   readonly #hub: EventHub;
   readonly #latency: LatencyWindow = new LatencyWindow();
   // Unordered: a place that falls free is filled by the last.
@@ -23,8 +25,7 @@ export class ModelAccount {
 
   enter(request: PendingRequest, at: number): void {
     request.enteredAt = at;
-    request.leftAt = -1;
-    request.insideIndex = this.#inside.push(request) - 1;
+    if (request.insideIndex < 0) request.insideIndex = this.#inside.push(request) - 1;
     if (this.onProgress !== undefined) this.#tell('enter', request, at);
   }
 
@@ -33,16 +34,19 @@ export class ModelAccount {
     this.#remove(request);
     this.#processed++;
     this.#latency.record(at - request.enteredAt, at);
-    request.leftAt = at;
+    this.lastLeft = request;
     if (isFailure) this.#noteFailure(request, error, at);
     if (this.onProgress !== undefined) this.#tell('leave', request, at);
   }
 
   #remove(request: PendingRequest): void {
+    const index = request.insideIndex;
+    if (index < 0) return;
+    request.insideIndex = -1;
     const last = this.#inside.pop() as PendingRequest;
     if (last === request) return;
-    this.#inside[request.insideIndex] = last;
-    last.insideIndex = request.insideIndex;
+    this.#inside[index] = last;
+    last.insideIndex = index;
   }
 
   /** The model's part of a health report. */

@@ -43,11 +43,11 @@ export interface SubmitOptions extends CallOptions {
 }
 
 /** One accepted or waiting call: what the loop sees as a request, and what the handle keeps account of. */
-export abstract class PendingRequest implements Linked<PendingRequest>, DeadlineEntry, AbortListener {
+export abstract class PendingRequest implements Linked<PendingRequest>, AbortListener {
   next: PendingRequest | undefined = undefined;
   previous: PendingRequest | undefined = undefined;
-  dueAt: number = Number.POSITIVE_INFINITY;
-  deadlineIndex: number = -1;
+  /** Its entry among the deadlines; undefined when it has none, or is answered. */
+  due: RequestDeadline | undefined = undefined;
   phase: number = Phase.WAITING;
   hasPlace: boolean = false;
   /** Whether a call into the model runs for it, which an answer does not end. */
@@ -58,8 +58,6 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
   readonly calledAt: number;
   /** When the model was entered. */
   enteredAt: number = 0;
-  /** When the call into the model returned; -1 while it has not. */
-  leftAt: number = -1;
   /** Its place among the calls that are inside the model. */
   insideIndex: number = -1;
   readonly trace: CallerTrace;
@@ -85,7 +83,6 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
     this.#options = options;
     this.trace = new CallerTrace(options?.traceparent);
     if (options === undefined) return;
-    if (options.timeoutMs !== undefined) this.dueAt = calledAt + options.timeoutMs;
     if (options.signal !== undefined) addAbortListener(options.signal, this);
   }
 
@@ -94,7 +91,8 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
   }
 
   get deadline(): number | undefined {
-    return this.#options?.timeoutMs === undefined ? undefined : this.dueAt;
+    const ms = this.#options?.timeoutMs;
+    return ms === undefined ? undefined : this.calledAt + ms;
   }
 
   /** Called when the loop takes it or finds it dead: how a bridge gives a credit back. */
@@ -146,7 +144,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
   }
 
   /** The deadline has passed. */
-  onDeadline(): void {
+  expire(): void {
     const ms = this.#options?.timeoutMs as number;
     this.answerAhead(
       'expired',
@@ -186,4 +184,20 @@ export abstract class PendingRequest implements Linked<PendingRequest>, Deadline
 
   /** Tells the caller of an error that did not come from the loop. */
   protected abstract deliverAhead(error: unknown): void;
+}
+
+/** A request's entry among the deadlines: apart from it, because most requests of a busy worker have none. */
+export class RequestDeadline implements DeadlineEntry {
+  readonly dueAt: number;
+  deadlineIndex: number = -1;
+  readonly #request: PendingRequest;
+
+  constructor(request: PendingRequest, dueAt: number) {
+    this.#request = request;
+    this.dueAt = dueAt;
+  }
+
+  onDeadline(): void {
+    this.#request.expire();
+  }
 }

@@ -2,12 +2,20 @@ import type { OperationQueue } from './operation-queue.js';
 import { PendingRequest, type RequestOwner, type SubmitOptions } from './pending-request.js';
 import type { Reply, UnaryRequest } from './request.js';
 
+// One executor for all promises: it runs at once, so what it is given can be picked up right after.
+let resolveLatest: (value: unknown) => void;
+let rejectLatest: (error: unknown) => void;
+function pickUp(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
+  resolveLatest = resolve;
+  rejectLatest = reject;
+}
+
 /** A unary request; it is its own reply. */
 export class PendingUnary extends PendingRequest implements UnaryRequest<unknown, unknown>, Reply<unknown> {
   /** What the caller awaits. */
   readonly promise: Promise<unknown>;
-  #resolve!: (value: unknown) => void;
-  #reject!: (error: unknown) => void;
+  readonly #resolve: (value: unknown) => void;
+  readonly #reject: (error: unknown) => void;
 
   constructor(
     owner: RequestOwner,
@@ -17,10 +25,9 @@ export class PendingUnary extends PendingRequest implements UnaryRequest<unknown
     options: SubmitOptions | undefined,
   ) {
     super(owner, queue, input, calledAt, options);
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
+    this.promise = new Promise(pickUp);
+    this.#resolve = resolveLatest;
+    this.#reject = rejectLatest;
   }
 
   get kind(): 'unary' {

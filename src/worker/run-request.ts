@@ -29,58 +29,74 @@ class RequestContext implements CallContext {
 }
 
 /**
- * Runs a request's method, if the request is still wanted, and answers it.
- *
- * @param onLeave Called once the call has left the model, whatever came of it.
- * @returns False when the request was answered already; nothing runs then, and `onLeave` is not called.
+ * A place inside the model, used by one call after another: what reacts to a call's promise is made once for the place, not for every call.
  */
-export function runRequest(
-  core: WorkerCore,
-  request: PendingRequest,
-  model: UntypedModel,
-  onLeave: () => void,
-): boolean {
-  const now = core.clock.now();
-  if (!request.take(now)) return false;
-  core.enterModel(request, now);
-  if (request instanceof PendingStream) void runStream(core, request, model).then(onLeave);
-  else runUnary(core, request as PendingUnary, model, onLeave);
-  return true;
-}
+export class CallPlace {
+  readonly #core: WorkerCore;
+  readonly #onLeave: (place: CallPlace) => void;
+  #request: PendingUnary | undefined;
+  readonly #succeeded = (value: unknown): void => {
+    const request = this.#take();
+    this.#core.leaveModel(request, false, undefined);
+    request.send(value);
+    this.#onLeave(this);
+  };
+  readonly #failed = (error: unknown): void => {
+    const request = this.#take();
+    this.#core.leaveModel(request, true, error);
+    request.fail(error);
+    this.#onLeave(this);
+  };
 
-function runUnary(core: WorkerCore, request: PendingUnary, model: UntypedModel, onLeave: () => void): void {
-  let result: unknown;
-  try {
-    result = request.trace.runInAsyncScope(
-      model[request.operation] as Method,
-      model,
-      request.peekInput(),
-      new RequestContext(request),
-    );
-  } catch (error) {
-    failed(core, request, error, onLeave);
-    return;
+  /** @param onLeave Called once the call has left the model, whatever came of it: the place may be used again. */
+  constructor(core: WorkerCore, onLeave: (place: CallPlace) => void) {
+    this.#core = core;
+    this.#onLeave = onLeave;
   }
-  if (isThenable(result)) {
-    (result instanceof Promise ? result : Promise.resolve(result)).then(
-      (value) => succeeded(core, request, value, onLeave),
-      (error) => failed(core, request, error, onLeave),
-    );
-  } else {
-    succeeded(core, request, result, onLeave);
+
+  /**
+   * Runs a request's method, if the request is still wanted, and answers it.
+   *
+   * @returns False when the request was answered already; nothing runs then, and `onLeave` is not called.
+   */
+  run(request: PendingRequest, model: UntypedModel): boolean {
+    const core = this.#core;
+    const now = core.clock.now();
+    if (!request.take(now)) return false;
+    core.enterModel(request, now);
+    if (request instanceof PendingStream) {
+      void runStream(core, request, model).then(() => this.#onLeave(this));
+    } else {
+      this.#request = request as PendingUnary;
+      this.#runUnary(this.#request, model);
+    }
+    return true;
   }
-}
 
-function succeeded(core: WorkerCore, request: PendingUnary, value: unknown, onLeave: () => void): void {
-  core.leaveModel(request, false, undefined);
-  request.send(value);
-  onLeave();
-}
+  #runUnary(request: PendingUnary, model: UntypedModel): void {
+    let result: unknown;
+    try {
+      result = request.trace.runInAsyncScope(
+        model[request.operation] as Method,
+        model,
+        request.peekInput(),
+        new RequestContext(request),
+      );
+    } catch (error) {
+      this.#failed(error);
+      return;
+    }
+    // A promise reacts once; whatever else calls itself a thenable is wrapped in one.
+    if (result instanceof Promise) result.then(this.#succeeded, this.#failed);
+    else if (isThenable(result)) Promise.resolve(result).then(this.#succeeded, this.#failed);
+    else this.#succeeded(result);
+  }
 
-function failed(core: WorkerCore, request: PendingUnary, error: unknown, onLeave: () => void): void {
-  core.leaveModel(request, true, error);
-  request.fail(error);
-  onLeave();
+  #take(): PendingUnary {
+    const request = this.#request as PendingUnary;
+    this.#request = undefined;
+    return request;
+  }
 }
 
 async function runStream(core: WorkerCore, request: PendingStream, model: UntypedModel): Promise<void> {
@@ -167,6 +183,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 export function answerRequest(request: AnyRequest, model: object): Promise<void> {
   const pending = request as unknown as PendingRequest;
   return new Promise((resolve) => {
-    if (!runRequest(pending.owner as WorkerCore, pending, model as UntypedModel, resolve)) resolve();
+    const place = new CallPlace(pending.owner as WorkerCore, () => resolve());
+    if (!place.run(pending, model as UntypedModel)) resolve();
   });
 }

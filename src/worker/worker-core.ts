@@ -7,7 +7,14 @@ import { LatencyWindow } from './latency-window.js';
 import { ModelAccount } from './model-account.js';
 import type { Operations } from './operation.js';
 import { OperationQueue } from './operation-queue.js';
-import { type Outcome, type PendingRequest, Phase, type RequestOwner, type SubmitOptions } from './pending-request.js';
+import {
+  type Outcome,
+  type PendingRequest,
+  Phase,
+  RequestDeadline,
+  type RequestOwner,
+  type SubmitOptions,
+} from './pending-request.js';
 import { PendingStream } from './pending-stream.js';
 import { PendingUnary } from './pending-unary.js';
 import { RequestList } from './request-list.js';
@@ -126,7 +133,10 @@ export class WorkerCore implements RequestOwner {
       const Pending = queue.operation.kind === 'unary' ? PendingUnary : PendingStream;
       const request = new Pending(this, queue, input, now, options);
       request.bytes = bytes;
-      if (options?.timeoutMs !== undefined) this.#deadlines.add(request, now);
+      if (options?.timeoutMs !== undefined) {
+        request.due = new RequestDeadline(request, now + options.timeoutMs);
+        this.#deadlines.add(request.due, now);
+      }
       if (mustWait) {
         queue.waiting.push(request);
         this.#waiting++;
@@ -177,7 +187,10 @@ export class WorkerCore implements RequestOwner {
   }
 
   onSettled(request: PendingRequest, outcome: Outcome, from: number): void {
-    if (request.deadlineIndex >= 0) this.#deadlines.remove(request);
+    if (request.due !== undefined) {
+      this.#deadlines.remove(request.due);
+      request.due = undefined;
+    }
     if (from === Phase.WAITING) {
       request.queue.waiting.remove(request);
       this.#waiting--;
@@ -188,7 +201,7 @@ export class WorkerCore implements RequestOwner {
       this.#acceptedList.remove(request);
       this.#counts[outcome]++;
       // A call that has just left the model was seen off with a look at the clock.
-      const now = request.leftAt >= 0 ? request.leftAt : this.clock.now();
+      const now = this.model.lastLeft === request ? this.model.lastActiveAt : this.clock.now();
       const ms = now - request.calledAt;
       if (outcome === 'succeeded' || outcome === 'failed') this.latency.record(ms, now);
       if (requestChannel.hasSubscribers) {
@@ -200,6 +213,7 @@ export class WorkerCore implements RequestOwner {
         this.#admit(request.queue);
       }
       if (from === Phase.TAKEN && !request.isInModel) this.#leaveFlight(now);
+      this.model.lastLeft = undefined;
     }
     if (this.#quiet.length > 0) this.#checkQuiet();
   }

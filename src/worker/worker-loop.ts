@@ -4,7 +4,7 @@ import { IdleTimer } from './idle-timer.js';
 import { requireModel, type UntypedModel } from './model.js';
 import type { OperationQueue } from './operation-queue.js';
 import type { PendingRequest } from './pending-request.js';
-import { runRequest } from './run-request.js';
+import { CallPlace } from './run-request.js';
 import { coreOf, type Ping, type WorkerChannels } from './worker-channels.js';
 import type { WorkerCore } from './worker-core.js';
 import { WorkerLoadError } from './worker-errors.js';
@@ -13,9 +13,11 @@ import { WorkerLoadError } from './worker-errors.js';
 // - At most `concurrency` requests are inside the model. While it is full the operation arms are off, so that the queues push back.
 // - Requests are taken by turns: the operation after the last one served comes first, so saturated operations get equal shares.
 // - A call that leaves a full model starts the next request itself, without a turn of the loop; only when none waits is the loop woken.
-// - After `TAKES_PER_MACROTASK` requests the loop lets timers and I/O run, however fast callers are.
+// - After `BURST_TAKES` requests or `BURST_MS` the loop lets timers and I/O run, however fast callers are.
+// - Before it waits, the loop gives callers and the model `PATIENCE` microtasks: a fast model and an eager caller are served without a wait.
 
-const TAKES_PER_MACROTASK = 256;
+const BURST_TAKES = 1_024;
+const BURST_MS = 8;
 const PATIENCE = 8;
 
 type LoopArms = Record<string, Selectable<unknown>>;
@@ -39,12 +41,16 @@ export class WorkerLoop {
   #model!: UntypedModel;
   #cursor = 0;
   #inModel = 0;
+  // Requests since timers and I/O last had their turn, and when the first of them was taken.
   #taken = 0;
+  #burstStart = 0;
   #isParkedFull = false;
   #isStopping = false;
   #isIdle = false;
   #lastActiveAt = 0;
-  readonly #onLeave = (): void => this.#left();
+  // Places inside the model that are free; as many as were ever taken at once.
+  readonly #places: CallPlace[] = [];
+  readonly #onLeave = (place: CallPlace): void => this.#left(place);
 
   constructor(channels: WorkerChannels<never>, settings: LoopSettings) {
     this.#core = coreOf(channels);
@@ -90,7 +96,7 @@ export class WorkerLoop {
     this.#idle.start();
     let patience = PATIENCE;
     while (!(this.#isStopping && this.#inModel === 0)) {
-      if (this.#taken >= TAKES_PER_MACROTASK) {
+      if (this.#isBurstOver()) {
         this.#taken = 0;
         await new Promise<void>((resolve) => scheduleMacrotask(resolve));
         // The next turn looks at every arm, so that callers in a hurry keep nobody else waiting.
@@ -152,6 +158,10 @@ export class WorkerLoop {
     };
   }
 
+  #isBurstOver(): boolean {
+    return this.#taken >= BURST_TAKES || (this.#taken > 0 && this.#lastActiveAt - this.#burstStart > BURST_MS);
+  }
+
   /** Whether a request waits and the model has room for it. */
   #canStart(): boolean {
     if (this.#isStopping || this.#inModel >= this.#settings.concurrency) return false;
@@ -161,7 +171,7 @@ export class WorkerLoop {
 
   /** Starts what waits, while there is room. */
   #fill(): void {
-    while (this.#inModel < this.#settings.concurrency && this.#taken < TAKES_PER_MACROTASK) {
+    while (this.#inModel < this.#settings.concurrency && !this.#isBurstOver()) {
       const request = this.#takeNext();
       if (request === undefined) return;
       this.#start(request);
@@ -181,20 +191,24 @@ export class WorkerLoop {
   }
 
   #start(request: PendingRequest): void {
-    this.#taken++;
+    if (this.#taken++ === 0) this.#burstStart = this.#lastActiveAt;
     this.#inModel++;
     if (this.#isIdle) {
       this.#isIdle = false;
       this.#idle.start();
     }
-    if (!runRequest(this.#core, request, this.#model, this.#onLeave)) this.#inModel--;
+    const place = this.#places.pop() ?? new CallPlace(this.#core, this.#onLeave);
+    if (place.run(request, this.#model)) return;
+    this.#places.push(place);
+    this.#inModel--;
   }
 
-  #left(): void {
+  #left(place: CallPlace): void {
+    this.#places.push(place);
     this.#inModel--;
     this.#lastActiveAt = this.#core.model.lastActiveAt;
     if (!this.#isParkedFull) return;
-    if (!this.#isStopping && this.#taken < TAKES_PER_MACROTASK) {
+    if (!this.#isStopping && !this.#isBurstOver()) {
       this.#fill();
       if (this.#inModel >= this.#settings.concurrency) return;
     }
