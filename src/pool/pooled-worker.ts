@@ -1,7 +1,10 @@
 import type { Operations, WorkerHandle, WorkerStateView } from '../worker/index.js';
 
 /** What a pool needs of a worker: a part of its handle, so that a simulated one is quickly made. */
-export type PooledWorker = Pick<WorkerHandle<Operations>, 'id' | 'call' | 'stats' | 'ping' | 'close' | 'destroy'> & {
+export type PooledWorker = Pick<
+  WorkerHandle<Operations>,
+  'id' | 'call' | 'stats' | 'released' | 'ping' | 'close' | 'destroy'
+> & {
   readonly state: Omit<WorkerStateView, 'subscribe'>;
   /** The process that runs the model, where it has one of its own. */
   readonly pid?: number | undefined;

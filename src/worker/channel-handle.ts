@@ -86,6 +86,10 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
     return this.#core.stats();
   }
 
+  released(): Promise<void> {
+    return this.#core.released();
+  }
+
   async ping(options?: PingOptions): Promise<WorkerHealth> {
     const action = 'Cannot ping worker';
     const given = requireOptions<PingOptions>(action, options, ['signal', 'timeoutMs']);

@@ -104,6 +104,13 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
   /** Counts and latencies as the handle sees them. */
   stats(): WorkerStats;
   /**
+   * Waits until the worker next lets go of a request, or ends. A call that was given up or ran out of time is answered at once, while its request may
+   * still be inside the model: `stats()` counts it in `inFlight` (or `queued`) until then.
+   *
+   * **Cancel safety:** takes no signal; nothing is lost when the promise is dropped.
+   */
+  released(): Promise<void>;
+  /**
    * Asks the loop beside the model how it is.
    *
    * **Cancel safety:** cancel safe.

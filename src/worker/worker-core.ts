@@ -64,6 +64,7 @@ export class WorkerCore implements RequestOwner {
   #startedAt: number;
   #quiet: (() => void)[] = [];
   readonly #whenOver: (() => void)[] = [];
+  #whenReleased: (() => void)[] = [];
 
   constructor(id: string, operations: Operations, clock: Clock) {
     this.id = id;
@@ -182,6 +183,7 @@ export class WorkerCore implements RequestOwner {
 
   onPlaceFree(request: PendingRequest): void {
     request.queue.freePlace(request);
+    if (request.phase === Phase.ANSWERED && this.#whenReleased.length > 0) this.#tellReleased();
     request.onTaken?.();
     this.#admit(request.queue);
   }
@@ -253,7 +255,9 @@ export class WorkerCore implements RequestOwner {
   }
 
   #leaveFlight(at: number): void {
-    if (--this.inFlight > 0) return;
+    this.inFlight--;
+    if (this.#whenReleased.length > 0) this.#tellReleased();
+    if (this.inFlight > 0) return;
     if (this.owesReady) {
       this.#isReadyOwed = true;
       this.#readyAt = at;
@@ -344,7 +348,19 @@ export class WorkerCore implements RequestOwner {
     }
     this.#deadlines.trim();
     this.hub.end();
+    this.#tellReleased();
     for (const resolve of this.#whenOver.splice(0)) resolve();
+  }
+
+  /** Resolves when a request next leaves the worker: the model, or a queue in which it was answered before it was taken. */
+  released(): Promise<void> {
+    return this.#isOver ? Promise.resolve() : new Promise((resolve) => this.#whenReleased.push(resolve));
+  }
+
+  #tellReleased(): void {
+    const waiters = this.#whenReleased;
+    this.#whenReleased = [];
+    for (const resolve of waiters) resolve();
   }
 
   /** Resolves when the loop is over. */

@@ -49,6 +49,7 @@ export class SimulatedWorker implements PooledWorker {
     resolve: (status: WorkerStatus) => void;
     reject: (error: unknown) => void;
   }>();
+  readonly #releases: (() => void)[] = [];
   #status: WorkerStatus = { state: 'loading', enteredAt: 0 };
 
   constructor(id: string, index: number, clock: Clock, behaviour: Behaviour) {
@@ -115,6 +116,7 @@ export class SimulatedWorker implements PooledWorker {
         finish: () => {
           if (!this.#running.delete(running)) return;
           this.inFlight -= 1;
+          for (const release of this.#releases.splice(0)) release();
           if (this.inFlight === 0 && this.#status.state === 'processing') this.#become('ready');
           try {
             settle(
@@ -128,6 +130,7 @@ export class SimulatedWorker implements PooledWorker {
         reject: (error) => {
           if (!this.#running.delete(running)) return;
           this.inFlight -= 1;
+          for (const release of this.#releases.splice(0)) release();
           settle(reject, error);
         },
       };
@@ -137,6 +140,11 @@ export class SimulatedWorker implements PooledWorker {
   }) as unknown as PooledWorker['call'];
 
   stats = (() => ({ inFlight: Math.max(0, this.inFlight), queued: 0 })) as unknown as PooledWorker['stats'];
+
+  released = () =>
+    new Promise<void>((resolve) => {
+      this.#releases.push(resolve);
+    });
 
   ping: PooledWorker['ping'] = () => Promise.reject(new Error('no ping in the simulation'));
 
@@ -164,6 +172,7 @@ export class SimulatedWorker implements PooledWorker {
   }
 
   #become(state: WorkerState, cause?: unknown): void {
+    if (state === 'dead') for (const release of this.#releases.splice(0)) release();
     this.#status = { state, enteredAt: this.#clock.now(), cause };
     for (const waiter of [...this.#waiters]) {
       if (waiter.test(this.#status)) waiter.resolve(this.#status);

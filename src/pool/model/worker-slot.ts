@@ -89,24 +89,15 @@ export class WorkerSlot implements RoutingCandidate {
     this.#release(freed, cost);
   }
 
-  // The worker leaves `processing` once nothing is inside its model; with other requests inside, their answers review it too.
   async #watchAbandoned(onRoom: () => void): Promise<void> {
     if (this.#isWatchingAbandoned) return;
     this.#isWatchingAbandoned = true;
-    try {
-      while (this.#abandoned > 0 && this.state === 'accepting') {
-        await this.handle.state.waitFor((status) => status.state !== 'processing');
-        const before = this.#abandoned;
-        this.#reviewAbandoned();
-        if (this.#abandoned === before) {
-          // Given but not yet inside: it will be `processing` again in a moment.
-          await this.handle.state.waitFor((status) => status.state !== 'ready' && status.state !== 'idle');
-        } else onRoom();
-      }
-    } catch {
-      // The worker is over; the fleet hears of it on its own.
-    } finally {
-      this.#isWatchingAbandoned = false;
+    while (this.#abandoned > 0 && this.state === 'accepting') {
+      await this.handle.released();
+      const before = this.#abandoned;
+      this.#reviewAbandoned();
+      if (this.#abandoned < before) onRoom();
     }
+    this.#isWatchingAbandoned = false;
   }
 }
