@@ -20,8 +20,10 @@ export interface Host {
   readonly link: Link;
   /** Settles once it is gone; never rejects. */
   readonly exited: Promise<HostExit>;
-  /** What the model's thread last showed of itself, and when that was heard (ms of `monotonicNow`). */
-  progress(): { readonly value: Progress; readonly heardAt: number };
+  /** When it was started, in ms of `monotonicNow`. */
+  readonly startedAt: number;
+  /** What the model's thread last showed of itself, and when that was heard (ms of `monotonicNow`); undefined before the first sign. */
+  progress(): { readonly value: Progress; readonly heardAt: number } | undefined;
   /** Ends it at once, whatever it is doing: a process by SIGKILL, which also ends one that was stopped. */
   kill(): void;
 }

@@ -41,11 +41,8 @@ export function startProcessHost(options: HostOptions): Host {
   });
   stderr.on('error', () => {});
 
-  // Until the watchdog is heard, the start counts as a sign of life.
-  let progress: { value: Progress; heardAt: number } = {
-    value: { begun: 0, ended: 0, turns: 0 },
-    heardAt: monotonicNow(),
-  };
+  const startedAt = monotonicNow();
+  let progress: { value: Progress; heardAt: number } | undefined;
   const pulse = child.stdio[4] as Socket;
   pulse.on('error', () => {});
   pulse.on('data', (bytes: Buffer) => {
@@ -85,6 +82,7 @@ export function startProcessHost(options: HostOptions): Host {
       if (pid !== undefined) reaper.delete(pid);
       return exit;
     }),
+    startedAt,
     progress: () => progress,
     kill: () => void child.kill('SIGKILL'),
   };

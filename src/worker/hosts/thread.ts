@@ -62,6 +62,7 @@ export function startThreadHost(options: HostOptions): Host {
       },
     },
     exited,
+    startedAt: monotonicNow(),
     progress: () => ({ value: board.read(), heardAt: monotonicNow() }),
     kill: () => void worker.terminate(),
   };

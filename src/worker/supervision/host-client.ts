@@ -45,6 +45,8 @@ export class HostClient {
   readonly loaded: Promise<LoadFailure | undefined>;
   /** Calls that were sent and have had no final message, by their id: in the order they were sent. */
   readonly held: Map<number, HeldCall> = new Map();
+  /** Whether the outcome of its load is still open. */
+  isLoading = true;
   readonly #events: HostClientEvents;
   readonly #transferInputs: boolean;
   readonly #pings: Map<number, (health: WorkerHealth) => void> = new Map();
@@ -57,7 +59,10 @@ export class HostClient {
     this.#events = events;
     this.#transferInputs = transferInputs && host.link.canTransfer;
     this.loaded = new Promise((resolve) => {
-      this.#onLoaded = resolve;
+      this.#onLoaded = (failure) => {
+        this.isLoading = false;
+        resolve(failure);
+      };
     });
     host.link.receive((message) => this.#receive(message));
     host.link.post([Kind.Init, init], (reason) => this.#onLoaded({ error: reason, isPermanent: true }));

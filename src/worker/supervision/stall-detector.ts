@@ -7,11 +7,14 @@ const SECOND_LOOK_MS = 500;
 /** The shortest silence that means anything, in ms: a quiet worker's watchdog is heard every half second. */
 const SILENCE_MS = 2_000;
 
+/** The same before it was ever heard: a busy machine takes its time to start a process. */
+const FIRST_SIGN_MS = 10_000;
+
 /** How often is looked while calls are under way. */
 const LOOK_MS = 1_000;
 
 /**
- * Tells a hang from a long call. While a host holds calls it is looked at now and then:
+ * Tells a hang from a long call. While a host loads or holds calls it is looked at now and then:
  * - progress is an answer, a chunk, or a model call that began or ended (which the host's watchdog sees even during a native call);
  * - a call is overdue when its deadline has passed, or, where it has none, when its caller has given it up;
  * - no progress for `stallTimeoutMs` past the moment something became overdue is a hang, and so are no signs of life at all for as long: a
@@ -47,7 +50,7 @@ export class StallDetector {
     this.#lookMs = Math.max(10, Math.min(LOOK_MS, stallTimeoutMs / 4));
   }
 
-  /** A call was sent: looks from now on, until nothing is held. */
+  /** The host loads, or was sent a call: looks from now on, until neither is so. */
   watch(): void {
     if (this.#timer === undefined && !this.#isStopped && Number.isFinite(this.#stallTimeoutMs)) this.#arm(this.#lookMs);
   }
@@ -64,7 +67,7 @@ export class StallDetector {
 
   #look(): void {
     this.#timer = undefined;
-    if (this.#client.held.size === 0) {
+    if (this.#client.held.size === 0 && !this.#client.isLoading) {
       this.#isSuspect = false;
       return;
     }
@@ -83,12 +86,13 @@ export class StallDetector {
 
   #examine(): { readonly reason: string; readonly runningMs: number } | undefined {
     const now = this.#clock.now();
-    const seen = this.#client.host.progress();
-    const silentMs = monotonicNow() - seen.heardAt;
-    if (silentMs >= this.#stallTimeoutMs && silentMs >= SILENCE_MS) {
+    const { host } = this.#client;
+    const seen = host.progress();
+    const silentMs = monotonicNow() - (seen?.heardAt ?? host.startedAt);
+    if (silentMs >= Math.max(this.#stallTimeoutMs, seen === undefined ? FIRST_SIGN_MS : SILENCE_MS)) {
       return { reason: `it gave no sign of life for ${Math.round(silentMs)} ms`, runningMs: silentMs };
     }
-    const counters = `${seen.value.begun} ${seen.value.ended}`;
+    const counters = `${seen?.value.begun} ${seen?.value.ended}`;
     if (counters !== this.#counters) {
       this.#counters = counters;
       this.#lastCountAt = now;

@@ -1,6 +1,6 @@
-import { CancellationToken, createSelector, mpsc, type Selectable, sleep } from '../../channels/index.js';
+import { createSelector, mpsc, type Selectable, sleep } from '../../channels/index.js';
 import type { ClockTimer } from '../../core/index.js';
-import type { Host, HostExit } from '../hosts/host.js';
+import type { Host } from '../hosts/host.js';
 import type { HostInit } from '../link/messages.js';
 import type { Operations } from '../operation.js';
 import type { OperationQueue } from '../operation-queue.js';
@@ -11,9 +11,11 @@ import type { WorkerCore } from '../worker-core.js';
 import { WorkerCrashedError, WorkerLoadError } from '../worker-errors.js';
 import { isLive } from '../worker-state.js';
 import { RestartBudget, type RestartPolicy } from './back-off.js';
+import { crashError, describeExit } from './crash-error.js';
 import { type HeldCall, HostClient } from './host-client.js';
+import { type HostWatch, watchHost } from './host-watch.js';
 import { KeepAlive } from './keep-alive.js';
-import { StallDetector } from './stall-detector.js';
+import type { StallDetector } from './stall-detector.js';
 
 // Invariants:
 // - a request leaves the worker's queue only when the host has a free slot for it: what waits, waits in the one queue whose capacity counts, and
@@ -122,15 +124,17 @@ export class SupervisedWorker {
     });
     this.#client = client;
     this.#channels.enter('loading');
-    const loaded = await this.#load(client);
+    const watch = watchHost(client, this.#core, this.#settings.stallTimeoutMs, () => this.#lastProgressAt);
+    const loaded = await this.#load(client, watch);
     if (loaded !== 'ready') {
+      watch.stall.stop();
       host.kill();
       await client.exited;
       return loaded === 'ended' ? undefined : loaded;
     }
     this.#wasReady = true;
     this.#lastProgressAt = this.#core.clock.now();
-    const end = await this.#serve(client);
+    const end = await this.#serve(client, watch);
     if (end === 'killed') {
       host.kill();
       await client.exited;
@@ -148,12 +152,12 @@ export class SupervisedWorker {
     return kill.isCancelled ? undefined : { error, isPermanent: false };
   }
 
-  async #load(client: HostClient): Promise<'ready' | 'ended' | Failure> {
+  async #load(client: HostClient, watch: HostWatch): Promise<'ready' | 'ended' | Failure> {
     const { shutdown, clock } = this.#core;
     const { loadTimeoutMs, init } = this.#settings;
     const timer = sleep(loadTimeoutMs, { clock, ref: false });
     const event = await createSelector(
-      { loaded: client.loaded, exited: client.exited, shutdown, timeout: timer },
+      { loaded: client.loaded, down: watch.down, shutdown, timeout: timer },
       { biased: true },
     ).next();
     timer[Symbol.dispose]();
@@ -161,9 +165,11 @@ export class SupervisedWorker {
       case 'loaded':
         if (event.value === undefined) return 'ready';
         return event.value;
-      case 'exited': {
-        const crash = crashError(this.#core.id, event.value, undefined);
-        const message = `Cannot load model: ${init.module} must load, but ${describeExit(event.value)}`;
+      case 'down': {
+        client.host.kill();
+        const exit = await client.exited;
+        const crash = crashError(this.#core.id, exit, watch.stalled);
+        const message = `Cannot load model: ${init.module} must load, but ${watch.stalled ?? describeExit(exit)}`;
         return { error: new WorkerLoadError(message, { cause: crash }), isPermanent: false };
       }
       case 'timeout': {
@@ -175,23 +181,10 @@ export class SupervisedWorker {
     }
   }
 
-  async #serve(client: HostClient): Promise<'killed' | 'shutdown' | ServeEnd> {
-    const { clock, shutdown, kill } = this.#core;
-    const { concurrency, stallTimeoutMs } = this.#settings;
-    const down = new CancellationToken();
-    let stalled: string | undefined;
-    void client.exited.then(() => down.cancel());
-    const stall = new StallDetector(
-      clock,
-      stallTimeoutMs,
-      client,
-      () => this.#lastProgressAt,
-      (reason, runningMs) => {
-        stalled = reason;
-        this.#core.hub.emit({ type: 'stall', runningMs });
-        down.cancel();
-      },
-    );
+  async #serve(client: HostClient, watch: HostWatch): Promise<'killed' | 'shutdown' | ServeEnd> {
+    const { shutdown, kill } = this.#core;
+    const { concurrency } = this.#settings;
+    const { down, stall } = watch;
     const ending: LoopArms = {
       [CONTROL.kill]: kill,
       [CONTROL.down]: down,
@@ -221,7 +214,7 @@ export class SupervisedWorker {
           case CONTROL.kill:
             return 'killed';
           case CONTROL.down:
-            return { isStalled: stalled !== undefined, reason: stalled };
+            return { isStalled: watch.stalled !== undefined, reason: watch.stalled };
           case CONTROL.shutdown:
             serving.isEnding = true;
             break;
@@ -422,21 +415,4 @@ interface Failure {
 interface ServeEnd {
   readonly isStalled: boolean;
   readonly reason: string | undefined;
-}
-
-function describeExit({ exitCode, signal, cause }: HostExit): string {
-  if (signal !== null) return `it was killed by ${signal}`;
-  if (exitCode === null) return `it could not be started (${String(cause)})`;
-  return `it exited with code ${exitCode}${cause === undefined ? '' : ` (${String(cause)})`}`;
-}
-
-function crashError(id: string, exit: HostExit, stalled: string | undefined): WorkerCrashedError {
-  const what = stalled ?? describeExit(exit);
-  const stderr = exit.stderr.join('\n');
-  return new WorkerCrashedError(`Cannot answer: ${id} must live until it has, but ${what}`, {
-    exitCode: exit.exitCode,
-    signal: exit.signal,
-    stderr,
-    ...(exit.cause === undefined ? {} : { cause: exit.cause }),
-  });
 }

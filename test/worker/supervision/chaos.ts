@@ -10,6 +10,8 @@ export interface ChaosPlan {
   readonly calls: number;
   /** After how many answers a signal is sent to a worker, again and again. By count, so that a slow machine is not shot faster than it can load. */
   readonly callsPerSignal: number;
+  /** Told every thousand answers. */
+  readonly onProgress?: (settled: number) => void;
 }
 
 /** A small seeded generator (mulberry32), so that a bad run can be told by its seed. */
@@ -77,6 +79,7 @@ async function runClient(
       outcome = typeof code === 'string' ? code : `${name}: ${message}`;
     }
     if (++tally.settled % plan.callsPerSignal === 0) strike();
+    if (tally.settled % 1_000 === 0) plan.onProgress?.(tally.settled);
     tally.outcomes.set(outcome, (tally.outcomes.get(outcome) ?? 0) + 1);
   }
 }

@@ -1,0 +1,21 @@
+import type { HostExit } from '../hosts/host.js';
+import { WorkerCrashedError } from '../worker-errors.js';
+
+/** How a host ended, in words. */
+export function describeExit({ exitCode, signal, cause }: HostExit): string {
+  if (signal !== null) return `it was killed by ${signal}`;
+  if (exitCode === null) return `it could not be started (${String(cause)})`;
+  return `it exited with code ${exitCode}${cause === undefined ? '' : ` (${String(cause)})`}`;
+}
+
+/** What a call of a dead host is answered with. `stalled` says why it was killed, when it was. */
+export function crashError(id: string, exit: HostExit, stalled: string | undefined): WorkerCrashedError {
+  const what = stalled ?? describeExit(exit);
+  const stderr = exit.stderr.join('\n');
+  return new WorkerCrashedError(`Cannot answer: ${id} must live until it has, but ${what}`, {
+    exitCode: exit.exitCode,
+    signal: exit.signal,
+    stderr,
+    ...(exit.cause === undefined ? {} : { cause: exit.cause }),
+  });
+}
