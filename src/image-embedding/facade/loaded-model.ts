@@ -24,18 +24,27 @@ export interface LoadedModel {
   describe(options: { readonly signal?: AbortSignal | undefined }): Promise<ModelDescription>;
 }
 
+/** A model to register. */
+export interface ModelRegistration {
+  readonly key: string;
+  readonly spec: ModelSpec;
+  /** The folder of the model prepared for this machine, if there is one. */
+  readonly prepared: string | undefined;
+  /** What a worker will cost, until it was measured, in MB. */
+  readonly memoryMb: number;
+}
+
 /** Registers a model with the pool below. */
 export function registerModel(
   pool: Pool,
-  key: string,
-  spec: ModelSpec,
-  memoryMb: number,
+  { key, spec, prepared, memoryMb }: ModelRegistration,
   settings: FacadeSettings,
 ): LoadedModel {
   const { maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency, limits, preprocess, session } = settings;
   const options: WorkerModelOptions = {
     spec,
     session,
+    prepared,
     preprocess,
     limits,
     maxBatch,

@@ -4,6 +4,7 @@ import type { Pool } from '../../pool/index.js';
 import { DeadlineExceededError } from '../../worker/index.js';
 import { fetchModel } from '../hub/fetch-model.js';
 import { type ModelSource, nameOfSource, resolveModel } from '../model/resolve-model.js';
+import { prepareFile } from '../prepare/prepare-model.js';
 import { type LoadedModel, registerModel } from './loaded-model.js';
 import type { FacadeSettings } from './pool-options.js';
 
@@ -59,7 +60,10 @@ export class ModelRegistry {
     const spec = await resolveModel(source, (reference) =>
       fetchModel(reference, this.#settings.hub, this.#downloads.signal),
     );
-    const loaded = registerModel(this.#pool, key, spec, await estimateMemoryMb(spec.file), this.#settings);
+    const { prepare, session } = this.#settings;
+    const prepared = prepare === undefined ? undefined : await prepareFile(spec.file, session, prepare);
+    const memoryMb = await estimateMemoryMb(spec.file, prepared !== undefined);
+    const loaded = registerModel(this.#pool, { key, spec, prepared, memoryMb }, this.#settings);
     this.#loaded.set(key, loaded);
     return loaded;
   }
@@ -69,14 +73,16 @@ export class ModelRegistry {
 const PROCESS_MB = 120;
 /** What a loaded model costs for each byte of its file: the weights, and a second copy of most, laid out for the CPU. */
 const BYTES_PER_MODEL_BYTE = 1.6;
+/** And for a prepared one, whose weights all workers share. */
+const BYTES_PER_PREPARED_BYTE = 0.6;
 
 /** What a worker will cost, until it was measured. A file that is missing costs nothing: its load says what is wrong. */
-async function estimateMemoryMb(file: string): Promise<number> {
+async function estimateMemoryMb(file: string, isPrepared: boolean): Promise<number> {
   const bytes = await stat(file).then(
     ({ size }) => size,
     () => 0,
   );
-  return Math.round(PROCESS_MB + (bytes * BYTES_PER_MODEL_BYTE) / 1e6);
+  return Math.round(PROCESS_MB + (bytes * (isPrepared ? BYTES_PER_PREPARED_BYTE : BYTES_PER_MODEL_BYTE)) / 1e6);
 }
 
 /** Waits for a model, which may be a long download, no longer than the call that wants it: the download goes on for others. */

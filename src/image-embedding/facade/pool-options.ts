@@ -14,6 +14,7 @@ import type { WorkerHost } from '../../worker/index.js';
 import type { SessionOptions } from '../inference/session.js';
 import { type HubOptions, type HubSettings, requireHubOptions } from '../hub/hub-options.js';
 import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
+import { type PrepareOptions, type PrepareSettings, requirePrepareOptions } from '../prepare/prepare-model.js';
 import type { PreprocessMode } from '../preprocessor.js';
 import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '../sources/limits.js';
 
@@ -73,6 +74,11 @@ export interface ImageEmbeddingPoolOptions extends PassedModelOptions {
   readonly hub?: HubOptions;
   /** How onnxruntime runs the model. */
   readonly session?: SessionOptions;
+  /**
+   * Whether large models are prepared for this machine before their first use, which takes as long as loading them a few times; every later
+   * worker, of any process, then maps them: it starts in a fraction of the time, and all share one copy of the weights. `'auto'` by default.
+   */
+  readonly prepare?: 'auto' | 'off' | PrepareOptions;
   /** Whether identical images in flight share one run, true by default. */
   readonly coalesce?: boolean;
   /** Options of the pool below: its name, governor, metrics registry, clock. */
@@ -95,6 +101,7 @@ export interface FacadeSettings {
   readonly limits: ImageLimits;
   readonly hub: HubSettings;
   readonly session: SessionOptions;
+  readonly prepare: PrepareSettings | undefined;
   readonly coalesce: boolean;
   readonly pool: PoolOptions | undefined;
   readonly passed: PassedModelOptions;
@@ -133,6 +140,7 @@ const KNOWN = [
   'limits',
   'hub',
   'session',
+  'prepare',
   'coalesce',
   'pool',
 ] as const;
@@ -174,6 +182,7 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
     limits: resolveImageLimits(given.limits, action),
     hub: requireHubOptions(action, given.hub),
     session: requireOptions<SessionOptions>(action, given.session, SESSION_KEYS),
+    prepare: requirePrepareOptions(action, given.prepare),
     coalesce: given.coalesce === undefined ? true : requireBoolean(action, 'coalesce', given.coalesce),
     pool: given.pool,
     passed: Object.freeze(passed) as PassedModelOptions,

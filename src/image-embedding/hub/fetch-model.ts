@@ -5,6 +5,7 @@ import { isMillraceError } from '../../core/index.js';
 import { ModelDigestError, ModelDownloadError, ModelNotFoundError, ModelOfflineError } from '../model/model-errors.js';
 import { type ModelDtype, modelDtypes, modelFileCandidates } from '../model/model-folder.js';
 import type { ModelReference } from '../model/resolve-model.js';
+import { withFileLock } from '../file-lock.js';
 import { downloadBlob } from './download-blob.js';
 import {
   hasDigest,
@@ -13,7 +14,6 @@ import {
   readRef,
   repositoryCache,
   sizeOf,
-  withFileLock,
   writeRef,
 } from './hub-cache.js';
 import type { HubSettings } from './hub-options.js';

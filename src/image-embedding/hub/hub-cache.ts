@@ -7,9 +7,8 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, open, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 
 /** The folder of one repository in the cache. */
 export interface RepositoryCache {
@@ -85,45 +84,4 @@ export async function hasDigest(file: string, digest: string): Promise<boolean> 
   if (digest.length === 40) hash.update(`blob ${(await stat(file)).size}\0`);
   for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
   return hash.digest('hex') === digest;
-}
-
-/** A lock whose owner has not touched it for this long is left over from a process that is no more, in ms. */
-const STALE_MS = 15_000;
-const TOUCH_MS = 5_000;
-const LOOK_MS = 100;
-
-/** Runs something while no other process does, for one file: a lock file beside it, kept fresh, and taken over when its owner died. */
-export async function withFileLock<T>(
-  file: string,
-  signal: AbortSignal | undefined,
-  run: () => Promise<T>,
-): Promise<T> {
-  const lock = `${file}.lock`;
-  await mkdir(path.dirname(lock), { recursive: true });
-  for (;;) {
-    signal?.throwIfAborted();
-    try {
-      await (await open(lock, 'wx')).close();
-      break;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const age = await stat(lock).then(
-        (info) => Date.now() - info.mtimeMs,
-        () => 0,
-      );
-      if (age > STALE_MS) await rm(lock, { force: true });
-      else await delay(LOOK_MS, undefined, signal === undefined ? {} : { signal });
-    }
-  }
-  const touch = setInterval(() => {
-    const now = new Date();
-    utimes(lock, now, now).catch(() => undefined);
-  }, TOUCH_MS);
-  touch.unref();
-  try {
-    return await run();
-  } finally {
-    clearInterval(touch);
-    await rm(lock, { force: true });
-  }
 }

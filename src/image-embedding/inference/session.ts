@@ -5,6 +5,7 @@
  * this belongs into a worker's process.
  */
 import { stat } from 'node:fs/promises';
+import path from 'node:path';
 import type * as Runtime from 'onnxruntime-node';
 import {
   ModelCorruptError,
@@ -17,6 +18,11 @@ import {
 import type { ModelSpec } from '../model/model-spec.js';
 import { fromFloat16, writeFloat16 } from './float16.js';
 import { describeValue, type PickedOutput, pickOutput, poolOutput, type ValueInfo } from './output.js';
+
+/** The graph of a prepared model, in its folder. */
+export const PREPARED_GRAPH: string = 'model.onnx';
+/** The weights of a prepared model, in its folder. */
+export const PREPARED_WEIGHTS: string = 'weights.bin';
 
 /** How onnxruntime runs a model. */
 export interface SessionOptions {
@@ -88,10 +94,21 @@ export class EmbeddingSession {
   /**
    * Loads a model and checks that its input and output fit the spec.
    *
+   * @param prepared The folder of the same model prepared, if there is one: its weights are mapped, and shared with other processes. When it
+   *   can't be loaded the model itself is.
    * @throws ModelNotFoundError, ModelCorruptError, ModelLoadError, ModelMismatchError, ModelRuntimeMissingError
    */
-  static async load(spec: ModelSpec, options: SessionOptions = {}): Promise<EmbeddingSession> {
+  static async load(spec: ModelSpec, options: SessionOptions = {}, prepared?: string): Promise<EmbeddingSession> {
     const runtime = await loadRuntime();
+    if (prepared !== undefined) {
+      const file = path.join(prepared, PREPARED_GRAPH);
+      try {
+        return await EmbeddingSession.load({ ...spec, file }, { ...options, graphOptimizationLevel: 'disabled' });
+      } catch (cause) {
+        if (cause instanceof ModelMismatchError) throw cause;
+        process.emitWarning(`${file} could not be loaded, so ${spec.file} is: ${String(cause)}`, 'MillraceWarning');
+      }
+    }
     await requireFile(spec.file);
     const { extra, executionProviders, ...rest } = options;
     let session: Runtime.InferenceSession;
@@ -112,6 +129,37 @@ export class EmbeddingSession {
     } catch (error) {
       await session.release();
       throw error;
+    }
+  }
+
+  /**
+   * Writes a model as onnxruntime would run it on this machine: optimised, with weights laid out for this CPU in a file of their own, which
+   * sessions map instead of reading. The file names are {@link PREPARED_GRAPH} and {@link PREPARED_WEIGHTS}.
+   *
+   * @throws ModelCorruptError, ModelLoadError, ModelRuntimeMissingError
+   */
+  static async optimize(file: string, folder: string): Promise<void> {
+    const runtime = await loadRuntime();
+    await requireFile(file);
+    try {
+      const session = await runtime.InferenceSession.create(file, {
+        intraOpNumThreads: 1,
+        interOpNumThreads: 1,
+        // It warns that the result is for this machine only, as it is meant to be.
+        logSeverityLevel: 3,
+        graphOptimizationLevel: 'all',
+        optimizedModelFilePath: path.join(folder, PREPARED_GRAPH),
+        extra: {
+          session: {
+            save_external_prepacked_constant_initializers: '1',
+            optimized_model_external_initializers_file_name: PREPARED_WEIGHTS,
+            optimized_model_external_initializers_min_size_in_bytes: '1024',
+          },
+        },
+      });
+      await session.release();
+    } catch (cause) {
+      throw loadError(file, cause);
     }
   }
 

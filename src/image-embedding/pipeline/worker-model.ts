@@ -15,6 +15,8 @@ import { EmbeddingPipeline, type Pixels, type PipelineBatch } from './pipeline.j
 export interface WorkerModelOptions {
   readonly spec: ModelSpec;
   readonly session: SessionOptions;
+  /** The folder of the model prepared for this machine, if there is one. */
+  readonly prepared: string | undefined;
   readonly preprocess: PreprocessMode;
   readonly limits: ImageLimits;
   /** The most images in one run. */
@@ -33,7 +35,7 @@ export async function createModel(
   context: ModelContext,
 ): Promise<ModelOf<ImageOperations>> {
   const { spec, limits, maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency } = options;
-  const session = await EmbeddingSession.load(spec, options.session);
+  const session = await EmbeddingSession.load(spec, options.session, options.prepared);
   const preprocessor = createPreprocessor({ ...spec.preprocess, dtype: session.decodeType }, options.preprocess, {
     limits,
     // In the caller's own process libvips belongs to the caller, too.

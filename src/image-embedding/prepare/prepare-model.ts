@@ -1,0 +1,119 @@
+/** Prepares a model for this machine, once for all processes and all times. */
+import { execFile } from 'node:child_process';
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { requireOptions, requirePositiveInteger, requireString } from '../../core/index.js';
+import { withFileLock } from '../file-lock.js';
+import type { SessionOptions } from '../inference/session.js';
+import {
+  defaultPreparedFolder,
+  findPrepared,
+  type PreparedCache,
+  preparedKey,
+  verifyPrepared,
+  writePrepared,
+} from './prepared-cache.js';
+
+/** How models are prepared. */
+export interface PrepareOptions {
+  /** Where prepared models are kept; `XDG_CACHE_HOME/millrace/prepared` by default. */
+  readonly cacheDir?: string;
+  /** How many bytes of them; the longest unused go first. 20 GB by default. */
+  readonly maxBytes?: number;
+  /** Models below this size are loaded as they are, which takes them no longer. 16 MB by default. */
+  readonly minBytes?: number;
+}
+
+/** Prepare options, checked and filled. */
+export interface PrepareSettings {
+  readonly cache: PreparedCache;
+  readonly minBytes: number;
+}
+
+const run = promisify(execFile);
+const CHILD = fileURLToPath(new URL('./prepare-child.js', import.meta.url));
+const TIMEOUT_MS = 600_000;
+
+/** Checks prepare options and fills them; undefined when models are not to be prepared. */
+export function requirePrepareOptions(
+  action: string,
+  options: PrepareOptions | 'auto' | 'off' | undefined,
+): PrepareSettings | undefined {
+  if (options === 'off') return undefined;
+  if (typeof options === 'string' && options !== 'auto') {
+    throw new RangeError(`${action}: prepare must be 'auto', 'off' or an object, received '${options as string}'`);
+  }
+  const given = requireOptions<PrepareOptions>(action, options === 'auto' ? undefined : options, [
+    'cacheDir',
+    'maxBytes',
+    'minBytes',
+  ]);
+  const folder =
+    given.cacheDir === undefined ? defaultPreparedFolder() : requireString(action, 'prepare.cacheDir', given.cacheDir);
+  const maxBytes =
+    given.maxBytes === undefined ? 20e9 : requirePositiveInteger(action, 'prepare.maxBytes', given.maxBytes);
+  return Object.freeze({
+    cache: { folder: path.resolve(folder), maxBytes },
+    minBytes: given.minBytes === undefined ? 16e6 : requirePositiveInteger(action, 'prepare.minBytes', given.minBytes),
+  });
+}
+
+/** Whether a session of these options can use a prepared model: one for the CPU, optimised as usual. */
+function isPreparable({ executionProviders, graphOptimizationLevel, extra }: SessionOptions): boolean {
+  const onCpu = executionProviders === undefined || executionProviders.every((each) => each === 'cpu');
+  return onCpu && (graphOptimizationLevel ?? 'all') === 'all' && extra === undefined;
+}
+
+/**
+ * Answers the folder of a model prepared for this machine, preparing it first if nobody has: optimised, with weights laid out for this CPU in a
+ * file that all processes map, so that any number of workers hold one copy and start in a fraction of the time.
+ *
+ * Racing processes prepare it once. What was damaged is made again. Where it can't be prepared, a warning says why.
+ *
+ * @param file The ONNX file.
+ * @param session The options that it will be run with.
+ * @param settings See {@link PrepareOptions}.
+ * @returns The folder; undefined when the model is to be loaded as it is.
+ */
+export async function prepareFile(
+  file: string,
+  session: SessionOptions,
+  settings: PrepareSettings,
+): Promise<string | undefined> {
+  if (!isPreparable(session)) return undefined;
+  const size = await stat(file).then(
+    ({ size: bytes }) => bytes,
+    () => 0,
+  );
+  if (size < settings.minBytes) return undefined;
+  try {
+    const { cache } = settings;
+    const key = await preparedKey(cache, file);
+    const found = await findPrepared(cache, key);
+    if (found !== undefined) return found;
+    return await withFileLock(path.join(cache.folder, key), undefined, async () => {
+      const made = await findPrepared(cache, key);
+      return made ?? (await writePrepared(cache, key, (folder) => runChild(file, folder)));
+    });
+  } catch (error) {
+    process.emitWarning(`${file} could not be prepared and is loaded as it is: ${String(error)}`, 'MillraceWarning');
+    return undefined;
+  }
+}
+
+/** Checks a prepared model against the digests that were taken when it was written; reads all of it. */
+export async function verifyPreparedFile(file: string, settings: PrepareSettings): Promise<boolean> {
+  const folder = await findPrepared(settings.cache, await preparedKey(settings.cache, file));
+  return folder !== undefined && (await verifyPrepared(folder));
+}
+
+async function runChild(file: string, folder: string): Promise<void> {
+  try {
+    await run(process.execPath, [CHILD, file, folder], { timeout: TIMEOUT_MS, killSignal: 'SIGKILL' });
+  } catch (error) {
+    const { stderr } = error as { readonly stderr?: string };
+    throw new Error(stderr?.trim().split('\n').at(-1) || String(error), { cause: error });
+  }
+}
