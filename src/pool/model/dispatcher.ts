@@ -255,10 +255,11 @@ export class Dispatcher {
     if (this.#queue.size === 0) this.#workers.relieved();
   }
 
-  // Settles the calls of a job that ran out of time before their timers could say so. False when none is left.
+  // Settles the calls of a job that ran out of time before their timers could say so, and with `refuseEarly` those that most likely will while the
+  // model is at them, as long as others wait that can still make it. False when none is left.
   #dropExpired(job: Job): boolean {
     const now = this.#clock.now();
-    const needMs = this.#settings.refuseEarly ? (this.rate.serviceMs ?? 0) : 0;
+    const needMs = this.#settings.refuseEarly && this.#queue.size > 0 ? this.rate.likelyServiceMs : 0;
     for (const call of job.calls.length === 1 ? job.calls : [...job.calls]) {
       if (call.deadline <= now || call.deadline < now + needMs) {
         this.#calls.settle(call, 'expired', this.#door.tooLate(call));

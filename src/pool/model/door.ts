@@ -45,9 +45,10 @@ export class Door {
     if (isTry && !hasRoom) {
       return this.#overloaded(`${this.#subject(operation)}: its queue is full`);
     }
-    if (!settings.refuseEarly) return undefined;
-    const waitMs = rate.waitMs(isBound ? 0 : queue.size + queue.outside + 1, fleet.places);
-    if (waitMs === undefined || waitMs + (rate.serviceMs as number) <= timeoutMs) return undefined;
+    // A free worker gets its request whatever the estimate says, which would else never be corrected.
+    if (!settings.refuseEarly || isBound) return undefined;
+    const waitMs = rate.waitMs(queue.size + queue.outside + 1, fleet.places);
+    if (waitMs === undefined || waitMs + rate.likelyServiceMs <= timeoutMs) return undefined;
     const message = `${this.#subject(operation)}: its deadline of ${timeoutMs} ms cannot be met`;
     return this.#overloaded(message);
   }
