@@ -6,6 +6,4 @@ export type PooledWorker = Pick<
   'id' | 'call' | 'stats' | 'released' | 'ping' | 'close' | 'destroy'
 > & {
   readonly state: Omit<WorkerStateView, 'subscribe'>;
-  /** The process that runs the model, where it has one of its own. */
-  readonly pid?: number | undefined;
 };

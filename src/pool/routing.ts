@@ -47,8 +47,8 @@ export function powerOfTwoChoices(random: () => number = Math.random): Routing {
  *
  * @example
  * ```ts
- * const [busy, free] = [3, 1].map((pending) => ({ id: `w${pending}`, pending, pendingCost: pending, window: 4 }));
- * leastLoaded()([busy, free]).id; // => 'w1'
+ * const workers = [3, 1].map((pending) => ({ id: `w${pending}`, pending, pendingCost: pending, window: 4 }));
+ * leastLoaded()(workers).id; // => 'w1'
  * ```
  */
 export function leastLoaded(): Routing {

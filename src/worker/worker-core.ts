@@ -405,6 +405,7 @@ export class WorkerCore implements RequestOwner {
       inFlight: this.inFlight,
       ...this.model.report(now),
       uptimeMs: now - this.#startedAt,
+      pid: process.pid,
       rss: process.memoryUsage.rss(),
     };
   }

@@ -22,6 +22,8 @@ export interface WorkerHealth {
   readonly lastError: LastError | undefined;
   /** How long the loop has been running, in ms. */
   readonly uptimeMs: number;
+  /** The process that runs the model. */
+  readonly pid: number;
   /** Resident memory of the process that runs the model, in bytes. */
   readonly rss: number;
   /** What the model's own `health()` said, if it has one; an error's message when it threw. */

@@ -38,7 +38,6 @@ interface Running {
 export class SimulatedWorker implements PooledWorker {
   readonly id: string;
   readonly given: unknown[] = [];
-  pid: number | undefined;
   inFlight = 0;
   mostInFlight = 0;
   readonly #clock: Clock;
