@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -26,6 +26,14 @@ describe('millrace embed, under way', { timeout: 90_000 }, () => {
     expect(records).toHaveLength(100);
     expect(records.filter((record) => 'error' in record)).toEqual([]);
     expect(new Set(records.map((record) => record.path)).size).toBe(100);
+  });
+
+  test.skipIf(process.platform !== 'linux')('says that the disk is full, and ends', async () => {
+    const out = path.join(folder, 'full.jsonl');
+    await symlink('/dev/full', out);
+    const ended = await runCli(['embed', PHOTOS, '--out', out, '--workers', '1']);
+    expect(ended.stderr).toContain(`millrace: Cannot write ${out}: ENOSPC`);
+    expect(ended.code).toBe(1);
   });
 
   test('runs twice at once', async () => {

@@ -136,6 +136,8 @@ export class SupervisedWorker {
     this.#lastProgressAt = this.#core.clock.now();
     const end = await this.#serve(client, watch);
     if (end === 'killed') {
+      // An idle worker held nothing so far: whoever waits for its end must not be alone with an empty event loop.
+      this.#keepAlive.hold('life');
       host.kill();
       await client.exited;
       return undefined;
