@@ -62,6 +62,7 @@ export {
 export type { ModelReference, ModelSource } from './model/resolve-model.js';
 export type { ModelDescription } from './operations.js';
 export { ImageFailedError } from './pipeline/item-failure.js';
+export { type PreparedModel, type PrepareModelOptions, prepareModel } from './prepare/prepare.js';
 export type { PrepareOptions } from './prepare/prepare-model.js';
 export type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './preprocess-spec.js';
 export type { PreprocessMode } from './preprocessor.js';

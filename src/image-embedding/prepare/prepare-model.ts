@@ -75,12 +75,14 @@ function isPreparable({ executionProviders, graphOptimizationLevel, extra }: Ses
  * @param file The ONNX file.
  * @param session The options that it will be run with.
  * @param settings See {@link PrepareOptions}.
+ * @param isForced Whether it is made again though it is there.
  * @returns The folder; undefined when the model is to be loaded as it is.
  */
 export async function prepareFile(
   file: string,
   session: SessionOptions,
   settings: PrepareSettings,
+  isForced: boolean = false,
 ): Promise<string | undefined> {
   if (!isPreparable(session)) return undefined;
   const size = await stat(file).then(
@@ -91,10 +93,10 @@ export async function prepareFile(
   try {
     const { cache } = settings;
     const key = await preparedKey(cache, file);
-    const found = await findPrepared(cache, key);
+    const found = isForced ? undefined : await findPrepared(cache, key);
     if (found !== undefined) return found;
     return await withFileLock(path.join(cache.folder, key), undefined, async () => {
-      const made = await findPrepared(cache, key);
+      const made = isForced ? undefined : await findPrepared(cache, key);
       return made ?? (await writePrepared(cache, key, (folder) => runChild(file, folder)));
     });
   } catch (error) {
@@ -103,10 +105,10 @@ export async function prepareFile(
   }
 }
 
-/** Checks a prepared model against the digests that were taken when it was written; reads all of it. */
-export async function verifyPreparedFile(file: string, settings: PrepareSettings): Promise<boolean> {
+/** Checks a prepared model against the digests that were taken when it was written; reads all of it. Undefined when there is none. */
+export async function verifyPreparedFile(file: string, settings: PrepareSettings): Promise<boolean | undefined> {
   const folder = await findPrepared(settings.cache, await preparedKey(settings.cache, file));
-  return folder !== undefined && (await verifyPrepared(folder));
+  return folder === undefined ? undefined : await verifyPrepared(folder);
 }
 
 async function runChild(file: string, folder: string): Promise<void> {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { writeTestModel } from '../../../scripts/make-test-models.js';
-import { createImageEmbeddingPool } from '../../../src/image-embedding/index.js';
+import { createImageEmbeddingPool, prepareModel } from '../../../src/image-embedding/index.js';
 import { EmbeddingSession } from '../../../src/image-embedding/inference/session.js';
 import { readModelFolder } from '../../../src/image-embedding/model/model-folder.js';
 import type { ModelSpec } from '../../../src/image-embedding/model/model-spec.js';
@@ -152,6 +152,24 @@ describe('prepareFile()', () => {
       expect(await prepareFile(spec.file, {}, settings({ cacheDir: blocked }))).toBeUndefined();
     });
     expect(warnings.join()).toContain('could not be prepared');
+  });
+});
+
+describe('prepareModel()', () => {
+  test('prepares by any name of a model, and makes again what does not hold against its digests', async () => {
+    const source = path.join(below, 'tiny-clip');
+    const first = await prepareModel(source, { cacheDir, minBytes: 1 });
+    expect(first).toMatchObject({ folder: await prepared(), isVerified: undefined });
+    const file = path.join(first.folder as string, 'weights.bin');
+    const { atime, mtime } = await stat(file);
+    const bytes = await readFile(file);
+    bytes[0] = (bytes[0] as number) ^ 0xff;
+    await writeFile(file, bytes);
+    await utimes(file, atime, mtime);
+    expect((await prepareModel(source, { cacheDir, minBytes: 1, verify: true })).isVerified).toBe(false);
+    expect((await prepareModel(source, { cacheDir, minBytes: 1, verify: true })).isVerified).toBe(true);
+    await expect(prepareModel(source, { check: true } as never)).rejects.toThrow("unknown option 'check'");
+    await expect(prepareModel(path.join(below, 'nowhere'))).rejects.toMatchObject({ code: 'ERR_MODEL_NOT_FOUND' });
   });
 });
 
