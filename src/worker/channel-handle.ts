@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { type mpsc, oneshot, TimeoutError } from '../channels/index.js';
 import { requireMilliseconds, requireOptions, requireSignal } from '../core/index.js';
+import { requireCallOptions } from './call-options.js';
 import type {
   CallOptions,
   CloseOptions,
@@ -14,7 +15,7 @@ import type { OperationQueue } from './operation-queue.js';
 import type { PendingStream } from './pending-stream.js';
 import type { PendingUnary } from './pending-unary.js';
 import type { Ping } from './worker-channels.js';
-import { requireCallOptions, type WorkerCore } from './worker-core.js';
+import type { WorkerCore } from './worker-core.js';
 import { UnknownOperationError, WorkerClosedError } from './worker-errors.js';
 import type { WorkerEvent } from './worker-events.js';
 import type { WorkerHealth } from './worker-health.js';

@@ -1,24 +1,28 @@
 import type { Clock, ClockTimer } from '../core/index.js';
 
 // Invariants:
-// - `#heap` is a binary heap by `dueAt`; `heap[i].deadlineIndex === i`, and -1 for an entry that is not in it.
-// - At most one clock timer is armed. While the heap is not empty it is armed for the earliest entry or earlier, never later.
-// - A removal leaves the timer alone: that it fires for nothing once costs less than rearming for every call.
+// - `#heap` is a binary heap by `dueAt`. It holds every pending entry, and at most as many withdrawn ones besides (and 64).
+// - At most one clock timer is armed. While an entry is pending it is armed for the earliest or earlier, never later.
+// - A removal leaves timer and heap alone: most calls are answered long before their deadline, and in the order they were made, which is the
+//   worst for a heap. That the timer fires for nothing now and then costs less, and so does sweeping many withdrawn entries at once.
+
+const SWEEP_AT = 64;
 
 /** Something that is due at a certain time. */
 export interface DeadlineEntry {
   /** When, in ms on the clock. */
   readonly dueAt: number;
-  /** Where it is in the heap; -1 when it is not. Owned by the timer. */
-  deadlineIndex: number;
-  /** Called once, at `dueAt` or later. The entry is out of the heap then. */
+  /** Whether it waits. Owned by the timer. */
+  isPending: boolean;
+  /** Called once, at `dueAt` or later. The entry does not wait any more then. */
   onDeadline(): void;
 }
 
-/** Any number of deadlines on one clock timer: adding and removing one is O(log n) and starts no host timer in the common case. */
+/** Any number of deadlines on one clock timer. For deadlines in the order of their calls both adding and removing are O(1), amortised. */
 export class DeadlineTimer {
   readonly #clock: Clock;
-  readonly #heap: DeadlineEntry[] = [];
+  #heap: DeadlineEntry[] = [];
+  #withdrawn = 0;
   #timer: ClockTimer | undefined;
   #armedFor: number = Number.POSITIVE_INFINITY;
   readonly #fire = (): void => this.#onTimer();
@@ -29,33 +33,29 @@ export class DeadlineTimer {
 
   /** How many entries wait. */
   get size(): number {
-    return this.#heap.length;
+    return this.#heap.length - this.#withdrawn;
   }
 
   /** Adds an entry. `now` is what the clock says, which the caller has at hand. */
   add(entry: DeadlineEntry, now: number): void {
-    const heap = this.#heap;
-    heap.push(entry);
-    this.#siftUp(entry, heap.length - 1);
+    entry.isPending = true;
+    this.#heap.push(entry);
+    this.#siftUp(entry, this.#heap.length - 1);
     if (entry.dueAt < this.#armedFor) this.#arm(now);
   }
 
-  /** Removes an entry; one that is not in the heap is ignored. */
+  /** Removes an entry; one that does not wait is ignored. */
   remove(entry: DeadlineEntry): void {
-    const index = entry.deadlineIndex;
-    if (index < 0) return;
-    entry.deadlineIndex = -1;
-    const heap = this.#heap;
-    const last = heap.pop() as DeadlineEntry;
-    if (last === entry) return;
-    const parent = heap[(index - 1) >> 1];
-    if (index > 0 && (parent as DeadlineEntry).dueAt > last.dueAt) this.#siftUp(last, index);
-    else this.#siftDown(last, index);
+    if (!entry.isPending) return;
+    entry.isPending = false;
+    this.#withdrawn++;
+    if (this.#withdrawn > SWEEP_AT && this.#withdrawn * 2 > this.#heap.length) this.#sweep();
   }
 
   /** Stops the clock timer when nothing waits, so that none is left behind by a worker that is over. */
   trim(): void {
-    if (this.#heap.length > 0) return;
+    if (this.size > 0) return;
+    this.#sweep();
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#armedFor = Number.POSITIVE_INFINITY;
@@ -74,13 +74,29 @@ export class DeadlineTimer {
     const now = this.#clock.now();
     for (;;) {
       const first = this.#heap[0];
-      if (first === undefined || first.dueAt > now) break;
-      this.remove(first);
-      first.onDeadline();
+      if (first === undefined || (first.isPending && first.dueAt > now)) break;
+      this.#shift();
+      if (first.isPending) {
+        first.isPending = false;
+        first.onDeadline();
+      } else {
+        this.#withdrawn--;
+      }
     }
     const next = this.#heap[0];
     // A callback may have added an entry, and armed for it.
     if (next !== undefined && next.dueAt < this.#armedFor) this.#arm(now);
+  }
+
+  /** Drops what was withdrawn. Sorted entries are a heap. */
+  #sweep(): void {
+    this.#heap = this.#heap.filter((entry) => entry.isPending).sort((one, other) => one.dueAt - other.dueAt);
+    this.#withdrawn = 0;
+  }
+
+  #shift(): void {
+    const last = this.#heap.pop() as DeadlineEntry;
+    if (this.#heap.length > 0) this.#siftDown(last);
   }
 
   #siftUp(entry: DeadlineEntry, from: number): void {
@@ -91,17 +107,15 @@ export class DeadlineTimer {
       const parent = heap[up] as DeadlineEntry;
       if (parent.dueAt <= entry.dueAt) break;
       heap[index] = parent;
-      parent.deadlineIndex = index;
       index = up;
     }
     heap[index] = entry;
-    entry.deadlineIndex = index;
   }
 
-  #siftDown(entry: DeadlineEntry, from: number): void {
+  #siftDown(entry: DeadlineEntry): void {
     const heap = this.#heap;
     const size = heap.length;
-    let index = from;
+    let index = 0;
     for (;;) {
       let down = 2 * index + 1;
       if (down >= size) break;
@@ -109,11 +123,9 @@ export class DeadlineTimer {
       const child = heap[down] as DeadlineEntry;
       if (child.dueAt >= entry.dueAt) break;
       heap[index] = child;
-      child.deadlineIndex = index;
       index = down;
     }
     heap[index] = entry;
-    entry.deadlineIndex = index;
   }
 }
 

@@ -189,7 +189,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
 /** A request's entry among the deadlines: apart from it, because most requests of a busy worker have none. */
 export class RequestDeadline implements DeadlineEntry {
   readonly dueAt: number;
-  deadlineIndex: number = -1;
+  isPending: boolean = false;
   readonly #request: PendingRequest;
 
   constructor(request: PendingRequest, dueAt: number) {

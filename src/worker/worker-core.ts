@@ -1,8 +1,7 @@
 import { CancellationToken } from '../channels/index.js';
-import { type Clock, requireMilliseconds, requireOptions, requireSignal } from '../core/index.js';
+import type { Clock } from '../core/index.js';
 import { type DeadlineTimer, deadlineTimerOf } from './deadline-timer.js';
 import { EventHub, type RequestReport, requestChannel } from './event-hub.js';
-import type { CallOptions } from './handle.js';
 import { LatencyWindow } from './latency-window.js';
 import { ModelAccount } from './model-account.js';
 import type { Operations } from './operation.js';
@@ -408,16 +407,5 @@ export class WorkerCore implements RequestOwner {
       pid: process.pid,
       rss: process.memoryUsage.rss(),
     };
-  }
-}
-
-/** Checks the options of a call. */
-export function requireCallOptions(operation: string, options: CallOptions): void {
-  const action = `Cannot call ${operation}`;
-  requireOptions<CallOptions>(action, options, ['signal', 'timeoutMs', 'traceparent']);
-  if (options.signal !== undefined) requireSignal(action, options.signal);
-  if (options.timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', options.timeoutMs, { infinite: true });
-  if (options.traceparent !== undefined && typeof options.traceparent !== 'string') {
-    throw new TypeError(`${action}: traceparent must be a string, received ${typeof options.traceparent}`);
   }
 }
