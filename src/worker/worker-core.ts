@@ -47,6 +47,8 @@ export class WorkerCore implements RequestOwner {
   inFlight = 0;
   /** Whether the loop takes the step to ready itself, by `state.settle()`, when it has nothing more to do. */
   owesReady = false;
+  /** Whether the loop gives callers a few microtasks after the last call has left the model. */
+  isLingering = false;
   #isReadyOwed = false;
   #readyAt = 0;
   restarts = 0;
@@ -129,7 +131,7 @@ export class WorkerCore implements RequestOwner {
           queue.name,
         );
       }
-      const now = this.clock.now();
+      const now = this.#timeOfCall(options);
       const Pending = queue.operation.kind === 'unary' ? PendingUnary : PendingStream;
       const request = new Pending(this, queue, input, now, options);
       request.bytes = bytes;
@@ -148,6 +150,15 @@ export class WorkerCore implements RequestOwner {
       this.#refused++;
       throw error;
     }
+  }
+
+  /**
+   * The time, for a call. While the loop lingers after its last call has left the model, what that call was seen off with is still the time, but
+   * for the microtasks in between: good enough for a latency, not for a deadline.
+   */
+  #timeOfCall(options: SubmitOptions | undefined): number {
+    const isJustAfter = this.isLingering && this.inFlight === 0 && options?.timeoutMs === undefined;
+    return isJustAfter ? this.model.lastActiveAt : this.clock.now();
   }
 
   #requireAcceptable(queue: OperationQueue, signal: AbortSignal | undefined): void {

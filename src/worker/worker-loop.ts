@@ -98,6 +98,7 @@ export class WorkerLoop {
     while (!(this.#isStopping && this.#inModel === 0)) {
       if (this.#isBurstOver()) {
         this.#taken = 0;
+        this.#core.isLingering = false;
         await new Promise<void>((resolve) => scheduleMacrotask(resolve));
         // The next turn looks at every arm, so that callers in a hurry keep nobody else waiting.
         patience = 0;
@@ -116,6 +117,7 @@ export class WorkerLoop {
       patience = PATIENCE;
       this.#isParkedFull = this.#isStopping || this.#inModel >= concurrency;
       const selector = this.#isStopping ? arms.stopping : this.#isParkedFull ? arms.full : arms.free;
+      this.#core.isLingering = false;
       this.#core.state.settle();
       const event = await selector.next();
       this.#isParkedFull = false;
@@ -207,6 +209,7 @@ export class WorkerLoop {
     this.#places.push(place);
     this.#inModel--;
     this.#lastActiveAt = this.#core.model.lastActiveAt;
+    this.#core.isLingering = this.#inModel === 0;
     if (!this.#isParkedFull) return;
     if (!this.#isStopping && !this.#isBurstOver()) {
       this.#fill();

@@ -1,0 +1,94 @@
+import { inspect } from 'node:util';
+import { expect, test } from 'vitest';
+import { SimulatedClock } from '../../src/core/index.js';
+import { createBatcher, createWorkerChannels, operation, runWorker } from '../../src/worker/index.js';
+
+const operations = {
+  echo: operation<unknown, unknown>({ capacity: 32 }),
+  count: operation.stream<number, number>({ chunkCapacity: 4 }),
+};
+
+function heapAfterGc(): number {
+  globalThis.gc?.();
+  globalThis.gc?.();
+  return process.memoryUsage().heapUsed;
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+test('a worker keeps nothing of the calls that were answered', async () => {
+  const { handle, channels } = createWorkerChannels(operations, { clock: new SimulatedClock() });
+  runWorker(
+    {
+      echo: async (input) => input,
+      async *count(to) {
+        for (let n = 0; n < to; n++) yield n;
+      },
+    },
+    channels,
+    { concurrency: 2 },
+  );
+  const signal = new AbortController().signal;
+  const ROUND = 4_000;
+  const round = async (calls: number): Promise<void> => {
+    for (let n = 0; n < calls; n += 3) {
+      const controller = new AbortController();
+      const given = handle.call('echo', new Array(50).fill(n), { signal: controller.signal }).catch(() => {});
+      controller.abort();
+      await Promise.all([given, handle.call('echo', new Array(50).fill(n), { signal, timeoutMs: 1_000 })]);
+      for await (const chunk of handle.call('count', 10)) if (chunk === 3) break;
+    }
+  };
+  await round(ROUND);
+  await turn();
+  const before = heapAfterGc();
+  await round(ROUND);
+  await turn();
+  const grown = heapAfterGc() - before;
+  // A request that was kept would be some 400 bytes and more.
+  expect(grown / ROUND).toBeLessThan(60);
+  await handle.close();
+});
+
+test('a batcher keeps nothing of the items that were answered', async () => {
+  const batcher = createBatcher<number[], number>({
+    maxBatch: 8,
+    run: async (items) => items.map((item) => item.length),
+  });
+  const round = async (items: number): Promise<void> => {
+    for (let n = 0; n < items; n += 8) {
+      const controller = new AbortController();
+      const { signal } = controller;
+      await Promise.all(Array.from({ length: 8 }, () => batcher.add(new Array(20).fill(n), { signal })));
+    }
+  };
+  await round(8_000);
+  const before = heapAfterGc();
+  await round(8_000);
+  expect((heapAfterGc() - before) / 8_000).toBeLessThan(30);
+  await batcher.close();
+});
+
+test('nothing that a worker hands out prints an input', async () => {
+  const { handle, channels } = createWorkerChannels(operations);
+  const calls = [handle.call('echo', 'top secret'), handle.call('echo', 'top secret')];
+  const [request] = await channels.operations.echo.recvMany(1);
+  const stream = handle.call('count', 1);
+  for (const each of [handle, handle.senders, channels, request, stream, handle.stats(), handle.state]) {
+    expect(inspect(each, { depth: 12, showHidden: true })).not.toContain('secret');
+  }
+  await handle.destroy();
+  await Promise.allSettled(calls);
+});
+
+test('a call that was answered leaves no clock timer behind once the worker is dead', async () => {
+  const clock = new SimulatedClock();
+  const { handle, channels } = createWorkerChannels(operations, { clock });
+  runWorker({ echo: async (input) => input, async *count() {} }, channels);
+  await Promise.all(Array.from({ length: 200 }, (_, n) => handle.call('echo', n, { timeoutMs: 30_000 })));
+  expect(clock.pendingTimers).toBeLessThanOrEqual(2);
+  await handle.close();
+  expect(clock.pendingTimers).toBe(0);
+});
