@@ -115,6 +115,8 @@ export class WorkerLoop {
         }
       }
       patience = PATIENCE;
+      // The last call may have left while the loop was patient, when nobody is told of it.
+      if (this.#isStopping && this.#inModel === 0) break;
       this.#isParkedFull = this.#isStopping || this.#inModel >= concurrency;
       const selector = this.#isStopping ? arms.stopping : this.#isParkedFull ? arms.full : arms.free;
       this.#core.isLingering = false;
