@@ -6,6 +6,7 @@ import type { Message } from '../link/outbox.js';
 import type { PendingRequest } from '../pending-request.js';
 import type { PendingStream } from '../pending-stream.js';
 import type { AnyRequest } from '../request.js';
+import { WorkerLoadError } from '../worker-errors.js';
 import type { WorkerHealth } from '../worker-health.js';
 
 /** A request that a host holds, from when it was sent until its final message. */
@@ -65,7 +66,12 @@ export class HostClient {
       };
     });
     host.link.receive((message) => this.#receive(message));
-    host.link.post([Kind.Init, init], (reason) => this.#onLoaded({ error: reason, isPermanent: true }));
+    host.link.post([Kind.Init, init], (reason) => {
+      const error = new WorkerLoadError('Cannot load model: options must be data, they could not be cloned', {
+        cause: reason,
+      });
+      this.#onLoaded({ error, isPermanent: true });
+    });
     host.link.flush();
   }
 

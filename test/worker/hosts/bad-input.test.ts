@@ -100,6 +100,11 @@ for (const host of ['thread', 'process'] as const) {
       expect(error.message).toContain('compile it');
     });
 
+    test('rejects with WorkerLoadError when the options of the model cannot be cloned', async () => {
+      const error = await errorOf(spawn({ host, options: { fn: () => {} } }).call('echo', 1));
+      expect(error).toMatchObject({ code: 'ERR_WORKER_LOAD', cause: { name: expect.any(String) } });
+    });
+
     test('rejects only the call whose input or result cannot be cloned', async () => {
       const handle = spawn({ host, concurrency: 4 });
       const others = Promise.all([1, 2, 3].map((each) => handle.call('echo', each)));
