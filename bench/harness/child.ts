@@ -16,8 +16,8 @@ const scenario = scenarios[name];
 if (scenario === undefined) {
   process.send?.({ missing: true });
 } else {
-  process.on('message', async (n: number) => {
-    (globalThis as { gc?: () => void }).gc?.();
+  process.on('message', async ({ n, gc }: { n: number; gc: boolean }) => {
+    if (gc) (globalThis as { gc?: () => void }).gc?.();
     const cpu = process.cpuUsage();
     const start = performance.now();
     try {

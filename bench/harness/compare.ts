@@ -53,10 +53,11 @@ interface Options {
   readonly filters: readonly string[];
   readonly only: readonly string[];
   readonly cpu: boolean;
+  readonly gc: boolean;
 }
 
 /** How many messages a contender moves before it is measured, at least. */
-const WARM_UP = 300_000;
+const WARM_UP = 1_000_000;
 
 function parseArguments(args: readonly string[]): Options {
   const value = (name: string): string | undefined => {
@@ -68,6 +69,7 @@ function parseArguments(args: readonly string[]): Options {
     json: args.includes('--json'),
     short,
     cpu: args.includes('--cpu'),
+    gc: args.includes('--gc'),
     rounds: Number(value('rounds') ?? (short ? 3 : 9)),
     only: value('only')?.split(',') ?? [],
     filters: args.filter((arg) => !arg.startsWith('--')),
@@ -89,7 +91,7 @@ export async function compare(comparison: Comparison, args: readonly string[]): 
   for (const spec of comparison.scenarios) {
     if (options.filters.length > 0 && !options.filters.some((filter) => spec.name.includes(filter))) continue;
     const n = options.short ? Math.max(1_000, Math.round(spec.n / 4)) : spec.n;
-    const runs = await runScenario(spec, n, names, modules, child as string, options.rounds);
+    const runs = await runScenario(spec, n, names, modules, child as string, options);
     const result = { scenario: spec.name, n, results: summarise(runs, n, comparison, options.cpu) };
     all.push(result);
     if (!options.json) process.stdout.write(render(result, spec, comparison));
@@ -110,7 +112,7 @@ async function runScenario(
   names: readonly string[],
   modules: readonly string[],
   child: string,
-  rounds: number,
+  { rounds, gc }: Options,
 ): Promise<Runs> {
   const runs: Runs = new Map();
   const processes = new Map<string, ChildProcess>();
@@ -127,7 +129,7 @@ async function runScenario(
     // The first rounds warm the compiler up and are not counted.
     for (let round = -Math.max(2, Math.ceil(WARM_UP / n)); round < rounds; round++) {
       for (const [name, contender] of processes) {
-        const report = checked(await runOnce(contender, n), spec, n);
+        const report = checked(await runOnce(contender, n, gc), spec, n);
         if (report.error !== undefined) {
           runs.set(name, [report]);
           processes.delete(name);
@@ -148,10 +150,10 @@ function isReady(contender: ChildProcess): Promise<boolean> {
   });
 }
 
-function runOnce(contender: ChildProcess, n: number): Promise<RunReport> {
+function runOnce(contender: ChildProcess, n: number, gc: boolean): Promise<RunReport> {
   return new Promise((resolve) => {
     const failed = (error: string): void => resolve({ ms: 0, cpuMs: 0, count: 0, error });
-    const limit = setTimeout(() => failed('no result after 60 s'), 60_000);
+    const limit = setTimeout(() => failed('no result after 30 s'), 30_000);
     const ended = (code: number | null, signal: string | null): void => failed(`ended (${signal ?? code})`);
     contender.once('close', ended);
     contender.once('message', (report: RunReport) => {
@@ -159,7 +161,7 @@ function runOnce(contender: ChildProcess, n: number): Promise<RunReport> {
       contender.off('close', ended);
       resolve(report);
     });
-    contender.send(n);
+    contender.send({ n, gc });
   });
 }
 
