@@ -81,6 +81,14 @@ export function createProgram(context: CommandContext, version: string, finish: 
       finish(await inspectCommand(context, model, options));
     });
 
+  subcommand('prepare', 'Bring a model here and prepare it for this machine, ahead of its first use.')
+    .argument('<model>', 'a model folder, or a name on the Hugging Face hub')
+    .option('--verify', 'read all of what was prepared before against its digests')
+    .action(async (model: string, options: { verify?: boolean }) => {
+      const { prepareCommand } = await import('./command/prepare.js');
+      finish(await prepareCommand(context, model, options));
+    });
+
   subcommand('models', 'List the models that are there without a download.').action(async () => {
     const { modelsCommand } = await import('./command/models.js');
     finish(await modelsCommand(context));

@@ -39,6 +39,17 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
     expect((await runCli(['models'], { env })).stdout).toContain(NAME);
   });
 
+  test('brings it ahead of its first use', async () => {
+    const other = { ...env, HF_HOME: path.join(folder, 'prepared'), XDG_CACHE_HOME: path.join(folder, 'cache') };
+    const prepared = await runCli(['prepare', NAME], { env: other });
+    expect(prepared).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/vision_model\.onnx\nprepared +no: a small model/),
+    });
+    expect((await runCli(['models'], { env: other })).stdout).toContain(NAME);
+    expect(await runCli(['prepare', 'millrace/none'], { env: other })).toMatchObject({ code: 2 });
+  });
+
   test('says that there is no such model', async () => {
     const ended = await runCli(['inspect', 'millrace/none'], { env });
     expect(ended.stderr).toMatch(/^millrace: ERR_MODEL_\w+: /);

@@ -1,0 +1,40 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { type HubProgress, type PreparedModel, prepareModel } from '../../image-embedding/index.js';
+import { EXIT, type ExitCode, errorCode, errorMessage, UsageError } from '../exit-codes.js';
+import type { CommandContext } from './context.js';
+
+/** `millrace prepare`: brings a model here and prepares it for this machine, ahead of its first use. */
+export async function prepareCommand(
+  context: CommandContext,
+  model: string,
+  options: { readonly verify?: boolean },
+): Promise<ExitCode> {
+  const { stdout, stderr } = context;
+  const erase = stderr.isTTY ? '\r\u001b[2K' : '';
+  const onProgress = ({ file, allReceivedBytes, allTotalBytes }: HubProgress) => {
+    const share = Math.floor((100 * allReceivedBytes) / Math.max(1, allTotalBytes));
+    if (stderr.isTTY) stderr.write(`${erase}${file} ${share} %`);
+  };
+  let prepared: PreparedModel;
+  try {
+    prepared = await prepareModel(model, { hub: { onProgress }, verify: options.verify === true });
+  } catch (error) {
+    throw new UsageError(`${errorCode(error)}: ${errorMessage(error)}`, { cause: error });
+  }
+  stderr.write(erase);
+  const { spec, folder, isVerified } = prepared;
+  if (isVerified === false)
+    stdout.write('what was prepared before did not hold against its digests, and was made again\n');
+  stdout.write(`model         ${spec.file}\n`);
+  stdout.write(
+    `prepared      ${folder === undefined ? 'no: a small model loads as fast without' : `${folder} (${await megabytes(folder)} MB)`}\n`,
+  );
+  if (isVerified === true) stdout.write('verified      yes\n');
+  return EXIT.ok;
+}
+
+async function megabytes(folder: string): Promise<number> {
+  const sizes = await Promise.all(['model.onnx', 'weights.bin'].map((name) => stat(path.join(folder, name))));
+  return Math.round(sizes.reduce((sum, { size }) => sum + size, 0) / 1e6);
+}
