@@ -36,12 +36,6 @@ export interface RequestOwner {
   onLate(request: PendingRequest): void;
 }
 
-/** Options of a submission: a caller's, and what only a host's bridge gives. */
-export interface SubmitOptions extends CallOptions {
-  /** Called once, when the loop takes the request or finds it dead: its place is free. */
-  readonly onTaken?: () => void;
-}
-
 /** One accepted or waiting call: what the loop sees as a request, and what the handle keeps account of. */
 export abstract class PendingRequest implements Linked<PendingRequest>, AbortListener {
   next: PendingRequest | undefined = undefined;
@@ -64,7 +58,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
   /** Called when it is answered over the loop's head, so that whoever runs it learns of it at once. */
   onGone: ((reason: unknown) => void) | undefined = undefined;
   #input: unknown;
-  readonly #options: SubmitOptions | undefined;
+  readonly #options: CallOptions | undefined;
   #controller: AbortController | undefined = undefined;
   #wasGivenUp = false;
   #abortReason: unknown = undefined;
@@ -74,7 +68,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
     queue: OperationQueue,
     input: unknown,
     calledAt: number,
-    options: SubmitOptions | undefined,
+    options: CallOptions | undefined,
   ) {
     this.owner = owner;
     this.queue = queue;
@@ -93,11 +87,6 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
   get deadline(): number | undefined {
     const ms = this.#options?.timeoutMs;
     return ms === undefined ? undefined : this.calledAt + ms;
-  }
-
-  /** Called when the loop takes it or finds it dead: how a bridge gives a credit back. */
-  get onTaken(): (() => void) | undefined {
-    return this.#options?.onTaken;
   }
 
   get traceparent(): string | undefined {

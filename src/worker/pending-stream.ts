@@ -1,8 +1,8 @@
 import { mpsc } from '../channels/index.js';
-import type { ReplyStream } from './handle.js';
+import type { CallOptions, ReplyStream } from './handle.js';
 import type { StreamOperation } from './operation.js';
 import type { OperationQueue } from './operation-queue.js';
-import { PendingRequest, Phase, type RequestOwner, type SubmitOptions } from './pending-request.js';
+import { PendingRequest, Phase, type RequestOwner } from './pending-request.js';
 import type { StreamReply, StreamRequest } from './request.js';
 
 const SENT = Promise.resolve(true);
@@ -27,7 +27,7 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
     queue: OperationQueue,
     input: unknown,
     calledAt: number,
-    options: SubmitOptions | undefined,
+    options: CallOptions | undefined,
   ) {
     super(owner, queue, input, calledAt, options);
     const { chunkCapacity } = queue.operation as StreamOperation<never, unknown>;

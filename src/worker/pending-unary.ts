@@ -1,5 +1,6 @@
+import type { CallOptions } from './handle.js';
 import type { OperationQueue } from './operation-queue.js';
-import { PendingRequest, type RequestOwner, type SubmitOptions } from './pending-request.js';
+import { PendingRequest, type RequestOwner } from './pending-request.js';
 import type { Reply, UnaryRequest } from './request.js';
 
 // One executor for all promises: it runs at once, so what it is given can be picked up right after.
@@ -22,7 +23,7 @@ export class PendingUnary extends PendingRequest implements UnaryRequest<unknown
     queue: OperationQueue,
     input: unknown,
     calledAt: number,
-    options: SubmitOptions | undefined,
+    options: CallOptions | undefined,
   ) {
     super(owner, queue, input, calledAt, options);
     this.promise = new Promise(pickUp);

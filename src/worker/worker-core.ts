@@ -2,18 +2,12 @@ import { CancellationToken } from '../channels/index.js';
 import type { Clock } from '../core/index.js';
 import { type DeadlineTimer, deadlineTimerOf } from './deadline-timer.js';
 import { EventHub, type RequestReport, requestChannel } from './event-hub.js';
+import type { CallOptions } from './handle.js';
 import { LatencyWindow } from './latency-window.js';
 import { ModelAccount } from './model-account.js';
 import type { Operations } from './operation.js';
 import { OperationQueue } from './operation-queue.js';
-import {
-  type Outcome,
-  type PendingRequest,
-  Phase,
-  RequestDeadline,
-  type RequestOwner,
-  type SubmitOptions,
-} from './pending-request.js';
+import { type Outcome, type PendingRequest, Phase, RequestDeadline, type RequestOwner } from './pending-request.js';
 import { PendingStream } from './pending-stream.js';
 import { PendingUnary } from './pending-unary.js';
 import { RequestList } from './request-list.js';
@@ -114,7 +108,7 @@ export class WorkerCore implements RequestOwner {
    *
    * @throws What refuses the call.
    */
-  submit(queue: OperationQueue, input: unknown, options: SubmitOptions | undefined, mayWait: boolean): PendingRequest {
+  submit(queue: OperationQueue, input: unknown, options: CallOptions | undefined, mayWait: boolean): PendingRequest {
     const signal = options?.signal;
     try {
       this.#requireAcceptable(queue, signal);
@@ -156,7 +150,7 @@ export class WorkerCore implements RequestOwner {
    * The time, for a call. While the loop lingers after its last call has left the model, what that call was seen off with is still the time, but
    * for the microtasks in between: good enough for a latency, not for a deadline.
    */
-  #timeOfCall(options: SubmitOptions | undefined): number {
+  #timeOfCall(options: CallOptions | undefined): number {
     const isJustAfter = this.isLingering && this.inFlight === 0 && options?.timeoutMs === undefined;
     return isJustAfter ? this.model.lastActiveAt : this.clock.now();
   }
@@ -194,7 +188,6 @@ export class WorkerCore implements RequestOwner {
   onPlaceFree(request: PendingRequest): void {
     request.queue.freePlace(request);
     if (request.phase === Phase.ANSWERED && this.#whenReleased.length > 0) this.#tellReleased();
-    request.onTaken?.();
     this.#admit(request.queue);
   }
 
