@@ -20,8 +20,10 @@ import type { Sharp, SharpModule } from './sharp-loader.js';
 const KERNELS = { nearest: 'nearest', bilinear: 'linear', bicubic: 'cubic', lanczos: 'lanczos3' } as const;
 /** The factor from which libvips averages boxes first. */
 const BOX = 4;
+/** What the last step scales by: the more, the closer and the slower. */
+const STEP = 3.2;
 /** The most that one step scales by. */
-const STEP = 3.9;
+const LONGEST_STEP = 3.9;
 
 /** Beyond this many times the window, scaling the whole image would be mostly for nothing, or not even fit into memory. */
 const WASTE = 8;
@@ -43,15 +45,20 @@ export function planSteps(image: ImageHeader, { resized, window }: Geometry, res
     const fraction = steps.length === 0 ? 1 : readingFraction(image, size);
     const left = Math.max(image.width / size.width, image.height / size.height);
     if (left < BOX * fraction) return steps;
-    // Just over a factor of 4 remains for the decode, where a smaller step makes that so: JPEG can then be read at a half.
-    const all = Math.min(image.width / size.width, image.height / size.height);
-    const step = image.format === 'jpeg' && all >= 12 && all < 4 * STEP ? all / 4.02 : STEP;
+    const step = chooseStep(image, size, left);
     size = {
       width: Math.min(image.width, Math.round(size.width * step)),
       height: Math.min(image.height, Math.round(size.height * step)),
     };
     steps.unshift(size);
   }
+}
+
+/** A longer step where that saves another one, unless a JPEG can be read at a fraction instead. */
+function chooseStep(image: ImageHeader, size: Size, left: number): number {
+  const middle = { width: size.width * STEP, height: size.height * STEP };
+  if (left < BOX * STEP * readingFraction(image, middle)) return STEP;
+  return left < LONGEST_STEP * LONGEST_STEP ? left / LONGEST_STEP : LONGEST_STEP;
 }
 
 /** Scales exactly, and lets the event loop run in between when that takes long. */
