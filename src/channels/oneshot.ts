@@ -21,6 +21,7 @@ import {
   type Slot,
 } from './select/selectable.js';
 import { type Waiter, WaiterList } from './waiters.js';
+import { pin } from './pinned.js';
 
 /** What {@link Receiver.tryRecv} found. */
 export type TryReceived<T> =
@@ -291,3 +292,5 @@ class ReceiverSource<T> implements SelectSource<T> {
 function closedError(): RecvError {
   return new RecvError('Cannot receive: the channel is closed');
 }
+
+pin(...channel(), new ReplyWaiter());

@@ -6,6 +6,7 @@
  * - A waiter is taken out of its list before it is told anything, and it is told one thing only: `deliver`, `end` or `fail`.
  * - Telling a waiter never runs foreign code at once: it settles promises, whose reactions run later.
  */
+import { pin } from './pinned.js';
 
 /** A place in a {@link WaiterList}. */
 export abstract class WaitNode {
@@ -86,3 +87,5 @@ export class WaiterList<N extends WaitNode> {
 export function unlink(node: WaitNode): boolean {
   return node.list?.remove(node) ?? false;
 }
+
+pin(new WaiterList());

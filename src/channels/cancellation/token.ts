@@ -20,6 +20,7 @@ import {
 } from '../select/selectable.js';
 import { Waiter, WaiterList } from '../waiters.js';
 import { DropGuard } from './drop-guard.js';
+import { pin } from '../pinned.js';
 
 let watch: (token: CancellationToken, watcher: Waiter<unknown>) => void;
 let tellTree: (token: CancellationToken, reason: unknown) => void;
@@ -341,3 +342,5 @@ class TokenSource implements SelectSource<unknown> {
     return false;
   }
 }
+
+pin(new TokenSource(new CancellationToken()), new TokenWaiter(new CancellationToken()));

@@ -21,6 +21,7 @@ import {
   SendWaiter,
   TimedSendWaiter,
 } from './sender-waiters.js';
+import { pin } from '../pinned.js';
 
 /**
  * Makes a bounded channel: at most `capacity` values wait in it, and a send waits for room.
@@ -374,3 +375,10 @@ function restOf<T>(iterator: Iterator<T>): T[] {
   for (let next = iterator.next(); !next.done; next = iterator.next()) rest.push(next.value);
   return rest;
 }
+
+pin(
+  ...channel(1),
+  new SendWaiter(new Chan(1, null), null),
+  new ReserveWaiter(new Chan(1, null), 1, toPermit),
+  new Permit(new Chan(1, null)),
+);

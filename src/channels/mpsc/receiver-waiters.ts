@@ -2,7 +2,8 @@
  * Those who wait for values: `recv`, the iterator's `next`, `recvMany`.
  */
 import { PromiseWaiter } from '../promise-waiter.js';
-import type { Chan } from './chan.js';
+import { Chan } from './chan.js';
+import { pin } from '../pinned.js';
 
 /** What a wait for one value gives. */
 export type Received<T> = IteratorResult<T, undefined>;
@@ -66,3 +67,5 @@ const settled = Promise.resolve();
 function queue(callback: () => void): void {
   settled.then(callback);
 }
+
+pin(new RecvWaiter(null), new BatchWaiter(new Chan(1, null), [], 1, () => 0));

@@ -2,8 +2,9 @@ import { requireNonNegativeInteger } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { ready } from '../budget.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
-import type { Chan } from './chan.js';
+import { Chan } from './chan.js';
 import { BatchWaiter, type Received, RecvWaiter } from './receiver-waiters.js';
+import { pin } from '../pinned.js';
 
 /** What {@link Receiver.tryRecv} found. */
 export type TryReceived<T> =
@@ -268,3 +269,5 @@ function toBuffer<T>(_taken: number, buffer: T[]): T[] {
 function toCount(taken: number): number {
   return taken;
 }
+
+pin(new ReceiverIterator(new Chan(1, null)));

@@ -6,6 +6,7 @@
  * - Rotation starts behind the last winner, so that of any arms that stay ready each wins equally often, whoever stands between them. A draw
  *   is a shuffle (Fisher and Yates, as far as it is needed), which is fair to every subset as well; a random start would not be.
  */
+import { pin } from '../pinned.js';
 
 /** One way of going through `n` arms. `begin` is called first, `at(0)` … `at(n - 1)` after it in this order, `won` if one of them won. */
 export interface Order {
@@ -85,3 +86,5 @@ export function seededRandom(seed: number): () => number {
     return (state >>> 0) / 2 ** 32;
   };
 }
+
+pin(new RotatingOrder(1, 0), new ShuffledOrder(1, Math.random));

@@ -8,8 +8,10 @@
  */
 import { addAbortWaiter, removeAbortWaiter } from '../abort.js';
 import { Waiter } from '../waiters.js';
+import { biasedOrder } from './order.js';
 import type { Plan } from './plan.js';
 import { FAILED, PENDING, READY, type SelectSource, SelectWaiter, type Slot } from './selectable.js';
+import { pin } from '../pinned.js';
 
 /** What a select gives, whatever its arms. */
 export interface AnyEvent {
@@ -228,3 +230,7 @@ export class Turn {
     return value;
   }
 }
+
+const idle: Plan = { names: [], sources: [], disabled: [], prepares: false, order: biasedOrder };
+const turn: Turn = new Turn(idle);
+pin(idle, turn, new ArmWaiter(turn, 0));

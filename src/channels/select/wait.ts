@@ -3,6 +3,7 @@
  */
 import { ready, settle, spend } from '../budget.js';
 import { type AnyEvent, HAS_FAILED, MUST_WAIT, type Turn, type TurnSink } from './turn.js';
+import { pin } from '../pinned.js';
 
 /** Takes a turn back that has ended. */
 export type Recycle = (turn: Turn) => void;
@@ -69,3 +70,5 @@ async function runPrepared(turn: Turn, signal: AbortSignal | undefined, recycle:
   }
   return lookOrWait(turn, signal, recycle);
 }
+
+pin(new PromiseSink(null));
