@@ -90,8 +90,7 @@ export class Sender<T> extends SenderHandle<T> {
   send(value: T, options?: WaitOptions): Promise<void> {
     const chan = this.chan;
     if (options === undefined && chan.free > 0 && !chan.closed && this.open) {
-      chan.free--;
-      chan.put(value);
+      chan.offer(value);
       return readyVoid();
     }
     return this.#sendSlowly(value, options);
@@ -103,8 +102,7 @@ export class Sender<T> extends SenderHandle<T> {
     const chan = this.chan;
     if (this.isClosed) return refused(closedWhileSending(value));
     if (chan.free > 0) {
-      chan.free--;
-      chan.put(value);
+      chan.offer(value);
       return readyVoid();
     }
     const waiter = new SendWaiter(chan, value);
@@ -130,8 +128,7 @@ export class Sender<T> extends SenderHandle<T> {
     const chan = this.chan;
     if (this.isClosed) throw closedWhileSending(value);
     if (chan.free === 0) throw new FullError('Cannot send: the channel is full', value);
-    chan.free--;
-    chan.put(value);
+    chan.offer(value);
   }
 
   /**

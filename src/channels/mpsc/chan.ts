@@ -11,6 +11,7 @@
  *   slot is free: no value, no permit, no waiting sender is left then.
  */
 import type { Clock } from '../../core/index.js';
+import { settle, spend } from '../budget.js';
 import {
   ENDED,
   FAILED,
@@ -22,6 +23,7 @@ import {
   type Slot,
 } from '../select/selectable.js';
 import { type Waiter, WaiterList } from '../waiters.js';
+import { type Received, RecvWaiter } from './recv-waiter.js';
 
 /** The slots of an unbounded channel: the largest power of two that stays a small integer everywhere. */
 export const UNBOUNDED: number = 2 ** 30;
@@ -42,8 +44,13 @@ export interface ChanSettings<T> {
   readonly clock: Clock | undefined;
 }
 
+type Executor<R> = (resolve: (result: R) => void, reject: (reason: unknown) => void) => void;
+
 const FIRST_SIZE = 8;
 const KEPT_SIZE = 1024;
+
+let parking: Chan<never> | null = null;
+let captureSolo: (resolve: (result: never) => void, reject: (reason: unknown) => void) => void;
 
 export class Chan<T> implements SelectSource<T> {
   readonly max: number;
@@ -61,6 +68,9 @@ export class Chan<T> implements SelectSource<T> {
   receivers: WaiterList<Waiter<T>> | null = null;
   senders: WaiterList<SlotWaiter> | null = null;
   closing: WaiterList<Waiter<void>> | null = null;
+  #solo: ((result: Received<T>) => void) | null = null;
+  #soloReject: ((reason: unknown) => void) | null = null;
+  #soloOwner: object | null = null;
   #items: (T | undefined)[] | null = null;
   #head = 0;
   #granting = false;
@@ -82,8 +92,23 @@ export class Chan<T> implements SelectSource<T> {
     return this.free > 0 && !this.closed;
   }
 
+  /** Sends a value for which a slot is free; there must be an open sender. */
+  offer(value: T): void {
+    if (this.#solo !== null) {
+      this.#settleSolo({ done: false, value });
+    } else {
+      this.free--;
+      this.put(value);
+    }
+  }
+
   /** Puts a value into a slot that is already held. */
   put(value: T): void {
+    if (this.#solo !== null) {
+      this.#settleSolo({ done: false, value });
+      this.release(1);
+      return;
+    }
     const waiter = this.receivers === null ? null : this.receivers.shift();
     if (waiter !== null) {
       waiter.deliver(value);
@@ -160,6 +185,32 @@ export class Chan<T> implements SelectSource<T> {
     return taken;
   }
 
+  /**
+   * Waits for one value, without a record where nobody else waits: by far the most frequent wait there is. Such a wait cannot be abandoned, and is
+   * older than all that are in the list.
+   */
+  park(owner: object | null): Promise<Received<T>> {
+    if (this.#isAwaited()) {
+      const waiter = new RecvWaiter<T>(owner);
+      this.queueReceiver(waiter);
+      return waiter.promise;
+    }
+    spend();
+    parking = this as unknown as Chan<never>;
+    const promise = new Promise<Received<T>>(captureSolo as unknown as Executor<Received<T>>);
+    parking = null;
+    this.#soloOwner = owner;
+    return promise;
+  }
+
+  #settleSolo(result: Received<T>): void {
+    const resolve = this.#solo as (result: Received<T>) => void;
+    this.#solo = null;
+    this.#soloReject = null;
+    this.#soloOwner = null;
+    settle(resolve, result);
+  }
+
   /** Queues one that waits for a value. */
   queueReceiver(waiter: Waiter<T>): void {
     this.receivers ??= new WaiterList();
@@ -173,6 +224,7 @@ export class Chan<T> implements SelectSource<T> {
 
   /** Ends those waits for a value that belong to one iterator. */
   endReceiversOf(owner: object): void {
+    if (this.#soloOwner === owner) this.#settleSolo({ done: true, value: undefined });
     let waiter = this.receivers?.head ?? null;
     while (waiter !== null) {
       const next = waiter.next as Waiter<T> | null;
@@ -185,13 +237,27 @@ export class Chan<T> implements SelectSource<T> {
   }
 
   #checkEnd(): void {
-    const receivers = this.receivers;
-    if (receivers === null || receivers.head === null || !this.hasEnded()) return;
+    if (!this.#isAwaited() || !this.hasEnded()) return;
     const failure = this.failure;
-    receivers.drain((waiter) => {
+    if (this.#solo !== null) {
+      if (failure === null) {
+        this.#settleSolo({ done: true, value: undefined });
+      } else {
+        const reject = this.#soloReject as (reason: unknown) => void;
+        this.#solo = null;
+        this.#soloReject = null;
+        this.#soloOwner = null;
+        settle(reject, failure.reason);
+      }
+    }
+    this.receivers?.drain((waiter) => {
       if (failure === null) waiter.end();
       else waiter.fail(failure.reason);
     });
+  }
+
+  #isAwaited(): boolean {
+    return this.#solo !== null || (this.receivers !== null && this.receivers.head !== null);
   }
 
   // Closing
@@ -228,6 +294,7 @@ export class Chan<T> implements SelectSource<T> {
     this.#items = null;
     this.#head = 0;
     this.free += left.length;
+    if (this.#solo !== null) this.#settleSolo({ done: true, value: undefined });
     this.receivers?.drain((waiter) => waiter.end());
     this.#discardAll(left);
   }
@@ -249,6 +316,15 @@ export class Chan<T> implements SelectSource<T> {
       }
     }
     if (failure !== undefined) throw failure.error;
+  }
+
+  static {
+    // One executor for all channels: a closure less for each wait.
+    captureSolo = (resolve, reject) => {
+      const chan = parking as Chan<never>;
+      chan.#solo = resolve as (result: Received<never>) => void;
+      chan.#soloReject = reject;
+    };
   }
 
   // As an arm of select: the receiver's side

@@ -10,5 +10,5 @@ export type { ChannelOptions } from './options.js';
 export type { OwnedPermit } from './owned-permit.js';
 export type { Permit, PermitIterator } from './permit.js';
 export type { Receiver, TryReceived } from './receiver.js';
-export type { Received } from './receiver-waiters.js';
+export type { Received } from './recv-waiter.js';
 export { type UnboundedSender, unboundedChannel, type WeakUnboundedSender } from './unbounded.js';

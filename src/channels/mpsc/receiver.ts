@@ -3,7 +3,9 @@ import { signalOf, type WaitOptions } from '../abort.js';
 import { ready } from '../budget.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import { Chan } from './chan.js';
-import { BatchWaiter, type Received, RecvWaiter } from './receiver-waiters.js';
+import { BatchWaiter } from './batch-waiter.js';
+import type { Received } from './recv-waiter.js';
+import { RecvWaiter } from './recv-waiter.js';
 import { pin } from '../pinned.js';
 
 /** What {@link Receiver.tryRecv} found. */
@@ -256,9 +258,10 @@ function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: ob
       ? ready<Received<T>>({ done: true, value: undefined })
       : Promise.reject(chan.failure.reason);
   }
+  if (signal === undefined) return chan.park(owner);
   const waiter = new RecvWaiter<T>(owner);
   chan.queueReceiver(waiter);
-  if (signal !== undefined) waiter.listen(signal);
+  waiter.listen(signal);
   return waiter.promise;
 }
 

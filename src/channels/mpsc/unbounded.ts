@@ -34,8 +34,7 @@ export class UnboundedSender<T> extends SenderHandle<T> {
   send(value: T): void {
     const chan = this.chan;
     if (chan.closed || !this.open) throw closedWhileSending(value);
-    chan.free--;
-    chan.put(value);
+    chan.offer(value);
   }
 
   /** Another sender into the same channel, counted and closed on its own. */

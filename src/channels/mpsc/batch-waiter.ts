@@ -1,30 +1,6 @@
-/**
- * Those who wait for values: `recv`, the iterator's `next`, `recvMany`.
- */
 import { PromiseWaiter } from '../promise-waiter.js';
 import { Chan } from './chan.js';
 import { pin } from '../pinned.js';
-
-/** What a wait for one value gives. */
-export type Received<T> = IteratorResult<T, undefined>;
-
-/** Waits for one value. `owner` is the iterator that asked for it, if one did. */
-export class RecvWaiter<T> extends PromiseWaiter<T, Received<T>> {
-  readonly owner: object | null;
-
-  constructor(owner: object | null) {
-    super();
-    this.owner = owner;
-  }
-
-  override deliver(value: T): void {
-    this.resolve({ done: false, value });
-  }
-
-  override end(): void {
-    this.resolve({ done: true, value: undefined });
-  }
-}
 
 /**
  * Waits for at least one value and takes what else has come by the time the caller runs: the first value opens a batch, which the channel
@@ -68,4 +44,4 @@ function queue(callback: () => void): void {
   settled.then(callback);
 }
 
-pin(new RecvWaiter(null), new BatchWaiter(new Chan(1, null), [], 1, () => 0));
+pin(new BatchWaiter(new Chan(1, null), [], 1, () => 0));
