@@ -57,6 +57,7 @@ export class SupervisedWorker {
   /** Calls of a dead host that the next one is given. */
   #again: HeldCall[] = [];
   #client: HostClient | undefined;
+  #lastFailure: unknown;
   #wasReady = false;
   #lastProgressAt = 0;
   #quietSince = 0;
@@ -96,7 +97,7 @@ export class SupervisedWorker {
     } finally {
       this.#idleTimer?.cancel();
       this.#client?.host.kill();
-      this.#giveUp(cause ?? new WorkerCrashedError('Cannot answer: the worker has ended'));
+      this.#giveUp(cause ?? this.#lastFailure ?? new WorkerCrashedError('Cannot answer: the worker has ended'));
       this.#channels.finish(cause);
       this.#keepAlive.close();
     }
@@ -204,6 +205,7 @@ export class SupervisedWorker {
     try {
       this.#channels.enter('ready');
       this.#serving = serving;
+      this.#dropAnswered();
       for (const held of this.#again.splice(0)) this.#send(client, stall, held);
       this.#noteActivity(client);
       for (;;) {
@@ -383,7 +385,9 @@ export class SupervisedWorker {
   /** Waits for its turn to start another host. False when there is to be none. */
   async #mayRestart(failure: Failure): Promise<boolean> {
     const { clock, shutdown, hub } = this.#core;
-    if (failure.isPermanent || !isLive(this.#core.state.current)) return false;
+    this.#lastFailure = failure.error;
+    // A worker that drains before it closes is replaced too: what it accepted has still to be finished.
+    if (failure.isPermanent || shutdown.isCancelled) return false;
     const next = this.#budget.take(clock.now());
     if (next === undefined) return false;
     // A worker that never came up may never do: its callers learn at once, while it goes on trying.

@@ -101,6 +101,29 @@ for (const host of ['thread', 'process'] as const) {
       expect(handle.stats().restarts).toBe(0);
     });
 
+    test('a worker that dies while it drains is replaced, and finishes what it accepted', async () => {
+      const handle = spawn({ host });
+      const marker = path.join(mkdtempSync(path.join(tmpdir(), 'millrace-')), 'marker');
+      const calls = [handle.call('exitOnce', marker), handle.call('echo', 'behind it')];
+      await handle.close({ timeoutMs: 15_000 });
+      expect(await Promise.all(calls)).toEqual(['second', 'behind it']);
+      expect(handle.state.current).toBe('dead');
+    });
+
+    test('a call that is given up while its worker is replaced is not run again', async () => {
+      const handle = spawn({ host, restart: { ...quick, backOffMs: 300, maxBackOffMs: 300 } });
+      const marker = path.join(mkdtempSync(path.join(tmpdir(), 'millrace-')), 'marker');
+      const controller = new AbortController();
+      const call = handle.call('exitOnce', marker, { signal: controller.signal });
+      call.catch(() => {});
+      await handle.state.waitFor('processing');
+      await handle.state.waitFor('spawning');
+      controller.abort(new Error('given up'));
+      await expect(call).rejects.toThrow('given up');
+      expect(await handle.call('calls', undefined)).toBe(0);
+      expect(handle.stats()).toMatchObject({ cancelled: 1, succeeded: 1, inFlight: 0, pending: 0 });
+    });
+
     test('WorkerHandle.close() releases the model and leaves nothing', async () => {
       const handle = spawn({ host, options: { disposeMessage: 'disposed' } });
       const pid = await handle.call('pid', undefined);
