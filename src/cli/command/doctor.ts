@@ -88,7 +88,7 @@ function gigabytes(bytes: number): string {
 }
 
 async function checkCache(): Promise<Finding> {
-  const folder = cacheFolder();
+  const folder = await cacheFolder();
   for (let existing = folder; ; existing = path.dirname(existing)) {
     try {
       await access(existing, constants.W_OK);

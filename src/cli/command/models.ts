@@ -17,7 +17,7 @@ interface FoundModel {
 
 /** `millrace models`: the models that are there without a download, the built-in ones and those of the cache. */
 export async function modelsCommand({ stdout }: CommandContext): Promise<ExitCode> {
-  const folder = cacheFolder();
+  const folder = await cacheFolder();
   const found = [...(await builtInModels()), ...(await cachedModels(folder))];
   const rows = found.map(({ name, revision, bytes, files }) => [name, revision, megabytes(bytes), files.join(' ')]);
   const columns = [
