@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { descendants, type Ended, PHOTOS, readRecords, startCli, until } from './cli-process.js';
+import { startIdleLoop } from './idle-loop.js';
 
 let folder = '';
 let ended: Ended;
@@ -21,25 +21,6 @@ beforeAll(async () => {
   idleDelayMs = await idle.stop();
 }, 90_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-/** A process that does nothing but measure how long its event loop is kept waiting. */
-function startIdleLoop(): { stop(): Promise<number> } {
-  const code = `const delay = require('node:perf_hooks').monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
-    process.stdin.resume().on('end', () => console.log(delay.percentile(99) / 1e6));`;
-  const child = spawn(process.execPath, ['--eval', code], { stdio: ['pipe', 'pipe', 'inherit'] });
-  let text = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-    text += chunk;
-  });
-  return {
-    stop: () =>
-      new Promise((resolve) => {
-        child.once('close', () => resolve(Number(text)));
-        child.stdin.end();
-      }),
-  };
-}
 
 test('millrace demo: two workers are two processes', () => {
   expect(new Set(workers).size).toBeGreaterThanOrEqual(2);

@@ -28,11 +28,11 @@ const gone = (pid: number) => vi.waitFor(() => expect(isAlive(pid)).toBe(false),
 
 test('a pool of processes: cold start shared by racing calls, a second worker, streams, and close ends them', async () => {
   await using pool = createPool();
-  const model = pool.register('m', processes({ maxWorkers: 2, scaleUpAfterMs: 300 }));
+  const model = pool.register('m', processes({ maxWorkers: 2, scaleUpAfterMs: 1_500 }));
   const pids = await Promise.all(Array.from({ length: 10 }, () => model.call('pid', undefined)));
   expect(new Set(pids).size).toBe(1);
   expect(pool.stats().models.m?.starts).toBe(1);
-  await Promise.all(Array.from({ length: 12 }, () => model.call('wait', 100)));
+  await Promise.all(Array.from({ length: 12 }, () => model.call('wait', 250)));
   const all = await Promise.all(
     Array.from({ length: 2 }, () => model.call('wait', 50).then(() => model.call('pid', undefined))),
   );

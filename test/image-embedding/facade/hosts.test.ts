@@ -14,6 +14,7 @@ import {
   ImageUnsupportedError,
   ModelMismatchError,
 } from '../../../src/image-embedding/index.js';
+import { startIdleLoop } from '../../integration/idle-loop.js';
 import { createDirectPool } from './direct-pool.js';
 
 const run = promisify(execFile);
@@ -122,6 +123,7 @@ describe('ImageEmbeddingPool', () => {
   test("leaves the caller's event loop free", async () => {
     const pool = createImageEmbeddingPool({ workers: 2 });
     await pool.warm();
+    const idle = startIdleLoop();
     const delay = monitorEventLoopDelay({ resolution: 1 });
     delay.enable();
     for await (const { error } of pool.embedImages(
@@ -129,8 +131,8 @@ describe('ImageEmbeddingPool', () => {
     ))
       expect(error).toBeUndefined();
     delay.disable();
-    // 10 ms is the goal on a machine of its own; here others run, too.
-    expect(delay.percentile(99) / 1e6).toBeLessThan(50);
+    // 10 ms is the goal on a machine of its own; here others run, too, and keep even a loop waiting that does nothing.
+    expect(delay.percentile(99) / 1e6).toBeLessThan(50 + 2 * (await idle.stop()));
     await pool.close();
   }, 60_000);
 
