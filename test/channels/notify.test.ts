@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Notify, select } from '../../src/channels/index.js';
+import { checkNotify } from './model/notify-model.js';
 import { countingSignal, idle, stateOf } from './promise-state.js';
 
 test('134 Notify.notifyOne() before notified() stores a permit', async () => {
@@ -247,66 +247,4 @@ test('Notify 20,000 parked waiters, aborted from the middle, in linear time', as
   expect(notify.notified().enable()).toBe(false);
 });
 
-test('Notify keeps to its model over any order of operations', async () => {
-  const operation = fc.oneof(
-    fc.constant({ type: 'wait' } as const),
-    fc.constant({ type: 'one' } as const),
-    fc.constant({ type: 'last' } as const),
-    fc.constant({ type: 'all' } as const),
-    fc.record({ type: fc.constant('abort' as const), who: fc.nat(6) }),
-    fc.record({ type: fc.constant('hops' as const), who: fc.nat(3) }),
-  );
-  await fc.assert(
-    fc.asyncProperty(fc.array(operation, { maxLength: 60 }), async (steps) => {
-      const notify = new Notify();
-      let permit = false;
-      let queue: number[] = [];
-      const expected: string[] = [];
-      const controllers: AbortController[] = [];
-      const results: Promise<string>[] = [];
-      const wake = (id: number | undefined): void => {
-        if (id === undefined) permit = true;
-        else expected[id] = 'notified';
-      };
-      for (const step of steps) {
-        if (step.type === 'wait') {
-          const id = controllers.length;
-          const controller = new AbortController();
-          controllers.push(controller);
-          results.push(
-            notify.notified({ signal: controller.signal }).then(
-              () => 'notified',
-              () => 'aborted',
-            ),
-          );
-          if (permit) {
-            permit = false;
-            expected[id] = 'notified';
-          } else queue.push(id);
-        } else if (step.type === 'one') {
-          notify.notifyOne();
-          wake(queue.shift());
-        } else if (step.type === 'last') {
-          notify.notifyLast();
-          wake(queue.pop());
-        } else if (step.type === 'all') {
-          notify.notifyWaiters();
-          for (const id of queue) expected[id] = 'notified';
-          queue = [];
-        } else if (step.type === 'abort') {
-          const id = queue[step.who];
-          if (id !== undefined) {
-            queue.splice(step.who, 1);
-            expected[id] = 'aborted';
-            controllers[id]?.abort();
-          }
-        } else for (let i = 0; i < step.who; i++) await null;
-      }
-      notify.notifyWaiters();
-      for (const id of queue) expected[id] = 'notified';
-      expect(await Promise.all(results)).toEqual(expected);
-      expect(notify.notified().enable()).toBe(permit);
-    }),
-    { numRuns: 400 },
-  );
-});
+test('Notify keeps to its model over any order of operations', () => checkNotify(400));

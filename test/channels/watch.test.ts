@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { select, watch } from '../../src/channels/index.js';
 import { isMillraceError } from '../../src/core/index.js';
+import { checkWatch } from './model/watch-model.js';
 import { countingSignal, idle, stateOf } from './promise-state.js';
 
 const closedError = expect.objectContaining({ code: 'ERR_CHANNEL_CLOSED' });
@@ -383,3 +384,5 @@ test('watch bad input: options and predicates are checked before any effect', as
   expect(() => tx.sendModify(1 as never)).toThrow(TypeError);
   expect(() => tx.sendIfModified(undefined as never)).toThrow(TypeError);
 });
+
+test('watch keeps to its model over any order of operations', () => checkWatch(300));

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
-import { watch } from '../../src/channels/index.js';
-import { idle } from './promise-state.js';
+import { expect } from 'vitest';
+import { watch } from '../../../src/channels/index.js';
+import { idle } from '../promise-state.js';
 
 interface Watcher {
   readonly rx: watch.Receiver<number>;
@@ -10,7 +10,8 @@ interface Watcher {
   wait: { readonly controller: AbortController; outcome: string | undefined } | undefined;
 }
 
-test('watch keeps to its model over any order of operations', async () => {
+/** Runs the model against the real thing, `runs` times. */
+export async function checkWatch(runs: number): Promise<void> {
   const who = fc.nat(4);
   const operation = fc.oneof(
     { weight: 4, arbitrary: fc.constant({ type: 'send', who: 0 } as const) },
@@ -109,6 +110,6 @@ test('watch keeps to its model over any order of operations', async () => {
       for (const { wait } of watchers)
         expect(wait === undefined || wait.outcome).toEqual(wait ? 'ERR_CHANNEL_CLOSED' : true);
     }),
-    { numRuns: 300 },
+    { numRuns: runs },
   );
-});
+}
