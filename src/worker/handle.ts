@@ -66,9 +66,12 @@ export interface WorkerStateView {
   /**
    * Waits until the worker is in a state, or in one of several.
    *
+   * It sees the newest state whenever it looks: one that is left at once, such as `processing` for a fast call, may pass unseen.
+   *
    * **Cancel safety:** cancel safe.
    *
    * @param state A state, several, or a test of the status.
+   * @param options `signal` gives up waiting.
    * @returns The status that was waited for.
    * @throws WorkerClosedError When the worker is over and can't reach it any more; `cause` says why, where known.
    */
@@ -97,9 +100,41 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
    *
    * **Cancel safety:** the message goes with the call. An abort or the deadline answers it at once; a request that is still in the queue is
    * then never run, one that is inside the model sees its `signal` abort and its result is dropped.
+   *
+   * @param operation Which operation.
+   * @param input Its input.
+   * @param options See {@link CallOptions}.
+   * @returns A promise of the output; for a stream operation an async iterator of its chunks.
+   * @throws DeadlineExceededError When there is no answer within `timeoutMs`.
+   * @throws WorkerClosedError When the worker takes no more calls, or ended before it could answer.
+   * @throws WorkerCrashedError When the worker ended while it ran the request, which can't be run again.
+   * @throws WorkerLoadError When the worker could not load its model.
+   * @throws UnknownOperationError When there is no such operation.
+   * @example
+   * ```ts
+   * const operations = { add: operation<[number, number], number>(), count: operation.stream<number, number>() };
+   * const { handle, channels } = createWorkerChannels(operations);
+   * runWorker({
+   *   add: ([one, other]) => one + other,
+   *   async *count(to) {
+   *     for (let n = 1; n <= to; n++) yield n;
+   *   },
+   * }, channels);
+   * await handle.call('add', [1, 2], { timeoutMs: 1_000 }); // => 3
+   * const chunks: number[] = [];
+   * for await (const chunk of handle.call('count', 3)) chunks.push(chunk);
+   * chunks; // => [1, 2, 3]
+   * await handle.close();
+   * ```
    */
   call<K extends OperationName<Ops>>(operation: K, input: InputOf<Ops[K]>, options?: CallOptions): ReplyOf<Ops[K]>;
-  /** Calls an operation, or fails at once with `WorkerFullError` when its queue has no room. Otherwise the same as {@link WorkerHandle.call}. */
+  /**
+   * Calls an operation, or fails at once when its queue has no room. Otherwise the same as {@link WorkerHandle.call}.
+   *
+   * **Cancel safety:** the message goes with the call.
+   *
+   * @throws WorkerFullError When the queue has no room, or others wait for it already.
+   */
   tryCall<K extends OperationName<Ops>>(operation: K, input: InputOf<Ops[K]>, options?: CallOptions): ReplyOf<Ops[K]>;
   /** Counts and latencies as the handle sees them. */
   stats(): WorkerStats;
@@ -115,16 +150,41 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
    *
    * **Cancel safety:** cancel safe.
    *
+   * @param options `signal` and `timeoutMs`, 5,000 by default.
+   * @returns What the loop says of itself and of the model.
+   * @throws WorkerClosedError When the worker has ended.
    * @throws TimeoutError When there is no answer in time, such as during a long native call in another process.
    */
   ping(options?: PingOptions): Promise<WorkerHealth>;
-  /** What happens in the worker's life from now on. Ends with the worker; a slow reader loses the oldest of more than 256 events. */
+  /**
+   * What happens in the worker's life from now on. Ends with the worker.
+   *
+   * A slow reader loses the oldest of more than 256 events. Events carry no inputs and no outputs.
+   *
+   * **Cancel safety:** cancel safe; `return()` lets go of it.
+   */
   events(): AsyncIterableIterator<WorkerEvent, void, void>;
-  /** Takes no more calls, and resolves when every call made so far has its answer. The model stays loaded. */
+  /**
+   * Takes no more calls, and resolves when every call made so far has its answer. The model stays loaded.
+   *
+   * **Cancel safety:** takes no signal; once begun it can't be taken back.
+   */
   drain(): Promise<void>;
-  /** Drains for at most `timeoutMs`, then releases the model, and resolves when the worker is dead. */
+  /**
+   * Drains for at most `timeoutMs`, then releases the model, and resolves when the worker is dead.
+   *
+   * A loop that does not end within five seconds more, because a call hangs in its model, is given up: the worker is dead without it.
+   *
+   * **Cancel safety:** takes no signal; once begun it can't be taken back, only hastened by {@link WorkerHandle.destroy}.
+   */
   close(options?: CloseOptions): Promise<void>;
-  /** Answers every call now with `WorkerClosedError` (`cause` is the reason), releases the model, and resolves when the worker is dead. */
+  /**
+   * Answers every call now with `WorkerClosedError`, releases the model, and resolves when the worker is dead.
+   *
+   * **Cancel safety:** takes no signal; once begun it can't be taken back.
+   *
+   * @param reason The `cause` of the errors that calls are answered with.
+   */
   destroy(reason?: unknown): Promise<void>;
   /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void>;

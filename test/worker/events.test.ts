@@ -115,3 +115,14 @@ test('NODE_DEBUG=millrace prints the lifecycle to stderr', async () => {
   expect(stderr).toMatch(/printed: evicting -> dead/);
   expect(stderr).not.toContain('secret');
 });
+
+test('a worker that nobody calls does not hold the process', async () => {
+  const script = `
+    import { createWorkerChannels, operation, runWorker } from 'millrace/worker';
+    const { handle, channels } = createWorkerChannels({ work: operation() });
+    runWorker({ work: async (n) => n }, channels);
+    console.log(await handle.call('work', 7, { timeoutMs: 600_000 }), handle.state.current);
+  `;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
+  expect(stdout).toBe('7 ready\n');
+});
