@@ -61,7 +61,7 @@ export class ModelRegistry {
       fetchModel(reference, this.#settings.hub, this.#downloads.signal),
     );
     const { prepare, session } = this.#settings;
-    const prepared = prepare === undefined ? undefined : await prepareFile(spec.file, session, prepare);
+    const prepared = prepare === undefined ? undefined : await prepareFile(spec, session, prepare);
     const memoryMb = await estimateMemoryMb(spec.file, prepared !== undefined);
     const loaded = registerModel(this.#pool, { key, spec, prepared, memoryMb }, this.#settings);
     this.#loaded.set(key, loaded);

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { requireOptions, requirePositiveInteger, requireString } from '../../core/index.js';
 import { withFileLock } from '../file-lock.js';
 import type { SessionOptions } from '../inference/session.js';
+import type { ModelSpec } from '../model/model-spec.js';
 import {
   defaultPreparedFolder,
   findPrepared,
@@ -70,21 +71,22 @@ function isPreparable({ executionProviders, graphOptimizationLevel, extra }: Ses
  * Answers the folder of a model prepared for this machine, preparing it first if nobody has: optimised, with weights laid out for this CPU in a
  * file that all processes map, so that any number of workers hold one copy and start in a fraction of the time.
  *
- * Racing processes prepare it once. What was damaged is made again. Where it can't be prepared, a warning says why.
+ * Before it is used it is held against the model itself, by what both make of a picture of noise. Racing processes prepare it once. What was damaged is made again. Where it can't be prepared, a warning says why.
  *
- * @param file The ONNX file.
+ * @param spec The model.
  * @param session The options that it will be run with.
  * @param settings See {@link PrepareOptions}.
  * @param isForced Whether it is made again though it is there.
  * @returns The folder; undefined when the model is to be loaded as it is.
  */
 export async function prepareFile(
-  file: string,
+  spec: ModelSpec,
   session: SessionOptions,
   settings: PrepareSettings,
   isForced: boolean = false,
 ): Promise<string | undefined> {
   if (!isPreparable(session)) return undefined;
+  const { file } = spec;
   const size = await stat(file).then(
     ({ size: bytes }) => bytes,
     () => 0,
@@ -97,7 +99,7 @@ export async function prepareFile(
     if (found !== undefined) return found;
     return await withFileLock(path.join(cache.folder, key), undefined, async () => {
       const made = isForced ? undefined : await findPrepared(cache, key);
-      return made ?? (await writePrepared(cache, key, (folder) => runChild(file, folder)));
+      return made ?? (await writePrepared(cache, key, (folder) => runChild(spec, folder)));
     });
   } catch (error) {
     process.emitWarning(`${file} could not be prepared and is loaded as it is: ${String(error)}`, 'MillraceWarning');
@@ -111,9 +113,9 @@ export async function verifyPreparedFile(file: string, settings: PrepareSettings
   return folder === undefined ? undefined : await verifyPrepared(folder);
 }
 
-async function runChild(file: string, folder: string): Promise<void> {
+async function runChild(spec: ModelSpec, folder: string): Promise<void> {
   try {
-    await run(process.execPath, [CHILD, file, folder], { timeout: TIMEOUT_MS, killSignal: 'SIGKILL' });
+    await run(process.execPath, [CHILD, JSON.stringify(spec), folder], { timeout: TIMEOUT_MS, killSignal: 'SIGKILL' });
   } catch (error) {
     const { stderr } = error as { readonly stderr?: string };
     throw new Error(stderr?.trim().split('\n').at(-1) || String(error), { cause: error });

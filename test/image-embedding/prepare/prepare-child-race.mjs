@@ -1,5 +1,7 @@
-// Prepares a model in a process of its own: node prepare-child-race.mjs <model.onnx> <cache>. Prints the folder.
+// Prepares a model in a process of its own: node prepare-child-race.mjs <model folder> <cache>. Prints the folder.
+import { readModelFolder } from '../../../dist/image-embedding/index.js';
 import { prepareFile, requirePrepareOptions } from '../../../dist/image-embedding/prepare/prepare-model.js';
 
-const [file, cacheDir] = process.argv.slice(2);
-process.stdout.write(String(await prepareFile(file, {}, requirePrepareOptions('Test', { cacheDir, minBytes: 1 }))));
+const [folder, cacheDir] = process.argv.slice(2);
+const settings = requirePrepareOptions('Test', { cacheDir, minBytes: 1 });
+process.stdout.write(String(await prepareFile(await readModelFolder(folder), {}, settings)));

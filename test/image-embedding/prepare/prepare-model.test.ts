@@ -40,8 +40,8 @@ function settings(more: PrepareOptions = {}) {
   return filled;
 }
 
-async function prepared(more: PrepareOptions = {}, file: string = spec.file): Promise<string> {
-  const folder = await prepareFile(file, {}, settings(more));
+async function prepared(more: PrepareOptions = {}, model: ModelSpec = spec): Promise<string> {
+  const folder = await prepareFile(model, {}, settings(more));
   if (folder === undefined) throw new Error('nothing was prepared');
   return folder;
 }
@@ -81,7 +81,9 @@ describe('prepareFile()', () => {
 
   test('is done once by racing processes', async () => {
     const child = fileURLToPath(new URL('./prepare-child-race.mjs', import.meta.url));
-    const answers = await Promise.all([1, 2, 3].map(() => run(process.execPath, [child, spec.file, cacheDir])));
+    const answers = await Promise.all(
+      [1, 2, 3].map(() => run(process.execPath, [child, path.join(below, 'tiny-clip'), cacheDir])),
+    );
     expect(new Set(answers.map(({ stdout }) => stdout)).size).toBe(1);
     expect(await entries()).toHaveLength(1);
     expect(await verifyPreparedFile(spec.file, settings())).toBe(true);
@@ -90,9 +92,9 @@ describe('prepareFile()', () => {
   test('keeps another model, and a changed one, apart', async () => {
     const first = await prepared();
     const other = await readModelFolder(await writeTestModel('tiny-vit', below));
-    expect(await prepared({}, other.file)).not.toBe(first);
+    expect(await prepared({}, other)).not.toBe(first);
     await writeFile(spec.file, await readFile(other.file));
-    expect(await prepared()).toBe(await prepared({}, other.file));
+    expect(await prepared()).toBe(await prepared({}, other));
   });
 
   test.each([
@@ -127,14 +129,14 @@ describe('prepareFile()', () => {
     const size = (await stat(path.join(first, 'weights.bin'))).size;
     await utimes(path.join(first, 'used'), 1, 1);
     const other = await readModelFolder(await writeTestModel('tiny-vit', below));
-    const second = await prepared({ maxBytes: Math.round(size * 1.5) }, other.file);
+    const second = await prepared({ maxBytes: Math.round(size * 1.5) }, other);
     expect(await entries()).toEqual([path.basename(second)]);
   });
 
   test('leaves alone what is small, off, or for another provider', async () => {
-    expect(await prepareFile(spec.file, {}, settings({ minBytes: 10_000_000 }))).toBeUndefined();
-    expect(await prepareFile(spec.file, { executionProviders: ['cuda', 'cpu'] }, settings())).toBeUndefined();
-    expect(await prepareFile(spec.file, { graphOptimizationLevel: 'basic' }, settings())).toBeUndefined();
+    expect(await prepareFile(spec, {}, settings({ minBytes: 10_000_000 }))).toBeUndefined();
+    expect(await prepareFile(spec, { executionProviders: ['cuda', 'cpu'] }, settings())).toBeUndefined();
+    expect(await prepareFile(spec, { graphOptimizationLevel: 'basic' }, settings())).toBeUndefined();
     expect(requirePrepareOptions('Test', 'off')).toBeUndefined();
     expect(() => requirePrepareOptions('Test', 'on' as never)).toThrow(RangeError);
     expect(() => requirePrepareOptions('Test', { folder: 'x' } as never)).toThrow(TypeError);
@@ -143,13 +145,13 @@ describe('prepareFile()', () => {
   test('warns and goes on where it can not', async () => {
     await writeFile(path.join(below, 'damaged.onnx'), 'no model');
     const damaged = await warningsOf(async () => {
-      expect(await prepareFile(path.join(below, 'damaged.onnx'), {}, settings())).toBeUndefined();
+      expect(await prepareFile({ ...spec, file: path.join(below, 'damaged.onnx') }, {}, settings())).toBeUndefined();
     });
     expect(damaged.join()).toContain('could not be prepared');
     const blocked = path.join(below, 'file');
     await writeFile(blocked, '');
     const warnings = await warningsOf(async () => {
-      expect(await prepareFile(spec.file, {}, settings({ cacheDir: blocked }))).toBeUndefined();
+      expect(await prepareFile(spec, {}, settings({ cacheDir: blocked }))).toBeUndefined();
     });
     expect(warnings.join()).toContain('could not be prepared');
   });
