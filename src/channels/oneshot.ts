@@ -4,7 +4,7 @@
  * Invariants:
  * - States only advance: open to sent, dropped or closed; sent to taken. Whatever leaves `open` tells every waiter.
  * - The receiver is the shared core, and the sender one reference to it: a pair costs two small objects until somebody waits.
- * - `slot` holds the waiters while the channel is open, the value once it is sent, and nothing afterwards.
+ * - `slot` holds those who wait while the channel is open, the value once it is sent, and nothing afterwards.
  */
 import { signalOf, type WaitOptions } from './abort.js';
 import { ready, readyVoid } from './budget.js';
@@ -113,6 +113,11 @@ export class Sender<T> implements Disposable {
   }
 }
 
+/** Those who wait for the value and, beside them, those who wait for the receiver to go. */
+class Waits<T> extends WaiterList<Waiter<T>> {
+  closing: WaiterList<Waiter<void>> | null = null;
+}
+
 class ReplyWaiter<T> extends PromiseWaiter<T, T> {
   override deliver(value: T): void {
     this.resolve(value);
@@ -130,8 +135,7 @@ class ReplyWaiter<T> extends PromiseWaiter<T, T> {
  */
 export class Receiver<T> implements Selectable<T>, Disposable {
   #state: State = OPEN;
-  #slot: T | WaiterList<Waiter<T>> | null = null;
-  #closing: WaiterList<Waiter<void>> | null = null;
+  #slot: T | Waits<T> | null = null;
 
   static {
     sendInto = (receiver, value) => receiver.#send(value);
@@ -212,26 +216,22 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     return READY;
   }
 
-  #waiters(): WaiterList<Waiter<T>> {
-    this.#slot ??= new WaiterList<Waiter<T>>();
-    return this.#slot as WaiterList<Waiter<T>>;
+  #waiters(): Waits<T> {
+    this.#slot ??= new Waits<T>();
+    return this.#slot as Waits<T>;
   }
 
   #send(value: T): boolean {
     if (this.#state !== OPEN) return false;
-    const waiters = this.#slot as WaiterList<Waiter<T>> | null;
-    const first = waiters === null ? null : waiters.shift();
-    if (first === null) {
-      this.#state = SENT;
-      this.#slot = value;
-      return true;
+    const waits = this.#slot as Waits<T> | null;
+    const first = waits === null ? null : waits.shift();
+    this.#state = first === null ? SENT : TAKEN;
+    this.#slot = first === null ? value : null;
+    if (first !== null) {
+      first.deliver(value);
+      waits?.drain((waiter) => waiter.end());
     }
-    this.#state = TAKEN;
-    this.#slot = null;
-    first.deliver(value);
-    waiters?.drain((waiter) => waiter.end());
-    this.#closing?.drain((waiter) => waiter.end());
-    this.#closing = null;
+    waits?.closing?.drain((waiter) => waiter.end());
     return true;
   }
 
@@ -244,21 +244,22 @@ export class Receiver<T> implements Selectable<T>, Disposable {
 
   #giveUp(state: typeof DROPPED | typeof CLOSED): void {
     this.#state = state;
-    const waiters = this.#slot as WaiterList<Waiter<T>> | null;
+    const waits = this.#slot as Waits<T> | null;
     this.#slot = null;
-    if (waiters !== null && waiters.head !== null) {
+    if (waits === null) return;
+    if (waits.head !== null) {
       this.#state = TAKEN;
-      waiters.drain((waiter) => waiter.end());
+      waits.drain((waiter) => waiter.end());
     }
-    this.#closing?.drain((waiter) => waiter.deliver());
-    this.#closing = null;
+    waits.closing?.drain((waiter) => waiter.deliver());
   }
 
   #waitForClose(signal: AbortSignal | undefined): Promise<void> {
     if (this.#state !== OPEN) return readyVoid();
     const waiter = new ValueWaiter<void>();
-    this.#closing ??= new WaiterList();
-    this.#closing.push(waiter);
+    const waits = this.#waiters();
+    waits.closing ??= new WaiterList();
+    waits.closing.push(waiter);
     if (signal !== undefined) waiter.listen(signal);
     return waiter.promise;
   }
@@ -293,4 +294,4 @@ function closedError(): RecvError {
   return new RecvError('Cannot receive: the channel is closed');
 }
 
-pin(...channel(), new ReplyWaiter());
+pin(...channel(), new ReplyWaiter(), new Waits());

@@ -20,14 +20,25 @@ function capture(resolve: (value: never) => void, reject: (reason: unknown) => v
   capturedReject = reject;
 }
 
-class AbortLink extends Waiter<unknown> {
-  readonly signal: AbortSignal;
-  readonly #target: PromiseWaiter<never, never>;
+/** A wait that can be abandoned. */
+export interface Abandonable {
+  abandon(reason: unknown): void;
+}
 
-  constructor(signal: AbortSignal, target: PromiseWaiter<never, never>) {
+/** What stands on a signal for a wait. */
+export class AbortLink extends Waiter<unknown> {
+  readonly signal: AbortSignal;
+  readonly #target: Abandonable;
+
+  constructor(signal: AbortSignal, target: Abandonable) {
     super();
     this.signal = signal;
     this.#target = target;
+  }
+
+  /** Takes it off the signal. */
+  remove(): void {
+    removeAbortWaiter(this.signal, this);
   }
 
   override deliver(reason: unknown): void {
@@ -37,6 +48,13 @@ class AbortLink extends Waiter<unknown> {
   override end(): void {}
 
   override fail(): void {}
+}
+
+/** Has a wait abandoned when the signal fires, which must not have happened yet. */
+export function addAbortLink(signal: AbortSignal, target: Abandonable): AbortLink {
+  const link = new AbortLink(signal, target);
+  addAbortWaiter(signal, link);
+  return link;
 }
 
 /** Waits for a `T` and promises an `R`. */
@@ -62,9 +80,7 @@ export abstract class PromiseWaiter<T, R> extends Waiter<T> {
 
   /** Has the wait abandoned when the signal fires. The signal must not have fired yet. */
   listen(signal: AbortSignal): void {
-    const link = new AbortLink(signal, this as unknown as PromiseWaiter<never, never>);
-    this.#abort = link;
-    addAbortWaiter(signal, link);
+    this.#abort = addAbortLink(signal, this);
   }
 
   override fail(reason: unknown): void {
@@ -93,7 +109,7 @@ export abstract class PromiseWaiter<T, R> extends Waiter<T> {
 
   #deafen(link: AbortLink): void {
     this.#abort = null;
-    removeAbortWaiter(link.signal, link);
+    link.remove();
   }
 }
 

@@ -5,13 +5,17 @@
  */
 import type { Clock, ClockTimer } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
-import { PromiseWaiter } from '../promise-waiter.js';
+import { settle, spend } from '../budget.js';
+import { type AbortLink, addAbortLink, PromiseWaiter } from '../promise-waiter.js';
 import type { SelectWaiter } from '../select/selectable.js';
 import { TimeoutError } from '../time/timeout-error.js';
-import { Waiter } from '../waiters.js';
+import { Waiter, type WaiterList, type WaitNode } from '../waiters.js';
 import type { Chan, SlotWaiter } from './chan.js';
 
 const ignore = (): void => {};
+
+let capturing: SendWaiter<never> | null = null;
+let captureSend: (resolve: (value: void | PromiseLike<void>) => void, reject: (reason: unknown) => void) => void;
 
 abstract class SlotPromise<T, R> extends PromiseWaiter<never, R> implements SlotWaiter {
   readonly wanted: number;
@@ -40,22 +44,83 @@ abstract class SlotPromise<T, R> extends PromiseWaiter<never, R> implements Slot
   }
 }
 
-/** A send that waits for room. */
-export class SendWaiter<T> extends SlotPromise<T, void> {
+/**
+ * A send that waits for room. It stands by itself, below no base class: one constructor instead of five for what a full channel makes for
+ * each message.
+ */
+export class SendWaiter<T> implements SlotWaiter {
+  previous: WaitNode | null = null;
+  next: WaitNode | null = null;
+  list: WaiterList<WaitNode> | null = null;
+  need = 1;
+  readonly chan: Chan<T>;
   readonly value: T;
+  readonly promise: Promise<void>;
+  #resolve: (value: undefined) => void = ignore;
+  #reject: (reason: unknown) => void = ignore;
+  #abort: AbortLink | null = null;
 
   constructor(chan: Chan<T>, value: T) {
-    super(chan, 1);
+    spend();
+    this.chan = chan;
     this.value = value;
+    capturing = this as unknown as SendWaiter<never>;
+    this.promise = new Promise<void>(captureSend);
+    capturing = null;
   }
 
-  override granted(): void {
+  get wanted(): number {
+    return 1;
+  }
+
+  static {
+    captureSend = (resolve, reject) => {
+      const waiter = capturing as SendWaiter<never>;
+      waiter.#resolve = resolve;
+      waiter.#reject = reject;
+    };
+  }
+
+  /** Has the send abandoned when the signal fires, which must not have happened yet. */
+  listen(signal: AbortSignal): void {
+    this.#abort = addAbortLink(signal, this);
+  }
+
+  granted(): void {
     this.chan.put(this.value);
-    this.resolve(undefined);
+    this.resolve();
   }
 
-  override end(): void {
-    this.refuse(closedWhileSending(this.value));
+  deliver(): void {}
+
+  end(): void {
+    this.promise.then(undefined, ignore);
+    this.reject(closedWhileSending(this.value));
+  }
+
+  fail(reason: unknown): void {
+    this.reject(reason);
+  }
+
+  /** Abandons the send, if it still waits. */
+  abandon(reason: unknown): void {
+    if (this.chan.withdrawSender(this)) this.reject(reason);
+  }
+
+  protected resolve(): void {
+    this.#deafen();
+    settle(this.#resolve, undefined);
+  }
+
+  protected reject(reason: unknown): void {
+    this.#deafen();
+    settle(this.#reject, reason);
+  }
+
+  #deafen(): void {
+    if (this.#abort === null) return;
+    this.#abort.remove();
+    this.#abort = null;
   }
 }
 
@@ -68,9 +133,9 @@ export class TimedSendWaiter<T> extends SendWaiter<T> {
     this.#timer = clock.setTimer(() => this.#expire(ms), ms, { ref: true });
   }
 
-  protected override resolve(value: undefined): void {
+  protected override resolve(): void {
     this.#timer?.cancel();
-    super.resolve(value);
+    super.resolve();
   }
 
   protected override reject(reason: unknown): void {
