@@ -30,8 +30,9 @@ const comparison: Comparison = {
 
 /** Runs the benchmark. */
 export async function run(args: string[]): Promise<void> {
-  if (!args.includes('overload')) await compare(comparison, args);
-  if (!args.includes('noop')) await runOverload(args);
+  const filters = args.filter((arg) => !arg.startsWith('--'));
+  if (filters.length === 0 || filters.some((filter) => filter !== 'overload')) await compare(comparison, args);
+  if (filters.length === 0 || filters.includes('overload')) await runOverload(args);
 }
 
 async function runOverload(args: readonly string[]): Promise<void> {

@@ -41,7 +41,16 @@ export async function createModel(
     // In the caller's own process libvips belongs to the caller, too.
     restrictLoaders: context.host === 'process',
   });
-  const batcher = createBatcher<Pixels, Float32Array>({ maxBatch, maxDelayMs, run: (images) => session.run(images) });
+  // How often a batch of which size was run; the pool's metrics gather it.
+  const batchSizes: Record<number, number> = {};
+  const batcher = createBatcher<Pixels, Float32Array>({
+    maxBatch,
+    maxDelayMs,
+    run: (images) => {
+      batchSizes[images.length] = (batchSizes[images.length] ?? 0) + 1;
+      return session.run(images);
+    },
+  });
   const pipeline = new EmbeddingPipeline({
     read: (kind, input, signal) => readSource(kind, input, limits, { signal }),
     decode: (bytes, signal) => preprocessor.decode(bytes, { signal }),
@@ -88,7 +97,7 @@ export async function createModel(
       await batcher.close();
       await session.dispose();
     },
-    health: () => ({ ...pipeline.load }),
+    health: () => ({ ...pipeline.load, batchSizes: { ...batchSizes } }),
   };
 }
 

@@ -132,7 +132,7 @@ export class Dispatcher {
       if (worker !== undefined) {
         this.#accept(job);
         if (job.controller !== undefined) this.#calls.watch(call);
-        this.#run(job, worker);
+        this.#run(job, worker, call.startedAt);
         return;
       }
       this.#calls.watch(call);
@@ -270,8 +270,7 @@ export class Dispatcher {
     return false;
   }
 
-  #run(job: Job, slot: WorkerSlot): void {
-    const now = this.#clock.now();
+  #run(job: Job, slot: WorkerSlot, now: number = this.#clock.now()): void {
     const { operation, controller } = job;
     const first = job.calls[0] as Call;
     job.state = 'running';
@@ -294,8 +293,12 @@ export class Dispatcher {
       timeoutMs: isTimed ? first.deadline - now : undefined,
       traceparent: first.traceparent,
     };
-    const call = () => slot.handle.call(operation.name, job.input as never, options) as Promise<unknown>;
-    const reply = job.runInContext === undefined ? call() : job.runInContext(call);
+    const { runInContext } = job;
+    const reply = (
+      runInContext === undefined
+        ? slot.handle.call(operation.name, job.input as never, options)
+        : runInContext(() => slot.handle.call(operation.name, job.input as never, options))
+    ) as Promise<unknown>;
     reply.then(
       (value) => this.#succeeded(job, slot, value),
       (error: unknown) => this.#failed(job, slot, error),

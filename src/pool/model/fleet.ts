@@ -137,7 +137,9 @@ export class Fleet implements MemoryReclaimer {
     if (slot.pending > 0 || slot.state !== 'accepting') return;
     const { idleTimeoutMs, cooldownMs } = this.#settings;
     // One timer serves all idle workers: it is late for none, and looks again when it came too early.
-    if (this.slots.length > this.#settings.minWorkers) this.#wakeAt(this.#clock.now() + idleTimeoutMs + cooldownMs);
+    if (this.slots.length > this.#settings.minWorkers && this.#timer === undefined) {
+      this.#wakeAt(this.#clock.now() + idleTimeoutMs + cooldownMs);
+    }
     this.#pool.governor.idleChanged();
     this.#measure(slot);
   }
@@ -365,8 +367,9 @@ export class Fleet implements MemoryReclaimer {
   }
 
   #measure(slot: WorkerSlot, now = false): void {
+    if (this.#settings.host !== 'process') return;
     const at = this.#clock.now();
-    if (this.#settings.host !== 'process' || (!now && at - this.#measuredAt < MEASURE_EVERY_MS)) return;
+    if (!now && at - this.#measuredAt < MEASURE_EVERY_MS) return;
     this.#measuredAt = at;
     void measureWorker(slot.handle).then((bytes) => {
       if (bytes === undefined || slot.state === 'gone') return;
