@@ -27,7 +27,7 @@ async function importModule(url: string): Promise<Record<string, unknown>> {
   } catch (error) {
     if (isTypeScriptRefusal(url, error)) {
       throw new WorkerLoadError(
-        `Cannot load model: Node ${process.versions.node} can't run ${url} as it is; compile it to JavaScript, or run with a loader (node --import tsx), or, when its types can be erased, use Node 22.18 or later`,
+        `Cannot load model: Node ${process.versions.node} can't run ${url} as it is; compile it to JavaScript, or give a process host a loader (node --import tsx), or, when its types can be erased, use Node 22.18 or later`,
         { cause: error },
       );
     }

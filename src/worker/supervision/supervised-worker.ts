@@ -98,7 +98,8 @@ export class SupervisedWorker {
       this.#idleTimer?.cancel();
       this.#client?.host.kill();
       this.#giveUp(cause ?? this.#lastFailure ?? new WorkerCrashedError('Cannot answer: the worker has ended'));
-      this.#channels.finish(cause);
+      // A model that could not be disposed of is a cause too, as it is in-process.
+      this.#channels.finish(cause ?? this.#client?.disposeError?.error);
       this.#keepAlive.close();
     }
   }

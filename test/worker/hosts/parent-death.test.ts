@@ -42,7 +42,8 @@ describe('a process worker whose parent is killed', () => {
     ['spin', 'while it is inside a JavaScript loop'],
     ['stopped', 'while it is stopped'],
   ] as const) {
-    test(`is gone within a second ${where}`, async () => {
+    // A machine may be too busy to look in time; it is not three times.
+    test(`is gone within a second ${where}`, { retry: 2 }, async () => {
       const parent = await startParent(state);
       await eventually(() => parent.lines.includes('there'), 5_000);
       parent.process.kill('SIGKILL');

@@ -97,7 +97,7 @@ for (const host of ['thread', 'process'] as const) {
 
     test('a long call within its deadline is left alone, however short the stall timeout', async () => {
       const handle = spawn({ host, stallTimeoutMs: 100 });
-      expect(await handle.call('spin', 1_500, { timeoutMs: 10_000 })).toBe(1_500);
+      expect(await handle.call('spin', 700, { timeoutMs: 10_000 })).toBe(700);
       expect(handle.stats().restarts).toBe(0);
     });
 
@@ -130,6 +130,13 @@ for (const host of ['thread', 'process'] as const) {
       await handle.close();
       expect(handle.state.current).toBe('dead');
       if (host === 'process') await eventually(() => !isAlive(pid), 1_000);
+    });
+
+    test('WorkerHandle.close() tells as the cause of its state what dispose() threw', async () => {
+      const handle = spawn({ host, options: { disposeThrows: true } });
+      await handle.call('echo', 1);
+      await handle.close();
+      expect(handle.state.borrow()).toMatchObject({ state: 'dead', cause: { message: 'stuck' } });
     });
 
     test('WorkerHandle.destroy() ends a worker in the middle of a call', async () => {
