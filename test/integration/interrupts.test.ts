@@ -84,6 +84,10 @@ describe('millrace embed, stopped', { timeout: 90_000 }, () => {
     expect(resumed.stderr).toContain('the last line was torn');
     expect(resumed.code).toBe(0);
     await expectWhole(out);
+
+    await appendFile(out, '{"path":"torn again');
+    expect((await runCli(embed(out, '--resume'), { cwd: folder })).stderr).toContain('nothing to do');
+    await expectWhole(out);
   });
 
   test('ends quietly when the reader of its output goes', async () => {

@@ -43,6 +43,7 @@ export async function embedCommand(
   const rest = held === undefined ? inputs : withoutHeld(inputs, held);
   if (held !== undefined) noteHeld(context, options.out, held);
   if (rest.total === 0) {
+    if (held?.isTorn) await (await openWriter(options.out, context.stdout, held.bytes)).close();
     stderr.write(`nothing to do: ${options.out} holds every input\n`);
     return held !== undefined && held.failed > 0 ? EXIT.failed : EXIT.ok;
   }
@@ -125,7 +126,7 @@ function withoutHeld(inputs: InputList, held: HeldOutput): InputList {
 function noteHeld({ stderr }: CommandContext, out: string, held: HeldOutput): void {
   const failed = held.failed > 0 ? `, ${held.failed} of them failed` : '';
   stderr.write(`resuming: ${out} holds ${held.paths.size}${failed}\n`);
-  if (held.isTorn) stderr.write('note: the last line was torn by the end of an earlier run and is written again\n');
+  if (held.isTorn) stderr.write('note: the last line was torn by the end of an earlier run and is taken away\n');
 }
 
 interface Conclusion {
