@@ -94,6 +94,8 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}; the connection is closed.
    *
    * @param url An http or https URL. It is fetched by the worker, never opened as a file.
+   * @param options See {@link EmbedOptions}.
+   * @returns The embedding.
    * @throws UrlForbiddenError, UrlFetchError And what {@link ImageEmbeddingPool.embedImage} throws.
    */
   embedImageUrl(url: string | URL, options?: EmbedOptions): Promise<Float32Array> {
@@ -106,6 +108,9 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}.
    *
+   * @param data Base64 of the image file; whitespace in it is passed over.
+   * @param options See {@link EmbedOptions}.
+   * @returns The embedding.
    * @throws Base64InvalidError And what {@link ImageEmbeddingPool.embedImage} throws.
    */
   embedImageBase64(data: string, options?: EmbedOptions): Promise<Float32Array> {
@@ -116,6 +121,11 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * Embeds the bytes of an encoded image. They are copied on the way to the worker.
    *
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}.
+   *
+   * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file.
+   * @param options See {@link EmbedOptions}.
+   * @returns The embedding.
+   * @throws ImageUnsupportedError And what {@link ImageEmbeddingPool.embedImage} throws.
    */
   embedImageBytes(bytes: Uint8Array, options?: EmbedOptions): Promise<Float32Array> {
     return this.#single('embedImageBytes', 'Cannot embed image from bytes', bytes, options);
@@ -174,7 +184,9 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * @param source Paths, URLs or bytes, in an array or any iterable, or the path of a folder, whose image files are taken.
    * @param options See {@link EmbedImagesOptions}.
-   * @returns An async iterator of `{ index, input, embedding }` or `{ index, input, error }`.
+   * @returns An async iterator of `{ index, input, embedding }` or `{ index, input, error }`. It fails with what is wrong with the model, the pool or
+   *   the source.
+   * @throws TypeError, RangeError When the source is no iterable, or an option is of the wrong type, out of range or unknown.
    */
   embedImages<Input extends ImageInput = string>(
     source: Iterable<Input> | AsyncIterable<Input> | string,
@@ -220,18 +232,35 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * What a model is: its input, its output, the length of its embedding. Loads it if no worker has.
    *
    * **Cancel safety:** cancel safe.
+   *
+   * @param model The pool's own by default.
+   * @param options A signal.
+   * @returns What the worker that loaded it says.
+   * @throws ModelNotFoundError, ModelMismatchError, ... What is wrong with the model.
    */
   async describe(model?: ModelSource, options?: { readonly signal?: AbortSignal }): Promise<ModelDescription> {
     const loaded = await this.#registry.load({ model, signal: options?.signal });
     return loaded.describe({ signal: options?.signal });
   }
 
-  /** The length of a model's embedding. Loads it if no worker has. */
+  /**
+   * The length of a model's embedding. Loads it if no worker has.
+   *
+   * **Cancel safety:** takes no signal.
+   *
+   * @param model The pool's own by default.
+   */
   async embeddingDimension(model?: ModelSource): Promise<number> {
     return (await this.describe(model)).dimension;
   }
 
-  /** Every length that a model's embedding may be cut to with `dimensions`, the full one first. */
+  /**
+   * Every length that a model's embedding may be cut to with `dimensions`, the full one first. Loads the model if no worker has.
+   *
+   * **Cancel safety:** takes no signal.
+   *
+   * @param model The pool's own by default.
+   */
   async supportedDimensions(model?: ModelSource): Promise<readonly number[]> {
     return (await this.describe(model)).supportedDimensions;
   }
@@ -282,18 +311,30 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     return 2 * this.#settings.maxBatch * this.#settings.maxWorkers;
   }
 
-  /** Takes no more calls, and resolves once every accepted one is answered. */
+  /**
+   * Takes no more calls, and resolves once every accepted one is answered. Workers stay.
+   *
+   * **Cancel safety:** takes no signal.
+   */
   drain(): Promise<void> {
     return this.#pool.drain();
   }
 
-  /** Drains for at most `timeoutMs`, then answers what is left with `PoolClosedError`, and resolves once every worker is gone. */
+  /**
+   * Drains for at most `timeoutMs`, then answers what is left with `PoolClosedError`, and resolves once every worker is gone. A download stops.
+   *
+   * **Cancel safety:** takes no signal; calling it again answers with the same promise.
+   */
   close(options?: PoolCloseOptions): Promise<void> {
     this.#registry.stop(new PoolClosedError('Cannot use model: the pool is closing'));
     return this.#pool.close(options);
   }
 
-  /** Answers every call now, ends every worker, and resolves once they are gone. */
+  /**
+   * Answers every call now with `PoolClosedError`, whose `cause` is the reason, ends every worker, and resolves once they are gone.
+   *
+   * **Cancel safety:** takes no signal.
+   */
   destroy(reason?: unknown): Promise<void> {
     this.#registry.stop(new PoolClosedError('Cannot use model: the pool is destroyed', { cause: reason }));
     return this.#pool.destroy(reason);
