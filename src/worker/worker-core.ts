@@ -155,6 +155,13 @@ export class WorkerCore implements RequestOwner {
     return isJustAfter ? this.model.lastActiveAt : this.clock.now();
   }
 
+  /** The time, for a request that the loop takes: that of its call when it was made while the loop lingered, microtasks ago. */
+  timeOfTaking(request: PendingRequest): number {
+    const { calledAt } = request;
+    const isJustAfter = this.isLingering && this.inFlight === 0 && calledAt >= this.model.lastActiveAt;
+    return isJustAfter ? calledAt : this.clock.now();
+  }
+
   #requireAcceptable(queue: OperationQueue, signal: AbortSignal | undefined): void {
     if (!this.#isAccepting) {
       throw new WorkerClosedError(`Cannot call ${queue.name}: the worker takes no more calls`, {
