@@ -5,6 +5,7 @@ import {
   MemoryExhaustedError,
   MemoryGovernor,
   type MemoryGuard,
+  type MemoryReclaimer,
   residentBytes,
 } from '../../src/pool/index.js';
 
@@ -130,7 +131,7 @@ test('MemoryGovernor evicts the least recently used idle worker of another owner
   const add = (owner: string, since: number[]) => {
     const guards = since.map(() => governor.tryAcquire(owner, 20) as MemoryGuard);
     let leaving = 0;
-    governor.addReclaimer({
+    const reclaimer: MemoryReclaimer = {
       owner,
       idleSince: () => since[0],
       reclaim: () => {
@@ -144,12 +145,14 @@ test('MemoryGovernor evicts the least recently used idle worker of another owner
         });
       },
       reclaimingBytes: () => leaving,
-    });
+    };
+    governor.addReclaimer(reclaimer);
+    return reclaimer;
   };
   add('a', [5, 30]);
   add('b', [10]);
-  add('c', [1, 2]);
-  await governor.acquire('c', 40, 1_000);
+  const requester = add('c', [1, 2]);
+  await governor.acquire('c', 40, 1_000, requester);
   expect(reclaimed).toEqual(['a', 'b']);
   expect(governor.heldBytes).toBe(100);
 });

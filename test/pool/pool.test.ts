@@ -738,3 +738,27 @@ test('errors of the pool are what they say they are', () => {
   expect(new DeadlineExceededError('x', 5).code).toBe('ERR_DEADLINE_EXCEEDED');
   expect(new WorkerCrashedError('x').fault).toBe('model');
 });
+
+test('pools that share a governor evict each other, even where names and keys are the same', async () => {
+  const clock = new SimulatedClock();
+  const governor = new MemoryGovernor({ limitBytes: 10e6, clock });
+  const [first, second] = [simulate(clock, {}, { governor }), simulate(clock, {}, { governor })];
+  const [one, other] = [first, second].map(({ pool }) => pool.register('m', simulated({ memoryMb: 10 })));
+  const results = outcomes([one!.call('echo', 1)]);
+  await clock.advance(1);
+  results.push(...(await settleAll(clock, [other!.call('echo', 2)])));
+  expect(results).toEqual([1, 2]);
+  expect(first.workers[0]?.state.current).toBe('dead');
+});
+
+test('a shortage of memory does not open the breaker', async () => {
+  const clock = new SimulatedClock();
+  const governor = new MemoryGovernor({ limitBytes: 5e6, clock });
+  const { pool } = simulate(clock, {}, { governor });
+  const model = pool.register('m', simulated({ memoryMb: 10, backOffMs: 1, breaker: { failures: 1 } }));
+  for (let turn = 0; turn < 3; turn += 1) {
+    expect((await settleAll(clock, [model.call('echo', 1)]))[0]).toBeInstanceOf(MemoryExhaustedError);
+    await clock.advance(100);
+  }
+  expect(pool.health().models.m?.breaker).toBe('closed');
+});

@@ -42,6 +42,7 @@ export interface MemoryReclaimer {
 interface Waiter {
   readonly owner: string;
   readonly bytes: number;
+  readonly requester: MemoryReclaimer | undefined;
   readonly resolve: (guard: MemoryGuard) => void;
   readonly reject: (error: unknown) => void;
   timer: ClockTimer | undefined;
@@ -142,18 +143,18 @@ export class MemoryGovernor {
   }
 
   /**
-   * Takes memory, evicting idle workers of other owners where that helps, and waiting for them and for others to end up to `waitMs`.
+   * Takes memory, evicting idle workers of others than the requester where that helps, and waiting for them and for others to end up to `waitMs`.
    *
    * **Cancel safety:** takes no signal; a guard nobody wants is disposed of by its receiver.
    *
    * @throws {MemoryExhaustedError} When it cannot fit, or did not in time.
    */
-  acquire(owner: string, bytes: number, waitMs: number): Promise<MemoryGuard> {
+  acquire(owner: string, bytes: number, waitMs: number, requester?: MemoryReclaimer): Promise<MemoryGuard> {
     const guard = this.tryAcquire(owner, bytes);
     if (guard !== undefined) return Promise.resolve(guard);
     if (bytes > this.limitBytes) return Promise.reject(this.#exhausted(owner, bytes));
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { owner, bytes, resolve, reject, timer: undefined };
+      const waiter: Waiter = { owner, bytes, requester, resolve, reject, timer: undefined };
       this.#waiters.push(waiter);
       waiter.timer = this.#clock.setTimer(() => this.#expire(waiter), waitMs, { ref: true });
       this.#serve();
@@ -196,7 +197,7 @@ export class MemoryGovernor {
       let oldest = Number.POSITIVE_INFINITY;
       for (const reclaimer of this.#reclaimers) {
         leaving += reclaimer.reclaimingBytes();
-        const idleSince = reclaimer.owner === waiter.owner ? undefined : reclaimer.idleSince();
+        const idleSince = reclaimer === waiter.requester ? undefined : reclaimer.idleSince();
         if (idleSince !== undefined && idleSince < oldest) {
           oldest = idleSince;
           victim = reclaimer;

@@ -250,7 +250,7 @@ export class Fleet implements MemoryReclaimer {
       const bytes = this.costBytes;
       guard =
         governor.tryAcquire(this.owner, bytes) ??
-        (await governor.acquire(this.owner, bytes, this.#settings.memoryWaitMs));
+        (await governor.acquire(this.owner, bytes, this.#settings.memoryWaitMs, this));
       if (this.#isClosed) throw new Error('closed while it waited for memory');
       slot = new WorkerSlot(this.#spawnWorker(), guard, this.#settings.window, this.#clock);
       this.slots.push(slot);

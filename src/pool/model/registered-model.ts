@@ -3,6 +3,7 @@ import type { EventHub, PoolEvent } from '../observe/events.js';
 import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
 import { type Priority, priorities } from '../priority.js';
 import { type CallSettings, Dispatcher } from './dispatcher.js';
+import { isModelFault } from './faults.js';
 import { Fleet } from './fleet.js';
 import { PooledStream } from './stream.js';
 
@@ -52,8 +53,8 @@ export class RegisteredModel {
       onNoWorkers: (error) => this.dispatcher.failQueued(error),
       onEvent: (type, worker) => this.#emit({ type, worker }),
       onLoadFailure: (error, backOffMs) => {
-        // Once for the load, however many calls waited for it.
-        this.dispatcher.breaker?.recordFailure();
+        // Once for the load, however many calls waited for it; a shortage of memory is not the model's fault.
+        if (isModelFault(error)) this.dispatcher.breaker?.recordFailure();
         this.#emit({ type: 'load-failure', error, backOffMs });
       },
       onCrash: (worker, error) => this.#emit({ type: 'crash', worker, error }),
