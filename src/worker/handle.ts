@@ -148,12 +148,15 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
   /**
    * Asks the loop beside the model how it is.
    *
+   * A loop in another thread or process that is inside a long call can't answer; after a second, while its host shows signs of life, the
+   * handle answers for it with what it knows: `runningMs` says since when the call runs.
+   *
    * **Cancel safety:** cancel safe.
    *
    * @param options `signal` and `timeoutMs`, 5,000 by default.
    * @returns What the loop says of itself and of the model.
    * @throws WorkerClosedError When the worker has ended.
-   * @throws TimeoutError When there is no answer in time, such as during a long native call in another process.
+   * @throws TimeoutError When there is no answer in time.
    */
   ping(options?: PingOptions): Promise<WorkerHealth>;
   /**

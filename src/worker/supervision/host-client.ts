@@ -50,7 +50,7 @@ export class HostClient {
   isLoading = true;
   readonly #events: HostClientEvents;
   readonly #transferInputs: boolean;
-  readonly #pings: Map<number, (health: WorkerHealth) => void> = new Map();
+  readonly #pings: Map<number, (health: WorkerHealth | undefined) => void> = new Map();
   #ids = 0;
   #onLoaded!: (failure: LoadFailure | undefined) => void;
   #disposeError: { readonly error: unknown } | undefined;
@@ -64,6 +64,10 @@ export class HostClient {
         this.isLoading = false;
         resolve(failure);
       };
+    });
+    void host.exited.then(() => {
+      for (const resolve of this.#pings.values()) resolve(undefined);
+      this.#pings.clear();
     });
     host.link.receive((message) => this.#receive(message));
     host.link.post([Kind.Init, init], (reason) => {
@@ -109,8 +113,8 @@ export class HostClient {
     }
   }
 
-  /** Asks the host's loop how it is. The promise stays pending when the host dies. */
-  ping(): Promise<WorkerHealth> {
+  /** Asks the host's loop how it is. Undefined when the host dies. */
+  ping(): Promise<WorkerHealth | undefined> {
     const id = ++this.#ids;
     return new Promise((resolve) => {
       this.#pings.set(id, resolve);

@@ -15,6 +15,7 @@ import { crashError, describeExit } from './crash-error.js';
 import { type HeldCall, HostClient } from './host-client.js';
 import { type HostWatch, watchHost } from './host-watch.js';
 import { KeepAlive } from './keep-alive.js';
+import { PingAnswerer } from './ping-answerer.js';
 import type { StallDetector } from './stall-detector.js';
 
 // Invariants:
@@ -54,6 +55,7 @@ export class SupervisedWorker {
   readonly #freed: mpsc.Sender<void>;
   readonly #slot: mpsc.Receiver<void>;
   readonly #keepAlive = new KeepAlive();
+  readonly #pings: PingAnswerer;
   /** Calls of a dead host that the next one is given. */
   #again: HeldCall[] = [];
   #client: HostClient | undefined;
@@ -67,7 +69,6 @@ export class SupervisedWorker {
   /** Whether the loop waits with the operations' arms off. */
   #isParkedFull = false;
   #cursor = 0;
-  #pings = 0;
 
   constructor(channels: WorkerChannels<Operations>, settings: SupervisionSettings) {
     this.#channels = channels;
@@ -76,6 +77,7 @@ export class SupervisedWorker {
     this.#budget = new RestartBudget(settings.restart);
     [this.#freed, this.#slot] = mpsc.channel<void>(1);
     this.#queues = [...this.#core.queues.values()];
+    this.#pings = new PingAnswerer(this.#core, this.#keepAlive);
   }
 
   /** Runs until the worker is closed or past its restart budget. Never rejects. */
@@ -224,7 +226,7 @@ export class SupervisedWorker {
             serving.isEnding = true;
             break;
           case CONTROL.ping:
-            this.#answerPing(client, event.value as Ping);
+            this.#pings.answer(client, event.value as Ping);
             break;
           case CONTROL.slot:
             break;
@@ -327,19 +329,6 @@ export class SupervisedWorker {
       if (clock.now() - this.#quietSince < this.#settings.idleTimeoutMs) this.#armIdle();
       else this.#channels.enter('idle');
     }, left);
-  }
-
-  #answerPing(client: HostClient, { reply }: Ping): void {
-    // A ping holds the process as a call does; when the host dies it stays unanswered, and times out.
-    const reason = `ping ${++this.#pings}`;
-    this.#keepAlive.hold(reason);
-    void Promise.race([client.ping(), client.exited.then(() => undefined)]).then((health) => {
-      this.#keepAlive.release(reason);
-      if (health === undefined) return;
-      // The model's numbers are the host's; the queue and the state are the handle's.
-      const { state, stateMs, queueDepth, inFlight } = this.#core.health();
-      reply.send({ ...health, state, stateMs, queueDepth, inFlight });
-    });
   }
 
   // --- the end of a host

@@ -132,6 +132,17 @@ for (const host of ['thread', 'process'] as const) {
       if (host === 'process') await eventually(() => !isAlive(pid), 1_000);
     });
 
+    test('WorkerHandle.ping() tells a long call from a hang: since when it runs', async () => {
+      const handle = spawn({ host });
+      const { rss } = await handle.ping();
+      const call = handle.call('block', 2_500);
+      const health = await handle.ping();
+      expect(health).toMatchObject({ state: 'processing', inFlight: 1, rss });
+      expect(health.runningMs).toBeGreaterThan(500);
+      expect(await call).toBe(2_500);
+      expect((await handle.ping()).inFlight).toBe(0);
+    });
+
     test('WorkerHandle.close() tells as the cause of its state what dispose() threw', async () => {
       const handle = spawn({ host, options: { disposeThrows: true } });
       await handle.call('echo', 1);
