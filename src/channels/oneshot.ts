@@ -21,6 +21,7 @@ import {
   type Slot,
 } from './select/selectable.js';
 import { type Waiter, WaiterList } from './waiters.js';
+import { printedAs } from './inspect.js';
 import { pin } from './pinned.js';
 
 /** What {@link Receiver.tryRecv} found. */
@@ -295,3 +296,4 @@ function closedError(): RecvError {
 }
 
 pin(...channel(), new ReplyWaiter(), new Waits());
+printedAs(Receiver, ({ isEmpty, isTerminated }) => ({ isEmpty, isTerminated }));

@@ -20,6 +20,7 @@ import {
 } from '../select/selectable.js';
 import { Waiter, WaiterList } from '../waiters.js';
 import { DropGuard } from './drop-guard.js';
+import { printedAs } from '../inspect.js';
 import { pin } from '../pinned.js';
 
 let watch: (token: CancellationToken, watcher: Waiter<unknown>) => void;
@@ -344,3 +345,4 @@ class TokenSource implements SelectSource<unknown> {
 }
 
 pin(new TokenSource(new CancellationToken()), new TokenWaiter(new CancellationToken()));
+printedAs(CancellationToken, ({ isCancelled }) => ({ isCancelled }));

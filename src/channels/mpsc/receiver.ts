@@ -6,6 +6,7 @@ import { Chan } from './chan.js';
 import { BatchWaiter } from './batch-waiter.js';
 import type { Received } from './recv-waiter.js';
 import { RecvWaiter } from './recv-waiter.js';
+import { printedAs } from '../inspect.js';
 import { pin } from '../pinned.js';
 
 /** What {@link Receiver.tryRecv} found. */
@@ -274,3 +275,4 @@ function toCount(taken: number): number {
 }
 
 pin(new ReceiverIterator(new Chan(1, null)));
+printedAs(Receiver, ({ len, capacity, isClosed }) => ({ len, capacity, isClosed }));

@@ -1,6 +1,7 @@
 import { signalOf, type WaitOptions } from '../abort.js';
 import { readyVoid } from '../budget.js';
 import { SendError } from '../closed-errors.js';
+import { printedAs } from '../inspect.js';
 import { ValueWaiter } from '../promise-waiter.js';
 import { WaiterList } from '../waiters.js';
 import type { Chan } from './chan.js';
@@ -151,3 +152,6 @@ export abstract class WeakHandle<T> implements Disposable {
     return this.chan;
   }
 }
+
+printedAs(SenderHandle, ({ isClosed, strongCount, weakCount }) => ({ isClosed, strongCount, weakCount }));
+printedAs(WeakHandle, ({ strongCount, weakCount }) => ({ strongCount, weakCount }));

@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events';
+import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { SendError } from '../../../src/channels/index.js';
 import { type Flavour, sendInto } from '../support/flavours.js';
@@ -500,6 +501,17 @@ export function describeMpsc(flavour: Flavour): void {
       expect(tx.weakCount).toBe(0);
       await rx[Symbol.asyncDispose]();
       expect(tx.isClosed).toBe(true);
+    });
+
+    it('handles and errors are printed without what they hold', async () => {
+      const [tx, rx] = create<string>(2);
+      await tx.send('a secret image');
+      rx.close();
+      const error = await reasonOf(sendInto(tx, 'a secret image'));
+      for (const printed of [tx, rx, tx.downgrade(), error]) {
+        expect(inspect(printed, { depth: 9, showHidden: false })).not.toContain('secret');
+      }
+      expect(inspect(rx)).toMatch(/^Receiver \{ len: 1, capacity: (1|Infinity), isClosed: true \}$/);
     });
 
     it('a loop of ready waits lets timers run', async () => {
