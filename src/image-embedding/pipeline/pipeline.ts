@@ -7,6 +7,8 @@
  * - All operations share one batch.
  * - Images of a batch operation never occupy more than `2 * maxBatch - 1` places between decode and result: while one batch runs, fewer than a
  *   whole batch of them wait, so that a single image that comes then is in the very next batch. They also decode behind single images.
+ * - What sharp has been given can't be overtaken. So of a batch operation it is given no more than the model can take: while batches stay small,
+ *   because decoding is what takes the time, a few; as they grow, a whole one.
  */
 import PQueue from 'p-queue';
 import type { SourceKind } from '../sources/read-source.js';
@@ -44,18 +46,23 @@ export interface PipelineBatch {
 const SINGLE = 1;
 const BULK = 0;
 
+/** Decodes of batch operations outstanding at least: what keeps the four threads of libuv's pool busy, and as many more waiting. */
+const MIN_BULK_DECODES = 8;
+
 /** Takes images from any operation to their vectors. */
 export class EmbeddingPipeline {
   readonly #parts: PipelineParts;
   readonly #decodes: PQueue;
   readonly #fetches: PQueue;
   readonly #bulk: PQueue;
+  readonly #bulkDecodes: PQueue;
 
   constructor(parts: PipelineParts) {
     this.#parts = parts;
     this.#decodes = new PQueue({ concurrency: parts.decodeConcurrency });
     this.#fetches = new PQueue({ concurrency: parts.fetchConcurrency });
     this.#bulk = new PQueue({ concurrency: 2 * parts.maxBatch - 1 });
+    this.#bulkDecodes = new PQueue({ concurrency: Math.min(MIN_BULK_DECODES, parts.decodeConcurrency) });
   }
 
   /** Embeds one image. */
@@ -99,22 +106,30 @@ export class EmbeddingPipeline {
     // A slow server holds up other downloads only, not the decoding of what is there.
     const fetched =
       kind === 'url' ? await this.#fetches.add(() => read(kind, input, signal), queued(priority, signal)) : undefined;
-    const pixels = await this.#decodes.add(
-      async () => {
-        whole?.throwIfAborted();
-        const bytes = fetched ?? (await read(kind, input, signal));
-        whole?.throwIfAborted();
-        return decode(bytes, signal);
-      },
-      queued(priority, signal),
-    );
+    const decodeIt = () =>
+      this.#decodes.add(
+        async () => {
+          whole?.throwIfAborted();
+          const bytes = fetched ?? (await read(kind, input, signal));
+          whole?.throwIfAborted();
+          return decode(bytes, signal);
+        },
+        queued(priority, signal),
+      );
+    const pixels = await (priority === BULK ? this.#bulkDecodes.add(decodeIt) : decodeIt());
     whole?.throwIfAborted();
     return batcher.add(pixels, { signal });
   }
 
+  /** To be told of each batch before it runs: the larger they get, the more is decoded ahead. */
+  noteBatch(size: number): void {
+    const wanted = Math.max(MIN_BULK_DECODES, 2 * size);
+    this.#bulkDecodes.concurrency = Math.min(wanted, this.#parts.decodeConcurrency);
+  }
+
   /** How many images are on their way, by stage. */
   get load(): { readonly fetching: number; readonly decoding: number; readonly waiting: number } {
-    const waiting = this.#decodes.size + this.#fetches.size + this.#bulk.size;
+    const waiting = this.#decodes.size + this.#fetches.size + this.#bulkDecodes.size + this.#bulk.size;
     return { fetching: this.#fetches.pending, decoding: this.#decodes.pending, waiting };
   }
 }

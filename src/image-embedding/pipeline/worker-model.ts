@@ -43,14 +43,12 @@ export async function createModel(
   });
   // How often a batch of which size was run; the pool's metrics gather it.
   const batchSizes: Record<number, number> = {};
-  const batcher = createBatcher<Pixels, Float32Array>({
-    maxBatch,
-    maxDelayMs,
-    run: (images) => {
-      batchSizes[images.length] = (batchSizes[images.length] ?? 0) + 1;
-      return session.run(images);
-    },
-  });
+  const run = (images: readonly Pixels[]): Promise<Float32Array[]> => {
+    batchSizes[images.length] = (batchSizes[images.length] ?? 0) + 1;
+    pipeline.noteBatch(images.length);
+    return session.run(images);
+  };
+  const batcher = createBatcher<Pixels, Float32Array>({ maxBatch, maxDelayMs, run });
   const pipeline = new EmbeddingPipeline({
     read: (kind, input, signal) => readSource(kind, input, limits, { signal }),
     decode: (bytes, signal) => preprocessor.decode(bytes, { signal }),

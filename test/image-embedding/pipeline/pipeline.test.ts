@@ -19,6 +19,7 @@ function createStage() {
     maxDelayMs: 0,
     run: (images) =>
       new Promise((resolve) => {
+        pipeline.noteBatch(images.length);
         const vectors = images.map((each) => Float32Array.of(each[0] as number));
         runs.push({ images, end: () => resolve(vectors), decoding: stage.decoding });
       }),
@@ -109,6 +110,21 @@ describe('EmbeddingPipeline', () => {
       await settle();
     }
     expect((await bulk).failures).toEqual([]);
+  });
+
+  test('.embedAll() has few decodes outstanding while batches are small, and a whole batch when they are not', async () => {
+    const slow = createStage();
+    const bulk = slow.pipeline.embedAll('path', new Array(100).fill(1), undefined);
+    bulk.catch(() => undefined);
+    await settle();
+    expect(slow.stage.peak).toBe(8);
+    // The model was busy all the while, so that its next batch is a full one.
+    slow.runs[0]?.end();
+    await settle();
+    expect(slow.runs[1]?.images).toHaveLength(MAX_BATCH);
+    slow.runs[1]?.end();
+    await settle();
+    expect(slow.stage.peak).toBe(MAX_BATCH);
   });
 
   test('.embedAll() names the images that failed, beside those that did not', async () => {
