@@ -1,9 +1,8 @@
 /** The real command in a process of its own, as a user starts it. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { type EmbedRecord, parseRecord } from '../../src/cli/output/record.js';
 
 export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url));
@@ -79,60 +78,6 @@ export async function readRecords(file: string): Promise<EmbedRecord[]> {
       if (record === undefined) throw new Error(`not a record: ${line.slice(0, 100)}`);
       return record;
     });
-}
-
-/** The processes below one, zombies left out. */
-export async function descendants(pid: number): Promise<number[]> {
-  const rows = await (process.platform === 'linux' ? listFromProc() : listFromPs());
-  const found: number[] = [];
-  const queue = [pid];
-  for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
-    for (const row of rows) {
-      if (row.parent !== parent || row.state.startsWith('Z')) continue;
-      found.push(row.pid);
-      queue.push(row.pid);
-    }
-  }
-  return found;
-}
-
-interface ProcessRow {
-  readonly pid: number;
-  readonly parent: number;
-  readonly state: string;
-}
-
-/** What `ps` would say; small systems have none. */
-async function listFromProc(): Promise<ProcessRow[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const rows = pids.map(async (pid) => {
-    const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-    // The name, in parentheses, may hold anything.
-    const [state = 'Z', parent] = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return { pid: Number(pid), parent: Number(parent), state };
-  });
-  return await Promise.all(rows);
-}
-
-async function listFromPs(): Promise<ProcessRow[]> {
-  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=,stat=']);
-  return stdout
-    .trim()
-    .split('\n')
-    .map((line) => {
-      const [pid, parent, state = ''] = line.trim().split(/\s+/);
-      return { pid: Number(pid), parent: Number(parent), state };
-    });
-}
-
-/** Whether a process is alive. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Asks again and again until something holds, for what real processes do in their own time. */

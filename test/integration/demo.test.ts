@@ -2,8 +2,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { descendants, type Ended, PHOTOS, readRecords, startCli, until } from './cli-process.js';
+import { type Ended, PHOTOS, readRecords, startCli, until } from './cli-process.js';
 import { startIdleLoop } from './idle-loop.js';
+import { descendants } from './processes.js';
 
 let folder = '';
 let ended: Ended;

@@ -2,7 +2,8 @@ import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { countLines, descendants, PHOTOS, readRecords, runCli, startCli, until } from './cli-process.js';
+import { countLines, PHOTOS, readRecords, runCli, startCli, until } from './cli-process.js';
+import { descendants } from './processes.js';
 import { makeSlowPhotos } from './slow-photos.js';
 
 let folder = '';

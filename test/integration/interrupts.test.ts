@@ -2,7 +2,8 @@ import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { countLines, descendants, isAlive, readRecords, runCli, startCli, until } from './cli-process.js';
+import { countLines, readRecords, runCli, startCli, until } from './cli-process.js';
+import { descendants, isAlive } from './processes.js';
 import { makeSlowPhotos } from './slow-photos.js';
 
 const COUNT = 120;

@@ -1,10 +1,8 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { writeTestModel } from '../../../scripts/make-test-models.js';
 import {
@@ -15,9 +13,9 @@ import {
   ModelMismatchError,
 } from '../../../src/image-embedding/index.js';
 import { startIdleLoop } from '../../integration/idle-loop.js';
+import { listProcesses } from '../../integration/processes.js';
 import { createDirectPool } from './direct-pool.js';
 
-const run = promisify(execFile);
 const photos = fileURLToPath(new URL('../../../examples/photos/', import.meta.url));
 const photo = (name: string) => path.join(photos, `${name}.jpg`);
 const mobilenet = fileURLToPath(new URL('../../../models/mobilenet-v1-0.25/onnx/model.onnx', import.meta.url));
@@ -36,12 +34,10 @@ afterAll(async () => {
 
 /** The child processes of this one that run a worker, as the system sees them. */
 async function workerPids(): Promise<number[]> {
-  const { stdout } = await run('ps', ['-A', '-o', 'pid=,ppid=,args=']);
-  return stdout
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/))
-    .filter(([, parent, ...args]) => Number(parent) === process.pid && args.join(' ').includes('process-child'))
-    .map(([pid]) => Number(pid));
+  const rows = await listProcesses();
+  return rows
+    .filter(({ parent, command }) => parent === process.pid && command.includes('process-child'))
+    .map(({ pid }) => pid);
 }
 
 async function until(what: string, isTrue: () => Promise<boolean>): Promise<void> {

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import {
   type InputOf,
   operation,
@@ -44,8 +45,22 @@ export function spawnTestWorker(options: Omit<Partial<SpawnWorkerOptions<TestOpe
 
 /** Whether a process lives; one that is dead and waits for its parent to notice does not. */
 export function isAlive(pid: number): boolean {
-  const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' });
-  return stdout.trim() !== '' && !stdout.trim().startsWith('Z');
+  const state = process.platform === 'linux' ? stateFromProc(pid) : stateFromPs(pid);
+  return state !== '' && !state.startsWith('Z');
+}
+
+// Small systems have no ps.
+function stateFromProc(pid: number): string {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2);
+  } catch {
+    return '';
+  }
+}
+
+function stateFromPs(pid: number): string {
+  return spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim();
 }
 
 /** Waits until something holds, looking every few milliseconds, for real processes know no simulated time. */
