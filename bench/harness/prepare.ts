@@ -1,6 +1,6 @@
 /** Gets contenders ready to run: installs the peers, and bundles each contender for plain Node against the built package. */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'esbuild';
@@ -8,9 +8,12 @@ import { build, type Plugin } from 'esbuild';
 const bench = fileURLToPath(new URL('../', import.meta.url));
 const root = path.dirname(bench);
 
-/** Installs `bench/package-lock.json` into `bench/node_modules`, unless it is there. */
+/** Installs `bench/package-lock.json` into `bench/node_modules`, unless all of it is there. */
 export async function installPeers(): Promise<void> {
-  if (existsSync(path.join(bench, 'node_modules', '.package-lock.json'))) return;
+  const { dependencies } = JSON.parse(readFileSync(path.join(bench, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
+  };
+  if (Object.keys(dependencies).every((name) => existsSync(path.join(bench, 'node_modules', name)))) return;
   process.stderr.write('installing the peers into bench/node_modules\n');
   const npm = spawn('npm', ['ci', '--no-audit', '--no-fund'], { cwd: bench, stdio: ['ignore', 'ignore', 'inherit'] });
   const code = await new Promise((resolve) => npm.on('close', resolve));

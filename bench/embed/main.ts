@@ -1,0 +1,198 @@
+/**
+ * Embedding images by this pool, by what users write themselves, and by its parts alone.
+ * `npm run bench -- embed [--images DIR] [--model DIR] [--count=200] [--rounds=3] [--short] [--only=…] [--json]`
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { readModelFolder } from 'millrace/image-embedding';
+import { benchFile, bundle, installPeers } from '../harness/prepare.js';
+import { makeVit } from '../make-vit.js';
+import { toSvg } from './chart.js';
+import type { Setup } from './contender.js';
+import { Driver, type Entry, type Measured } from './driver.js';
+import { findImages, makeImages } from './images.js';
+import type { TreeMemory } from './process-tree.js';
+import { median, type ModelReport, percentile, toRow, toTable } from './report.js';
+
+const root = path.dirname(benchFile('.'));
+const OURS = 'millrace';
+
+const MODULES = {
+  millrace: 'embed/contenders/millrace.ts',
+  loop: 'embed/contenders/loop.ts',
+  parts: 'embed/contenders/parts.ts',
+  piscina: 'embed/peers/piscina.ts',
+  transformers: 'embed/peers/transformers.ts',
+} as const;
+
+interface Choice {
+  readonly module: keyof typeof MODULES;
+  readonly create: string;
+  /** A part of the work, run as one process per core. */
+  readonly isPart?: boolean;
+}
+
+const CHOICES: Readonly<Record<string, Choice>> = {
+  [OURS]: { module: 'millrace', create: 'pool' },
+  'the loop': { module: 'loop', create: 'one' },
+  'the loop, 8 at a time': { module: 'loop', create: 'eight' },
+  'piscina threads': { module: 'piscina', create: 'threads' },
+  'transformers.js': { module: 'transformers', create: 'one' },
+  'transformers.js, batches of 8': { module: 'transformers', create: 'eight' },
+  'decode, ours': { module: 'parts', create: 'decode', isPart: true },
+  'decode, plain': { module: 'parts', create: 'plainDecode', isPart: true },
+  'infer 1': { module: 'parts', create: 'infer1', isPart: true },
+  'infer 8': { module: 'parts', create: 'infer8', isPart: true },
+  'infer 16': { module: 'parts', create: 'infer16', isPart: true },
+};
+
+interface Options {
+  readonly count: number;
+  readonly rounds: number;
+  readonly only: readonly string[] | undefined;
+  readonly images: readonly string[];
+  readonly cores: number;
+}
+
+/** Runs the benchmark. */
+export async function run(args: string[]): Promise<void> {
+  const value = (name: string): string | undefined => {
+    const at = args.indexOf(`--${name}`);
+    return at === -1 ? args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3) : args[at + 1];
+  };
+  const isShort = args.includes('--short');
+  const count = Number(value('count') ?? (isShort ? 60 : 200));
+  const folder = value('images');
+  const images = folder === undefined ? await makeImages(count) : await findImages(folder, count);
+  if (images.length === 0) throw new Error(`Cannot run bench: there are no images in ${folder}`);
+  const options: Options = {
+    count,
+    rounds: Number(value('rounds') ?? (isShort ? 1 : 3)),
+    only: value('only')?.split(','),
+    images,
+    cores: availableParallelism(),
+  };
+  await installPeers();
+  const model = value('model');
+  const models =
+    model === undefined || model === 'all'
+      ? [path.join(root, 'models/mobilenet-v1-0.25'), await makeVit()]
+      : [
+          model === 'vit'
+            ? await makeVit()
+            : model === 'mobilenet'
+              ? path.join(root, 'models/mobilenet-v1-0.25')
+              : model,
+        ];
+  const reports: ModelReport[] = [];
+  for (const each of models) {
+    const report = await measure(path.resolve(each), options);
+    reports.push(report);
+    if (!args.includes('--json')) process.stdout.write(toTable(report));
+  }
+  if (args.includes('--json')) process.stdout.write(`${JSON.stringify(reports, null, 2)}\n`);
+  const results = benchFile('results');
+  await mkdir(results, { recursive: true });
+  await writeFile(path.join(results, 'embed.svg'), toSvg(reports));
+}
+
+async function measure(folder: string, options: Options): Promise<ModelReport> {
+  const { cores, images, rounds } = options;
+  const setup: Setup = {
+    folder,
+    spec: await readModelFolder(folder),
+    cores,
+    dist: pathToFileURL(path.join(root, 'dist/')).href,
+  };
+  const names = Object.keys(CHOICES).filter(
+    (name) =>
+      options.only === undefined || CHOICES[name]?.isPart === true || options.only.some((only) => name.includes(only)),
+  );
+  const start = await starter(setup, cores);
+  const drivers: Driver[] = [];
+  try {
+    for (const name of names) drivers.push(await start(name));
+    const both = await start('both');
+    drivers.push(both);
+    const memory = new Map<string, TreeMemory>();
+    const runs = new Map<string, Measured[]>();
+    const contenders = drivers.filter((driver) => driver !== both);
+    for (const driver of contenders) {
+      progress(`${driver.entry.name}: warming up`);
+      memory.set(driver.entry.name, await driver.watch({ paths: images }));
+    }
+    for (let round = 0; round < rounds; round++) {
+      // Each round begins with another: what comes later finds a warmer machine.
+      const turned = contenders.map((_, at) => contenders[(at + round) % contenders.length] as Driver);
+      for (const driver of turned) {
+        progress(`${driver.entry.name}: round ${round + 1} of ${rounds}`);
+        const measured = await driver.run({ paths: images });
+        runs.set(driver.entry.name, [...(runs.get(driver.entry.name) ?? []), measured]);
+      }
+    }
+    const cpu = (name: string) => median((runs.get(name) ?? []).map((each) => each.cpuMsPerImage));
+    const decodeCpuMs = cpu('decode, ours');
+    const [inferBatch, inferCpuMs] = [1, 8, 16]
+      .map((batch) => [batch, cpu(`infer ${batch}`)] as const)
+      .reduce((best, each) => (each[1] < best[1] ? each : best));
+    const cpuMs = decodeCpuMs + inferCpuMs;
+    const limit = (1000 * cores) / cpuMs;
+    const ours = runs.get(OURS)?.[0]?.first ?? [];
+    const rows = contenders.map(({ entry, startMs }) =>
+      toRow(
+        { name: entry.name, isPart: CHOICES[entry.name]?.isPart === true, startMs },
+        runs.get(entry.name) ?? [],
+        memory.get(entry.name) as TreeMemory,
+        { limit, cpuMs },
+        ours,
+      ),
+    );
+    const pool = contenders.find(({ entry }) => entry.name === OURS);
+    const light = pool === undefined ? {} : await lightLoad(pool, both, options, rows[0]?.imagesPerSecond ?? limit);
+    const model = path.basename(folder);
+    return { model, images: images.length, rounds, cores, decodeCpuMs, inferCpuMs, inferBatch, limit, rows, light };
+  } finally {
+    await Promise.all(drivers.map((driver) => driver.close()));
+  }
+}
+
+/** Latency when there is room: one image at a time, in the pool and in one process by hand, and arrivals at half of what the pool can do. */
+async function lightLoad(
+  pool: Driver,
+  both: Driver,
+  { images }: Options,
+  imagesPerSecond: number,
+): Promise<ModelReport['light']> {
+  const single = { paths: images, lanes: 1, batch: 1 };
+  const latency = async (driver: Driver, order: Parameters<Driver['run']>[0]) => {
+    const { latencies } = await driver.run(order);
+    return { p50Ms: percentile(latencies, 50), p99Ms: percentile(latencies, 99) };
+  };
+  progress('one at a time');
+  await both.run(single);
+  return {
+    'one at a time, in one process': await latency(both, single),
+    'one at a time, the pool': await latency(pool, single),
+    'half of the capacity, the pool': await latency(pool, { paths: images, rate: imagesPerSecond / 2 }),
+  };
+}
+
+async function starter(setup: Setup, cores: number): Promise<(name: string) => Promise<Driver>> {
+  const modules = Object.keys(MODULES) as (keyof typeof MODULES)[];
+  const files = [...modules.map((each) => MODULES[each]), 'embed/child.ts', 'embed/peers/piscina-task.ts'];
+  const urls = await bundle(files.map(benchFile));
+  const childUrl = urls[modules.length] as string;
+  return async (name) => {
+    progress(`${name}: starting`);
+    const { module, create, isPart } = CHOICES[name] ?? { module: 'parts', create: name, isPart: false };
+    const url = urls[modules.indexOf(module)] as string;
+    const entry: Entry = { name, module: url, create, copies: isPart === true ? cores : 1 };
+    return Driver.start(childUrl, entry, setup);
+  };
+}
+
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+}
