@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
-import { eventually, isAlive } from './spawn-test-worker.js';
+import { eventually, eventuallyInTurns, isAlive } from './spawn-test-worker.js';
 
 const parents: ChildProcess[] = [];
 
@@ -26,7 +26,7 @@ async function startParent(state: string): Promise<Parent> {
   parents.push(child);
   const lines: string[] = [];
   createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).on('line', (line) => lines.push(line));
-  await eventually(() => lines.length > 0, 10_000);
+  await eventually(() => lines.length > 0, 15_000);
   return { process: child, workerPid: Number(lines[0]), lines };
 }
 
@@ -34,7 +34,7 @@ afterEach(() => {
   for (const parent of parents.splice(0)) parent.kill('SIGKILL');
 });
 
-describe('a process worker whose parent is killed', () => {
+describe('a process worker whose parent is killed', { timeout: 60_000 }, () => {
   for (const [state, where] of [
     ['idle', 'while it is idle'],
     ['never', 'while it awaits something'],
@@ -42,31 +42,35 @@ describe('a process worker whose parent is killed', () => {
     ['spin', 'while it is inside a JavaScript loop'],
     ['stopped', 'while it is stopped'],
   ] as const) {
-    // A machine may be too busy to look in time; it is not three times.
-    test(`is gone within a second ${where}`, { retry: 2 }, async () => {
+    test(`is gone within a second ${where}`, async () => {
       const parent = await startParent(state);
-      await eventually(() => parent.lines.includes('there'), 5_000);
+      await eventually(() => parent.lines.includes('there'), 15_000);
+      const death = once(parent.process, 'exit');
       parent.process.kill('SIGKILL');
-      await eventually(() => !isAlive(parent.workerPid), 1_000);
+      // The second is counted from when the parent is dead, not from the wish that it were.
+      await death;
+      await eventuallyInTurns(() => !isAlive(parent.workerPid), 1_000);
     });
   }
 });
 
-test('a process worker ignores the SIGINT and SIGTERM that its whole process group is sent', async () => {
+test('a process worker ignores the SIGINT and SIGTERM that its whole process group is sent', {
+  timeout: 60_000,
+}, async () => {
   const parent = await startParent('draining');
-  await eventually(() => parent.lines.includes('there'), 5_000);
+  await eventually(() => parent.lines.includes('there'), 15_000);
   process.kill(-(parent.process.pid as number), 'SIGINT');
   process.kill(parent.workerPid, 'SIGTERM');
-  await eventually(() => parent.lines.includes('interrupted'), 5_000);
+  await eventually(() => parent.lines.includes('interrupted'), 15_000);
   const before = parent.lines.length;
-  await eventually(() => parent.lines.length > before + 4, 5_000);
+  await eventually(() => parent.lines.length > before + 4, 15_000);
   expect(isAlive(parent.workerPid)).toBe(true);
   expect(parent.lines.at(-1)).toBe('answer alive');
 });
 
-test('an idle process worker does not hold its parent, and ends with it', async () => {
+test('an idle process worker does not hold its parent, and ends with it', { timeout: 60_000 }, async () => {
   const parent = await startParent('idle-exit');
   if (parent.process.exitCode === null) await once(parent.process, 'exit');
   expect(parent.process.exitCode).toBe(0);
-  await eventually(() => !isAlive(parent.workerPid), 1_000);
+  await eventuallyInTurns(() => !isAlive(parent.workerPid), 1_000);
 });

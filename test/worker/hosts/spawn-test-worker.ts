@@ -63,12 +63,25 @@ function stateFromPs(pid: number): string {
   return spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim();
 }
 
+const LOOK_MS = 5;
+
 /** Waits until something holds, looking every few milliseconds, for real processes know no simulated time. */
 export async function eventually(check: () => boolean, withinMs: number): Promise<number> {
   const start = performance.now();
   while (!check()) {
     if (performance.now() - start > withinMs) throw new Error(`It did not happen within ${withinMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
   return performance.now() - start;
+}
+
+/**
+ * The same in time as this process was given it: a look that comes late counts for as long as it was meant to take, because a machine that is
+ * too busy to wake this process for a timer is too busy for those that are watched, and what is asked is what they do with their time.
+ */
+export async function eventuallyInTurns(check: () => boolean, withinMs: number): Promise<void> {
+  for (let turn = 0; !check(); turn++) {
+    if (turn * LOOK_MS > withinMs) throw new Error(`It did not happen within ${withinMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
 }

@@ -123,7 +123,7 @@ export async function runChaos(plan: ChaosPlan): Promise<ReadonlyMap<string, num
     expect([pending, waiting]).toEqual([0, 0]);
   }
   await Promise.all(handles.map((handle) => handle.close()));
-  await eventually(() => workerPids().length === 0, 5_000);
+  await eventually(() => workerPids().length === 0, 15_000);
   await new Promise((resolve) => setImmediate(resolve));
   expect(unhandled).toEqual([]);
   process.off('unhandledRejection', onUnhandled);

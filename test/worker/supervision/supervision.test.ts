@@ -155,7 +155,7 @@ for (const host of ['thread', 'process'] as const) {
       const pid = await handle.call('pid', undefined);
       const call = handle.call('spin', 60_000);
       call.catch(() => {});
-      await eventually(() => handle.stats().inFlight === 1, 1_000);
+      await eventually(() => handle.stats().inFlight === 1, 15_000);
       await handle.destroy(new Error('enough'));
       await expect(call).rejects.toMatchObject({ code: 'ERR_WORKER_CLOSED', cause: { message: 'enough' } });
       if (host === 'process') await eventually(() => !isAlive(pid), 1_000);
@@ -168,7 +168,7 @@ describe('supervision of a worker in host process', () => {
     const handle = spawn({ host: 'process' });
     const pid = await handle.call('pid', undefined);
     const call = handle.call('block', 60_000);
-    await eventually(() => handle.stats().inFlight === 1, 1_000);
+    await eventually(() => handle.stats().inFlight === 1, 15_000);
     process.kill(pid, 'SIGKILL');
     expect(await crashOf(call)).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
     expect(await handle.call('pid', undefined)).not.toBe(pid);
