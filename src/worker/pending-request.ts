@@ -1,3 +1,4 @@
+import type { Clock } from '../core/index.js';
 import { type AbortListener, addAbortListener, removeAbortListener } from './abort-hub.js';
 import type { DeadlineEntry } from './deadline-timer.js';
 import type { CallOptions } from './handle.js';
@@ -26,6 +27,7 @@ export type Outcome = 'succeeded' | 'failed' | 'expired' | 'cancelled';
 
 /** What a request tells its worker. The worker's core is one. */
 export interface RequestOwner {
+  readonly clock: Clock;
   /** It was taken for the first time, and was not answered. */
   onTaken(at: number | undefined): void;
   /** The loop has it in hand: its place in the queue is free. */
@@ -94,7 +96,8 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
   }
 
   get input(): unknown {
-    this.take();
+    // Whoever asks has seen that it is open, a moment ago: that moment counts.
+    this.#takeInHand(undefined);
     return this.#input;
   }
 
@@ -112,6 +115,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
   }
 
   get isClosed(): boolean {
+    if (this.due !== undefined) this.#expireInQueue(undefined);
     if (this.phase !== Phase.ANSWERED) return false;
     if (this.hasPlace) this.owner.onPlaceFree(this);
     return true;
@@ -119,6 +123,17 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
 
   // A loop that has just looked at the clock says what it saw.
   take(at?: number): boolean {
+    if (this.due !== undefined) this.#expireInQueue(at);
+    return this.#takeInHand(at);
+  }
+
+  /** A busy event loop comes to the queue before it comes to its timers: what is overdue is not run for that. */
+  #expireInQueue(at: number | undefined): void {
+    if (this.phase !== Phase.QUEUED) return;
+    if ((this.due as RequestDeadline).dueAt <= (at ?? this.owner.clock.now())) this.expire();
+  }
+
+  #takeInHand(at: number | undefined): boolean {
     if (this.phase === Phase.TAKEN) return true;
     if (this.hasPlace) this.owner.onPlaceFree(this);
     if (this.phase === Phase.ANSWERED) return false;

@@ -155,10 +155,14 @@ export class WorkerCore implements RequestOwner {
     return isJustAfter ? this.model.lastActiveAt : this.clock.now();
   }
 
-  /** The time, for a request that the loop takes: that of its call when it was made while the loop lingered, microtasks ago. */
+  /**
+   * The time, for a request that the loop takes: that of its call when it was made while the loop lingered, microtasks ago. A deadline is held
+   * against the clock itself.
+   */
   timeOfTaking(request: PendingRequest): number {
-    const { calledAt } = request;
-    const isJustAfter = this.isLingering && this.inFlight === 0 && calledAt >= this.model.lastActiveAt;
+    const { calledAt, due } = request;
+    const isJustAfter =
+      due === undefined && this.isLingering && this.inFlight === 0 && calledAt >= this.model.lastActiveAt;
     return isJustAfter ? calledAt : this.clock.now();
   }
 

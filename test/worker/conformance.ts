@@ -160,6 +160,28 @@ export function describeWorkerConformance(host: ConformanceHost): void {
       expectBalanced(handle);
     });
 
+    test('WorkerHandle.call() that is overdue when its turn comes is never run, however late the timers are', async () => {
+      const handle = await spawn();
+      const letGo = await saturate(handle, 3);
+      const late = settled(handle.call('hold', 'late', { timeoutMs: 5 }));
+      const end = performance.now() + 20;
+      while (performance.now() < end);
+      // No timer has had its turn yet.
+      await letGo();
+      expect((await late).error).toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
+      expect(await handle.call('journal', undefined)).not.toContain('hold late');
+      expectBalanced(handle);
+    });
+
+    test('WorkerHandle.call() with no time at all is answered as expired and never run', async () => {
+      const handle = await spawn();
+      await handle.state.waitFor('ready');
+      const { error } = await settled(handle.call('hold', 'never', { timeoutMs: 0 }));
+      expect(error).toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED', timeoutMs: 0 });
+      expect(await handle.call('journal', undefined)).not.toContain('hold never');
+      expect(handle.stats()).toMatchObject({ expired: 1, succeeded: 1 });
+    });
+
     test('WorkerHandle.call() aborted while it runs is answered at once, and the model sees its signal', async () => {
       const handle = await spawn();
       const controller = new AbortController();

@@ -2,10 +2,18 @@ import type { HostExit } from '../hosts/host.js';
 import { WorkerCrashedError } from '../worker-errors.js';
 
 /** How a host ended, in words. */
-export function describeExit({ exitCode, signal, cause }: HostExit): string {
+export function describeExit(exit: HostExit): string {
+  const { exitCode, signal, cause } = exit;
+  if (hasEatenItsHeap(exit)) return `it ran out of memory (${signal ?? `exit code ${exitCode}`})`;
   if (signal !== null) return `it was killed by ${signal}`;
   if (exitCode === null) return `it could not be started (${String(cause)})`;
   return `it exited with code ${exitCode}${cause === undefined ? '' : ` (${String(cause)})`}`;
+}
+
+/** Whether its JavaScript heap reached its limit: a thread says so by a code, of a process V8's last words do. */
+function hasEatenItsHeap({ cause, stderr }: HostExit): boolean {
+  if ((cause as { code?: unknown } | null | undefined)?.code === 'ERR_WORKER_OUT_OF_MEMORY') return true;
+  return stderr.some((line) => line.startsWith('FATAL ERROR: ') && line.includes('out of memory'));
 }
 
 /** What a call of a dead host is answered with. `stalled` says why it was killed, when it was. */
