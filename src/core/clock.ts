@@ -6,6 +6,7 @@ import {
   startHostTimer,
   stopHostTimer,
 } from './host.js';
+import { requireMilliseconds } from './validate.js';
 
 /** A timer that was started on a {@link Clock}. */
 export interface ClockTimer {
@@ -98,13 +99,19 @@ interface SimulatedTimer extends ClockTimer {
  */
 export class SimulatedClock implements Clock {
   #now: number;
+  // Where the advances that were asked for end; each goes on from the one before, though that may still be under way.
+  #target: number;
   #order = 0;
   // Kept sorted by due time, then by order of creation.
   readonly #timers: SimulatedTimer[] = [];
 
-  /** @param start What `now()` says at first, in ms. */
+  /**
+   * @param start What `now()` says at first, in ms.
+   * @throws RangeError When it is negative or not finite.
+   */
   constructor(start = 0) {
-    this.#now = start;
+    this.#now = requireMilliseconds('Cannot create clock', 'start', start);
+    this.#target = this.#now;
   }
 
   now(): number {
@@ -144,9 +151,12 @@ export class SimulatedClock implements Clock {
    *
    * @param ms How far, in milliseconds.
    * @returns A promise that settles once everything due has fired and the promises it settled have run.
+   * @throws RangeError (rejects) When it is negative or not finite: time neither goes back nor ends.
    */
   async advance(ms: number): Promise<void> {
-    const end = this.#now + ms;
+    requireMilliseconds('Cannot advance clock', 'ms', ms);
+    this.#target += ms;
+    const end = this.#target;
     await settle();
     for (;;) {
       const next = this.#timers[0];
@@ -156,7 +166,7 @@ export class SimulatedClock implements Clock {
       next.callback();
       await settle();
     }
-    this.#now = end;
+    this.#now = Math.max(this.#now, end);
     await settle();
   }
 }
