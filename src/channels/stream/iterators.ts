@@ -1,5 +1,6 @@
-import { DroppingBuffer, FixedBuffer, Repeater, type RepeaterBuffer, SlidingBuffer } from '@repeaterjs/repeater';
+import { DroppingBuffer, Repeater, type RepeaterBuffer, SlidingBuffer } from '@repeaterjs/repeater';
 import { requireFunction, requireOneOf, requireOptions, requirePositiveInteger } from '../../core/index.js';
+import { FullError } from '../closed-errors.js';
 import { channel, type Receiver } from '../mpsc/index.js';
 import type { PumpOptions, StreamSource } from './ends.js';
 
@@ -66,7 +67,8 @@ export interface FromCallbackOptions {
  *
  * @param subscribe Called once with `push`, and `end`, which takes the error the source failed with, if it did; answers how to unsubscribe.
  * @param options.capacity How many values wait for a slow consumer.
- * @param options.overflow What happens to a value for which there is no room.
+ * @param options.overflow What happens to a value for which there is no room. When the iterator fails, it is with `FullError` after the values
+ * that wait.
  * @example
  * ```ts
  * const listeners = new Set<(n: number) => void>();
@@ -94,8 +96,12 @@ export function fromCallback<T>(
     async (push, stop) => {
       const unsubscribe = subscribe(
         (value) => {
-          // A push beyond the buffer rejects, which must fail the iterator and not the process.
-          push(value).catch((error: unknown) => stop(error));
+          // A push beyond the buffer throws, which must fail the iterator and not the source.
+          try {
+            push(value).catch((error: unknown) => stop(error));
+          } catch (error) {
+            stop(error);
+          }
         },
         (error) => stop(error),
       );
@@ -110,9 +116,33 @@ export function fromCallback<T>(
   );
 }
 
-function bufferFor(capacity: number, overflow: Overflow): RepeaterBuffer {
+function bufferFor<T>(capacity: number, overflow: Overflow): RepeaterBuffer {
   if (overflow === 'drop-oldest') return new SlidingBuffer(capacity);
-  return overflow === 'drop-newest' ? new DroppingBuffer(capacity) : new FixedBuffer(capacity);
+  return overflow === 'drop-newest' ? new DroppingBuffer(capacity) : new FailingBuffer<T>(capacity);
+}
+
+/** Refuses what it has no room for. It never says that it is full: a repeater would then queue what is pushed beside it. */
+class FailingBuffer<T> implements RepeaterBuffer<T> {
+  readonly #capacity: number;
+  readonly #values: T[] = [];
+  readonly full = false;
+
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  get empty(): boolean {
+    return this.#values.length === 0;
+  }
+
+  add(value: T): void {
+    if (this.#values.length === this.#capacity) throw new FullError('Cannot push: the iterator is full', value);
+    this.#values.push(value);
+  }
+
+  remove(): T {
+    return this.#values.shift() as T;
+  }
 }
 
 /**
@@ -158,7 +188,8 @@ export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpO
         await tx.send(result.value);
       tx.close();
     } catch (error) {
-      tx.close(error);
+      // A receiver that closed knows; what the source failed with is news.
+      tx.close(tx.isClosed ? undefined : error);
     } finally {
       over.abort();
     }

@@ -82,7 +82,8 @@ export function fromReadableStream<T>(stream: ReadableStream<T>, options?: PumpO
       for (let result = await reader.read(); !result.done; result = await reader.read()) await tx.send(result.value);
       tx.close();
     } catch (error) {
-      tx.close(error);
+      // A receiver that closed knows; what the source failed with is news.
+      tx.close(tx.isClosed ? undefined : error);
     } finally {
       over.abort();
       reader.releaseLock();
