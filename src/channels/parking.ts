@@ -23,11 +23,15 @@ import { unlink, Waiter, WaiterList } from './waiters.js';
 /** What a look answers when there is nothing yet. */
 export const NOTHING: unique symbol = Symbol('nothing yet');
 
+const DONE: Promise<void> = Promise.resolve();
+
 /** Something that can be looked at, with a place to wait for a change. */
 export interface Watchable<T> {
   /** Takes what is ready, or answers {@link NOTHING} and leaves no trace. What it throws rejects the wait. */
   look(): T | typeof NOTHING;
   readonly lot: ParkingLot;
+  /** Whether a waiter that was woken looks a microtask later, at how things are by then. */
+  readonly later?: boolean;
 }
 
 /** The waiters of one change, oldest first. To deliver is to wake. */
@@ -59,6 +63,7 @@ export class ParkingLot extends WaiterList<Waiter<void>> {
 
 class LookWaiter<T> extends PromiseWaiter<void, T> {
   readonly #source: Watchable<T>;
+  #settled = false;
 
   constructor(source: Watchable<T>) {
     super();
@@ -67,18 +72,37 @@ class LookWaiter<T> extends PromiseWaiter<void, T> {
   }
 
   override deliver(): void {
+    if (this.#source.later) void DONE.then(() => this.#look());
+    else this.#look();
+  }
+
+  override end(): void {}
+
+  // Between its wake-up and its look it is in no list, and waits all the same.
+  protected override withdraw(): boolean {
+    const waiting = !this.#settled;
+    this.#settled = true;
+    unlink(this);
+    return waiting;
+  }
+
+  #look(): void {
+    if (this.#settled) return;
     let found: T | typeof NOTHING;
     try {
       found = this.#source.look();
     } catch (error) {
+      this.#settled = true;
       this.reject(error);
       return;
     }
-    if (found === NOTHING) this.#source.lot.push(this);
-    else this.resolve(found);
+    if (found === NOTHING) {
+      this.#source.lot.push(this);
+      return;
+    }
+    this.#settled = true;
+    this.resolve(found);
   }
-
-  override end(): void {}
 }
 
 /**
@@ -190,5 +214,3 @@ class LookNode extends Waiter<void> implements Slot {
     else this.#waiter.fail(value);
   }
 }
-
-const DONE: Promise<void> = Promise.resolve();

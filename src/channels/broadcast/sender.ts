@@ -13,7 +13,7 @@ export class Sender<T> implements Disposable {
   /** @internal */
   constructor(state: BroadcastState<T>) {
     this.#state = state;
-    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot: state.departures };
+    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot: state.departures, later: true };
     state.senders++;
   }
 
@@ -98,7 +98,7 @@ export class Sender<T> implements Disposable {
   }
 
   /**
-   * Waits until there is no receiver.
+   * Waits until there is no receiver. One that subscribes in the turn in which the last goes keeps it waiting.
    *
    * **Cancel safety:** cancel safe.
    *

@@ -22,7 +22,7 @@ export class Sender<T> implements Disposable {
   /** @internal */
   constructor(state: WatchState<T>) {
     this.#state = state;
-    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot: state.departures };
+    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot: state.departures, later: true };
     state.senders++;
   }
 
@@ -127,7 +127,7 @@ export class Sender<T> implements Disposable {
   }
 
   /**
-   * Waits until there is no receiver.
+   * Waits until there is no receiver. One that subscribes in the turn in which the last goes keeps it waiting.
    *
    * **Cancel safety:** cancel safe.
    *
