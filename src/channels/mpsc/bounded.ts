@@ -1,4 +1,5 @@
 import {
+  describeReceived,
   requireMilliseconds,
   requireNonNegativeInteger,
   requirePositiveInteger,
@@ -16,6 +17,7 @@ import { SenderHandle, WeakHandle } from './sender-handle.js';
 import {
   closedWhileReserving,
   closedWhileSending,
+  noRoomWithin,
   ReserveWaiter,
   refused,
   SendWaiter,
@@ -149,6 +151,7 @@ export class Sender<T> extends SenderHandle<T> {
     if (signal?.aborted || this.isClosed || chan.free > 0 || ms === Number.POSITIVE_INFINITY) {
       return this.send(value, options);
     }
+    if (ms === 0) return refused(noRoomWithin(ms, value));
     const waiter = new TimedSendWaiter(chan, value);
     chan.queueSender(waiter);
     if (signal !== undefined) waiter.listen(signal);
@@ -164,25 +167,38 @@ export class Sender<T> extends SenderHandle<T> {
    * @param values The values; an iterator is read only as far as they are sent, and is not closed.
    * @param options A signal that abandons the rest.
    * @returns How many were sent.
-   * @throws SendError (rejects) When the channel closes; `error.value` holds those that are left, as an array.
+   * @throws SendError (rejects) When the channel closes; `error.value` holds those that are left, as an array. It is empty for a generator or
+   * another iterable that may have no end: what is left is still in it.
    */
-  async sendMany(values: Iterable<T>, options?: WaitOptions): Promise<number> {
+  sendMany(values: Iterable<T>, options?: WaitOptions): Promise<number> {
+    const sending = new Promise<number>((resolve, reject) => {
+      this.#sendMany(values, options).then(resolve, (error: unknown) => {
+        // As of a send: a channel that closes is no unhandled rejection.
+        if (error instanceof SendError) sending.then(undefined, ignore);
+        reject(error);
+      });
+    });
+    return sending;
+  }
+
+  async #sendMany(values: Iterable<T>, options: WaitOptions | undefined): Promise<number> {
     const signal = signalOf('Cannot send', options);
     if (typeof values?.[Symbol.iterator] !== 'function') {
-      throw new TypeError('Cannot send many: values must be iterable');
+      throw new TypeError(`Cannot send: values must be iterable, received ${describeReceived(values)}`);
     }
-    if (this.isClosed) throw closedWhileSending([...values]);
     const iterator = values[Symbol.iterator]();
+    const left = hasSize(values) ? iterator : null;
+    if (this.isClosed) throw closedWhileSending(restOf(left));
     const chan = this.chan;
     // Counted as a sender of its own: closing this one lets it finish.
     chan.strong++;
     try {
       for (let sent = 0; ; sent++) {
         if (signal?.aborted) throw signal.reason;
-        if (chan.closed) throw closedWhileSending(restOf(iterator));
+        if (chan.closed) throw closedWhileSending(restOf(left));
         // The slot comes first: a value is only taken when there is one for it.
         if (chan.free > 0) chan.free--;
-        else await this.#waitForSlot(signal, iterator);
+        else await this.#waitForSlot(signal, left);
         if (!sendNext(chan, iterator)) return sent;
       }
     } finally {
@@ -190,14 +206,14 @@ export class Sender<T> extends SenderHandle<T> {
     }
   }
 
-  async #waitForSlot(signal: AbortSignal | undefined, iterator: Iterator<T>): Promise<void> {
+  async #waitForSlot(signal: AbortSignal | undefined, left: Iterator<T> | null): Promise<void> {
     const waiter = new ReserveWaiter<T, void>(this.chan, 1, ignore);
     this.chan.queueSender(waiter);
     if (signal !== undefined) waiter.listen(signal);
     try {
       await waiter.promise;
     } catch (error) {
-      throw error instanceof SendError ? closedWhileSending(restOf(iterator)) : error;
+      throw error instanceof SendError ? closedWhileSending(restOf(left)) : error;
     }
   }
 
@@ -367,8 +383,15 @@ function sendNext<T>(chan: Chan<T>, iterator: Iterator<T>): boolean {
   return true;
 }
 
-function restOf<T>(iterator: Iterator<T>): T[] {
+/** Whether it says how many values it has; what does not, such as a generator, may never end. */
+function hasSize(values: Iterable<unknown>): boolean {
+  const { length, size } = values as { length?: unknown; size?: unknown };
+  return typeof length === 'number' || typeof size === 'number';
+}
+
+function restOf<T>(iterator: Iterator<T> | null): T[] {
   const rest: T[] = [];
+  if (iterator === null) return rest;
   for (let next = iterator.next(); !next.done; next = iterator.next()) rest.push(next.value);
   return rest;
 }

@@ -7,8 +7,9 @@
  * - A value in the ring and a waiting receiver exclude each other, and so do a free slot and a waiting sender: whatever makes room for the
  *   other side serves it before it returns.
  * - Slots go to waiting senders first come, first served; the oldest gathers all it needs before the next gets one.
- * - `closed` and `dropped` only go from false to true, `strong` never leaves 0. The channel has ended when nobody may send any more and every
- *   slot is free: no value, no permit, no waiting sender is left then.
+ * - `closed` and `dropped` only go from false to true; `strong` leaves 0 only when a reservation outlives its sender and gets its owned
+ *   permit. The channel has ended when nobody may send any more and every slot is free: no value, no permit, no waiting sender is left then.
+ *   One whose receiver is gone has ended, whatever permits are held.
  */
 import type { Clock } from '../../core/index.js';
 import { settle, spend } from '../budget.js';
@@ -219,7 +220,12 @@ export class Chan<T> implements SelectSource<T> {
 
   /** Whether no value will ever come again. */
   hasEnded(): boolean {
-    return this.free === this.max && (this.closed || this.strong === 0);
+    return this.dropped || (this.free === this.max && (this.closed || this.strong === 0));
+  }
+
+  /** Whether nobody may send any more: no sender, no permit and no waiting sender is left. */
+  isSenderless(): boolean {
+    return this.strong === 0 && this.free + this.length === this.max && !this.senders?.head;
   }
 
   /** Ends those waits for a value that belong to one iterator. */

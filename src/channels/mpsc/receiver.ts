@@ -1,4 +1,4 @@
-import { requireNonNegativeInteger } from '../../core/index.js';
+import { describeReceived, requireNonNegativeInteger } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { ready } from '../budget.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
@@ -53,7 +53,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
   /** Whether nothing can be sent any more, though values may be left: this receiver has closed, or every sender and permit is gone. */
   get isClosed(): boolean {
     const chan = this.#chan;
-    return chan.closed || (chan.strong === 0 && chan.free + chan.length === chan.max);
+    return chan.closed || chan.isSenderless();
   }
 
   /** How many senders there are, permits that own one included. */
@@ -145,7 +145,10 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * @throws Whatever reason a sender closed with (rejects), once the channel has ended.
    */
   recvManyInto(buffer: T[], limit: number, options?: WaitOptions): Promise<number> {
-    if (!Array.isArray(buffer)) throw new TypeError('Cannot receive: buffer must be an array');
+    if (!Array.isArray(buffer)) {
+      throw new TypeError(`Cannot receive: buffer must be an array, received ${describeReceived(buffer)}`);
+    }
+    if (!Object.isExtensible(buffer)) throw new TypeError('Cannot receive: buffer must be an array that can grow');
     return this.#recvMany(buffer, limit, options, toCount);
   }
 

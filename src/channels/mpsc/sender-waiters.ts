@@ -144,7 +144,7 @@ export class TimedSendWaiter<T> extends SendWaiter<T> {
   }
 
   #expire(ms: number): void {
-    this.abandon(new TimeoutError(`Cannot send: no room within ${ms} ms`, this.value));
+    this.abandon(noRoomWithin(ms, this.value));
   }
 }
 
@@ -194,6 +194,10 @@ export class ReserveLink<T> extends Waiter<never> implements SlotWaiter {
 
 export function closedWhileSending<T>(value: T): SendError<T> {
   return new SendError('Cannot send: the channel is closed', value);
+}
+
+export function noRoomWithin(ms: number, value: unknown): TimeoutError {
+  return new TimeoutError(`Cannot send: no room within ${ms} ms`, value);
 }
 
 export function closedWhileReserving(): SendError<undefined> {
