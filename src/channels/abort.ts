@@ -95,7 +95,10 @@ export function signalOf(
     throw new TypeError(`${action}: options must be an object, received ${String(options)}`);
   }
   for (const key in options) {
-    if (key !== 'signal' && key !== other) throw new TypeError(`${action}: unknown option '${key}', known is signal`);
+    if (key !== 'signal' && key !== other)
+      throw new TypeError(
+        `${action}: unknown option '${key}', ${other === '' ? 'known is signal' : `known are ${other}, signal`}`,
+      );
   }
   const { signal } = options;
   return signal === undefined ? undefined : requireSignal(action, signal);

@@ -1,5 +1,6 @@
 import { hide, MillraceError, requireFunction } from '../core/index.js';
 import { addAbortWaiter, removeAbortWaiter, signalOf, type WaitOptions } from './abort.js';
+import { ready } from './budget.js';
 import { Semaphore } from './semaphore/semaphore.js';
 import { Waiter } from './waiters.js';
 
@@ -98,7 +99,7 @@ export class OnceCell<T> {
     const signal = signalOf('Cannot initialise cell', options);
     signal?.throwIfAborted();
     for (;;) {
-      if (this.#initialized) return this.#value as T;
+      if (this.#initialized) return ready(this.#value as T);
       const turn = this.#turn;
       const permit = await turn.acquire({ signal });
       try {

@@ -5,9 +5,9 @@
  *   its ancestors nothing, and goes when its last reference goes.
  * - All of a tree is cancelled before anybody is told: who is told sees every descendant cancelled.
  */
-import { requireSignal } from '../../core/index.js';
+import { describeReceived, requireSignal } from '../../core/index.js';
 import { addAbortWaiter, removeAbortWaiter, signalOf, type WaitOptions } from '../abort.js';
-import { readyVoid } from '../budget.js';
+import { ready, readyVoid } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
   PENDING,
@@ -22,6 +22,8 @@ import { Waiter, WaiterList } from '../waiters.js';
 import { DropGuard } from './drop-guard.js';
 import { printedAs } from '../inspect.js';
 import { pin } from '../pinned.js';
+
+const ignore = (): void => {};
 
 let watch: (token: CancellationToken, watcher: Waiter<unknown>) => void;
 let tellTree: (token: CancellationToken, reason: unknown) => void;
@@ -158,7 +160,17 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   async runUntilCancelled<R>(
     operation: PromiseLike<R> | ((signal: AbortSignal) => PromiseLike<R> | R),
   ): Promise<R | undefined> {
-    if (this.isCancelled) return undefined;
+    if (typeof operation !== 'function' && typeof operation?.then !== 'function') {
+      const received = describeReceived(operation);
+      throw new TypeError(
+        `Cannot run until cancelled: operation must be a function or a promise, received ${received}`,
+      );
+    }
+    if (this.isCancelled) {
+      // Nobody else may be left to hear of its failure.
+      if (typeof operation !== 'function') operation.then(undefined, ignore);
+      return undefined;
+    }
     const waiter = new TokenWaiter(this);
     const controller = typeof operation === 'function' ? new AbortController() : null;
     this.#watch(waiter);
@@ -168,7 +180,11 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     });
     try {
       const running = typeof operation === 'function' ? operation((controller as AbortController).signal) : operation;
-      return await Promise.race([stopped, running]);
+      return await ready(await Promise.race([stopped, running]));
+    } catch (error) {
+      // What it makes of being stopped is not news.
+      if (this.isCancelled) return undefined;
+      throw error;
     } finally {
       // Both promises of the race are this call's own, save a promise that was handed in, which gets one reaction.
       waiter.forget();

@@ -65,7 +65,7 @@ export class ShuffledOrder implements Order {
     const indices = this.#indices;
     const left = indices.length - position;
     if (left > 1) {
-      const other = position + Math.min(left - 1, Math.max(0, Math.floor(this.#random() * left)));
+      const other = position + Math.min(left - 1, Math.max(0, Math.floor(this.#random() * left) || 0));
       const index = indices[other] as number;
       indices[other] = indices[position] as number;
       indices[position] = index;

@@ -103,7 +103,8 @@ export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposab
    */
   resetAt(deadline: number): void {
     if (typeof deadline !== 'number' || Number.isNaN(deadline)) {
-      throw new TypeError(`Cannot reset: deadline must be a number of milliseconds, received ${String(deadline)}`);
+      const Wrong = typeof deadline === 'number' ? RangeError : TypeError;
+      throw new Wrong(`Cannot reset: deadline must be a number of milliseconds, received ${String(deadline)}`);
     }
     this.#core.resetAt(deadline);
   }

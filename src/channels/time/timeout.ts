@@ -1,5 +1,6 @@
 import {
   type Clock,
+  describeReceived,
   requireMilliseconds,
   requireOptions,
   requireSignal,
@@ -7,6 +8,7 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { onAbort } from '../abort.js';
+import { settle, spend } from '../budget.js';
 import { RecvError } from '../closed-errors.js';
 import { select } from '../select/select.js';
 import type { Selectable } from '../select/selectable.js';
@@ -59,7 +61,14 @@ export async function timeout<T>(ms: number, operation: TimedOperation<T>, optio
   if (signal?.aborted) throw signal.reason;
   const runsOn = clock ?? systemClock;
   if (isSelectable(operation)) return timeoutOfArm(ms, operation, runsOn, signal);
-  if (typeof operation !== 'function') return timeoutOfPromise(ms, operation, null, runsOn, signal);
+  if (typeof operation !== 'function') {
+    if (typeof operation?.then !== 'function') {
+      throw new TypeError(
+        `${action}: operation must be an arm, a function or a promise, received ${describeReceived(operation)}`,
+      );
+    }
+    return timeoutOfPromise(ms, operation, null, runsOn, signal);
+  }
   const controller = new AbortController();
   return timeoutOfPromise(ms, operation(controller.signal), controller, runsOn, signal);
 }
@@ -104,7 +113,8 @@ function timeoutOfPromise<T>(
     Promise.resolve(running).then(
       (value) => {
         forget();
-        resolve(value);
+        spend();
+        settle(resolve, value);
       },
       (error) => {
         // What it makes of being stopped is not news.
