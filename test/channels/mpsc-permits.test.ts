@@ -396,6 +396,33 @@ describe('bounded channel: closing', () => {
 });
 
 describe('Sender.sendMany()', () => {
+  it('leaves what is left in an iterable that may never end', async () => {
+    const [tx, rx] = mpsc.channel<number>(2);
+    function* endless(): Generator<number> {
+      for (let n = 0; ; n++) yield n;
+    }
+    const values = endless();
+    const sending = reasonOf(tx.sendMany(values));
+    rx.close();
+    expect(((await sending) as SendError).value).toEqual([]);
+    expect(values.next().value).toBe(2);
+    expect(((await reasonOf(tx.sendMany(values))) as SendError).value).toEqual([]);
+    expect(((await reasonOf(tx.sendMany(new Set([4])))) as SendError).value).toEqual([4]);
+  });
+
+  it('is no unhandled rejection when the channel closes', async () => {
+    const unhandled: unknown[] = [];
+    const listener = (reason: unknown): void => void unhandled.push(reason);
+    process.on('unhandledRejection', listener);
+    const [tx, rx] = mpsc.channel<number>(1);
+    void tx.sendMany([1, 2, 3]);
+    rx.close();
+    void tx.sendMany([4]);
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', listener);
+    expect(unhandled).toEqual([]);
+  });
+
   it('sends everything in order, with back pressure', async () => {
     const [tx, rx] = mpsc.channel<number>(3);
     const sent = tx.sendMany(Array.from({ length: 50 }, (_, at) => at));

@@ -171,7 +171,8 @@ export class World {
     for (let round = 0; round < 1000; round++) {
       const found = this.#rx.tryRecv();
       if (found.state === 'ok') this.#tried.push(found.value);
-      else if (found.state === 'closed') break;
+      // A receiver that was disposed has ended though slots are still held.
+      else if (found.state === 'closed' && this.#waits.size === 0 && this.#rx.capacity === this.#capacity) break;
       else await drained();
       for (const permit of this.#permits.splice(0)) permit.release();
       for (const batch of this.#batches.splice(0)) batch.release();
