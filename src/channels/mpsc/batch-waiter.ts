@@ -24,7 +24,8 @@ export class BatchWaiter<T, R> extends PromiseWaiter<T, R> {
   override deliver(value: T): void {
     this.buffer.push(value);
     this.#taken = 1;
-    queue(() => this.#finish());
+    if (this.#chan.isServing) this.#finish();
+    else queue(() => this.#finish());
   }
 
   override end(): void {

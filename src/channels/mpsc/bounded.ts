@@ -60,6 +60,7 @@ export function channel<T>(capacity: number, options?: ChannelOptions<T>): [Send
 export class Sender<T> extends SenderHandle<T> {
   /** How many slots are free. Held permits count as taken. */
   get capacity(): number {
+    this.chan.serve();
     return this.chan.free;
   }
 
@@ -322,6 +323,7 @@ export class Sender<T> extends SenderHandle<T> {
   #claim(slots: number): void {
     const chan = this.chan;
     if (this.isClosed) throw closedWhileReserving();
+    chan.serve();
     if (slots > chan.free) throw new FullError('Cannot reserve: the channel is full', undefined);
     chan.free -= slots;
   }
@@ -335,6 +337,7 @@ export class Sender<T> extends SenderHandle<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const chan = this.chan;
     if (this.isClosed) return refused(closedWhileReserving());
+    chan.serve();
     if (slots === 0 || (slots <= chan.free && chan.senders?.head == null)) {
       chan.free -= slots;
       return ready(toPermitOf(chan, slots));

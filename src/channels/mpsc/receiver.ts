@@ -32,16 +32,18 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
 
   /** How many values are waiting. */
   get len(): number {
+    this.#chan.serve();
     return this.#chan.length;
   }
 
   /** Whether no value is waiting. */
   get isEmpty(): boolean {
-    return this.#chan.length === 0;
+    return this.len === 0;
   }
 
   /** How many slots are free: `Infinity` for an unbounded channel. */
   get capacity(): number {
+    this.#chan.serve();
     return this.#chan.isUnbounded ? Number.POSITIVE_INFINITY : this.#chan.free;
   }
 
@@ -87,6 +89,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const signal = options === undefined ? undefined : signalOf('Cannot receive', options);
     if (signal?.aborted) return Promise.reject(signal.reason);
     const chan = this.#chan;
+    chan.serve();
     if (chan.length > 0) return ready<Received<T>>({ done: false, value: chan.take() });
     return waitForOne(chan, signal, null);
   }
@@ -107,6 +110,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    */
   tryRecv(): TryReceived<T> {
     const chan = this.#chan;
+    chan.serve();
     if (chan.length > 0) return { state: 'ok', value: chan.take() };
     if (!chan.hasEnded()) return { state: 'empty' };
     return chan.failure === null ? { state: 'closed' } : { state: 'closed', reason: chan.failure.reason };
@@ -212,12 +216,15 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     if (signal?.aborted) return Promise.reject(signal.reason);
     const chan = this.#chan;
     if (limit === 0) return ready(toResult(0, buffer));
-    if (chan.length > 0) return ready(toResult(chan.takeMany(buffer, limit), buffer));
+    chan.serve();
+    const isGathering = chan.length > 0 && chan.isWorthGathering(limit);
+    if (chan.length > 0 && !isGathering) return ready(toResult(chan.takeMany(buffer, limit), buffer));
     if (chan.hasEnded()) {
       return chan.failure === null ? ready(toResult(0, buffer)) : Promise.reject(chan.failure.reason);
     }
     const waiter = new BatchWaiter(chan, buffer, limit, toResult);
-    chan.queueReceiver(waiter);
+    if (isGathering) chan.gatherFor(waiter);
+    else chan.queueReceiver(waiter);
     if (signal !== undefined) waiter.listen(signal);
     return waiter.promise;
   }
@@ -235,6 +242,7 @@ class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined> {
   next(): Promise<Received<T>> {
     const chan = this.#chan;
     if (this.#left) return ready<Received<T>>({ done: true, value: undefined });
+    chan.serve();
     if (chan.length > 0) return ready<Received<T>>({ done: false, value: chan.take() });
     return waitForOne(chan, undefined, this);
   }

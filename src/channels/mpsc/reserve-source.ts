@@ -23,6 +23,7 @@ export class ReserveSource<T> implements SelectSource<Permit<T>> {
 
   poll(slot: Slot): Poll {
     if (this.#sender.isClosed) return ENDED;
+    this.#chan.serve();
     if (this.#chan.free === 0) return PENDING;
     this.#chan.free--;
     slot.value = new Permit(this.#chan);
