@@ -1,5 +1,7 @@
 import {
   type Clock,
+  describeReceived,
+  requireBoolean,
   requireFunction,
   requireMilliseconds,
   requireNonNegativeInteger,
@@ -134,16 +136,47 @@ export function requireSpawnOptions<Ops extends Operations>(options: SpawnWorker
     stallTimeoutMs: ms('stallTimeoutMs', 30_000),
     retries: given.retries === undefined ? 1 : requireNonNegativeInteger(action, 'retries', given.retries),
     restart: requireRestart(given.restart),
-    transfer: { inputs: transfer.inputs ?? false, results: transfer.results ?? true },
+    transfer: {
+      inputs: transfer.inputs === undefined ? false : requireBoolean(action, 'transfer.inputs', transfer.inputs),
+      results: transfer.results === undefined ? true : requireBoolean(action, 'transfer.results', transfer.results),
+    },
     hostOptions: {
-      env: given.env,
-      execArgv: given.execArgv,
+      env: given.env === undefined ? undefined : requireEnvironment(given.env),
+      execArgv: given.execArgv === undefined ? undefined : requireFlags(given.execArgv),
       cwd: given.cwd === undefined ? undefined : requireString(action, 'cwd', given.cwd),
       memoryMb: given.memoryMb === undefined ? undefined : requirePositiveInteger(action, 'memoryMb', given.memoryMb),
       stdio: given.stdio === undefined ? 'inherit' : requireOneOf(action, 'stdio', given.stdio, ['inherit', 'ignore']),
     },
-    clock: given.clock ?? systemClock,
+    clock: given.clock === undefined ? systemClock : requireClock(given.clock),
   };
+}
+
+function requireClock(clock: Clock): Clock {
+  requireFunction(action, 'clock.now', (clock as Clock | null)?.now);
+  requireFunction(action, 'clock.setTimer', (clock as Clock | null)?.setTimer);
+  return clock;
+}
+
+function requireEnvironment(env: unknown): Readonly<Record<string, string | undefined>> {
+  if (typeof env !== 'object' || env === null || Array.isArray(env)) {
+    throw new TypeError(`${action}: env must be an object, received ${describeReceived(env)}`);
+  }
+  for (const [name, value] of Object.entries(env)) {
+    if (value !== undefined) requireText(`env.${name}`, value);
+  }
+  return { ...env };
+}
+
+function requireFlags(flags: unknown): readonly string[] {
+  if (!Array.isArray(flags)) {
+    throw new TypeError(`${action}: execArgv must be an array of strings, received ${describeReceived(flags)}`);
+  }
+  return flags.map((flag, index) => requireText(`execArgv[${index}]`, flag));
+}
+
+function requireText(name: string, value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new TypeError(`${action}: ${name} must be a string, received ${describeReceived(value)}`);
 }
 
 const hosts = ['inline', 'thread', 'process'] as const;

@@ -29,4 +29,10 @@ const link = createLink({
   },
 });
 
-serveWorker({ link, board, host: 'process', exit: () => process.disconnect?.() });
+serveWorker({
+  link,
+  board,
+  host: 'process',
+  // What was printed leaves first: `process.exit` waits for no pipe. Where nobody reads, the parent kills in the end.
+  exit: () => void process.stdout.write('', () => void process.stderr.write('', () => process.disconnect?.())),
+});

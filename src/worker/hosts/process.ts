@@ -76,7 +76,7 @@ export function startProcessHost(options: HostOptions): Host {
     kind: 'process',
     pid,
     link,
-    exited: waitForExit(child, stderr, tail).then((exit) => {
+    exited: waitForExit(child, stderr, tail, options.cwd).then((exit) => {
       link.close();
       pulse.destroy();
       if (pid !== undefined) reaper.delete(pid);
@@ -88,11 +88,19 @@ export function startProcessHost(options: HostOptions): Host {
   };
 }
 
-function waitForExit(child: ChildProcess, stderr: Socket, tail: StderrTail): Promise<HostExit> {
+function waitForExit(
+  child: ChildProcess,
+  stderr: Socket,
+  tail: StderrTail,
+  cwd: string | undefined,
+): Promise<HostExit> {
   return new Promise((resolve) => {
     child.on('error', (error) => {
       // Of all errors only a failed fork is the end; a failed send to a dying child is followed by its exit.
-      if (child.pid === undefined) resolve({ exitCode: null, signal: null, stderr: [], cause: error });
+      if (child.pid !== undefined) return;
+      // Of a folder that is not there Node says that its own executable is missing.
+      const cause = cwd === undefined ? error : new Error(`${error.message} in ${cwd}`, { cause: error });
+      resolve({ exitCode: null, signal: null, stderr: [], cause });
     });
     child.once('exit', (exitCode, signal) => {
       const done = (): void => {

@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { isMillraceError } from '../../../src/core/index.js';
 import { spawnWorker } from '../../../src/worker/index.js';
 import { spawnTestWorker, type TestHandle } from './spawn-test-worker.js';
@@ -120,6 +120,29 @@ for (const host of ['thread', 'process'] as const) {
 
 // Not for threads: the loaders of that time leave worker threads alone.
 describe('spawnWorker() in host process', () => {
+  test('shows all that was printed before it was closed', async () => {
+    const handle = spawn({ host: 'process', stdio: 'inherit' });
+    let shown = 0;
+    const write = vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+      shown += text.length;
+      return true;
+    });
+    try {
+      await handle.call('print', 8_000_000);
+      await handle.close();
+    } finally {
+      write.mockRestore();
+    }
+    expect(shown).toBe(8_000_000);
+  });
+
+  test('names the folder that it can not be started in', async () => {
+    const handle = spawn({ host: 'process', cwd: path.join(folder, 'absent') });
+    const error = await errorOf(handle.call('echo', 1));
+    expect(error.code).toBe('ERR_WORKER_LOAD');
+    expect(error.message).toContain(path.join(folder, 'absent'));
+  });
+
   test('runs a TypeScript model module with a loader that was asked for', async () => {
     const source =
       'enum Step { One = 1 }\nexport default () => new Proxy({}, { get: (_, name) => name === "then" || name === "warmup" || name === "dispose" || name === "health" ? undefined : async (n: number): Promise<number> => n + Step.One });';
@@ -140,6 +163,12 @@ describe('spawnWorker()', () => {
     expect(() => spawnTestWorker({ module, memoryMB: 3 } as never)).toThrow("unknown option 'memoryMB'");
     expect(() => spawnTestWorker({ module, model: {} as never })).toThrow('exactly one of');
     expect(() => spawnTestWorker({ module, restart: { maxRestarts: -1 } })).toThrow(RangeError);
+    expect(() => spawnTestWorker({ module, env: 5 as never })).toThrow('env must be an object, received 5');
+    expect(() => spawnTestWorker({ module, env: { A: 1 } as never })).toThrow('env.A must be a string, received 1');
+    expect(() => spawnTestWorker({ module, execArgv: '--expose-gc' as never })).toThrow('execArgv must be an array');
+    expect(() => spawnTestWorker({ module, execArgv: [5] as never })).toThrow('execArgv[0] must be a string');
+    expect(() => spawnTestWorker({ module, transfer: { inputs: 'yes' as never } })).toThrow('transfer.inputs must be');
+    expect(() => spawnTestWorker({ module, clock: {} as never })).toThrow('clock.now must be a function');
     expect(() => spawnWorker({ operations: {}, module })).toThrow(TypeError);
     expect(() => spawnWorker(undefined as never)).toThrow(TypeError);
   });

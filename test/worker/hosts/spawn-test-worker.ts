@@ -23,6 +23,7 @@ export const testOperations = {
   eatMemory: operation<undefined, never>(),
   sleep: operation<number, number>({ capacity: 512 }),
   never: operation<undefined, never>(),
+  print: operation<number, number>(),
   spin: operation<number, number>(),
   block: operation<number, number>(),
   fill: operation<number, Float32Array>({ idempotent: true }),
