@@ -19,7 +19,7 @@ async function start(): Promise<void> {
 
 async function close(contender: Contender): Promise<void> {
   if (contender.close !== undefined) await contender.close();
-  process.disconnect();
+  process.disconnect?.();
 }
 
 async function answer(running: Promise<RunAnswer>): Promise<void> {

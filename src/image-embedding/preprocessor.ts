@@ -39,6 +39,12 @@ export interface Preprocessor {
    * @throws {@link ImageUnsupportedError}, {@link ImageCorruptError}, {@link ImageTooLargeError}, {@link ImageTimeoutError}.
    */
   decode(bytes: Uint8Array, options?: { readonly signal?: AbortSignal | undefined }): Promise<PlanarImage>;
+  /**
+   * Gives planes back that nobody looks at any more, once each: a later image is written over them.
+   *
+   * @param planes What `decode` answered.
+   */
+  recycle(planes: PlanarImage): void;
 }
 
 /**
@@ -83,6 +89,7 @@ export function createPreprocessor(
         deadline.end();
       }
     },
+    recycle: (planes) => writer.recycle(planes),
   };
 }
 

@@ -22,6 +22,8 @@ export interface PlanarWriter {
   create(geometry: Geometry): PlanarImage;
   /** Writes pixels to a region of the window. */
   write(planes: PlanarImage, geometry: Geometry, region: Region, pixels: InterleavedPixels): void;
+  /** Takes planes back that nobody looks at any more: a later image is written over them. */
+  recycle(planes: PlanarImage): void;
 }
 
 /** Pixels row by row. */
@@ -29,8 +31,16 @@ export function rowByRow(data: Uint8Array, width: number): InterleavedPixels {
   return { data, start: 0, rowStep: width * 3, columnStep: 3 };
 }
 
-/** Prepares the tables for a spec. */
-export function createPlanarWriter(spec: Pick<PreprocessSpec, 'rescale' | 'mean' | 'std' | 'dtype'>): PlanarWriter {
+/**
+ * Prepares the tables for a spec.
+ *
+ * @param keep How many planes that were given back are kept. New ones cost more than what is written to them: cleared pages, and a collection
+ *   every few images.
+ */
+export function createPlanarWriter(
+  spec: Pick<PreprocessSpec, 'rescale' | 'mean' | 'std' | 'dtype'>,
+  keep = 16,
+): PlanarWriter {
   const isFloat = spec.dtype === 'float32';
   const tables = [0, 1, 2].map((channel) => {
     const table = isFloat ? new Float32Array(256) : new Uint8Array(256);
@@ -40,11 +50,19 @@ export function createPlanarWriter(spec: Pick<PreprocessSpec, 'rescale' | 'mean'
     return table;
   }) as [PlanarImage, PlanarImage, PlanarImage];
   const [reds, greens, blues] = tables;
+  const free: PlanarImage[] = [];
+
+  const take = (length: number): PlanarImage => {
+    const planes = free.pop();
+    if (planes?.length === length) return planes;
+    return isFloat ? new Float32Array(length) : new Uint8Array(length);
+  };
 
   return {
     create({ window, output }) {
       const plane = output.width * output.height;
-      const planes = isFloat ? new Float32Array(3 * plane) : new Uint8Array(3 * plane);
+      // The window is always written whole, so what another image left there never shows.
+      const planes = take(3 * plane);
       if (window.width < output.width || window.height < output.height) {
         for (const [channel, table] of tables.entries()) {
           planes.fill(table[0] as number, channel * plane, (channel + 1) * plane);
@@ -63,6 +81,9 @@ export function createPlanarWriter(spec: Pick<PreprocessSpec, 'rescale' | 'mean'
           planes[to + 2 * plane] = blues[data[from + 2] as number] as number;
         }
       }
+    },
+    recycle(planes) {
+      if (free.length < keep) free.push(planes);
     },
   };
 }

@@ -43,10 +43,13 @@ export async function createModel(
   });
   // How often a batch of which size was run; the pool's metrics gather it.
   const batchSizes: Record<number, number> = {};
-  const run = (images: readonly Pixels[]): Promise<Float32Array[]> => {
+  const run = async (images: readonly Pixels[]): Promise<Float32Array[]> => {
     batchSizes[images.length] = (batchSizes[images.length] ?? 0) + 1;
     pipeline.noteBatch(images.length);
-    return session.run(images);
+    const vectors = await session.run(images);
+    // Not after a failure: the images are then run again, in halves.
+    for (const image of images) preprocessor.recycle(image);
+    return vectors;
   };
   const batcher = createBatcher<Pixels, Float32Array>({ maxBatch, maxDelayMs, run });
   const pipeline = new EmbeddingPipeline({
