@@ -3,6 +3,7 @@ import { operation, type UnaryOperation } from '../worker/index.js';
 import type { SessionDescription } from './inference/session.js';
 import type { ItemFailure } from './pipeline/item-failure.js';
 import type { PreprocessSpec } from './preprocess-spec.js';
+import type { SourceKind } from './sources/read-source.js';
 
 /** The answer to a batch: one row per image, and what failed beside it. */
 export interface BatchAnswer {
@@ -25,12 +26,19 @@ export interface ModelDescription extends SessionDescription {
   readonly supportedDimensions: readonly number[];
 }
 
+/** One image of many: it gives way to single images, wherever it comes from. */
+export interface BulkImage {
+  readonly kind: SourceKind;
+  readonly input: string | Uint8Array;
+}
+
 /** The operations of an image embedding worker. */
 export type ImageOperations = {
   readonly embedImage: UnaryOperation<string, Float32Array>;
   readonly embedImageUrl: UnaryOperation<string, Float32Array>;
   readonly embedImageBase64: UnaryOperation<string, Float32Array>;
   readonly embedImageBytes: UnaryOperation<Uint8Array, Float32Array>;
+  readonly embedBulkImage: UnaryOperation<BulkImage, Float32Array>;
   readonly batchEmbedImages: UnaryOperation<readonly string[], BatchAnswer>;
   readonly describe: UnaryOperation<undefined, ModelDescription>;
 };
@@ -47,6 +55,10 @@ export function declareImageOperations(capacity: number): ImageOperations {
     embedImageUrl: operation<string, Float32Array>(plain),
     embedImageBase64: operation<string, Float32Array>(heavy),
     embedImageBytes: operation<Uint8Array, Float32Array>(heavy),
+    embedBulkImage: operation<BulkImage, Float32Array>({
+      ...heavy,
+      sizeOf: ({ kind, input }) => (kind === 'bytes' || kind === 'base64' ? input.length : 0),
+    }),
     batchEmbedImages: operation<readonly string[], BatchAnswer>(plain),
     describe: operation<undefined, ModelDescription>(plain),
   };

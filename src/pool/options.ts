@@ -91,6 +91,8 @@ export interface ModelOptions<Ops extends Operations = Operations> extends Omit<
   readonly maxBatch?: number;
   /** How many requests a worker may hold at once. Twice `maxBatch`, else `concurrency`. */
   readonly window?: number;
+  /** Places of the window that requests of the class `'batch'` never take, so that the others find a worker open to them. 0 by default. */
+  readonly reserve?: number;
   /** Workers that are kept, idle or not. 0 by default. */
   readonly minWorkers?: number;
   /** Workers at most. min(4, cores) by default. */
@@ -147,6 +149,7 @@ export interface ModelSettings extends ScalingRules {
   readonly worker: WorkerPart;
   readonly concurrency: number;
   readonly window: number;
+  readonly reserve: number;
   readonly memoryBytes: number | undefined;
   readonly memoryWaitMs: number;
   readonly queueLimit: number;
@@ -183,6 +186,7 @@ const MODEL_KEYS = [
   'concurrency',
   'maxBatch',
   'window',
+  'reserve',
   'minWorkers',
   'maxWorkers',
   'memoryMb',
@@ -247,7 +251,7 @@ export function requireModelOptions<Ops extends Operations>(key: string, options
     name: 'concurrency' | 'maxBatch' | 'window' | 'maxWorkers' | 'queueLimit' | 'restartsPerMinute',
     fallback: number,
   ) => (given[name] === undefined ? fallback : requirePositiveInteger(action, name, given[name]));
-  const count = (name: 'minWorkers' | 'retries', fallback: number) =>
+  const count = (name: 'minWorkers' | 'retries' | 'reserve', fallback: number) =>
     given[name] === undefined ? fallback : requireNonNegativeInteger(action, name, given[name]);
   const ms = (
     name: 'memoryWaitMs' | 'timeoutMs' | 'scaleUpAfterMs' | 'idleTimeoutMs' | 'cooldownMs' | 'backOffMs',
@@ -256,6 +260,11 @@ export function requireModelOptions<Ops extends Operations>(key: string, options
   ) => (given[name] === undefined ? fallback : requireMilliseconds(action, name, given[name], { infinite }));
 
   const concurrency = integer('concurrency', 1);
+  const window = integer('window', given.maxBatch === undefined ? concurrency : 2 * integer('maxBatch', 1));
+  const reserve = count('reserve', 0);
+  if (reserve >= window) {
+    throw new RangeError(`${action}: reserve must be less than window, which is ${window}, received ${reserve}`);
+  }
   const minWorkers = count('minWorkers', 0);
   const maxWorkers = integer('maxWorkers', Math.max(minWorkers, Math.min(4, availableParallelism())));
   if (minWorkers > maxWorkers) {
@@ -271,7 +280,8 @@ export function requireModelOptions<Ops extends Operations>(key: string, options
     host,
     worker: Object.freeze(worker) as WorkerPart,
     concurrency,
-    window: integer('window', given.maxBatch === undefined ? concurrency : 2 * integer('maxBatch', 1)),
+    window,
+    reserve,
     minWorkers,
     maxWorkers,
     memoryBytes:

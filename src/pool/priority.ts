@@ -118,6 +118,13 @@ export class PriorityQueue<T extends Queueable> {
     return item;
   }
 
+  /** Takes the most urgent item above the class `'batch'`, whose turn stays as it is. */
+  takeUrgent(): T | undefined {
+    const item = this.#lists.interactive.head ?? this.#lists.normal.head;
+    if (item !== undefined) this.remove(item);
+    return item;
+  }
+
   /** Every item, the most urgent class first. */
   toArray(): T[] {
     const items: T[] = [];

@@ -12,6 +12,7 @@ import {
 import { similarity } from '../embedding-vector.js';
 import type { ModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
+import type { SourceKind } from '../sources/read-source.js';
 import { BatchError, type BatchFailure } from './batch-error.js';
 import { embedBatch, type SettledEmbedding } from './embed-batch.js';
 import { callOptions, finish } from './embed-call.js';
@@ -53,6 +54,13 @@ export interface WarmOptions {
 }
 
 type SingleOperation = 'embedImage' | 'embedImageUrl' | 'embedImageBase64' | 'embedImageBytes';
+
+const KINDS: Readonly<Record<SingleOperation, SourceKind>> = {
+  embedImage: 'path',
+  embedImageUrl: 'url',
+  embedImageBase64: 'base64',
+  embedImageBytes: 'bytes',
+};
 
 const inspect: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never;
 
@@ -178,7 +186,8 @@ export class ImageEmbeddingPool implements AsyncDisposable {
 
   /**
    * Embeds any number of images as a stream of results, with backpressure both ways: at most `concurrency` images are between the source and
-   * the consumer, so a million paths use constant memory. An image that fails is a result with an `error`; the stream goes on.
+   * the consumer, so a million paths use constant memory. An image that fails is a result with an `error`; the stream goes on. A single image
+   * that comes meanwhile is held up by one inference batch at most.
    *
    * **Cancel safety:** leaving the loop gives up what is under way and closes the source.
    *
@@ -367,7 +376,10 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     const loaded = this.#registry.ready(given.model) ?? (await this.#registry.load(given));
     const call = callOptions(given, 'normal', performance.now() - started);
     try {
-      return finish(await loaded.handle.call(operation, input as never, call), given, loaded);
+      const raw = await (call.priority === 'batch'
+        ? loaded.handle.call('embedBulkImage', { kind: KINDS[operation], input }, call)
+        : loaded.handle.call(operation, input as never, call));
+      return finish(raw, given, loaded);
     } catch (error) {
       throw plainError(error);
     }

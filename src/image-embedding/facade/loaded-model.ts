@@ -6,13 +6,13 @@ import { registerErrorClass } from '../../worker/index.js';
 import { imageErrorClasses } from '../image-errors.js';
 import { modelErrorClasses } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
-import { declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
+import { type BulkImage, declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
 import type { WorkerModelOptions } from '../pipeline/worker-model.js';
 import type { FacadeSettings } from './pool-options.js';
 
 const MODULE = new URL('../pipeline/worker-model.js', import.meta.url);
 
-/** Requests inside a worker beyond those it runs and those it decodes: two batches keep it busy. */
+/** Batches inside a worker beyond what it decodes: one that runs, and one that images of streams and batch operations leave to single ones. */
 const WINDOW_BATCHES = 2;
 
 /** A model that can be called. */
@@ -52,6 +52,7 @@ export function registerModel(
     decodeConcurrency,
     fetchConcurrency,
   };
+  const places = decodeConcurrency + WINDOW_BATCHES * maxBatch;
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
     ...(settings.host === 'process' ? { memoryMb } : {}),
@@ -60,9 +61,10 @@ export function registerModel(
     module: MODULE,
     options,
     host: settings.host,
-    concurrency: decodeConcurrency + (WINDOW_BATCHES - 1) * maxBatch,
+    concurrency: places,
     maxBatch,
-    window: decodeConcurrency + (WINDOW_BATCHES - 1) * maxBatch,
+    window: places,
+    reserve: maxBatch,
     minWorkers: settings.minWorkers,
     maxWorkers: settings.maxWorkers,
     costOf: (operation, input) => (operation === 'batchEmbedImages' ? (input as readonly string[]).length : 1),
@@ -87,12 +89,17 @@ export function registerModel(
   };
 }
 
+function digest(bytes: Uint8Array): string {
+  return createHash('sha1').update(bytes).digest('base64');
+}
+
 /** What makes two images the same: where they are, or what they hold. */
 const COALESCE = {
   embedImage: (path: string) => path,
   embedImageUrl: (url: string) => url,
   embedImageBase64: (data: string) => data,
-  embedImageBytes: (bytes: Uint8Array) => createHash('sha1').update(bytes).digest('base64'),
+  embedImageBytes: digest,
+  embedBulkImage: ({ kind, input }: BulkImage) => `${kind}:${typeof input === 'string' ? input : digest(input)}`,
 } as const;
 
 /** A load that failed says so in terms of workers; what is wrong with the model is its cause. */

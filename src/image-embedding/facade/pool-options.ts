@@ -218,7 +218,7 @@ export interface EmbedOptions {
   readonly signal?: AbortSignal;
   /** How long the answer may take, in ms; 30,000 by default. */
   readonly timeoutMs?: number;
-  /** Its class; `'normal'` for single images and `'batch'` for many by default. */
+  /** Its class; `'normal'` for single images and `'batch'` for many by default. What is `'batch'` gives way inside a worker, too. */
   readonly priority?: 'interactive' | 'normal' | 'batch';
   /** Whether the embedding is scaled to length 1, true by default. */
   readonly normalize?: boolean;

@@ -5,7 +5,7 @@
  * - While a batch runs no JavaScript does, so decodes that are to go on meanwhile have been handed to sharp before: `decodeConcurrency` is at
  *   least one whole batch, and a decode's place is free again as soon as its image waits for a batch.
  * - All operations share one batch.
- * - Images of a batch operation never occupy more than `2 * maxBatch - 1` places between decode and result: while one batch runs, fewer than a
+ * - Images of a batch operation or a stream never occupy more than `2 * maxBatch - 1` places between decode and result: while one batch runs, fewer than a
  *   whole batch of them wait, so that a single image that comes then is in the very next batch. They also decode behind single images.
  * - What sharp has been given can't be overtaken. So of a batch operation it is given no more than the model can take: while batches stay small,
  *   because decoding is what takes the time, a few; as they grow, a whole one.
@@ -67,7 +67,14 @@ export class EmbeddingPipeline {
 
   /** Embeds one image. */
   async embed(kind: SourceKind, input: unknown, signal: AbortSignal | undefined): Promise<Float32Array> {
-    return this.#embed(kind, input, signal, SINGLE);
+    const fetched = await this.#fetch(kind, input, signal, SINGLE);
+    return this.#embed(kind, input, fetched, signal, SINGLE);
+  }
+
+  /** Embeds one image of a stream, which gives way to those of `embed`. It takes a place among the bulk once it is fetched. */
+  async embedBulk(kind: SourceKind, input: unknown, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const fetched = await this.#fetch(kind, input, signal, BULK);
+    return this.#bulk.add(() => this.#embed(kind, input, fetched, signal, BULK), queued(BULK, signal));
   }
 
   /** Embeds many; those that fail are named beside those that don't. Rejects only when the whole is given up. */
@@ -84,7 +91,7 @@ export class EmbeddingPipeline {
           if (signal?.aborted) return;
           try {
             // One signal for a thousand images would gather a listener from each: whether it aborted is looked up instead, at each stage.
-            embeddings[index] = await this.#embed(kind, input, undefined, BULK, signal);
+            embeddings[index] = await this.#embed(kind, input, undefined, undefined, BULK, signal);
           } catch (error) {
             failures.push({ index, failure: encodeFailure(error) });
           }
@@ -95,17 +102,26 @@ export class EmbeddingPipeline {
     return { embeddings, failures: failures.sort((one, other) => one.index - other.index) };
   }
 
+  /** Downloads ahead of the queue for decoding: a slow server holds up other downloads only. */
+  async #fetch(
+    kind: SourceKind,
+    input: unknown,
+    signal: AbortSignal | undefined,
+    priority: number,
+  ): Promise<Uint8Array | undefined> {
+    if (kind !== 'url') return undefined;
+    return this.#fetches.add(() => this.#parts.read(kind, input, signal), queued(priority, signal));
+  }
+
   async #embed(
     kind: SourceKind,
     input: unknown,
+    fetched: Uint8Array | undefined,
     signal: AbortSignal | undefined,
     priority: number,
     whole?: AbortSignal,
   ): Promise<Float32Array> {
     const { read, decode, batcher } = this.#parts;
-    // A slow server holds up other downloads only, not the decoding of what is there.
-    const fetched =
-      kind === 'url' ? await this.#fetches.add(() => read(kind, input, signal), queued(priority, signal)) : undefined;
     const decodeIt = () =>
       this.#decodes.add(
         async () => {

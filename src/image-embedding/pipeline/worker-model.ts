@@ -1,5 +1,5 @@
 /**
- * The model module that a worker runs, in any host: it loads the ONNX file and embeds images by five operations that share one batch. Named by
+ * The model module that a worker runs, in any host: it loads the ONNX file and embeds images by six operations that share one batch. Named by
  * URL, so that a child process or a thread can load it.
  */
 import { createBatcher, type ModelContext, type ModelOf } from '../../worker/index.js';
@@ -69,6 +69,7 @@ export async function createModel(
     embedImageUrl: single('url'),
     embedImageBase64: single('base64'),
     embedImageBytes: single('bytes'),
+    embedBulkImage: ({ kind, input }, call) => pipeline.embedBulk(kind, input, call.signal),
     async batchEmbedImages(paths, call): Promise<BatchAnswer> {
       return packBatch(await pipeline.embedAll('path', paths, call.signal), dimension);
     },

@@ -117,7 +117,9 @@ export class Dispatcher {
       this.breakerRejections += 1;
       return this.#calls.refuse(operation, this.#door.broken(name, this.breaker));
     }
-    const worker = this.#queue.size === 0 ? this.#workers.pick() : undefined;
+    // What is held back by a reserve is in nobody's way.
+    const isFirst = this.#queue.size === 0 || (options.priority !== 'batch' && this.#queue.isAllBulk);
+    const worker = isFirst ? this.#workers.pick(options.priority) : undefined;
     const hasRoom = worker !== undefined || this.#queue.hasRoom(operation, job.bytes);
     const timeoutMs = options.timeoutMs ?? this.#settings.timeoutMs;
     const refusal = this.#door.overloaded(name, options.isTry, timeoutMs, worker !== undefined, hasRoom);
@@ -147,16 +149,25 @@ export class Dispatcher {
   /** Gives requests to workers as long as there are both. */
   pump(): void {
     while (this.#queue.size > 0) {
-      const slot = this.#workers.pick();
-      if (slot === undefined) {
+      const next = this.#next();
+      if (next === undefined) {
         this.#workers.saturated();
         return;
       }
-      const job = this.#queue.take() as Job;
+      const { job, slot } = next;
       if (this.#dropExpired(job)) this.#run(job, slot);
       this.#queue.admitOutside(job.operation, this.#enter);
     }
     this.#workers.relieved();
+  }
+
+  // The job whose turn it is and a worker with room for any, or the most urgent job where only the reserve is left.
+  #next(): { readonly job: Job; readonly slot: WorkerSlot } | undefined {
+    const open = this.#workers.pick('batch');
+    if (open !== undefined) return { job: this.#queue.take() as Job, slot: open };
+    if (this.#settings.reserve === 0 || this.#queue.isAllBulk) return undefined;
+    const reserved = this.#workers.pick('normal');
+    return reserved && { job: this.#queue.takeUrgent() as Job, slot: reserved };
   }
 
   /** Answers everything that waits with a failure; what workers have stays with them. */
@@ -280,7 +291,7 @@ export class Dispatcher {
     operation.running += 1;
     operation.waitSeconds.observe((now - first.startedAt) / 1000);
     this.#running.add(job);
-    slot.begin(job.cost);
+    slot.begin(job);
     if (controller === undefined) this.#calls.unwatch(first);
     if (operation.declaration.kind === 'stream') {
       first.resolve({ job, slot, call: first } satisfies Lease);
@@ -315,7 +326,7 @@ export class Dispatcher {
   #leftEarly(job: Job, slot: WorkerSlot): void {
     if (job.state !== 'running') return;
     this.#left(job);
-    slot.endEarly(job.cost, () => this.#afterAnswer(slot));
+    slot.endEarly(job, () => this.#afterAnswer(slot));
     this.#afterAnswer(slot);
   }
 
@@ -331,7 +342,7 @@ export class Dispatcher {
     this.#left(job);
     this.rate.observe(serviceMs);
     job.operation.serviceSeconds.observe(serviceMs / 1000);
-    slot.end(job.cost);
+    slot.end(job);
     for (const call of job.calls.length === 1 ? job.calls : [...job.calls]) {
       // An answer that comes late is no answer, whatever came of it.
       if (now > call.deadline) this.#calls.settle(call, 'expired', this.#door.tooLate(call), true);
@@ -355,7 +366,7 @@ export class Dispatcher {
     if (isEarly) this.#leftEarly(job, slot);
     else {
       this.#left(job);
-      slot.end(job.cost);
+      slot.end(job);
       this.rate.observe(now - job.runningSince);
     }
     for (const call of [...job.calls]) {

@@ -10,6 +10,7 @@ import type { WorkerState } from '../../worker/index.js';
 import type { MemoryGuard, MemoryReclaimer } from '../memory/governor.js';
 import { addBatchSizes, type BatchSizes } from '../observe/batch-sizes.js';
 import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
+import type { Priority } from '../priority.js';
 import { decideScaling } from '../scaling.js';
 import { StartBackOff } from './back-off.js';
 import { measureWorker } from './measure.js';
@@ -110,11 +111,11 @@ export class Fleet implements MemoryReclaimer {
     );
   }
 
-  /** The worker that gets the next request, if any has room. */
-  pick(): WorkerSlot | undefined {
+  /** The worker that gets the next request, of that class, if any has room for it. */
+  pick(priority: Priority): WorkerSlot | undefined {
     const room = this.#room;
     room.length = 0;
-    for (const slot of this.slots) if (slot.hasRoom) room.push(slot);
+    for (const slot of this.slots) if (slot.hasRoom(priority)) room.push(slot);
     if (room.length <= 1) return room[0];
     return this.#settings.routing(room) as WorkerSlot;
   }
@@ -252,7 +253,7 @@ export class Fleet implements MemoryReclaimer {
         governor.tryAcquire(this.owner, bytes) ??
         (await governor.acquire(this.owner, bytes, this.#settings.memoryWaitMs, this));
       if (this.#isClosed) throw new Error('closed while it waited for memory');
-      slot = new WorkerSlot(this.#spawnWorker(), guard, this.#settings.window, this.#clock);
+      slot = new WorkerSlot(this.#spawnWorker(), guard, this.#settings, this.#clock);
       this.slots.push(slot);
       this.starts += 1;
       if (this.#missing > 0) {

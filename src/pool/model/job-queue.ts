@@ -51,6 +51,18 @@ export class JobQueue {
     this.#outside += 1;
   }
 
+  /** Whether only jobs of the class `'batch'` wait. */
+  get isAllBulk(): boolean {
+    return this.#queue.sizeOf('batch') === this.#queue.size;
+  }
+
+  /** Takes the most urgent job, though it be the turn of a less urgent one. */
+  takeUrgent(): Job | undefined {
+    const job = this.#queue.takeUrgent();
+    if (job !== undefined) this.#count(job, -1);
+    return job;
+  }
+
   /** Takes the job whose turn it is. */
   take(): Job | undefined {
     const job = this.#queue.take();

@@ -2,22 +2,31 @@ import type { Clock } from '../../core/index.js';
 import type { MemoryGuard } from '../memory/governor.js';
 import type { BatchSizes } from '../observe/batch-sizes.js';
 import type { PooledWorker } from '../pooled-worker.js';
+import type { Priority } from '../priority.js';
 import type { RoutingCandidate } from '../routing.js';
 
 /** Where a worker is, as its pool sees it. */
 export type SlotState = 'starting' | 'accepting' | 'leaving' | 'gone';
 
+/** What a request takes of a worker. Its class does not change while the worker has it. */
+interface Load {
+  readonly cost: number;
+  readonly priority: Priority;
+}
+
 /**
  * A worker and what the pool has given it.
  *
  * Invariants: `pending` counts requests given and not answered, plus those answered early (given up, out of time) that the model still works on:
- * their places come free when the worker is seen to have let go of them, so nothing is ever queued behind them.
+ * their places come free when the worker is seen to have let go of them, so nothing is ever queued behind them. Requests of the class `'batch'`
+ * leave `reserve` places of the window to the others.
  */
 export class WorkerSlot implements RoutingCandidate {
   readonly id: string;
   readonly handle: PooledWorker;
   readonly guard: MemoryGuard;
   readonly window: number;
+  readonly reserve: number;
   state: SlotState = 'starting';
   pending = 0;
   pendingCost = 0;
@@ -29,20 +38,23 @@ export class WorkerSlot implements RoutingCandidate {
   /** What the model last told of its batches. */
   batchSizes: BatchSizes = {};
   readonly #clock: Clock;
+  #bulk = 0;
   #abandoned = 0;
   #abandonedCost = 0;
   #isWatchingAbandoned = false;
 
-  constructor(handle: PooledWorker, guard: MemoryGuard, window: number, clock: Clock) {
+  constructor(handle: PooledWorker, guard: MemoryGuard, room: { window: number; reserve: number }, clock: Clock) {
     this.id = handle.id;
     this.handle = handle;
     this.guard = guard;
-    this.window = window;
+    this.window = room.window;
+    this.reserve = room.reserve;
     this.#clock = clock;
   }
 
-  get hasRoom(): boolean {
-    return this.state === 'accepting' && this.pending < this.window;
+  hasRoom(priority: Priority): boolean {
+    if (this.state !== 'accepting' || this.pending >= this.window) return false;
+    return priority !== 'batch' || this.#bulk < this.window - this.reserve;
   }
 
   /** How many of the pending requests nobody waits for any more. */
@@ -50,21 +62,24 @@ export class WorkerSlot implements RoutingCandidate {
     return this.#abandoned;
   }
 
-  begin(cost: number): void {
+  begin({ cost, priority }: Load): void {
+    if (priority === 'batch') this.#bulk += 1;
     this.pending += 1;
     this.pendingCost += cost;
     this.idleSince = undefined;
   }
 
   /** A request was answered. */
-  end(cost: number): void {
+  end({ cost, priority }: Load): void {
+    if (priority === 'batch') this.#bulk -= 1;
     this.served += 1;
     this.#release(1, cost);
     if (this.#abandoned > 0) this.#reviewAbandoned();
   }
 
   /** A request was answered by its deadline or its caller; the model may still be at it. Calls back once places come free. */
-  endEarly(cost: number, onRoom: () => void): void {
+  endEarly({ cost, priority }: Load, onRoom: () => void): void {
+    if (priority === 'batch') this.#bulk -= 1;
     this.#abandoned += 1;
     this.#abandonedCost += cost;
     this.#reviewAbandoned();

@@ -112,6 +112,46 @@ describe('EmbeddingPipeline', () => {
     expect((await bulk).failures).toEqual([]);
   });
 
+  test('.embedBulk() of any number of images holds up a single one by one batch at most', async () => {
+    const { pipeline, runs, runUntil } = createStage();
+    let left = 200;
+    for (let index = 0; index < 200; index += 1) {
+      void pipeline.embedBulk(index % 2 === 0 ? 'path' : 'url', index, undefined).then(() => {
+        left -= 1;
+      });
+    }
+    await settle();
+    runs[0]?.end();
+    await settle();
+    const before = runs.length;
+    const single = pipeline.embed('path', 201, undefined);
+    await settle();
+    runs[before - 1]?.end();
+    await settle();
+    expect(runs[before]?.images.some((each) => each[0] === 201)).toBe(true);
+    await runUntil(() => left === 0);
+    expect((await single)[0]).toBe(201);
+  });
+
+  test('.embedBulk() leaves its queue when it is given up', async () => {
+    const { pipeline, runUntil } = createStage();
+    const controller = new AbortController();
+    let left = 100;
+    for (let index = 0; index < 100; index += 1) {
+      void pipeline.embedBulk('path', index, undefined).then(() => {
+        left -= 1;
+      });
+    }
+    const reason = new Error('enough');
+    const given = pipeline.embedBulk('path', 201, controller.signal);
+    given.catch(() => undefined);
+    await settle();
+    controller.abort(reason);
+    await expect(given).rejects.toBe(reason);
+    await runUntil(() => left === 0);
+    expect(pipeline.load).toEqual({ fetching: 0, decoding: 0, waiting: 0 });
+  });
+
   test('.embedAll() has few decodes outstanding while batches are small, and a whole batch when they are not', async () => {
     const slow = createStage();
     const bulk = slow.pipeline.embedAll('path', new Array(100).fill(1), undefined);
