@@ -3,6 +3,7 @@
  * watchdog next, before any model code can block the main thread; then the link, and the model when the parent has said which.
  */
 import { serveWorker } from '../link/serve-worker.js';
+import { asCloneError } from '../link/clone-error.js';
 import { createLink } from '../link/link.js';
 import type { Message } from '../link/outbox.js';
 import { ProgressBoard } from './progress-board.js';
@@ -22,7 +23,12 @@ process.once('disconnect', () => process.exit(0));
 const link = createLink({
   canTransfer: false,
   send(batch) {
-    if (process.connected) process.send?.(batch as Message[]);
+    if (!process.connected) return;
+    try {
+      process.send?.(batch as Message[]);
+    } catch (error) {
+      throw asCloneError(error);
+    }
   },
   subscribe(handler) {
     process.on('message', (batch) => handler(batch as Message[]));

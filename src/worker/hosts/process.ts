@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { monotonicNow } from '../../core/index.js';
+import { asCloneError } from '../link/clone-error.js';
 import { createLink } from '../link/link.js';
 import type { Message } from '../link/outbox.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
@@ -65,7 +66,12 @@ export function startProcessHost(options: HostOptions): Host {
     canTransfer: false,
     send(batch) {
       // Serialised at once, so it throws here when something can't be cloned; a failed write shows as the child's exit.
-      if (child.connected) child.send(batch as Message[]);
+      if (!child.connected) return;
+      try {
+        child.send(batch as Message[]);
+      } catch (error) {
+        throw asCloneError(error);
+      }
     },
     subscribe(handler) {
       child.on('message', (batch) => handler(batch as unknown as Message[]));

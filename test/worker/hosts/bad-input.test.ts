@@ -110,8 +110,13 @@ for (const host of ['thread', 'process'] as const) {
       const others = Promise.all([1, 2, 3].map((each) => handle.call('echo', each)));
       const bad = errorOf(handle.call('echo', { fn: () => {} }));
       const worse = errorOf(handle.call('uncloneable', undefined));
-      expect((await bad).message).toContain('could not be cloned');
-      expect((await worse).message).toContain('could not be cloned');
+      for (const error of [await bad, await worse]) {
+        expect(error).toBeInstanceOf(DOMException);
+        expect(error).toMatchObject({
+          name: 'DataCloneError',
+          message: expect.stringContaining('could not be cloned'),
+        });
+      }
       expect(await others).toEqual([1, 2, 3]);
       expect(handle.stats().restarts).toBe(0);
     });
