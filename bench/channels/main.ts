@@ -4,7 +4,7 @@
 import { type Comparison, compare, type ScenarioSpec } from '../harness/compare.js';
 
 const sum = (n: number): number => (n * (n - 1)) / 2;
-const modes = ['for-await', 'recv', 'recvMany'];
+const modes = ['for-await', 'recv', 'recvMany', 'forEach', 'ready'];
 
 function each(name: string, n: number): ScenarioSpec[] {
   return modes.map((mode) => ({ name: `${name}/${mode}`, n, sum }));

@@ -36,6 +36,30 @@ async function recvMany({ rx }: Channel): Promise<Outcome> {
   return { count, sum };
 }
 
+async function forEach({ rx }: Channel): Promise<Outcome> {
+  let count = 0;
+  let sum = 0;
+  await rx.forEach((value) => {
+    count++;
+    sum += value;
+  });
+  return { count, sum };
+}
+
+async function ready({ rx }: Channel): Promise<Outcome> {
+  let count = 0;
+  let sum = 0;
+  for (;;) {
+    await rx.ready();
+    let found = rx.tryRecv();
+    for (; found.state === 'ok'; found = rx.tryRecv()) {
+      count++;
+      sum += found.value;
+    }
+    if (found.state === 'closed') return { count, sum };
+  }
+}
+
 interface Request {
   readonly value: number;
   readonly reply: oneshot.Sender<number>;
@@ -89,7 +113,7 @@ export const scenarios: Scenarios = {
     push: ({ tx }, value) => void tx.send(value),
     send: ({ tx }, value) => tx.send(value),
     close: ({ tx }) => tx.close(),
-    drains: { 'for-await': ({ rx }) => drainIterable(rx), recv, recvMany },
+    drains: { 'for-await': ({ rx }) => drainIterable(rx), recv, recvMany, forEach, ready },
     create: () => mpsc.channel<number>(64),
     createOneshot: () => oneshot.channel<number>(),
   }),

@@ -84,6 +84,8 @@ export class Chan<T> implements SelectSource<T> {
   dropped = false;
   failure: { readonly reason: unknown } | null = null;
   receivers: WaiterList<Waiter<T>> | null = null;
+  /** Those who only want to know that there is something to be had. They are told when no receiver is left to be served. */
+  lookers: WaiterList<Waiter<void>> | null = null;
   senders: WaiterList<SlotWaiter> | null = null;
   closing: WaiterList<Waiter<void>> | null = null;
   #solo: ((result: Received<T>) => void) | null = null;
@@ -136,6 +138,7 @@ export class Chan<T> implements SelectSource<T> {
         this.discard(value);
       } else {
         this.#enqueue(value);
+        if (this.lookers !== null && this.lookers.head !== null) this.#tellOrGather();
       }
     } else if (this.#handOvers > 0) {
       this.#handOvers--;
@@ -143,7 +146,7 @@ export class Chan<T> implements SelectSource<T> {
     } else {
       this.#enqueue(value);
       if (this.#hasEnough()) this.#handOver(this.#dequeue());
-      else this.#gather();
+      else this.gather();
     }
   }
 
@@ -152,6 +155,19 @@ export class Chan<T> implements SelectSource<T> {
     if (this.#solo !== null) this.#settleSolo({ done: false, value });
     else this.receivers?.shift()?.deliver(value);
     this.release(1);
+  }
+
+  #tellOrGather(): void {
+    if (this.#handOvers > 0 || this.#hasEnough()) {
+      if (this.#handOvers > 0) this.#handOvers--;
+      this.#tellLookers();
+    } else {
+      this.gather();
+    }
+  }
+
+  #tellLookers(): void {
+    this.lookers?.drain((waiter) => waiter.deliver());
   }
 
   // Gathering
@@ -174,13 +190,8 @@ export class Chan<T> implements SelectSource<T> {
     return false;
   }
 
-  /** Queues one that waits for a batch, the first values of which are there. */
-  gatherFor(waiter: Waiter<T>): void {
-    this.queueReceiver(waiter);
-    this.#gather();
-  }
-
-  #gather(): void {
+  /** Leaves the values that are there for those who wait until no more come. */
+  gather(): void {
     this.#phase = GATHERING;
     const isWatched = this.#seen !== UNWATCHED;
     this.#seen = 0;
@@ -207,6 +218,7 @@ export class Chan<T> implements SelectSource<T> {
     this.#phase = SERVING;
     while (this.length > 0 && this.#isAwaited()) this.#handOver(this.#dequeue());
     this.#phase = IDLE;
+    if (this.length > 0) this.#tellLookers();
   }
 
   /** Gives slots back that hold nothing any more. */
@@ -306,6 +318,12 @@ export class Chan<T> implements SelectSource<T> {
     this.receivers.push(waiter);
   }
 
+  /** Queues one that waits for something to be had. */
+  queueLooker(waiter: Waiter<void>): void {
+    this.lookers ??= new WaiterList();
+    this.lookers.push(waiter);
+  }
+
   /** Whether no value will ever come again. */
   hasEnded(): boolean {
     return this.dropped || (this.free === this.max && (this.closed || this.strong === 0));
@@ -332,7 +350,9 @@ export class Chan<T> implements SelectSource<T> {
   }
 
   #checkEnd(): void {
-    if (!this.#isAwaited() || !this.hasEnded()) return;
+    if (!this.hasEnded()) return;
+    this.#tellLookers();
+    if (!this.#isAwaited()) return;
     const failure = this.failure;
     if (this.#solo !== null) {
       if (failure === null) {
@@ -392,6 +412,7 @@ export class Chan<T> implements SelectSource<T> {
     this.free += left.length;
     if (this.#solo !== null) this.#settleSolo({ done: true, value: undefined });
     this.receivers?.drain((waiter) => waiter.end());
+    this.#tellLookers();
     this.#discardAll(left);
   }
 
