@@ -40,6 +40,16 @@ describe('collectInputs()', () => {
     ]);
   });
 
+  test('takes linked files, and follows no links to folders', async () => {
+    await mkdir(at('links'));
+    await symlink(path.join('..', 'photos (1)', 'b.jpg'), at('links', 'to-b.jpg'));
+    await symlink(path.join('..', 'photos (1)'), at('links', 'folder.jpg'));
+    await symlink('gone', at('links', 'broken.jpg'));
+    await symlink('circle.jpg', at('links', 'circle.jpg'));
+    expect(await names([at('links')])).toEqual(['links/to-b.jpg']);
+    expect(await names([at('links', '**', '*.jpg')])).toEqual(['links/to-b.jpg']);
+  });
+
   test('takes a file by its name whatever it is called, brackets included', async () => {
     expect(await names([at('photos (1)', 'x[1].jpg'), at('photos (1)', 'notes.txt')])).toEqual([
       'photos (1)/x[1].jpg',

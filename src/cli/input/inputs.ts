@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { UsageError } from '../exit-codes.js';
+import { linkedFiles } from './linked-files.js';
 
 /** One thing to embed. */
 export interface EmbedInput {
@@ -110,7 +111,7 @@ export async function collectInputs(args: readonly string[], options: CollectOpt
 }
 
 // Linked files are taken, linked folders are not followed: what they hold would be taken twice, or without end.
-const GLOB_OPTIONS = { dot: false, expandDirectories: false, followSymbolicLinks: false } as const;
+const GLOB_OPTIONS = { dot: false, expandDirectories: false, followSymbolicLinks: false, fs: linkedFiles } as const;
 
 async function listFolder(folder: string): Promise<string[]> {
   const names = await glob('**/*', { ...GLOB_OPTIONS, cwd: folder });
@@ -139,7 +140,7 @@ async function* readList(options: CollectOptions): AsyncGenerator<EmbedInput> {
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   for await (const line of lines) {
-    if (line === '') continue;
+    if (line.trim() === '') continue;
     if (URL_START.test(line)) yield { name: line, kind: 'url' };
     else if (path.resolve(line) !== output) yield { name: line, kind: 'path' };
   }

@@ -1,5 +1,5 @@
 import type { Writable } from 'node:stream';
-import { ClosedPipeError, errorCode } from '../exit-codes.js';
+import { ClosedPipeError, errorCode, errorMessage, RunError } from '../exit-codes.js';
 import { type EmbedRecord, formatRecord, type RecordWriter } from './record.js';
 
 /** Writes records to a stream, as lines of JSON: for `--out -`. Waits where the reader is slow; ends quietly where it has gone. */
@@ -36,5 +36,5 @@ export class JsonlStreamWriter implements RecordWriter {
 function closedPipe(error: Error): Error {
   return errorCode(error) === 'EPIPE' || errorCode(error) === 'ERR_STREAM_DESTROYED'
     ? new ClosedPipeError('the reader of the output has gone', { cause: error })
-    : error;
+    : new RunError(`Cannot write to standard output: ${errorMessage(error)}`, { cause: error });
 }
