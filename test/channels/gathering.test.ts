@@ -93,12 +93,22 @@ describe('a channel that gathers', () => {
     expect(rx.tryRecv()).toEqual({ state: 'ok', value: 2 });
   });
 
-  it('gives a batch no more than its limit, and the rest to the next', async () => {
+  it('gives each that waits a value before a batch takes the rest, as a channel does that gathers nothing', async () => {
     const [tx, rx] = await streaming(8);
     const batch = rx.recvMany(2);
     const next = rx.recv();
     for (const value of [1, 2, 3]) tx.trySend(value);
-    expect([await batch, await next]).toEqual([[1, 2], got(3)]);
+    expect([await batch, await next]).toEqual([[1, 3], got(2)]);
+  });
+
+  it('leaves a value to the wait for which it was sent when the signal fires afterwards', async () => {
+    const [tx, rx] = await streaming(8);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const waits = [rx.recv({ signal }), rx.recvMany(4, { signal })];
+    for (const value of [1, 2]) tx.trySend(value);
+    controller.abort();
+    expect(await Promise.all(waits)).toEqual([got(1), [2]]);
   });
 
   it('has a batch wait for its stream on microtasks alone, and not for what does not come', async () => {

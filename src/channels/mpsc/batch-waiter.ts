@@ -24,12 +24,18 @@ export class BatchWaiter<T, R> extends PromiseWaiter<T, R> {
   override deliver(value: T): void {
     this.buffer.push(value);
     this.#taken = 1;
-    if (this.#chan.isServing) this.#finish();
+    if (this.#chan.isServingLast) this.#finish();
     else queue(() => this.#finish());
   }
 
   override end(): void {
     this.resolve(this.#toResult(0, this.buffer));
+  }
+
+  // A value that was sent before the signal fired was meant for this wait.
+  override abandon(reason: unknown): void {
+    this.#chan.serve();
+    super.abandon(reason);
   }
 
   // What came since the first value lies in the ring, unless somebody else has taken it.

@@ -111,11 +111,6 @@ export class Chan<T> implements SelectSource<T> {
 
   // Sending
 
-  /** Whether a slot can be had at once. */
-  hasRoom(): boolean {
-    return this.free > 0 && !this.closed;
-  }
-
   /** Sends a value for which a slot is free; there must be an open sender. */
   offer(value: T): void {
     if (this.#solo !== null && this.#phase === IDLE && this.#handOvers > 0) {
@@ -177,9 +172,9 @@ export class Chan<T> implements SelectSource<T> {
     if (this.#phase === GATHERING) this.#serve();
   }
 
-  /** Whether values are being handed out that were gathered: there is no point in waiting for more. */
-  get isServing(): boolean {
-    return this.#phase === SERVING;
+  /** Whether gathered values are being handed out and nobody else waits for one: there is no point in waiting for more, or in leaving any. */
+  get isServingLast(): boolean {
+    return this.#phase === SERVING && !this.#isAwaited();
   }
 
   /** Whether a batch had better wait for more than the values that are there: they are part of a stream, as far as one can know. */
@@ -292,7 +287,7 @@ export class Chan<T> implements SelectSource<T> {
    */
   park(owner: object | null): Promise<Received<T>> {
     if (this.#isAwaited()) {
-      const waiter = new RecvWaiter<T>(owner);
+      const waiter = new RecvWaiter<T>(this, owner);
       this.queueReceiver(waiter);
       return waiter.promise;
     }

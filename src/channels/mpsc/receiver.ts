@@ -350,7 +350,7 @@ function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: ob
       : Promise.reject(chan.failure.reason);
   }
   if (signal === undefined) return chan.park(owner);
-  const waiter = new RecvWaiter<T>(owner);
+  const waiter = new RecvWaiter<T>(chan, owner);
   chan.queueReceiver(waiter);
   waiter.listen(signal);
   return waiter.promise;
