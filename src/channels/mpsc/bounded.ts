@@ -1,5 +1,4 @@
 import {
-  describeReceived,
   requireMilliseconds,
   requireNonNegativeInteger,
   requirePositiveInteger,
@@ -13,6 +12,7 @@ import { type ChannelOptions, settingsOf } from './options.js';
 import { OwnedPermit } from './owned-permit.js';
 import { Permit, PermitIterator } from './permit.js';
 import { Receiver } from './receiver.js';
+import { sendMany } from './send-many.js';
 import { SenderHandle, WeakHandle } from './sender-handle.js';
 import {
   closedWhileReserving,
@@ -173,49 +173,13 @@ export class Sender<T> extends SenderHandle<T> {
    */
   sendMany(values: Iterable<T>, options?: WaitOptions): Promise<number> {
     const sending = new Promise<number>((resolve, reject) => {
-      this.#sendMany(values, options).then(resolve, (error: unknown) => {
+      sendMany(this, values, options).then(resolve, (error: unknown) => {
         // As of a send: a channel that closes is no unhandled rejection.
         if (error instanceof SendError) sending.then(undefined, ignore);
         reject(error);
       });
     });
     return sending;
-  }
-
-  async #sendMany(values: Iterable<T>, options: WaitOptions | undefined): Promise<number> {
-    const signal = signalOf('Cannot send', options);
-    if (typeof values?.[Symbol.iterator] !== 'function') {
-      throw new TypeError(`Cannot send: values must be iterable, received ${describeReceived(values)}`);
-    }
-    const iterator = values[Symbol.iterator]();
-    const left = hasSize(values) ? iterator : null;
-    if (this.isClosed) throw closedWhileSending(restOf(left));
-    const chan = this.chan;
-    // Counted as a sender of its own: closing this one lets it finish.
-    chan.strong++;
-    try {
-      for (let sent = 0; ; sent++) {
-        if (signal?.aborted) throw signal.reason;
-        if (chan.closed) throw closedWhileSending(restOf(left));
-        // The slot comes first: a value is only taken when there is one for it.
-        if (chan.free > 0) chan.free--;
-        else await this.#waitForSlot(signal, left);
-        if (!sendNext(chan, iterator)) return sent;
-      }
-    } finally {
-      chan.dropSender();
-    }
-  }
-
-  async #waitForSlot(signal: AbortSignal | undefined, left: Iterator<T> | null): Promise<void> {
-    const waiter = new ReserveWaiter<T, void>(this.chan, 1, ignore);
-    this.chan.queueSender(waiter);
-    if (signal !== undefined) waiter.listen(signal);
-    try {
-      await waiter.promise;
-    } catch (error) {
-      throw error instanceof SendError ? closedWhileSending(restOf(left)) : error;
-    }
   }
 
   /**
@@ -372,32 +336,6 @@ function toPermits<T>(chan: Chan<T>, slots: number): PermitIterator<T> {
 }
 
 function ignore(): void {}
-
-/** Sends the next value into a slot that is held. @returns False, and the slot is free again, when there is none. */
-function sendNext<T>(chan: Chan<T>, iterator: Iterator<T>): boolean {
-  let next: IteratorResult<T> | undefined;
-  try {
-    next = iterator.next();
-  } finally {
-    if (next === undefined || next.done) chan.release(1);
-  }
-  if (next.done) return false;
-  chan.put(next.value);
-  return true;
-}
-
-/** Whether it says how many values it has; what does not, such as a generator, may never end. */
-function hasSize(values: Iterable<unknown>): boolean {
-  const { length, size } = values as { length?: unknown; size?: unknown };
-  return typeof length === 'number' || typeof size === 'number';
-}
-
-function restOf<T>(iterator: Iterator<T> | null): T[] {
-  const rest: T[] = [];
-  if (iterator === null) return rest;
-  for (let next = iterator.next(); !next.done; next = iterator.next()) rest.push(next.value);
-  return rest;
-}
 
 pin(
   ...channel(1),
