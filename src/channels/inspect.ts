@@ -2,7 +2,7 @@
 const custom = Symbol.for('nodejs.util.inspect.custom');
 
 /**
- * Says how the instances of a class are printed: its name and a few figures. Never what lies in a channel, which may be anything and large.
+ * Says how the instances of a class are printed, and what they are in JSON: its name and a few figures. Never what lies in a channel, which may be anything and large.
  *
  * @param type The class; subclasses are printed under their own names.
  * @param figuresOf What is printed of an instance.
@@ -15,6 +15,13 @@ export function printedAs<T extends object>(
     value(this: T): string {
       const figures = Object.entries(figuresOf(this)).map(([name, figure]) => `${name}: ${figure}`);
       return `${this.constructor.name} { ${figures.join(', ')} }`;
+    },
+    configurable: true,
+    writable: true,
+  });
+  Object.defineProperty(type.prototype, 'toJSON', {
+    value(this: T): object {
+      return figuresOf(this);
     },
     configurable: true,
     writable: true,

@@ -154,3 +154,13 @@ it('SimulatedClock.advance() adds up when it overlaps, and refuses to go back', 
   expect(clock.now()).toBe(15);
   expect(() => new SimulatedClock(Number.NaN)).toThrow(RangeError);
 });
+
+it('a sender in JSON shows figures, and never what waits in its channel', async () => {
+  const [tx] = mpsc.channel<string>(1);
+  tx.trySend('payload');
+  void tx.send('payload').catch(() => {});
+  for (const handle of [tx, tx.downgrade()]) {
+    expect(JSON.stringify({ handle })).toContain('"strongCount":1');
+    expect(JSON.stringify({ handle })).not.toContain('payload');
+  }
+});
