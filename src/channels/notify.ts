@@ -171,7 +171,11 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     return false;
   }
 
-  /** Waits, as `await` does. It can be called more than once; every call sees the same notification. */
+  /**
+   * Waits, as `await` does. It can be called more than once; every call sees the same notification.
+   *
+   * **Cancel safety:** cancel safe, but loses its place.
+   */
   then<A = undefined, B = never>(
     onFulfilled?: ((value: undefined) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,

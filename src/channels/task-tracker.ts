@@ -95,6 +95,8 @@ export class TaskTracker {
   /**
    * Runs a task and counts it until it settles.
    *
+   * **Cancel safety:** not applicable; it takes no signal, and the task runs to its end.
+   *
    * @param task Called in a microtask of its own.
    * @returns What the task answers; a failure is the caller's to handle.
    */
@@ -105,6 +107,8 @@ export class TaskTracker {
 
   /**
    * Counts a promise until it settles.
+   *
+   * **Cancel safety:** not applicable; it takes no signal.
    *
    * @param future The promise.
    * @returns A promise of the same.

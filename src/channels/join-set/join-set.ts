@@ -131,7 +131,11 @@ export class JoinSet<T> implements Selectable<TaskResult<T>>, Disposable, AsyncD
     this.#lot.wakeAll();
   }
 
-  /** The results as they come, until the set is empty. Leaving it early stops no task. */
+  /**
+   * The results as they come, until the set is empty. Leaving it early stops no task.
+   *
+   * **Cancel safety:** cancel safe. `return()` settles a pending `next()`, which has then taken no result.
+   */
   [Symbol.asyncIterator](): AsyncIterableIterator<TaskResult<T>, undefined, undefined> {
     return new LookIterator(this.#results);
   }

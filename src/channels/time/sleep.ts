@@ -109,6 +109,11 @@ export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposab
     this.#core.resetAt(deadline);
   }
 
+  /**
+   * Waits for the deadline, as `await` does.
+   *
+   * **Cancel safety:** cancel safe.
+   */
   then<A = undefined, B = never>(
     onElapsed?: ((value: undefined) => A | PromiseLike<A>) | null,
     onFailed?: ((reason: unknown) => B | PromiseLike<B>) | null,

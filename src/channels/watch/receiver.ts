@@ -162,7 +162,11 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     return new Changes(this.#watched(), false);
   }
 
-  /** The value there is, then every change, as {@link Receiver.changes}. */
+  /**
+   * The value there is, then every change, as {@link Receiver.changes}.
+   *
+   * **Cancel safety:** cancel safe.
+   */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined, undefined> {
     return new Changes(this.#watched(), true);
   }
