@@ -63,7 +63,8 @@ class ItemList<T extends Queueable> {
  *
  * Invariants: with every take, a class with something waiting earns its share; a class that has earned 1 goes before the more urgent ones
  * and pays 1, the least urgent first. So under saturation each gets its share exactly, and `batch` waits at most 1 / share takes. A class
- * that is served in its natural turn, or has nothing waiting, keeps no credit. Removal is O(1).
+ * that is served in its natural turn, or has nothing waiting, keeps no credit. Removal is O(1). Whoever takes may ask for the newest of the
+ * class instead; which class it is does not depend on that.
  */
 export class PriorityQueue<T extends Queueable> {
   readonly #lists: Readonly<Record<Priority, ItemList<T>>>;
@@ -110,17 +111,20 @@ export class PriorityQueue<T extends Queueable> {
     return this.#chosen.head;
   }
 
-  /** Takes the item whose turn it is. */
-  take(): T | undefined {
-    const item = this.peek();
+  /** Takes the item whose turn it is, or the newest of the same class instead. */
+  take(newest = false): T | undefined {
+    const head = this.peek();
+    const item = newest ? this.#chosen?.tail : head;
     this.#chosen = undefined;
     if (item !== undefined) this.remove(item);
     return item;
   }
 
-  /** Takes the most urgent item above the class `'batch'`, whose turn stays as it is. */
-  takeUrgent(): T | undefined {
-    const item = this.#lists.interactive.head ?? this.#lists.normal.head;
+  /** Takes the most urgent item above the class `'batch'`, whose turn stays as it is, or the newest of the same class instead. */
+  takeUrgent(newest = false): T | undefined {
+    const { interactive, normal } = this.#lists;
+    const list = interactive.size > 0 ? interactive : normal;
+    const item = newest ? list.tail : list.head;
     if (item !== undefined) this.remove(item);
     return item;
   }

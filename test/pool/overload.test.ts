@@ -39,6 +39,32 @@ test('under three times its capacity, with deadlines of ten service times, a poo
   expect(stats.accepted).toBe(stats.succeeded + stats.expired);
 });
 
+test('service times that scatter cost no more than those that are too long by themselves: under overload the newest goes first', async () => {
+  const clock = new SimulatedClock();
+  // One in ten takes four times as long, one in fifty ten times: a machine with other things to do.
+  const times = Array.from({ length: 100 }, (_, turn) => (turn % 50 === 7 ? 60 : turn % 10 === 3 ? 24 : 6));
+  const meanMs = times.reduce((sum, ms) => sum + ms, 0) / times.length;
+  let turn = 0;
+  const { pool } = simulate(clock, { serviceMs: () => times[(turn++ * 37) % 100] as number });
+  const model = pool.register('m', simulated({ minWorkers: 4, maxWorkers: 4, refuseEarly: true, breaker: false }));
+  await clock.advance(1);
+  const capacity = (4 / meanMs) * 1_000;
+  const seconds = 5;
+  let inTime = 0;
+  for (let offered = 0; offered < 3 * capacity * seconds; offered += 1) {
+    model.call('echo', 1, { timeoutMs: 50 }).then(
+      () => {
+        inTime += 1;
+      },
+      () => {},
+    );
+    await clock.advance(1_000 / (3 * capacity));
+  }
+  await clock.advance(100);
+  // 2 % take longer than the deadline on their own.
+  expect(inTime).toBeGreaterThan(0.95 * capacity * seconds);
+});
+
 test('refuseEarly never locks a pool out: one slow answer does not refuse all that come after it', async () => {
   const clock = new SimulatedClock();
   const { pool } = simulate(clock, { serviceMs: (input) => input as number });

@@ -6,6 +6,8 @@
  *   another is free. Whenever anything is queued, no worker has room.
  * - While a request waits, its deadline and signal are watched here; with a worker, the worker's handle watches them, save for shared runs, whose
  *   callers come and go one by one. A request whose deadline has passed is never given to a worker.
+ * - With `refuseEarly`, from the first request that had to be turned away or ran out of time until the queue is next empty, the newest goes first:
+ *   in order of age every request would get to a worker with its last milliseconds, and the smallest delay would make all of them late.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '../../core/index.js';
@@ -51,6 +53,7 @@ export class Dispatcher {
   readonly #door: Door;
   readonly #calls: Settlement;
   readonly #running = new Set<Job>();
+  #isOverloaded = false;
   readonly #enter = (job: Job): void => {
     this.#accept(job);
     this.#queue.push(job);
@@ -72,6 +75,7 @@ export class Dispatcher {
     this.#door = new Door({ settings, queue: this.#queue, rate: this.rate, fleet: () => this.#workers });
     this.#calls = new Settlement(pool.name, settings.key, pool.clock, {
       expired: (call) => {
+        if (call.job.state !== 'running') this.#isOverloaded = true;
         const error = call.isAccepted ? this.#door.tooLate(call) : this.#door.noRoomInTime(call);
         this.#giveUp(call, 'expired', error);
       },
@@ -124,6 +128,7 @@ export class Dispatcher {
     const timeoutMs = options.timeoutMs ?? this.#settings.timeoutMs;
     const refusal = this.#door.overloaded(name, options.isTry, timeoutMs, worker !== undefined, hasRoom);
     if (refusal !== undefined) {
+      this.#isOverloaded = this.#queue.size > 0;
       ticket?.neutral();
       return this.#calls.refuse(operation, refusal);
     }
@@ -158,16 +163,18 @@ export class Dispatcher {
       if (this.#dropExpired(job)) this.#run(job, slot);
       this.#queue.admitOutside(job.operation, this.#enter);
     }
+    this.#isOverloaded = false;
     this.#workers.relieved();
   }
 
   // The job whose turn it is and a worker with room for any, or the most urgent job where only the reserve is left.
   #next(): { readonly job: Job; readonly slot: WorkerSlot } | undefined {
+    const newest = this.#isOverloaded && this.#settings.refuseEarly;
     const open = this.#workers.pick('batch');
-    if (open !== undefined) return { job: this.#queue.take() as Job, slot: open };
+    if (open !== undefined) return { job: this.#queue.take(newest) as Job, slot: open };
     if (this.#settings.reserve === 0 || this.#queue.isAllBulk) return undefined;
     const reserved = this.#workers.pick('normal');
-    return reserved && { job: this.#queue.takeUrgent() as Job, slot: reserved };
+    return reserved && { job: this.#queue.takeUrgent(newest) as Job, slot: reserved };
   }
 
   /** Answers everything that waits with a failure; what workers have stays with them. */
@@ -263,7 +270,9 @@ export class Dispatcher {
     }
     this.#takeOut(job);
     this.#queue.admitOutside(operation, this.#enter);
-    if (this.#queue.size === 0) this.#workers.relieved();
+    if (this.#queue.size > 0) return;
+    this.#isOverloaded = false;
+    this.#workers.relieved();
   }
 
   // Settles the calls of a job that ran out of time before their timers could say so, and with `refuseEarly` those that most likely will while the

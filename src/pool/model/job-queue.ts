@@ -56,16 +56,16 @@ export class JobQueue {
     return this.#queue.sizeOf('batch') === this.#queue.size;
   }
 
-  /** Takes the most urgent job, though it be the turn of a less urgent one. */
-  takeUrgent(): Job | undefined {
-    const job = this.#queue.takeUrgent();
+  /** Takes the most urgent job, though it be the turn of a less urgent one, or the newest of its class. */
+  takeUrgent(newest: boolean): Job | undefined {
+    const job = this.#queue.takeUrgent(newest);
     if (job !== undefined) this.#count(job, -1);
     return job;
   }
 
-  /** Takes the job whose turn it is. */
-  take(): Job | undefined {
-    const job = this.#queue.take();
+  /** Takes the job whose turn it is, or the newest of its class. */
+  take(newest: boolean): Job | undefined {
+    const job = this.#queue.take(newest);
     if (job !== undefined) this.#count(job, -1);
     return job;
   }
