@@ -45,10 +45,11 @@ async function runOverload(args: readonly string[]): Promise<void> {
     return;
   }
   const share = (100 * report.goodput) / report.capacity;
+  const meanwhile = (100 * report.goodput) / report.capacityMeanwhile;
   process.stdout.write(`
 overload  (3 times the capacity for ${seconds} s, deadline 50 ms, 4 inline workers of 5 ms)
   capacity ${report.capacity.toFixed(0)}/s (${report.capacities.map((each) => each.toFixed(0)).join(' before, ')} after), offered ${report.offered.toFixed(0)}/s
-  goodput ${report.goodput.toFixed(0)}/s, ${share.toFixed(1)} % of the capacity; p99 ${report.p99Ms.toFixed(1)} ms; ${report.late} late
+  goodput ${report.goodput.toFixed(0)}/s, ${share.toFixed(1)} % of the capacity, ${meanwhile.toFixed(1)} % of what the workers could do meanwhile; p99 ${report.p99Ms.toFixed(1)} ms; ${report.late} late
   time in a worker ${report.serviceP50Ms.toFixed(1)} ms, p99 ${report.serviceP99Ms.toFixed(1)} ms: above 5 ms it is the machine's noise
   heap ${report.heapGrowth >= 0 ? '+' : ''}${(report.heapGrowth / 1e6).toFixed(2)} MB from the first tenth to the end
 `);

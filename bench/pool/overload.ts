@@ -14,6 +14,8 @@ export interface OverloadReport {
   /** The mean of what was measured before and after, in answers per second. */
   readonly capacity: number;
   readonly capacities: readonly [before: number, after: number];
+  /** What the workers could have answered during the overload, had they never been without work and never too late: by their mean time then. */
+  readonly capacityMeanwhile: number;
   /** The median and the 99th percentile of the time inside a worker, under overload: what they exceed 5 ms by is the machine's noise. */
   readonly serviceP50Ms: number;
   readonly serviceP99Ms: number;
@@ -88,6 +90,7 @@ export async function overload(seconds: number): Promise<OverloadReport> {
   return {
     capacity: (capacity + after) / 2,
     capacities: [capacity, after],
+    capacityMeanwhile: (WORKERS * 1_000 * served.length) / served.reduce((sum, ms) => sum + ms, 0),
     serviceP50Ms: quantile(served, 0.5),
     serviceP99Ms: quantile(served, 0.99),
     offered: offeredPerSecond,

@@ -1,5 +1,6 @@
 import {
   type HostTimerHandle,
+  holdByHostTimer,
   MAX_TIMER_MS,
   monotonicNow,
   scheduleMacrotask,
@@ -12,6 +13,8 @@ import { requireMilliseconds } from './validate.js';
 export interface ClockTimer {
   /** Stops it; a timer that has fired or was stopped ignores it. */
   cancel(): void;
+  /** Says whether it holds the process from now on. Absent where timers of the clock never do. */
+  hold?(isHeld: boolean): void;
 }
 
 /** How a timer is started. */
@@ -34,7 +37,7 @@ export interface Clock {
 class SystemTimer implements ClockTimer {
   readonly #callback: () => void;
   readonly #deadline: number;
-  readonly #ref: boolean;
+  #ref: boolean;
   #handle: HostTimerHandle | undefined;
 
   constructor(callback: () => void, ms: number, ref: boolean) {
@@ -48,6 +51,12 @@ class SystemTimer implements ClockTimer {
     if (this.#handle === undefined) return;
     stopHostTimer(this.#handle);
     this.#handle = undefined;
+  }
+
+  hold(isHeld: boolean): void {
+    if (this.#ref === isHeld) return;
+    this.#ref = isHeld;
+    if (this.#handle !== undefined) holdByHostTimer(this.#handle, isHeld);
   }
 
   #arm(ms: number): void {

@@ -59,6 +59,14 @@ export function startHostTimer(callback: () => void, ms: number, ref: boolean): 
   return timer as HostTimerHandle;
 }
 
+/** Says whether a host timer holds the process from now on. */
+export function holdByHostTimer(handle: HostTimerHandle, isHeld: boolean): void {
+  const timer = handle as unknown as HostTimer | number;
+  if (typeof timer !== 'object') return;
+  if (isHeld) timer.ref?.();
+  else timer.unref?.();
+}
+
 /** Stops a host timer. */
 export function stopHostTimer(handle: HostTimerHandle): void {
   globals.clearTimeout(handle as unknown as HostTimer);

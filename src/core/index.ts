@@ -1,6 +1,7 @@
 /**
  * What every layer stands on: errors with codes, argument checks, the clock, and the one object that touches the host. Imports nothing.
  */
+export { type AbortListener, addAbortListener, removeAbortListener } from './abort-hub.js';
 export { type Clock, type ClockTimer, type ClockTimerOptions, SimulatedClock, systemClock } from './clock.js';
 export { type Fault, hide, isMillraceError, MillraceError, type MillraceErrorOptions } from './errors.js';
 export { monotonicNow, scheduleMacrotask } from './host.js';

@@ -139,7 +139,12 @@ export class Pool implements AsyncDisposable {
   async warm(key: string, count = 1): Promise<void> {
     requirePositiveInteger(`Cannot warm model '${key}'`, 'count', count);
     if (this.#state !== 'open') throw new PoolClosedError(`Cannot warm model '${key}': the pool is ${this.#state}`);
-    await this.#require('warm', key).fleet.warm(count);
+    try {
+      await this.#require('warm', key).fleet.warm(count);
+    } catch (error) {
+      if (this.#isOpen()) throw error;
+      throw new PoolClosedError(`Cannot warm model '${key}': the pool is ${this.#state}`, { cause: error });
+    }
   }
 
   /**
@@ -241,6 +246,10 @@ export class Pool implements AsyncDisposable {
     this.#state = 'closed';
     withdrawMetrics(this.#settings);
     this.#events.close();
+  }
+
+  #isOpen(): boolean {
+    return this.#state === 'open' || this.#state === 'draining';
   }
 
   #require(verb: string, key: string): RegisteredModel {

@@ -1,4 +1,4 @@
-import { type AbortListener, addAbortListener, removeAbortListener } from './abort-hub.js';
+import { type AbortListener, addAbortListener, removeAbortListener } from '../core/index.js';
 
 /** One item on its way through a batcher. It is settled once; the first to do so wins. */
 export class BatchEntry<Item, Result> implements AbortListener {

@@ -3,6 +3,8 @@ import type { Clock, ClockTimer } from '../core/index.js';
 // Invariants:
 // - `#heap` is a binary heap by `dueAt`. It holds every pending entry, and at most as many withdrawn ones besides (and 64).
 // - At most one clock timer is armed. While an entry is pending it is armed for the earliest or earlier, never later.
+// - The clock timer holds the process while an entry is pending, and only then: whoever waits for an answer with a deadline gets one, even when
+//   nothing else is going on.
 // - A removal leaves timer and heap alone: most calls are answered long before their deadline, and in the order they were made, which is the
 //   worst for a heap. That the timer fires for nothing now and then costs less, and so does sweeping many withdrawn entries at once.
 
@@ -42,6 +44,7 @@ export class DeadlineTimer {
     this.#heap.push(entry);
     this.#siftUp(entry, this.#heap.length - 1);
     if (entry.dueAt < this.#armedFor) this.#arm(now);
+    else if (this.size === 1) this.#timer?.hold?.(true);
   }
 
   /** Removes an entry; one that does not wait is ignored. */
@@ -49,6 +52,7 @@ export class DeadlineTimer {
     if (!entry.isPending) return;
     entry.isPending = false;
     this.#withdrawn++;
+    if (this.size === 0) this.#timer?.hold?.(false);
     if (this.#withdrawn > SWEEP_AT && this.#withdrawn * 2 > this.#heap.length) this.#sweep();
   }
 
@@ -65,7 +69,7 @@ export class DeadlineTimer {
     this.#timer?.cancel();
     const dueAt = (this.#heap[0] as DeadlineEntry).dueAt;
     this.#armedFor = dueAt;
-    this.#timer = this.#clock.setTimer(this.#fire, dueAt - now);
+    this.#timer = this.#clock.setTimer(this.#fire, dueAt - now, { ref: this.size > 0 });
   }
 
   #onTimer(): void {

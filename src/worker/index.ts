@@ -11,8 +11,8 @@ export {
   type BatcherOptions,
   createBatcher,
 } from './batcher.js';
-export type { RequestReport } from './event-hub.js';
 export { type ErrorClass, RemoteError, registerErrorClass } from './codec/error-registry.js';
+export type { RequestReport } from './event-hub.js';
 export type {
   CallOptions,
   CloseOptions,
@@ -47,12 +47,12 @@ export {
   type UnaryOperation,
 } from './operation.js';
 export type { AnyRequest, Reply, RequestOf, StreamReply, StreamRequest, UnaryRequest } from './request.js';
-export type { Trace } from './trace.js';
 export { answerRequest } from './run-request.js';
 export { type RunWorkerOptions, runWorker } from './run-worker.js';
 export type { SpawnWorkerOptions, TransferOptions } from './spawn-options.js';
 export { spawnWorker } from './spawn-worker.js';
 export type { RestartPolicy } from './supervision/back-off.js';
+export type { Trace } from './trace.js';
 export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './worker-channels.js';
 export {
   BatchContractError,

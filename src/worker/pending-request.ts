@@ -1,5 +1,4 @@
-import type { Clock } from '../core/index.js';
-import { type AbortListener, addAbortListener, removeAbortListener } from './abort-hub.js';
+import { type AbortListener, addAbortListener, type Clock, removeAbortListener } from '../core/index.js';
 import type { DeadlineEntry } from './deadline-timer.js';
 import type { CallOptions } from './handle.js';
 import type { OperationQueue } from './operation-queue.js';

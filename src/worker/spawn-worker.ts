@@ -1,10 +1,10 @@
-import { type SpawnWorkerOptions, requireSpawnOptions, type SpawnSettings } from './spawn-options.js';
 import type { WorkerHandle } from './handle.js';
 import { runInline } from './hosts/inline.js';
 import { startProcessHost } from './hosts/process.js';
 import { startThreadHost } from './hosts/thread.js';
 import type { HostInit, HostOperation } from './link/messages.js';
 import type { Operations } from './operation.js';
+import { requireSpawnOptions, type SpawnSettings, type SpawnWorkerOptions } from './spawn-options.js';
 import { SupervisedWorker } from './supervision/supervised-worker.js';
 import { createWorkerChannels, type WorkerChannels } from './worker-channels.js';
 

@@ -129,7 +129,8 @@ export class WorkerCore implements RequestOwner {
       const Pending = queue.operation.kind === 'unary' ? PendingUnary : PendingStream;
       const request = new Pending(this, queue, input, now, options);
       request.bytes = bytes;
-      if (options?.timeoutMs !== undefined) {
+      // One that may take for ever has no deadline.
+      if (options?.timeoutMs !== undefined && options.timeoutMs !== Number.POSITIVE_INFINITY) {
         request.due = new RequestDeadline(request, now + options.timeoutMs);
         this.#deadlines.add(request.due, now);
       }

@@ -1,5 +1,5 @@
-import type { LatencySummary } from './worker-stats.js';
 import type { WorkerState } from './worker-state.js';
+import type { LatencySummary } from './worker-stats.js';
 
 /** A worker's answer to a ping, made by its loop beside the model. */
 export interface WorkerHealth {

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
@@ -761,4 +762,65 @@ test('a shortage of memory does not open the breaker', async () => {
     await clock.advance(100);
   }
   expect(pool.health().models.m?.breaker).toBe('closed');
+});
+
+test('a worker that ends by itself after its work is replaced without counting as a crash', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { serviceMs: () => 10 });
+  const model = pool.register('m', simulated({ maxWorkers: 1, restartsPerMinute: 1 }));
+  for (let turn = 0; turn < 5; turn += 1) {
+    const results = outcomes([model.call('echo', turn)]);
+    await clock.advance(10);
+    expect(results).toEqual([turn]);
+    const next = outcomes([model.call('echo', 'again')]);
+    await clock.advance(5);
+    workers.at(-1)?.retire();
+    await clock.advance(10);
+    expect(next).toEqual(['again']);
+  }
+  expect(workers).toHaveLength(6);
+  expect(pool.stats().models.m).toMatchObject({ crashes: 0, workers: 1 });
+  // One that ends before it has done anything is no different from one that crashes.
+  workers.at(-1)?.crash();
+  await clock.advance(1);
+  expect(pool.stats().models.m).toMatchObject({ crashes: 1 });
+});
+
+test('a call that ran out of time while it waited for room is refused, never accepted', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock, { serviceMs: () => 1_000 });
+  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+  const first = outcomes([model.call('echo', 'first')]);
+  await clock.advance(1);
+  const results = outcomes(Array.from({ length: 164 }, () => model.call('echo', 1, { timeoutMs: 50 })));
+  await clock.advance(50);
+  expect(results).toEqual([...Array(64).fill('ERR_DEADLINE_EXCEEDED'), ...Array(100).fill('ERR_POOL_OVERLOADED')]);
+  expect(pool.stats()).toMatchObject({ accepted: 65, expired: 64, refused: 100 });
+  await clock.advance(1_000);
+  expect(first).toEqual(['first']);
+});
+
+test('any number of waiting calls share one listener on a signal', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock, { loadMs: 1_000 });
+  const model = pool.register('m', simulated());
+  const controller = new AbortController();
+  const results = outcomes(
+    Array.from({ length: 50 }, () => model.call('echo', 1, { signal: controller.signal, timeoutMs: 100 })),
+  );
+  expect(getEventListeners(controller.signal, 'abort')).toHaveLength(1);
+  await clock.advance(100);
+  expect(results).toEqual(Array(50).fill('ERR_DEADLINE_EXCEEDED'));
+  expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
+});
+
+test('Pool.warm() says that the pool is closing when it is closed meanwhile', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock, { loadMs: 1_000 });
+  pool.register('m', simulated());
+  const warm = outcomes([pool.warm('m')]);
+  await clock.advance(1);
+  void pool.destroy();
+  await clock.advance(1);
+  expect(warm).toEqual(['ERR_POOL_CLOSED']);
 });

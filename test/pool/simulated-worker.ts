@@ -166,6 +166,13 @@ export class SimulatedWorker implements PooledWorker {
     this.#become('dead', error);
   }
 
+  /** Ends it as a loop of its own that returns. */
+  retire(): void {
+    for (const running of [...this.#running]) running.reject(this.#closed());
+    this.#become('evicting');
+    this.#become('dead');
+  }
+
   #closed(cause: unknown = this.#status.cause): WorkerClosedError {
     return new WorkerClosedError('the worker is over', cause === undefined ? undefined : { cause });
   }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/core/index.js';
+import { type Clock, SimulatedClock } from '../../src/core/index.js';
 import { type DeadlineEntry, DeadlineTimer, deadlineTimerOf } from '../../src/worker/deadline-timer.js';
 
 function entry(dueAt: number, onDeadline: () => void): DeadlineEntry {
@@ -106,4 +106,29 @@ test('DeadlineTimer fires exactly what was added and not removed, in order and n
     ),
     { numRuns: 60 },
   );
+});
+
+test('DeadlineTimer holds the process while an entry is pending, and only then', () => {
+  const isHeld: boolean[] = [];
+  const clock: Clock = {
+    now: () => 0,
+    setTimer: (_callback, _ms, options) => {
+      isHeld.push(options?.ref ?? false);
+      return { cancel: () => isHeld.push(false), hold: (value) => isHeld.push(value) };
+    },
+  };
+  const timer = new DeadlineTimer(clock);
+  const [one, other] = [entry(10, () => {}), entry(20, () => {})];
+  timer.add(one, 0);
+  timer.add(other, 0);
+  expect(isHeld.at(-1)).toBe(true);
+  timer.remove(one);
+  expect(isHeld.at(-1)).toBe(true);
+  timer.remove(other);
+  expect(isHeld.at(-1)).toBe(false);
+  timer.add(
+    entry(30, () => {}),
+    0,
+  );
+  expect(isHeld.at(-1)).toBe(true);
 });

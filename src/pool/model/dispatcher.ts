@@ -55,6 +55,15 @@ export class Dispatcher {
   readonly #running = new Set<Job>();
   #isOverloaded = false;
   readonly #enter = (job: Job): void => {
+    // Timers may be late: what ran out of time outside was never let in.
+    const now = this.#clock.now();
+    for (const call of [...job.calls]) {
+      if (call.deadline <= now) this.#calls.settle(call, 'expired', this.#door.noRoomInTime(call));
+    }
+    if (job.calls.length === 0) {
+      this.#over(job);
+      return;
+    }
     this.#accept(job);
     this.#queue.push(job);
   };

@@ -314,13 +314,18 @@ export class Fleet implements MemoryReclaimer {
     );
   }
 
-  /** A worker is over without having been asked to end. Also told by the calls that it took along, who may hear of it first. */
+  /** A worker is over, or on its way, without having been asked to end. Also told by the calls that it took along, who may hear of it first. */
   lost(slot: WorkerSlot, error: unknown): void {
     this.#ended(slot, error);
   }
 
   #ended(slot: WorkerSlot, error: unknown): void {
     if (slot.state !== 'accepting') return;
+    // Its loop has returned and nothing failed: it has retired, after work well done, and needs no back-off.
+    if (slot.served > 0 && (error === undefined || isPlainEnd(error))) {
+      this.#retire(slot);
+      return;
+    }
     this.#remove(slot);
     this.crashes += 1;
     this.#missing += 1;
@@ -329,6 +334,15 @@ export class Fleet implements MemoryReclaimer {
     void slot.handle.destroy(error).catch(() => {});
     const isWithinBudget = this.#backOff.crashed();
     if (!isWithinBudget && this.accepting === 0 && this.#starting === 0) this.#listener.onNoWorkers(error);
+    this.check();
+  }
+
+  #retire(slot: WorkerSlot): void {
+    if (slot.handle.state.current === 'evicting') {
+      void this.#leave(slot, () => slot.handle.close({ timeoutMs: EVICTION_MS })).then(() => this.check());
+    } else {
+      this.#remove(slot);
+    }
     this.check();
   }
 
@@ -396,6 +410,12 @@ export class Fleet implements MemoryReclaimer {
     this.#timer = undefined;
     this.#timerDue = Number.POSITIVE_INFINITY;
   }
+}
+
+// A closed handle without a cause.
+function isPlainEnd(error: unknown): boolean {
+  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown };
+  return code === 'ERR_WORKER_CLOSED' && cause === undefined;
 }
 
 function unwrapClosed(error: unknown): unknown {

@@ -1,4 +1,4 @@
-import type { ClockTimer } from '../../core/index.js';
+import type { AbortListener, ClockTimer } from '../../core/index.js';
 import type { BreakerTicket } from '../breaker.js';
 import type { Priority, Queueable } from '../priority.js';
 import type { OperationQueue } from './operation-queue.js';
@@ -35,7 +35,7 @@ export class Call {
   isSettled = false;
   isCoalesced = false;
   timer: ClockTimer | undefined;
-  onAbort: (() => void) | undefined;
+  onAbort: AbortListener | undefined;
 
   constructor(
     job: Job,

@@ -4,7 +4,7 @@
  * Invariant: a call is settled exactly once; if it was accepted the ledger counts it then, so `pending` is what the ledger says is pending.
  */
 import type { Channel } from 'node:diagnostics_channel';
-import type { Clock } from '../../core/index.js';
+import { addAbortListener, type Clock, removeAbortListener } from '../../core/index.js';
 import { poolChannel } from '../observe/events.js';
 import type { Outcome } from '../observe/ledger.js';
 import type { Call } from './job.js';
@@ -60,18 +60,17 @@ export class Settlement {
       call.timer = this.#clock.setTimer(() => this.#watcher.expired(call), ms, { ref: true });
     }
     if (call.signal !== undefined && call.onAbort === undefined) {
-      call.onAbort = () => this.#watcher.aborted(call);
-      call.signal.addEventListener('abort', call.onAbort, { once: true });
+      call.onAbort = { onAbort: () => this.#watcher.aborted(call) };
+      addAbortListener(call.signal, call.onAbort);
     }
   }
 
   unwatch(call: Call): void {
     call.timer?.cancel();
     call.timer = undefined;
-    if (call.onAbort !== undefined) {
-      call.signal?.removeEventListener('abort', call.onAbort);
-      call.onAbort = undefined;
-    }
+    if (call.onAbort === undefined) return;
+    if (call.signal !== undefined) removeAbortListener(call.signal, call.onAbort);
+    call.onAbort = undefined;
   }
 
   /** Answers a call, once. `isFault` says whether a failure counts against the model. */

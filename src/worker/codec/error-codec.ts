@@ -1,5 +1,5 @@
-import { type ErrorClass, findErrorClass, RemoteError } from './error-registry.js';
 import { isMillraceError } from '../../core/index.js';
+import { type ErrorClass, findErrorClass, RemoteError } from './error-registry.js';
 
 /** An error, or anything else that was thrown, as plain data that every host can send. */
 export type EncodedError =

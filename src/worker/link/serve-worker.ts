@@ -1,7 +1,7 @@
 import { type EncodedError, encodeError } from '../codec/error-codec.js';
+import type { WorkerHandle } from '../handle.js';
 import { isPermanentLoadError, loadModel } from '../hosts/load-model.js';
 import type { ProgressBoard } from '../hosts/progress-board.js';
-import type { WorkerHandle } from '../handle.js';
 import { requireModel, type WorkerHost } from '../model.js';
 import { type Operations, operation } from '../operation.js';
 import { runWorker } from '../run-worker.js';
