@@ -58,6 +58,8 @@ export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResul
   for await (const outcome of orderedMap(run.items, embedder.window, embed, signal)) {
     if ('fatal' in outcome) {
       stop.abort();
+      // Ctrl-C reaches a worker that has only just been started before it can ignore it: the run is interrupted, not failed.
+      if (run.signal?.aborted && errorCode(deepestCoded(outcome.fatal)) === 'ERR_WORKER_CRASHED') break;
       throw fatalError(outcome.fatal, done);
     }
     const { record } = outcome;

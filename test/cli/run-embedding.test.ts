@@ -7,6 +7,7 @@ import type { EmbedRecord, RecordWriter } from '../../src/cli/output/record.js';
 import { runEmbedding } from '../../src/cli/run-embedding.js';
 import { Progress } from '../../src/cli/terminal/progress.js';
 import { SimulatedClock } from '../../src/core/index.js';
+import { WorkerCrashedError, WorkerLoadError } from '../../src/worker/index.js';
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -95,7 +96,7 @@ describe('orderedMap()', () => {
 describe('runEmbedding()', () => {
   const coded = (code: string): Error => Object.assign(new Error(`it is\n${code}`), { code });
 
-  function run(answers: readonly (number | Error)[], more: { dimension?: number } = {}) {
+  function run(answers: readonly (number | Error)[], more: { dimension?: number; signal?: AbortSignal } = {}) {
     const records: EmbedRecord[] = [];
     const writer: RecordWriter = {
       write: async (record) => void records.push(record),
@@ -143,6 +144,19 @@ describe('runEmbedding()', () => {
     const later = run([2, coded('ERR_BREAKER_OPEN'), 2]);
     await expect(later.result).rejects.toBeInstanceOf(RunError);
     expect(later.records).toHaveLength(1);
+  });
+
+  test('is interrupted, not failed, when Ctrl-C reaches a worker that is only just starting', async () => {
+    const interrupt = new AbortController();
+    const killed = new WorkerLoadError('it must load', {
+      cause: new WorkerCrashedError('it must live', { signal: 'SIGINT' }),
+    });
+    const answers = [killed, killed, killed];
+    await expect(run(answers, { signal: interrupt.signal }).result).rejects.toBeInstanceOf(UsageError);
+    const { result, records } = run(answers, { signal: interrupt.signal });
+    interrupt.abort();
+    expect(await result).toEqual({ done: 0, failed: 0 });
+    expect(records).toEqual([]);
   });
 
   test('goes on when the model failed on one image only', async () => {

@@ -11,6 +11,12 @@ export interface BatchFailure {
 
 const SHOWN = 3;
 
+/** A path that is no string is the caller's doing, too. */
+function faultOf(error: Error): Fault {
+  if (isMillraceError(error)) return error.fault;
+  return error instanceof TypeError ? 'caller' : 'model';
+}
+
 /**
  * Some images of a batch failed, so the whole call did. Says which and why; `settle: true` gives the rest, too.
  */
@@ -31,7 +37,6 @@ export class BatchError extends MillraceError {
     this.indexes = failures.map(({ index }) => index);
     hide(this, 'failures', failures);
     // The callers' bad images are theirs; anything else among them is worth a breaker's attention.
-    const other = failures.find(({ error }) => !isMillraceError(error) || error.fault !== 'caller');
-    this.fault = other === undefined ? 'caller' : isMillraceError(other.error) ? other.error.fault : 'model';
+    this.fault = failures.map(({ error }) => faultOf(error)).find((fault) => fault !== 'caller') ?? 'caller';
   }
 }

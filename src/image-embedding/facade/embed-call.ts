@@ -13,7 +13,7 @@ export function callOptions(
   return {
     priority: options.priority ?? priority,
     ...(signal === undefined ? {} : { signal }),
-    ...(timeoutMs === undefined ? {} : { timeoutMs: Math.max(0, timeoutMs - elapsedMs) }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs: Math.max(0, Math.ceil(timeoutMs - elapsedMs)) }),
   };
 }
 

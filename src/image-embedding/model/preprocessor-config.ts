@@ -199,10 +199,10 @@ class ConfigReader {
     if (typeof value === 'object' && record.longest_edge !== undefined && record.longest_edge !== null) {
       throw new ModelUnsupportedError(`Cannot read ${this.#where}: ${name}.longest_edge is not supported`);
     }
-    if (typeof value === 'object' && record.shortest_edge !== undefined) {
+    if (typeof value === 'object' && record.shortest_edge !== undefined && record.shortest_edge !== null) {
       return { shortestEdge: this.#pixels(name, record.shortest_edge) };
     }
-    if (typeof value === 'object' && record.width !== undefined) {
+    if (typeof value === 'object' && record.width !== undefined && record.width !== null) {
       return { width: this.#pixels(name, record.width), height: this.#pixels(name, record.height) };
     }
     throw this.#wrong(name, 'a number, { shortest_edge } or { height, width }', value);

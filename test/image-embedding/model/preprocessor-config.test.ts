@@ -26,6 +26,16 @@ describe('readPreprocessorConfig()', () => {
     expect(read({ image_processor_type: 'CLIPImageProcessorFast' })).toEqual(spec);
   });
 
+  test('passes over the members of a size that are null', () => {
+    const image_processor_type = 'ViTImageProcessor';
+    const size = { height: 224, width: 224, shortest_edge: null, longest_edge: null };
+    expect(read({ image_processor_type, size })).toMatchObject({ resize: { width: 224, height: 224 } });
+    const shortest = { height: null, width: null, shortest_edge: 256 };
+    expect(read({ image_processor_type: 'BitImageProcessor', size: shortest })).toMatchObject({
+      resize: { shortestEdge: 256 },
+    });
+  });
+
   test('reads SigLIP and ViT as stretching to the size', () => {
     const siglip = read({ image_processor_type: 'SiglipImageProcessor', size: { height: 384, width: 384 } });
     expect(siglip).toMatchObject({ resize: { width: 384, height: 384 }, resample: 'bicubic', crop: undefined });
