@@ -2,7 +2,7 @@
  * The scenarios, written once over what every channel library can do. Each contender is alone in its process, so the calls through the adapter
  * are monomorphic and inlined; libraries with a runtime of their own (effect) write their scenarios themselves.
  */
-import { liveHeap, type Outcome, type Scenario, type Scenarios } from '../harness/scenario.js';
+import { liveHeap, type Outcome, type Scenario, type Scenarios, stopwatch } from '../harness/scenario.js';
 
 export const BOUND = 64;
 export const PRODUCERS = 16;
@@ -80,11 +80,11 @@ export function creating(create: () => unknown): Scenario {
   return async (n) => {
     const made: unknown[] = new Array(n).fill(undefined);
     const before = liveHeap();
-    const start = performance.now();
+    const stop = stopwatch();
     for (let i = 0; i < n; i++) made[i] = create();
-    const ms = performance.now() - start;
+    const times = stop();
     const bytes = (liveHeap() - before) / n;
-    return { count: made.length, ms, figures: { bytes } };
+    return { count: made.length, ...times, figures: { bytes } };
   };
 }
 
@@ -160,16 +160,16 @@ export async function selecting(
 ): Promise<Outcome> {
   const tally = new ArmTally(n);
   const before = liveHeap();
-  const start = performance.now();
+  const stop = stopwatch();
   const quarter = n / 4;
   const producers = waiting
     ? [trickle(n, produce)]
     : [0, 1, 2, 3].map((queue) => produce(queue, Math.round(queue * quarter), Math.round((queue + 1) * quarter)));
   await consume(tally);
   await Promise.all(producers);
-  const ms = performance.now() - start;
+  const times = stop();
   const bytes = Math.max(0, (liveHeap() - before) / n);
-  return { count: tally.count, sum: tally.sum, ms, figures: { 'bytes/turn': bytes, fairness: tally.fairness } };
+  return { count: tally.count, sum: tally.sum, ...times, figures: { 'bytes/turn': bytes, fairness: tally.fairness } };
 }
 
 async function trickle(n: number, produce: (queue: number, from: number, to: number) => Promise<void>): Promise<void> {

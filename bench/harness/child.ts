@@ -25,7 +25,13 @@ if (scenario === undefined) {
       const elapsed = performance.now() - start;
       const { user, system } = process.cpuUsage(cpu);
       const { count, sum, figures } = outcome;
-      process.send?.({ ms: outcome.ms ?? elapsed, cpuMs: (user + system) / 1_000, count, sum, figures });
+      process.send?.({
+        ms: outcome.ms ?? elapsed,
+        cpuMs: outcome.cpuMs ?? (user + system) / 1_000,
+        count,
+        sum,
+        figures,
+      });
     } catch (error) {
       process.send?.({ ms: 0, cpuMs: 0, count: 0, error: error instanceof Error ? error.stack : String(error) });
     }

@@ -8,6 +8,8 @@ export interface Outcome {
   readonly sum?: number;
   /** How long it took, in ms, when the scenario times a part of itself only. */
   readonly ms?: number;
+  /** The CPU time of the same part, in ms. */
+  readonly cpuMs?: number;
   /** More figures to show, such as `bytes` per object or `fairness`. */
   readonly figures?: Readonly<Record<string, number>>;
 }
@@ -24,4 +26,15 @@ export function liveHeap(): number {
   gc?.();
   gc?.();
   return process.memoryUsage().heapUsed;
+}
+
+/** Starts measuring a part of a scenario. @returns What ends it. */
+export function stopwatch(): () => { ms: number; cpuMs: number } {
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  return () => {
+    const ms = performance.now() - start;
+    const { user, system } = process.cpuUsage(cpu);
+    return { ms, cpuMs: (user + system) / 1_000 };
+  };
 }

@@ -1,5 +1,5 @@
 import { type Cause, Deferred, Effect, Fiber, Queue, Stream } from 'effect';
-import { liveHeap, type Outcome, type Scenario, type Scenarios } from '../../harness/scenario.js';
+import { liveHeap, type Outcome, type Scenario, type Scenarios, stopwatch } from '../../harness/scenario.js';
 import { ArmTally, BOUND, creating, drainIterable, PRODUCERS } from '../adapter.js';
 
 type NumberQueue = Queue.Queue<number, Cause.Done>;
@@ -130,7 +130,7 @@ const rpc = (n: number, clients: number): Promise<Outcome> =>
 const selectLoop = async (n: number, waiting: boolean): Promise<Outcome> => {
   const tally = new ArmTally(n);
   const before = liveHeap();
-  const start = performance.now();
+  const stop = stopwatch();
   await Effect.runPromise(
     Effect.gen(function* () {
       const queues: NumberQueue[] = [];
@@ -160,9 +160,9 @@ const selectLoop = async (n: number, waiting: boolean): Promise<Outcome> => {
       yield* Fiber.join(producers);
     }),
   );
-  const ms = performance.now() - start;
+  const times = stop();
   const bytes = Math.max(0, (liveHeap() - before) / n);
-  return { count: tally.count, sum: tally.sum, ms, figures: { 'bytes/turn': bytes, fairness: tally.fairness } };
+  return { count: tally.count, sum: tally.sum, ...times, figures: { 'bytes/turn': bytes, fairness: tally.fairness } };
 };
 
 export const scenarios: Scenarios = {
