@@ -16,12 +16,13 @@ import { type HeldCall, HostClient } from './host-client.js';
 import { type HostWatch, watchHost } from './host-watch.js';
 import { KeepAlive } from './keep-alive.js';
 import { PingAnswerer } from './ping-answerer.js';
+import { SecondChances } from './second-chances.js';
 import type { StallDetector } from './stall-detector.js';
 
 // Invariants:
 // - a request leaves the worker's queue only when the host has a free slot for it: what waits, waits in the one queue whose capacity counts, and
 //   survives the host;
-// - `client.held.size + again.length <= concurrency`;
+// - `client.held.size` and what `again` keeps are together at most `concurrency`;
 // - whatever ends a host (crash, exit, kill) goes one way: `exited` settles, `#afterCrash` gives every held call back or an answer.
 
 /** What a supervised worker is told. */
@@ -57,7 +58,7 @@ export class SupervisedWorker {
   readonly #keepAlive = new KeepAlive();
   readonly #pings: PingAnswerer;
   /** Calls of a dead host that the next one is given. */
-  #again: HeldCall[] = [];
+  readonly #again: SecondChances;
   #client: HostClient | undefined;
   #lastFailure: unknown;
   #wasReady = false;
@@ -75,6 +76,7 @@ export class SupervisedWorker {
     this.#core = coreOf(channels as never);
     this.#settings = settings;
     this.#budget = new RestartBudget(settings.restart);
+    this.#again = new SecondChances(this.#core, settings.retries);
     [this.#freed, this.#slot] = mpsc.channel<void>(1);
     this.#queues = [...this.#core.queues.values()];
     this.#pings = new PingAnswerer(this.#core, this.#keepAlive);
@@ -99,7 +101,8 @@ export class SupervisedWorker {
     } finally {
       this.#idleTimer?.cancel();
       this.#client?.host.kill();
-      this.#giveUp(cause ?? this.#lastFailure ?? new WorkerCrashedError('Cannot answer: the worker has ended'));
+      const end = cause ?? this.#lastFailure ?? new WorkerCrashedError('Cannot answer: the worker has ended');
+      this.#again.giveUp(this.#client?.takeHeld() ?? [], end);
       // A model that could not be disposed of is a cause too, as it is in-process.
       this.#channels.finish(cause ?? this.#client?.disposeError?.error);
       this.#keepAlive.close();
@@ -208,8 +211,7 @@ export class SupervisedWorker {
     try {
       this.#channels.enter('ready');
       this.#serving = serving;
-      this.#dropAnswered();
-      for (const held of this.#again.splice(0)) this.#send(client, stall, held);
+      for (const held of this.#again.take()) this.#send(client, stall, held);
       this.#noteActivity(client);
       for (;;) {
         this.#fill();
@@ -345,31 +347,9 @@ export class SupervisedWorker {
 
   /** Every call that the dead host held is kept for the next, or answered. */
   #afterCrash(client: HostClient, error: WorkerCrashedError): void {
-    const now = this.#core.clock.now();
     const held = client.takeHeld();
     if (this.#core.hub.hasAudience('crash')) this.#core.hub.emit({ type: 'crash', error, held: held.length });
-    for (const each of held) {
-      const { request } = each;
-      const mayRunAgain =
-        !request.isClosed &&
-        request.queue.operation.idempotent &&
-        !each.hasStreamed &&
-        each.attempts <= this.#settings.retries &&
-        (request.deadline === undefined || request.deadline > now);
-      if (mayRunAgain) this.#again.push(each);
-      else this.#fail(each, error);
-    }
-  }
-
-  #fail(held: HeldCall, error: unknown): void {
-    this.#core.leaveModel(held.request, true, error);
-    if (!held.request.isClosed) held.request.reply.fail(error);
-  }
-
-  /** Nothing comes after: what is still held is answered. */
-  #giveUp(error: unknown): void {
-    const left = [...(this.#client?.takeHeld() ?? []), ...this.#again.splice(0)];
-    for (const each of left) this.#fail(each, error);
+    this.#again.sort(held, error);
   }
 
   /** Waits for its turn to start another host. False when there is to be none. */
@@ -388,18 +368,8 @@ export class SupervisedWorker {
     const timer = sleep(next.delayMs, { clock, ref: false });
     const event = await createSelector({ shutdown, timer }).next();
     timer[Symbol.dispose]();
-    this.#dropAnswered();
+    this.#again.dropAnswered();
     return event.arm === 'timer';
-  }
-
-  /** Calls that were given up while they waited for the next host. */
-  #dropAnswered(): void {
-    const left: HeldCall[] = [];
-    for (const each of this.#again) {
-      if (each.request.isClosed) this.#core.leaveModel(each.request, false, undefined);
-      else left.push(each);
-    }
-    this.#again = left;
   }
 }
 
