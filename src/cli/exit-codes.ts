@@ -22,6 +22,9 @@ export class RunError extends Error {
   override readonly name = 'RunError';
 }
 
+/** Another process has written to the output meanwhile: what it holds is not this run's. */
+export class OutputTakenError extends RunError {}
+
 /** Whoever read the output has closed it (`millrace … | head`): nothing is left to do, and nothing to complain about. */
 export class ClosedPipeError extends Error {
   readonly code = 'EPIPE';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ClosedPipeError, UsageError } from '../../src/cli/exit-codes.js';
+import { ClosedPipeError, OutputTakenError, UsageError } from '../../src/cli/exit-codes.js';
 import { JsonlFileWriter } from '../../src/cli/output/jsonl-writer.js';
 import { type EmbedRecord, formatFloat32, formatRecord, parseRecord } from '../../src/cli/output/record.js';
 import { readHeldOutput } from '../../src/cli/output/resume.js';
@@ -48,6 +48,20 @@ test('formatFloat32() gives back the same float32, in at most nine digits', () =
 });
 
 describe('JsonlFileWriter', () => {
+  test('leaves the file to the run that began later, whose lines stay whole', async () => {
+    const file = path.join(folder, 'shared.jsonl');
+    const first = await JsonlFileWriter.open(file);
+    const second = await JsonlFileWriter.open(file);
+    await first.write(good);
+    await first.write(good);
+    await second.write(bad);
+    await expect(first.write(good)).rejects.toBeInstanceOf(OutputTakenError);
+    await second.write(good);
+    await first.close();
+    await second.close();
+    expect(await readFile(file, 'utf8')).toBe(`${formatRecord(bad)}\n${formatRecord(good)}\n`);
+  });
+
   test('appends whole lines, in the order of the calls', async () => {
     const file = path.join(folder, 'order.jsonl');
     const writer = await JsonlFileWriter.open(file);

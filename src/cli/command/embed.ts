@@ -1,4 +1,4 @@
-import { EXIT, type ExitCode, RunError, UsageError } from '../exit-codes.js';
+import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
 import { BASE64_ENDINGS, collectInputs, type EmbedInput, IMAGE_ENDINGS, type InputList } from '../input/inputs.js';
 import { openWriter, outputFormat } from '../output/open-writer.js';
 import { type HeldOutput, readHeldOutput } from '../output/resume.js';
@@ -89,7 +89,8 @@ export async function embedCommand(
       async (error: unknown) => {
         await embedder.destroy(new Error('the run has failed'));
         shown.stop();
-        if (error instanceof RunError && format === 'jsonl' && !toStdout && shown.done > 0) {
+        const isOurs = error instanceof RunError && !(error instanceof OutputTakenError);
+        if (isOurs && format === 'jsonl' && !toStdout && shown.done > 0) {
           stderr.write(`${shown.done} images are in ${options.out}; run the same command with --resume to continue\n`);
         }
         throw error;

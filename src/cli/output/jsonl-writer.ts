@@ -1,18 +1,19 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
-import { errorCode, errorMessage, RunError, UsageError } from '../exit-codes.js';
+import { errorCode, errorMessage, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
 import { type EmbedRecord, formatRecord, type RecordWriter } from './record.js';
 
 /**
  * Appends records to a file, one line each. A line is handed to the system whole, so that whatever ends the process leaves whole lines and at
  * most one torn one, which a resumed run takes away. A file that exists is emptied by the first record, not before: a run that cannot start
- * costs nothing.
+ * costs nothing. A file that another process writes meanwhile is left to it.
  */
 export class JsonlFileWriter implements RecordWriter {
   readonly #file: string;
   readonly #handle: FileHandle;
   #size: number;
   #isFresh: boolean;
+  #isRegular: boolean | undefined;
 
   private constructor(file: string, handle: FileHandle, keep: number | undefined) {
     this.#file = file;
@@ -36,8 +37,8 @@ export class JsonlFileWriter implements RecordWriter {
 
   async write(record: EmbedRecord): Promise<void> {
     const line = Buffer.from(`${formatRecord(record)}\n`);
+    await this.#start();
     try {
-      await this.#start();
       for (let offset = 0; offset < line.length; ) {
         const { bytesWritten } = await this.#handle.write(line, offset, line.length - offset, this.#size + offset);
         offset += bytesWritten;
@@ -60,10 +61,17 @@ export class JsonlFileWriter implements RecordWriter {
     }
   }
 
+  // Where two runs write one file, the one that began first finds it changed, and ends: lines of both, one over the other, would be neither's.
   async #start(): Promise<void> {
-    if (!this.#isFresh) return;
+    if (this.#isRegular === false) return;
+    const found = await this.#handle.stat();
+    this.#isRegular = found.isFile();
+    if (!this.#isRegular) return;
+    if (this.#isFresh) await this.#handle.truncate(0);
+    else if (found.size !== this.#size) {
+      throw new OutputTakenError(`Cannot write ${this.#file}: another process has written to it meanwhile`);
+    }
     this.#isFresh = false;
-    if ((await this.#handle.stat()).isFile()) await this.#handle.truncate(0);
   }
 }
 
