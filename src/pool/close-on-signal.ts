@@ -9,11 +9,14 @@ export interface CloseOnSignalOptions {
   readonly timeoutMs?: number;
 }
 
+// Handlers that were called and whose pools are not closed yet: the last of them lets the process end.
+let underWay = 0;
+
 /**
  * Closes pools when the process is asked to end, and then lets it end by that signal.
  *
  * The first signal closes: accepted calls are finished, new ones refused. A second one destroys what is left. Once every worker is gone the signal
- * is raised again with its default effect, so whoever started the process sees why it ended.
+ * is raised again with its default effect, so whoever started the process sees why it ended. Several handlers wait for each other with that.
  *
  * @param pools One pool, or several that are closed together.
  * @returns A disposable that takes the handlers away again.
@@ -48,8 +51,11 @@ export function closeOnSignal(pools: Pool | readonly Pool[], options?: CloseOnSi
       return;
     }
     isClosing = true;
+    underWay += 1;
     void Promise.allSettled(list.map((pool) => pool.close(closing))).then(() => {
       stop();
+      underWay -= 1;
+      if (underWay > 0) return;
       process.kill(process.pid, signal);
     });
   };

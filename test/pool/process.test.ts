@@ -91,6 +91,27 @@ test('Pool.close() answers what is left when its time is over, then kills the ch
   await gone(pid);
 });
 
+test('Pool.close() does not wait longer than its timeout for a call that nobody waits for any more', async () => {
+  const pool = createPool();
+  const model = pool.register('m', processes({ maxWorkers: 1 }));
+  const pid = await model.call('pid', undefined);
+  await expect(model.call('block', 60_000, { timeoutMs: 50 })).rejects.toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
+  const start = performance.now();
+  await pool.close({ timeoutMs: 200 });
+  expect(performance.now() - start).toBeLessThan(3_000);
+  await gone(pid);
+});
+
+test('an inline call to a model that hangs is answered at its deadline, though nothing else holds the process', async () => {
+  const child = spawn(process.execPath, [fixture('hung.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.on('data', (data) => {
+    output += data;
+  });
+  const [code] = await once(child, 'close');
+  expect([code, output]).toEqual([0, 'ERR_DEADLINE_EXCEEDED ERR_DEADLINE_EXCEEDED']);
+});
+
 test.runIf(process.platform === 'linux')(
   'eviction gives memory back, ten times in a row',
   { timeout: 120_000 },
@@ -140,16 +161,19 @@ test.for(['process', 'thread'])(
   },
 );
 
-test('closeOnSignal() finishes accepted calls on SIGTERM, then the process ends by it', async () => {
-  const child = spawn(process.execPath, [fixture('server.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const lines: string[] = [];
-  const closed = once(child, 'close');
-  for await (const line of createInterface(child.stdout)) {
-    lines.push(line);
-    if (line === 'busy') child.kill('SIGTERM');
-  }
-  const [code, signal] = await closed;
-  expect(lines).toContain('answered 20');
-  expect([code, signal]).toEqual([null, 'SIGTERM']);
-  await gone(Number(lines[0]?.slice(4)));
-});
+test.for(['one handler', 'several handlers'])(
+  'closeOnSignal() with %s finishes accepted calls on SIGTERM, then the process ends by it',
+  async (handlers) => {
+    const child = spawn(process.execPath, [fixture('server.mjs'), handlers], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const lines: string[] = [];
+    const closed = once(child, 'close');
+    for await (const line of createInterface(child.stdout)) {
+      lines.push(line);
+      if (line === 'busy') child.kill('SIGTERM');
+    }
+    const [code, signal] = await closed;
+    expect(lines).toContain('answered 20');
+    expect([code, signal]).toEqual([null, 'SIGTERM']);
+    await gone(Number(lines[0]?.slice(4)));
+  },
+);

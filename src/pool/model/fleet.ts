@@ -200,12 +200,27 @@ export class Fleet implements MemoryReclaimer {
     return bytes;
   }
 
-  /** Closes every worker; resolves once all are gone. */
+  /** Closes every worker; resolves once all are gone. What a model still does for nobody at the timeout is cut off. */
   async close(timeoutMs: number): Promise<void> {
     this.#isClosed = true;
     this.#stopTimer();
-    await Promise.all(this.slots.map((slot) => this.#leave(slot, () => slot.handle.close({ timeoutMs }))));
+    await Promise.all(this.slots.map((slot) => this.#leave(slot, () => this.#closeWorker(slot, timeoutMs))));
     this.#reclaimer[Symbol.dispose]();
+  }
+
+  async #closeWorker(slot: WorkerSlot, timeoutMs: number): Promise<void> {
+    const closing = slot.handle.close({ timeoutMs });
+    if (slot.pending === 0) return closing;
+    const timer = this.#clock.setTimer(
+      () => slot.handle.destroy(new Error(`not done within ${timeoutMs} ms`)).catch(() => {}),
+      timeoutMs,
+      { ref: true },
+    );
+    try {
+      await closing;
+    } finally {
+      timer.cancel();
+    }
   }
 
   /** Ends every worker now; resolves once all are gone. */
