@@ -19,6 +19,8 @@ export interface OverloadReport {
   /** The median and the 99th percentile of the time inside a worker, under overload: what they exceed 5 ms by is the machine's noise. */
   readonly serviceP50Ms: number;
   readonly serviceP99Ms: number;
+  /** The share of the runs that took longer than the deadline inside the worker, where no scheduling could have helped. */
+  readonly tooLong: number;
   readonly offered: number;
   readonly goodput: number;
   /** Answers that came as successes after their deadline, by the caller's own clock. */
@@ -91,6 +93,7 @@ export async function overload(seconds: number): Promise<OverloadReport> {
     capacity: (capacity + after) / 2,
     capacities: [capacity, after],
     capacityMeanwhile: (WORKERS * 1_000 * served.length) / served.reduce((sum, ms) => sum + ms, 0),
+    tooLong: served.filter((ms) => ms > DEADLINE_MS).length / served.length,
     serviceP50Ms: quantile(served, 0.5),
     serviceP99Ms: quantile(served, 0.99),
     offered: offeredPerSecond,

@@ -76,7 +76,7 @@ export class Door {
 
   tooLate(call: Call): DeadlineExceededError {
     const message = `${this.#subject(call.job.operation.name)}: no answer within ${call.timeoutMs} ms`;
-    return new DeadlineExceededError(message, call.timeoutMs);
+    return withoutStack(() => new DeadlineExceededError(message, call.timeoutMs));
   }
 
   #subject(operation: string | undefined): string {

@@ -10,6 +10,7 @@ import { defineMetrics, type MetricsSource } from './metric-definitions.js';
 
 type Models = () => Iterable<RegisteredModel>;
 const sourcesOf = new WeakMap<object, Set<MetricsSource>>();
+const withdrawn = new WeakSet<PoolSettings>();
 const privateRegistries = new WeakMap<PoolSettings, Prom.Registry>();
 
 async function loadPromClient(): Promise<typeof Prom> {
@@ -38,12 +39,15 @@ export async function publishMetrics(settings: PoolSettings, models: Models): Pr
     sourcesOf.set(registry, sources);
     defineMetrics(prom, registry, sources);
   }
+  // The pool may have been closed while the package was loaded.
+  if (settings.registry !== undefined && withdrawn.has(settings)) return registry;
   if (![...sources].some((source) => source.settings === settings)) sources.add({ settings, models });
   return registry;
 }
 
 /** Takes a closed pool out of its registry. */
 export function withdrawMetrics(settings: PoolSettings): void {
+  withdrawn.add(settings);
   const sources = settings.registry === undefined ? undefined : sourcesOf.get(settings.registry as MetricsRegistry);
   for (const source of sources ?? []) if (source.settings === settings) sources?.delete(source);
 }
