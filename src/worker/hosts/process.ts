@@ -27,6 +27,8 @@ export function startProcessHost(options: HostOptions): Host {
   const shown = options.stdio === 'inherit';
   const child = fork(fileURLToPath(new URL('./process-child.js', import.meta.url)), [], {
     serialization: 'advanced',
+    // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it.
+    detached: process.platform !== 'win32',
     stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'ipc', 'pipe'],
     execArgv,
     env: { ...childEnvironment(options.env), MILLRACE_PARENT_PID: String(process.pid) },

@@ -60,12 +60,22 @@ test('a process worker ignores the SIGINT and SIGTERM that its whole process gro
   const parent = await startParent('draining');
   await eventually(() => parent.lines.includes('there'), 15_000);
   process.kill(-(parent.process.pid as number), 'SIGINT');
+  process.kill(parent.workerPid, 'SIGINT');
   process.kill(parent.workerPid, 'SIGTERM');
   await eventually(() => parent.lines.includes('interrupted'), 15_000);
   const before = parent.lines.length;
   await eventually(() => parent.lines.length > before + 4, 15_000);
   expect(isAlive(parent.workerPid)).toBe(true);
   expect(parent.lines.at(-1)).toBe('answer alive');
+});
+
+test('a process worker that is still starting is not ended by the SIGINT of its whole process group', {
+  timeout: 60_000,
+}, async () => {
+  const parent = await startParent('starting');
+  await eventually(() => parent.lines.includes('there'), 15_000);
+  // Its pid, then how often it was started anew.
+  expect(parent.lines).toEqual([String(parent.workerPid), '0', 'there']);
 });
 
 test('an idle process worker does not hold its parent, and ends with it', { timeout: 60_000 }, async () => {
