@@ -3,8 +3,8 @@ import { MillraceError } from '../../core/index.js';
 import * as workerErrors from '../worker-errors.js';
 
 /** A class whose instances keep their class when they cross from a worker's host to its handle. */
-// biome-ignore lint/suspicious/noExplicitAny: any constructor will do; it is never called
-export type ErrorClass = abstract new (...args: any[]) => Error;
+// With `never` any constructor will do; it is never called.
+export type ErrorClass = abstract new (...args: never[]) => Error;
 
 const classes = new Map<string, ErrorClass>();
 
