@@ -2,7 +2,9 @@
  * A worker loop written by hand: the same channels and the same handle as the stock loop, another policy. Urgent requests are served first,
  * however many others wait; `biased` makes the order of the arms their priority.
  *
- *     npx tsx examples/custom-worker.ts
+ *     npm run example examples/custom-worker.ts
+ *
+ * In a project that has millrace: `npx tsx custom-worker.ts`.
  */
 import { createSelector } from 'millrace/channels';
 import { answerRequest, createWorkerChannels, operation } from 'millrace/worker';

@@ -1,6 +1,9 @@
 import { requireMilliseconds, requireOptions } from '../core/index.js';
 import type { Pool } from './pool.js';
 
+/** What {@link closeOnSignal} closes: a pool, an image embedding pool, or anything else that ends in these two ways. */
+export type Closable = Pick<Pool, 'close' | 'destroy'>;
+
 /** Options of {@link closeOnSignal}. */
 export interface CloseOnSignalOptions {
   /** Which signals. `['SIGTERM', 'SIGINT']` by default. */
@@ -31,14 +34,14 @@ let underWay = 0;
  * await pool.close();
  * ```
  */
-export function closeOnSignal(pools: Pool | readonly Pool[], options?: CloseOnSignalOptions): Disposable {
+export function closeOnSignal(pools: Closable | readonly Closable[], options?: CloseOnSignalOptions): Disposable {
   const action = 'Cannot close on signal';
   const given = requireOptions<CloseOnSignalOptions>(action, options, ['signals', 'timeoutMs']);
   const closing =
     given.timeoutMs === undefined
       ? undefined
       : { timeoutMs: requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true }) };
-  const list = Array.isArray(pools) ? (pools as readonly Pool[]) : [pools as Pool];
+  const list = Array.isArray(pools) ? (pools as readonly Closable[]) : [pools as Closable];
   const signals = given.signals ?? (['SIGTERM', 'SIGINT'] as const);
   let isClosing = false;
   const stop = () => {

@@ -14,7 +14,7 @@ export {
   breakerTransitions,
   CircuitBreaker,
 } from './breaker.js';
-export { type CloseOnSignalOptions, closeOnSignal } from './close-on-signal.js';
+export { type Closable, type CloseOnSignalOptions, closeOnSignal } from './close-on-signal.js';
 export {
   BreakerOpenError,
   MemoryExhaustedError,
