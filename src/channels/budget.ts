@@ -59,6 +59,11 @@ export function ready<T>(value: T): Promise<T> {
   return spend() ? afterPause(value) : Promise.resolve(value);
 }
 
+/** A promise that rejects with a reason that is there already. */
+export function rejected(reason: unknown): Promise<never> {
+  return spend() ? new Promise((_, reject) => held.push(reject, reason)) : Promise.reject(reason);
+}
+
 const DONE: Promise<void> = Promise.resolve();
 
 /** A promise of nothing: the same one every time, unless there is a pause. */

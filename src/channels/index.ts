@@ -32,7 +32,7 @@ export { TaskTracker, TaskTrackerToken } from './task-tracker.js';
 export { CancellationToken } from './cancellation/token.js';
 export type { DropGuard } from './cancellation/drop-guard.js';
 // Select
-export type { Arm, Arms, ArmValue, CheckedArms, FalsyArm, SelectEvent, SelectOptions } from './select/arms.js';
+export type { Arm, Arms, ArmsOf, ArmValue, CheckedArms, FalsyArm, SelectEvent, SelectOptions } from './select/arms.js';
 export { reserving } from './select/reserving.js';
 export { select } from './select/select.js';
 export type { Selectable } from './select/selectable.js';

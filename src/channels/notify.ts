@@ -1,5 +1,5 @@
 import { addAbortWaiter, removeAbortWaiter, signalOf, type WaitOptions } from './abort.js';
-import { ready, settle } from './budget.js';
+import { ready, rejected, settle } from './budget.js';
 import { RecvError } from './closed-errors.js';
 import {
   FAILED,
@@ -251,7 +251,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     if (this.#promise !== undefined) return this.#promise;
     if (!this.#look()) this.#join();
     if (this.#state === 'notified') this.#promise = ready(undefined);
-    else if (this.#state === 'over') this.#promise = Promise.reject(this.#reason);
+    else if (this.#state === 'over') this.#promise = rejected(this.#reason);
     else {
       this.#promise = new Promise((resolve, reject) => {
         this.#resolve = resolve;

@@ -1,6 +1,6 @@
 import { hide, MillraceError, requireFunction } from '../core/index.js';
 import { addAbortWaiter, removeAbortWaiter, signalOf, type WaitOptions } from './abort.js';
-import { ready } from './budget.js';
+import { ready, rejected } from './budget.js';
 import { Semaphore } from './semaphore/semaphore.js';
 import { Waiter } from './waiters.js';
 
@@ -97,7 +97,7 @@ export class OnceCell<T> {
   async getOrInit(init: (signal: AbortSignal | undefined) => T | PromiseLike<T>, options?: WaitOptions): Promise<T> {
     requireFunction('Cannot initialise cell', 'init', init);
     const signal = signalOf('Cannot initialise cell', options);
-    signal?.throwIfAborted();
+    if (signal?.aborted) return rejected(signal.reason);
     for (;;) {
       if (this.#initialized) return ready(this.#value as T);
       const turn = this.#turn;

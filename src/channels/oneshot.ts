@@ -7,7 +7,7 @@
  * - `slot` holds those who wait while the channel is open, the value once it is sent, and nothing afterwards.
  */
 import { signalOf, type WaitOptions } from './abort.js';
-import { ready, readyVoid } from './budget.js';
+import { ready, readyVoid, rejected } from './budget.js';
 import { RecvError } from './closed-errors.js';
 import { PromiseWaiter, ValueWaiter } from './promise-waiter.js';
 import {
@@ -99,7 +99,7 @@ export class Sender<T> implements Disposable {
    */
   closed(options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot wait for the close', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     return waitForClose(this.#receiver as Receiver<never>, signal);
   }
 
@@ -170,11 +170,11 @@ export class Receiver<T> implements Selectable<T>, Disposable {
    */
   recv(options?: WaitOptions): Promise<T> {
     const signal = signalOf('Cannot receive', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     if (this.#state === SENT) return ready(this.#take());
     if (this.#state !== OPEN) {
       this.#state = TAKEN;
-      return Promise.reject(closedError());
+      return rejected(closedError());
     }
     const waiter = new ReplyWaiter<T>();
     this.#waiters().push(waiter);

@@ -6,7 +6,7 @@
  * - Nothing is taken on behalf of a waiter: its own look takes it, so a waiter that is withdrawn has taken nothing.
  * - A wake-up reaches every waiter that was there when it was given, and ends: one that finds nothing and parks again waits for the next.
  */
-import { ready } from './budget.js';
+import { ready, rejected } from './budget.js';
 import { PromiseWaiter } from './promise-waiter.js';
 import {
   ENDED,
@@ -111,12 +111,12 @@ class LookWaiter<T> extends PromiseWaiter<void, T> {
  * **Cancel safety:** as the look is: an aborted wait has taken nothing.
  */
 export function park<T>(source: Watchable<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal?.aborted) return Promise.reject(signal.reason);
+  if (signal?.aborted) return rejected(signal.reason);
   let found: T | typeof NOTHING;
   try {
     found = source.look();
   } catch (error) {
-    return Promise.reject(error);
+    return rejected(error);
   }
   if (found !== NOTHING) return ready(found);
   const waiter = new LookWaiter(source);

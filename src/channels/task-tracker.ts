@@ -1,6 +1,6 @@
 import { signalOf, type WaitOptions } from './abort.js';
 import { NOTHING, ParkingLot, park } from './parking.js';
-import { readyVoid } from './budget.js';
+import { readyVoid, rejected } from './budget.js';
 
 /** Counts as one task for as long as it is not disposed. Made by {@link TaskTracker.token}. */
 export class TaskTrackerToken implements Disposable {
@@ -140,7 +140,7 @@ export class TaskTracker {
    */
   async wait(options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot wait for tasks', options);
-    signal?.throwIfAborted();
+    if (signal?.aborted) return rejected(signal.reason);
     if (this.#closed && this.#count === 0) return readyVoid();
     const rests = this.#rests;
     const look = (): true | typeof NOTHING => (this.#rests === rests ? NOTHING : true);

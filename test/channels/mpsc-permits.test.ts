@@ -423,6 +423,28 @@ describe('Sender.sendMany()', () => {
     expect(unhandled).toEqual([]);
   });
 
+  it('is over when the last value is in the channel, with no room left', async () => {
+    for (const values of [[1, 2], new Set([1, 2]), Uint8Array.of(1, 2)]) {
+      const [tx, rx] = mpsc.channel<number>(2);
+      expect(await tx.sendMany(values)).toBe(2);
+      expect(rx.len).toBe(2);
+    }
+    const [full] = mpsc.channel<number>(1);
+    full.trySend(0);
+    expect(await full.sendMany([])).toBe(0);
+    expect(full.strongCount).toBe(1);
+  });
+
+  it('takes nothing from an iterable when its signal has fired, or the channel is closed', async () => {
+    const [tx, rx] = mpsc.channel<number>(2);
+    const values = [1, 2].values();
+    expect(await reasonOf(tx.sendMany(values, { signal: AbortSignal.abort('no') }))).toBe('no');
+    rx.close();
+    await reasonOf(tx.sendMany(values));
+    expect([...values]).toEqual([1, 2]);
+    expect(tx.strongCount).toBe(1);
+  });
+
   it('sends everything in order, with back pressure', async () => {
     const [tx, rx] = mpsc.channel<number>(3);
     const sent = tx.sendMany(Array.from({ length: 50 }, (_, at) => at));

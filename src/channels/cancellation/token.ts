@@ -7,7 +7,7 @@
  */
 import { describeReceived, requireSignal } from '../../core/index.js';
 import { addAbortWaiter, removeAbortWaiter, signalOf, type WaitOptions } from '../abort.js';
-import { ready, readyVoid } from '../budget.js';
+import { ready, readyVoid, rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
   PENDING,
@@ -128,7 +128,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
    */
   cancelled(options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot wait for the cancellation', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     if (this.isCancelled) return readyVoid();
     const waiter = new TokenWaiter(this);
     this.#watch(waiter);
@@ -169,7 +169,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     if (this.isCancelled) {
       // Nobody else may be left to hear of its failure.
       if (typeof operation !== 'function') operation.then(undefined, ignore);
-      return undefined;
+      return ready(undefined);
     }
     const waiter = new TokenWaiter(this);
     const controller = typeof operation === 'function' ? new AbortController() : null;

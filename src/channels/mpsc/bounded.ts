@@ -5,7 +5,7 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, readyVoid } from '../budget.js';
+import { ready, readyVoid, rejected } from '../budget.js';
 import { FullError, SendError } from '../closed-errors.js';
 import { Chan, UNBOUNDED } from './chan.js';
 import { type ChannelOptions, settingsOf } from './options.js';
@@ -101,7 +101,7 @@ export class Sender<T> extends SenderHandle<T> {
 
   #sendSlowly(value: T, options: WaitOptions | undefined): Promise<void> {
     const signal = signalOf('Cannot send', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     const chan = this.chan;
     if (this.isClosed) return refused(closedWhileSending(value));
     if (chan.free > 0) {
@@ -161,7 +161,8 @@ export class Sender<T> extends SenderHandle<T> {
   }
 
   /**
-   * Sends many values in order, waiting for room as often as needed. It takes from the iterable only what it has a slot for.
+   * Sends many values in order, waiting for room as often as needed. It takes from an iterator only what it has a slot for, and asks for its end
+   * when there is room once more; the end of an array or a set needs none.
    *
    * **Cancel safety:** what was sent stays sent. Pass an iterator to keep what was not: an aborted call has taken no more than it sent.
    *
@@ -298,7 +299,7 @@ export class Sender<T> extends SenderHandle<T> {
     toPermitOf: (chan: Chan<T>, slots: number) => R,
   ): Promise<R> {
     const signal = signalOf('Cannot reserve', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     const chan = this.chan;
     if (this.isClosed) return refused(closedWhileReserving());
     chan.serve();

@@ -1,6 +1,6 @@
 import { describeReceived, requireFunction, requireNonNegativeInteger } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { afterPause, ready, readyVoid, spend } from '../budget.js';
+import { afterPause, ready, readyVoid, rejected, spend } from '../budget.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import { Chan } from './chan.js';
 import { BatchWaiter } from './batch-waiter.js';
@@ -88,7 +88,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    */
   recv(options?: WaitOptions): Promise<Received<T>> {
     const signal = options === undefined ? undefined : signalOf('Cannot receive', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
     chan.serve();
     if (chan.length > 0) return ready<Received<T>>({ done: false, value: chan.take() });
@@ -223,7 +223,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    */
   ready(options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot wait for a value', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
     chan.serve();
     const isGathering = chan.length > 0 && chan.isWorthGathering(Number.POSITIVE_INFINITY);
@@ -292,14 +292,14 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
   ): Promise<R> {
     requireNonNegativeInteger('Cannot receive', 'limit', limit);
     const signal = options === undefined ? undefined : signalOf('Cannot receive', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
     if (limit === 0) return ready(toResult(0, buffer));
     chan.serve();
     const isGathering = chan.length > 0 && chan.isWorthGathering(limit);
     if (chan.length > 0 && !isGathering) return ready(toResult(chan.takeMany(buffer, limit), buffer));
     if (chan.hasEnded()) {
-      return chan.failure === null ? ready(toResult(0, buffer)) : Promise.reject(chan.failure.reason);
+      return chan.failure === null ? ready(toResult(0, buffer)) : rejected(chan.failure.reason);
     }
     const waiter = new BatchWaiter(chan, buffer, limit, toResult);
     chan.queueReceiver(waiter);
@@ -345,9 +345,7 @@ class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined> {
 
 function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: object | null): Promise<Received<T>> {
   if (chan.hasEnded()) {
-    return chan.failure === null
-      ? ready<Received<T>>({ done: true, value: undefined })
-      : Promise.reject(chan.failure.reason);
+    return chan.failure === null ? ready<Received<T>>({ done: true, value: undefined }) : rejected(chan.failure.reason);
   }
   if (signal === undefined) return chan.park(owner);
   const waiter = new RecvWaiter<T>(chan, owner);

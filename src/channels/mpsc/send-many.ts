@@ -1,10 +1,12 @@
 /**
  * Sending from an iterable into a bounded channel.
  *
- * Invariant: the slot comes first. A value is only taken from the iterable when there is one for it, so nothing is ever taken and not sent.
+ * Invariant: the slot comes first. A value is only taken from an iterator when there is one for it, so nothing is ever taken and not sent. An
+ * array or a set keeps its values, and may be asked ahead: its end needs no slot.
  */
 import { describeReceived } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
+import { ready, rejected } from '../budget.js';
 import { SendError } from '../closed-errors.js';
 import type { Chan } from './chan.js';
 import { closedWhileSending, ReserveWaiter } from './sender-waiters.js';
@@ -21,31 +23,40 @@ export async function sendMany<T>(
   }
   const iterator = values[Symbol.iterator]();
   const left = hasSize(values) ? iterator : null;
-  if (sender.isClosed) throw closedWhileSending(restOf(left));
+  if (signal?.aborted) return rejected(signal.reason);
+  if (sender.isClosed) return rejected(closedWhileSending(restOf(left, null)));
   const { chan } = sender;
   // Counted as a sender of its own: closing the other one lets it finish.
   chan.strong++;
   try {
     for (let sent = 0; ; sent++) {
       if (signal?.aborted) throw signal.reason;
-      if (chan.closed) throw closedWhileSending(restOf(left));
+      const ahead = left === null ? null : left.next();
+      if (ahead?.done) return ready(sent);
+      if (chan.closed) throw closedWhileSending(restOf(left, ahead));
       if (chan.free > 0) chan.free--;
-      else await waitForSlot(chan, signal, left);
-      if (!sendNext(chan, iterator)) return sent;
+      else await waitForSlot(chan, signal, left, ahead);
+      if (ahead !== null) chan.put(ahead.value);
+      else if (!sendNext(chan, iterator)) return ready(sent);
     }
   } finally {
     chan.dropSender();
   }
 }
 
-async function waitForSlot<T>(chan: Chan<T>, signal: AbortSignal | undefined, left: Iterator<T> | null): Promise<void> {
+async function waitForSlot<T>(
+  chan: Chan<T>,
+  signal: AbortSignal | undefined,
+  left: Iterator<T> | null,
+  ahead: IteratorResult<T> | null,
+): Promise<void> {
   const waiter = new ReserveWaiter<T, void>(chan, 1, ignore);
   chan.queueSender(waiter);
   if (signal !== undefined) waiter.listen(signal);
   try {
     await waiter.promise;
   } catch (error) {
-    throw error instanceof SendError ? closedWhileSending(restOf(left)) : error;
+    throw error instanceof SendError ? closedWhileSending(restOf(left, ahead)) : error;
   }
 }
 
@@ -70,9 +81,10 @@ function hasSize(values: Iterable<unknown>): boolean {
   return typeof length === 'number' || typeof size === 'number';
 }
 
-function restOf<T>(iterator: Iterator<T> | null): T[] {
+/** What is left of values that were asked ahead, the one that was asked last included. */
+function restOf<T>(left: Iterator<T> | null, ahead: IteratorResult<T> | null): T[] {
   const rest: T[] = [];
-  if (iterator === null) return rest;
-  for (let next = iterator.next(); !next.done; next = iterator.next()) rest.push(next.value);
+  if (left === null) return rest;
+  for (let next = ahead ?? left.next(); !next.done; next = left.next()) rest.push(next.value);
   return rest;
 }

@@ -1,5 +1,5 @@
 import { signalOf, type WaitOptions } from '../abort.js';
-import { readyVoid } from '../budget.js';
+import { readyVoid, rejected } from '../budget.js';
 import { SendError } from '../closed-errors.js';
 import { printedAs } from '../inspect.js';
 import { ValueWaiter } from '../promise-waiter.js';
@@ -55,7 +55,7 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
    */
   closed(options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot wait for the close', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     if (this.isClosed) return readyVoid();
     const waiter = new ValueWaiter<void>();
     this.chan.closing ??= new WaiterList();

@@ -5,7 +5,7 @@
  */
 import type { Clock, ClockTimer } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
-import { settle, spend } from '../budget.js';
+import { rejected, settle, spend } from '../budget.js';
 import { type AbortLink, addAbortLink, PromiseWaiter } from '../promise-waiter.js';
 import type { SelectWaiter } from '../select/selectable.js';
 import { TimeoutError } from '../time/timeout-error.js';
@@ -206,7 +206,7 @@ export function closedWhileReserving(): SendError<undefined> {
 
 /** A rejection that is not an unhandled one when nobody looks. */
 export function refused<T>(error: unknown): Promise<T> {
-  const promise = Promise.reject(error);
+  const promise = rejected(error);
   promise.then(undefined, ignore);
   return promise;
 }

@@ -9,6 +9,9 @@ export type Arm = Selectable<unknown> | AbortSignal | PromiseLike<unknown> | Fal
 /** Arms by name. */
 export type Arms = { readonly [name: string]: Arm };
 
+/** Arms by name, for a type that may be an interface as well. */
+export type ArmsOf<A> = { readonly [K in keyof A]: Arm };
+
 /** What an arm wins with. */
 export type ArmValue<A> = A extends FalsyArm
   ? never

@@ -4,14 +4,20 @@
  * Invariants:
  * - A promise is subscribed once for its life, however often and wherever it is raced: `then` leaves a reaction that cannot be taken back, and
  *   a race repeated over one promise would pile them up (nodejs/node#17469).
+ * - A promise of the language is subscribed when it becomes an arm, so that one that is off and rejects counts as handled. Any other thenable is
+ *   when it is first looked at: its `then` may be what starts the work.
+ * - Until one that has settled already could have said so, everybody who looks is told to come back.
  * - The source lives as long as its promise. A waiter that is withdrawn leaves nothing in it.
  */
 import { type Waiter, WaiterList } from '../waiters.js';
 import { FAILED, PENDING, type Poll, READY, type SelectSource, type SelectWaiter, type Slot } from './selectable.js';
 
+const DONE: Promise<void> = Promise.resolve();
+
 class PromiseSource implements SelectSource<unknown> {
   // Held only until the subscription: afterwards the promise holds the source, not the other way round.
   #promise: PromiseLike<unknown> | null;
+  #asking = true;
   #state: Poll = PENDING;
   #value: unknown = undefined;
   readonly #waiters: WaiterList<Waiter<unknown>> = new WaiterList();
@@ -22,9 +28,14 @@ class PromiseSource implements SelectSource<unknown> {
 
   prepare(): boolean {
     const promise = this.#promise;
-    if (promise === null) return false;
+    if (promise !== null) this.#subscribe(promise);
+    return this.#asking;
+  }
+
+  #subscribe(promise: PromiseLike<unknown>): void {
     this.#promise = null;
-    Promise.resolve(promise).then(
+    const own = Promise.resolve(promise);
+    own.then(
       (value) => {
         this.#state = READY;
         this.#value = value;
@@ -36,7 +47,10 @@ class PromiseSource implements SelectSource<unknown> {
         this.#waiters.drain((waiter) => waiter.fail(reason));
       },
     );
-    return true;
+    // As many hops as a thenable takes that calls back at once: a promise of the language one, any other is asked and adopted first.
+    void (own === promise ? DONE : new Promise((resolve) => resolve(DONE))).then(() => {
+      this.#asking = false;
+    });
   }
 
   poll(slot: Slot): Poll {
@@ -65,6 +79,7 @@ export function promiseSource(promise: PromiseLike<unknown>): SelectSource<unkno
   if (source === undefined) {
     source = new PromiseSource(promise);
     sources.set(promise, source);
+    if (promise instanceof Promise && promise.constructor === Promise) source.prepare();
   }
   return source;
 }

@@ -1,6 +1,7 @@
 import { requireOptions } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import type { Arms, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
+import { rejected } from '../budget.js';
+import type { ArmsOf, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
 import { planOf } from './plan.js';
 import { Turn } from './turn.js';
 import { runTurn } from './wait.js';
@@ -32,7 +33,7 @@ const ACTION = 'Cannot select';
  * await select({ job: jobs, stop }); // => { arm: 'stop', value: 'enough' }
  * ```
  */
-export function select<const A extends Arms>(
+export function select<const A extends ArmsOf<A>>(
   arms: A & CheckedArms<A>,
   options?: SelectOptions & WaitOptions,
 ): Promise<SelectEvent<A>> {
@@ -42,6 +43,6 @@ export function select<const A extends Arms>(
     signal = options.signal === undefined ? undefined : signalOf(ACTION, { signal: options.signal });
   }
   const plan = planOf(ACTION, arms, options, true);
-  if (signal?.aborted) return Promise.reject(signal.reason);
+  if (signal?.aborted) return rejected(signal.reason);
   return runTurn(new Turn(plan), plan.prepares, signal, null) as Promise<SelectEvent<A>>;
 }

@@ -49,8 +49,8 @@ export interface SelectSource<out T> {
   unregister(waiter: SelectWaiter): void;
   isEnded(): boolean;
   /**
-   * For sources that must ask around before they can be looked at (a promise). True when it has asked just now: the select then lets the
-   * answers come in, which takes a microtask, before it looks at any arm.
+   * For sources that must ask around before they can be looked at (a promise). True while answers are still to come in: the select then lets
+   * a microtask pass and asks again, before it looks at any arm.
    */
   prepare?(): boolean;
   /** Only in types: what the arm wins with. */

@@ -1,6 +1,7 @@
 import { describeReceived, requireOptions } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import type { Arms, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
+import { rejected } from '../budget.js';
+import type { ArmsOf, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
 import { type Plan, planOf } from './plan.js';
 import { ENDED, FAILED, PENDING, type Poll, READY, type Selectable, type SelectSource } from './selectable.js';
 import type { SelectWaiter, Slot } from './selectable.js';
@@ -36,7 +37,10 @@ export interface TurnOptions<Name extends string = string> extends WaitOptions {
  * (await selector.next()).arm; // => 'stop'
  * ```
  */
-export function createSelector<const A extends Arms>(arms: A & CheckedArms<A>, options?: SelectOptions): Selector<A> {
+export function createSelector<const A extends ArmsOf<A>>(
+  arms: A & CheckedArms<A>,
+  options?: SelectOptions,
+): Selector<A> {
   const action = 'Cannot create selector';
   requireOptions(action, options, ['biased', 'seed', 'random']);
   return new Selector<A>(planOf(action, arms, options, false));
@@ -76,7 +80,7 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
     }
     const signal = signalOf('Cannot select', options, 'off');
     const off = options.off === undefined ? null : this.#offOf(options.off);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     return runTurn(this.#take(off), plan.prepares, signal, this.#recycle) as Promise<SelectEvent<A>>;
   }
 

@@ -1,7 +1,7 @@
 /**
  * A turn as a promise.
  */
-import { ready, settle, spend } from '../budget.js';
+import { ready, rejected, settle, spend } from '../budget.js';
 import { type AnyEvent, HAS_FAILED, MUST_WAIT, type Turn, type TurnSink } from './turn.js';
 import { pin } from '../pinned.js';
 
@@ -55,15 +55,16 @@ function lookOrWait(turn: Turn, signal: AbortSignal | undefined, recycle: Recycl
   if (found === HAS_FAILED) {
     const reason = turn.takeReason();
     recycle?.(turn);
-    return Promise.reject(reason);
+    return rejected(reason);
   }
   recycle?.(turn);
   return ready(found);
 }
 
-// Promises that are settled already say so in the microtask after the one that asked.
+// Promises that are settled already say so some microtasks after they were asked.
 async function runPrepared(turn: Turn, signal: AbortSignal | undefined, recycle: Recycle | null): Promise<AnyEvent> {
-  await undefined;
+  do await undefined;
+  while (turn.prepare());
   if (signal?.aborted) {
     recycle?.(turn);
     throw signal.reason;

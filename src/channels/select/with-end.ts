@@ -1,3 +1,4 @@
+import type { ArmValue } from './arms.js';
 import { ENDED, type Poll, READY, type Selectable, type SelectSource, SelectWaiter, type Slot } from './selectable.js';
 
 /**
@@ -12,6 +13,9 @@ import { ENDED, type Poll, READY, type Selectable, type SelectSource, SelectWait
  * await select({ item: withEnd(rx) }); // => { arm: 'item', value: { done: true, value: undefined } }
  * ```
  */
+export function withEnd<T>(source: Selectable<T>): Selectable<IteratorResult<T, undefined>>;
+/** The same for one of several kinds of arms. */
+export function withEnd<S extends Selectable<unknown>>(source: S): Selectable<IteratorResult<ArmValue<S>, undefined>>;
 export function withEnd<T>(source: Selectable<T>): Selectable<IteratorResult<T, undefined>> {
   if (typeof source?.selectSource !== 'function') {
     throw new TypeError('Cannot make an arm with its end: source must be a receiver or another arm');

@@ -1,6 +1,6 @@
 import { requireNonNegativeInteger } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ready } from '../budget.js';
+import { ready, rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
   FAILED,
@@ -166,8 +166,8 @@ export class Semaphore {
   async #acquire(count: number, options: WaitOptions | undefined): Promise<SemaphorePermit> {
     const signal = signalOf('Cannot acquire', options);
     requireNonNegativeInteger('Cannot acquire', 'count', count);
-    signal?.throwIfAborted();
-    if (this.#core.closed) throw new AcquireError('Cannot acquire: the semaphore is closed');
+    if (signal?.aborted) return rejected(signal.reason);
+    if (this.#core.closed) return rejected(new AcquireError('Cannot acquire: the semaphore is closed'));
     const permit = this.#core.take(count);
     if (permit !== undefined) return ready(permit);
     const waiter = new AcquireWaiter(this.#core, count);

@@ -7,7 +7,7 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ready } from '../budget.js';
+import { ready, rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import { PENDING, type Poll, READY, type Selectable, type SelectSource, type Slot } from '../select/selectable.js';
 import { type Waiter, WaiterList } from '../waiters.js';
@@ -103,7 +103,7 @@ export class Interval implements Selectable<number>, Disposable {
    */
   tick(options?: WaitOptions): Promise<number> {
     const signal = signalOf('Cannot wait for a tick', options);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return rejected(signal.reason);
     return this.#core.wait(signal);
   }
 

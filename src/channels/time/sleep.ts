@@ -8,6 +8,7 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { addAbortWaiter, removeAbortWaiter } from '../abort.js';
+import { rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
   FAILED,
@@ -198,7 +199,7 @@ class SleepCore implements SelectSource<void> {
   }
 
   wait(): Promise<undefined> {
-    if (this.#signal?.aborted) return Promise.reject(this.#signal.reason);
+    if (this.#signal?.aborted) return rejected(this.#signal.reason);
     // One that has elapsed still lets others run, as a host timer of 0 ms would.
     if (this.isElapsed()) return new Promise((resolve) => scheduleMacrotask(() => resolve(undefined)));
     const waiter = new SleepWaiter(this);

@@ -8,8 +8,9 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { onAbort } from '../abort.js';
-import { settle, spend } from '../budget.js';
+import { rejected, settle, spend } from '../budget.js';
 import { RecvError } from '../closed-errors.js';
+import type { ArmValue } from '../select/arms.js';
 import { select } from '../select/select.js';
 import type { Selectable } from '../select/selectable.js';
 import { withEnd } from '../select/with-end.js';
@@ -52,13 +53,24 @@ export type TimedOperation<T> = Selectable<T> | ((signal: AbortSignal) => Promis
  * await timeout(0, rx, { clock }); // => 'still there'
  * ```
  */
+export function timeout<T>(ms: number, operation: TimedOperation<T>, options?: TimeoutOptions): Promise<T>;
+/** The same for one of several kinds of arms. */
+export function timeout<S extends Selectable<unknown>>(
+  ms: number,
+  operation: S,
+  options?: TimeoutOptions,
+): Promise<ArmValue<S>>;
 export async function timeout<T>(ms: number, operation: TimedOperation<T>, options?: TimeoutOptions): Promise<T> {
   const action = 'Cannot wait with a timeout';
   requireMilliseconds(action, 'ms', ms, { infinite: true });
   const { clock, signal } = requireOptions(action, options, ['clock', 'signal']);
   if (clock !== undefined) requireClock(action, clock);
   if (signal !== undefined) requireSignal(action, signal);
-  if (signal?.aborted) throw signal.reason;
+  if (signal?.aborted) {
+    // Nobody else may be left to hear of its failure.
+    if (operation instanceof Promise) operation.catch(ignore);
+    return rejected(signal.reason);
+  }
   const runsOn = clock ?? systemClock;
   if (isSelectable(operation)) return timeoutOfArm(ms, operation, runsOn, signal);
   if (typeof operation !== 'function') {
@@ -125,6 +137,8 @@ function timeoutOfPromise<T>(
     );
   });
 }
+
+function ignore(): void {}
 
 function isSelectable<T>(operation: TimedOperation<T>): operation is Selectable<T> {
   return typeof (operation as Partial<Selectable<T>> | null)?.selectSource === 'function';

@@ -1,7 +1,7 @@
 import { requireFunction } from '../../core/index.js';
 import { RecvError } from '../closed-errors.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { readyVoid } from '../budget.js';
+import { readyVoid, rejected } from '../budget.js';
 import { LookSource, NOTHING, park, type Watchable } from '../parking.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import { Changes } from './changes.js';
@@ -107,7 +107,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   async waitFor(predicate: (value: T) => boolean, options?: WaitOptions): Promise<T> {
     requireFunction('Cannot wait for a value', 'predicate', predicate);
     const signal = signalOf('Cannot wait for a value', options);
-    signal?.throwIfAborted();
+    if (signal?.aborted) return rejected(signal.reason);
     for (let first = true; ; first = false) {
       const { value, version } = this.#state;
       const passed = predicate(value);

@@ -89,6 +89,63 @@ export async function selectors(): Promise<void> {
   void selector.next({ off: ['jobs'] });
 }
 
+interface Declared {
+  readonly job: mpsc.Receiver<number>;
+  readonly stop: CancellationToken;
+  readonly maybe?: mpsc.Receiver<string>;
+}
+declare const declared: Declared;
+declare const either: mpsc.Receiver<number> | mpsc.Receiver<string>;
+declare const anySource: mpsc.Receiver<number> | oneshot.Receiver<Date> | false;
+
+export async function armsOfAnInterface(): Promise<string> {
+  const event = await select(declared);
+  switch (event.arm) {
+    case 'job':
+      holds<Equal<typeof event.value, number>>();
+      return 'job';
+    case 'maybe':
+      holds<Equal<typeof event.value, string>>();
+      return 'maybe';
+    case 'stop':
+    case null:
+      return 'stop';
+    default:
+      return unreachable(event);
+  }
+}
+
+export async function selectorOfAnInterface(): Promise<void> {
+  const selector = createSelector(declared, { biased: true });
+  const event = await selector.next({ off: ['maybe'] });
+  holds<Equal<typeof event.arm, 'job' | 'stop' | 'maybe' | null>>();
+  const explicit = createSelector<Declared>(declared);
+  holds<Equal<typeof explicit, typeof selector>>();
+  class Arms {
+    readonly job = numbers;
+    readonly stop = stop;
+  }
+  const event2 = await select(new Arms());
+  holds<Equal<typeof event2.arm, 'job' | 'stop' | null>>();
+  // @ts-expect-error a property of an interface that is no arm
+  void select(declared as Declared & { readonly count: number });
+}
+
+export async function unions(): Promise<void> {
+  const event = await select({
+    either,
+    source: anySource,
+    end: withEnd(either),
+    both: anySource && withEnd(anySource),
+  });
+  if (event.arm === 'either') holds<Equal<typeof event.value, number | string>>();
+  if (event.arm === 'source') holds<Equal<typeof event.value, number | Date>>();
+  if (event.arm === 'end') holds<Equal<typeof event.value, IteratorResult<number | string, undefined>>>();
+  if (event.arm === 'both') holds<Equal<typeof event.value, IteratorResult<number | Date, undefined>>>();
+  const timed = await timeout(5, either);
+  holds<Equal<typeof timed, number | string>>();
+}
+
 export function refused(): void {
   // @ts-expect-error engines reorder names that look like integers
   void select({ 0: numbers });
