@@ -44,7 +44,7 @@ export { type Interval, type IntervalOptions, interval, type MissedTickBehavior 
 export { type Sleep, type SleepOptions, sleep, type TimerOptions } from './time/sleep.js';
 export { type TimedOperation, type TimeoutOptions, timeout } from './time/timeout.js';
 // Streams
-export type { PumpOptions, StreamSink, StreamSource } from './stream/ends.js';
+export type { PumpOptions, StreamSink, StreamSource, Taken } from './stream/ends.js';
 export {
   type FromCallbackOptions,
   fromAsyncIterable,

@@ -73,6 +73,26 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     }
   }
 
+  /**
+   * Waits until there is something to be had: until {@link Receiver.tryRecv} would not answer `empty`. It reads nothing. Where several wait on
+   * one receiver, another may be quicker; so look again, and wait again.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @param options.signal Gives the wait up.
+   * @example
+   * ```ts
+   * const [tx, rx] = broadcast.channel<string>(2);
+   * tx.send('news');
+   * await rx.ready();
+   * rx.tryRecv(); // => { state: 'ok', value: 'news' }
+   * ```
+   */
+  async ready(options?: WaitOptions): Promise<void> {
+    const look = (): undefined | typeof NOTHING => (this.isEmpty && !this.isClosed ? NOTHING : undefined);
+    await park({ look, lot: this.#state.arrivals }, signalOf('Cannot wait for a value', options));
+  }
+
   /** How many values this receiver has not read, those included that it has lost and not been told of. */
   get len(): number {
     return this.#closed ? 0 : this.#state.ring.tail - this.#next;

@@ -1,9 +1,19 @@
+import { requireFunction, requireOptions, requirePositiveInteger } from '../../core/index.js';
 import type { WaitOptions } from '../abort.js';
+import { LaggedError } from '../broadcast/errors.js';
+import { channel, type Receiver, type Sender } from '../mpsc/index.js';
+
+/** What a {@link StreamSource} has now. */
+export type Taken<T> =
+  | { readonly state: 'ok'; readonly value: T }
+  | { readonly state: 'empty' }
+  | { readonly state: 'lagged'; readonly skipped: number }
+  | { readonly state: 'closed'; readonly reason?: unknown };
 
 /** What values can be streamed out of: the receivers of `mpsc` and `broadcast`. */
-export interface StreamSource<T> {
-  recv(options?: WaitOptions): Promise<IteratorResult<T, undefined>>;
-  close(): void;
+export interface StreamSource<T> extends Disposable {
+  ready(options?: WaitOptions): Promise<void>;
+  tryRecv(): Taken<T>;
 }
 
 /** What values can be streamed into: the senders of `mpsc`. */
@@ -13,8 +23,71 @@ export interface StreamSink<T> {
   closed(options?: WaitOptions): Promise<void>;
 }
 
-/** How many values a channel holds that is fed from a stream or feeds one. */
-export interface PumpOptions {
+/** How many values a channel holds that is fed from a stream or feeds one, and what becomes of those that are left. */
+export interface PumpOptions<in T = never> {
   /** Values on the way, besides the one that is being handed over. 1 by default. */
   readonly capacity?: number | undefined;
+  /** Called once with each value that was taken in and can no longer be handed on, as that of a channel. */
+  readonly onUndelivered?: ((value: T) => void) | undefined;
+}
+
+/** Requires a receiver. */
+export function requireSource(action: string, source: StreamSource<unknown>): void {
+  requireFunction(action, 'source.ready', source?.ready);
+  requireFunction(action, 'source.tryRecv', source.tryRecv);
+}
+
+/** The channel between a stream and its user. */
+export function pumpChannel<T>(
+  action: string,
+  options: PumpOptions<T> | undefined,
+): [Sender<T>, Receiver<T>, ((value: T) => void) | undefined] {
+  const { capacity = 1, onUndelivered } = requireOptions(action, options, ['capacity', 'onUndelivered']);
+  requirePositiveInteger(action, 'capacity', capacity);
+  if (onUndelivered !== undefined) requireFunction(action, 'onUndelivered', onUndelivered);
+  const [tx, rx] = channel<T>(capacity, onUndelivered === undefined ? {} : { onUndelivered });
+  return [tx, rx, onUndelivered];
+}
+
+/** Sends a value that was read already: one that is refused goes to the hook. */
+export async function sendOrLetGo<T>(
+  tx: Sender<T>,
+  value: T,
+  onUndelivered: ((value: T) => void) | undefined,
+): Promise<void> {
+  try {
+    await tx.send(value);
+  } catch (error) {
+    onUndelivered?.(value);
+    throw error;
+  }
+}
+
+/**
+ * Waits for one value and hands it on in the very step in which it is taken, so that none is lost between the two when the signal fires.
+ *
+ * @param give Takes the value.
+ * @returns False at the end of the source, or when the signal has fired.
+ */
+export async function takeOne<T>(
+  source: StreamSource<T>,
+  signal: AbortSignal,
+  give: (value: T) => unknown,
+): Promise<boolean> {
+  for (;;) {
+    await source.ready({ signal });
+    if (signal.aborted) return false;
+    const found = source.tryRecv();
+    switch (found.state) {
+      case 'ok':
+        await give(found.value);
+        return true;
+      case 'lagged':
+        throw new LaggedError(found.skipped);
+      case 'closed':
+        if (found.reason !== undefined) throw found.reason;
+        return false;
+      case 'empty':
+    }
+  }
 }

@@ -1,8 +1,8 @@
 import { DroppingBuffer, Repeater, type RepeaterBuffer, SlidingBuffer } from '@repeaterjs/repeater';
 import { requireFunction, requireOneOf, requireOptions, requirePositiveInteger } from '../../core/index.js';
 import { FullError } from '../closed-errors.js';
-import { channel, type Receiver } from '../mpsc/index.js';
-import type { PumpOptions, StreamSource } from './ends.js';
+import type { Receiver } from '../mpsc/index.js';
+import { type PumpOptions, pumpChannel, requireSource, type StreamSource, sendOrLetGo, takeOne } from './ends.js';
 
 /**
  * A receiver as a `Repeater`: an async iterator with the combinators `Repeater.merge`, `race`, `zip` and `latest`.
@@ -25,26 +25,28 @@ import type { PumpOptions, StreamSource } from './ends.js';
  * ```
  */
 export function toRepeater<T>(source: StreamSource<T>): Repeater<T, undefined> {
-  requireFunction('Cannot make repeater', 'source.recv', source?.recv);
-  return new Repeater<T, undefined>(async (push, stop) => {
-    const controller = new AbortController();
-    let stopped = false;
-    void stop.then(() => {
-      stopped = true;
-      controller.abort();
-    });
+  requireSource('Cannot make repeater', source);
+  const left = new AbortController();
+  const repeater = new Repeater<T, undefined>(async (push, stop) => {
     try {
-      while (!stopped) {
-        const result = await source.recv({ signal: controller.signal });
-        if (result.done) break;
-        await push(result.value);
-      }
+      while (await takeOne(source, left.signal, push));
     } catch (error) {
-      if (!stopped) throw error;
+      if (!left.signal.aborted) throw error;
     }
     stop();
     return undefined;
   });
+  // A repeater tells its executor of its end some microtasks later: a value that is taken in between would be lost.
+  const { return: finish, throw: fail } = repeater;
+  repeater.return = (value) => {
+    left.abort();
+    return finish.call(repeater, value);
+  };
+  repeater.throw = (error) => {
+    left.abort();
+    return fail.call(repeater, error);
+  };
+  return repeater;
 }
 
 /** What {@link fromCallback} does with a value for which there is no room. */
@@ -153,6 +155,7 @@ class FailingBuffer<T> implements RepeaterBuffer<T> {
  *
  * @param iterable What to read.
  * @param options.capacity How many values the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was read and that nobody will receive.
  * @returns The receiver.
  * @example
  * ```ts
@@ -165,15 +168,14 @@ class FailingBuffer<T> implements RepeaterBuffer<T> {
  * rx.close();
  * ```
  */
-export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpOptions): Receiver<T> {
+export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpOptions<T>): Receiver<T> {
   const action = 'Cannot read iterable';
   const iterator = requireFunction<() => AsyncIterator<T>>(
     action,
     'iterable[Symbol.asyncIterator]',
     iterable?.[Symbol.asyncIterator],
   ).call(iterable);
-  const { capacity = 1 } = requireOptions(action, options, ['capacity']);
-  const [tx, rx] = channel<T>(capacity);
+  const [tx, rx, onUndelivered] = pumpChannel<T>(action, options);
   void pump();
   return rx;
 
@@ -185,7 +187,7 @@ export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpO
     );
     try {
       for (let result = await iterator.next(); !result.done; result = await iterator.next())
-        await tx.send(result.value);
+        await sendOrLetGo(tx, result.value, onUndelivered);
       tx.close();
     } catch (error) {
       // A receiver that closed knows; what the source failed with is news.

@@ -5,18 +5,19 @@
  * All streams are in object mode. A Node stream cannot carry `null` (it means the end), so `null` and `undefined` are refused.
  */
 import { finished, Readable, Writable } from 'node:stream';
-import { requireFunction, requireOptions } from '../../core/index.js';
+import { requireFunction } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
-import { channel, type Receiver, type Sender } from '../mpsc/index.js';
-import type { PumpOptions, StreamSink, StreamSource } from './ends.js';
+import type { Receiver, Sender } from '../mpsc/index.js';
+import { type PumpOptions, pumpChannel, requireSource, type StreamSink, type StreamSource, takeOne } from './ends.js';
 import { fromAsyncIterable } from './iterators.js';
 
-export type { PumpOptions, StreamSink, StreamSource } from './ends.js';
+export type { PumpOptions, StreamSink, StreamSource, Taken } from './ends.js';
 
 /**
  * A receiver as a Node `Readable` in object mode.
  *
- * A value is received when the stream is read, not before. The stream owns the receiver: destroying the stream closes it.
+ * A value is received when the stream is read, not before. The stream owns the receiver: destroying the stream disposes of it, and what lies in
+ * the channel goes to its `onUndelivered`.
  *
  * @param source A receiver of `mpsc` or `broadcast`.
  * @example
@@ -30,29 +31,36 @@ export type { PumpOptions, StreamSink, StreamSource } from './ends.js';
  * ```
  */
 export function toNodeReadable<T>(source: StreamSource<T>): Readable {
-  requireFunction('Cannot make stream', 'source.recv', source?.recv);
+  requireSource('Cannot make stream', source);
   const destroyed = new AbortController();
   const stream = new Readable({
     objectMode: true,
     highWaterMark: 0,
     read() {
-      source.recv({ signal: destroyed.signal }).then(
-        (result) => {
-          if (result.done) stream.push(null);
-          else if (result.value === null || result.value === undefined) {
-            stream.destroy(new TypeError(`Cannot read: a Node stream cannot carry ${result.value}`));
-          } else stream.push(result.value);
+      takeOne(source, destroyed.signal, give).then(
+        (taken) => {
+          if (!taken && !destroyed.signal.aborted) stream.push(null);
         },
         (error: Error) => stream.destroy(error),
       );
     },
     destroy(error, callback) {
       destroyed.abort();
-      source.close();
-      callback(error);
+      try {
+        source[Symbol.dispose]();
+        callback(error);
+      } catch (thrown) {
+        callback(error ?? (thrown as Error));
+      }
     },
   });
   return stream;
+
+  function give(value: T): void {
+    if (value === null || value === undefined) {
+      stream.destroy(new TypeError(`Cannot read: a Node stream cannot carry ${value}`));
+    } else stream.push(value);
+  }
 }
 
 /**
@@ -62,6 +70,7 @@ export function toNodeReadable<T>(source: StreamSource<T>): Readable {
  *
  * @param stream What to read.
  * @param options.capacity How many values the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was read and that nobody will receive.
  * @returns The receiver.
  * @example
  * ```ts
@@ -71,7 +80,7 @@ export function toNodeReadable<T>(source: StreamSource<T>): Readable {
  * rx.close();
  * ```
  */
-export function fromNodeReadable<T>(stream: Readable, options?: PumpOptions): Receiver<T> {
+export function fromNodeReadable<T>(stream: Readable, options?: PumpOptions<T>): Receiver<T> {
   requireFunction('Cannot read stream', 'stream[Symbol.asyncIterator]', stream?.[Symbol.asyncIterator]);
   const values = stream[Symbol.asyncIterator]() as AsyncIterator<T>;
   const iterator: AsyncIterator<T> = {
@@ -139,6 +148,7 @@ export function toNodeWritable<T>(sink: StreamSink<T>): Writable {
  *
  * @param stream Where to write.
  * @param options.capacity How many values the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was accepted and not written because the stream failed first.
  * @returns The sender.
  * @example
  * ```ts
@@ -159,41 +169,42 @@ export function toNodeWritable<T>(sink: StreamSink<T>): Writable {
  * written; // => [1]
  * ```
  */
-export function fromNodeWritable<T>(stream: Writable, options?: PumpOptions): Sender<T> {
+export function fromNodeWritable<T>(stream: Writable, options?: PumpOptions<T>): Sender<T> {
   const action = 'Cannot write stream';
   requireFunction(action, 'stream.write', stream?.write);
-  const { capacity = 1 } = requireOptions(action, options, ['capacity']);
-  const [tx, rx] = channel<T>(capacity);
+  const [tx, rx] = pumpChannel<T>(action, options);
+  const over = new AbortController();
   let resume: (() => void) | undefined;
   const onDrain = (): void => resume?.();
   stream.on('drain', onDrain);
   finished(stream, { readable: false }, () => {
     stream.off('drain', onDrain);
-    rx.close();
+    over.abort();
     resume?.();
+    rx[Symbol.dispose]();
   });
   void pump();
   return tx;
 
   async function pump(): Promise<void> {
     try {
-      for (;;) {
-        const result = await rx.recv();
-        if (result.done) break;
-        if (result.value === null || result.value === undefined) {
-          throw new TypeError(`Cannot write: a Node stream cannot carry ${result.value}`);
-        }
-        if (!stream.write(result.value) && stream.writable) {
-          await new Promise<void>((resolve) => {
-            resume = resolve;
-          });
-          resume = undefined;
-        }
-      }
+      while (await takeOne(rx, over.signal, give));
       if (stream.writable) stream.end();
     } catch (error) {
-      rx.close();
+      if (over.signal.aborted) return;
+      rx[Symbol.dispose]();
       stream.destroy(error as Error);
     }
+  }
+
+  async function give(value: T): Promise<void> {
+    if (value === null || value === undefined) {
+      throw new TypeError(`Cannot write: a Node stream cannot carry ${value}`);
+    }
+    if (stream.write(value) || !stream.writable) return;
+    await new Promise<void>((resolve) => {
+      resume = resolve;
+    });
+    resume = undefined;
   }
 }

@@ -1,12 +1,21 @@
-import { requireFunction, requireOptions } from '../../core/index.js';
+import { requireFunction } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
-import { channel, type Receiver, type Sender } from '../mpsc/index.js';
-import type { PumpOptions, StreamSink, StreamSource } from './ends.js';
+import type { Receiver, Sender } from '../mpsc/index.js';
+import {
+  type PumpOptions,
+  pumpChannel,
+  requireSource,
+  type StreamSink,
+  type StreamSource,
+  sendOrLetGo,
+  takeOne,
+} from './ends.js';
 
 /**
  * A receiver as a web `ReadableStream`.
  *
- * A value is received when the stream is read, not before. The stream owns the receiver: cancelling the stream closes it.
+ * A value is received when the stream is read, not before. The stream owns the receiver: cancelling the stream disposes of it, and what lies in
+ * the channel goes to its `onUndelivered`. A loop that is to leave the rest in the channel reads `values({ preventCancel: true })`.
  *
  * **Cancel safety:** a cancelled read takes no value.
  *
@@ -23,18 +32,17 @@ import type { PumpOptions, StreamSink, StreamSource } from './ends.js';
  * ```
  */
 export function toReadableStream<T>(source: StreamSource<T>): ReadableStream<T> {
-  requireFunction('Cannot make stream', 'source.recv', source?.recv);
+  requireSource('Cannot make stream', source);
   const cancelled = new AbortController();
   return new ReadableStream<T>(
     {
       async pull(controller) {
-        const result = await source.recv({ signal: cancelled.signal });
-        if (result.done) controller.close();
-        else controller.enqueue(result.value);
+        const taken = await takeOne(source, cancelled.signal, (value) => controller.enqueue(value));
+        if (!taken && !cancelled.signal.aborted) controller.close();
       },
       cancel(reason) {
         cancelled.abort(reason);
-        source.close();
+        source[Symbol.dispose]();
       },
     },
     { highWaterMark: 0 },
@@ -49,6 +57,7 @@ export function toReadableStream<T>(source: StreamSource<T>): ReadableStream<T> 
  *
  * @param stream What to read.
  * @param options.capacity How many values the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was read and that nobody will receive.
  * @returns The receiver.
  * @example
  * ```ts
@@ -63,11 +72,10 @@ export function toReadableStream<T>(source: StreamSource<T>): ReadableStream<T> 
  * await rx.recv(); // => { done: true, value: undefined }
  * ```
  */
-export function fromReadableStream<T>(stream: ReadableStream<T>, options?: PumpOptions): Receiver<T> {
+export function fromReadableStream<T>(stream: ReadableStream<T>, options?: PumpOptions<T>): Receiver<T> {
   const action = 'Cannot read stream';
   requireFunction(action, 'stream.getReader', stream?.getReader);
-  const { capacity = 1 } = requireOptions(action, options, ['capacity']);
-  const [tx, rx] = channel<T>(capacity);
+  const [tx, rx, onUndelivered] = pumpChannel<T>(action, options);
   const reader = stream.getReader();
   void pump();
   return rx;
@@ -79,7 +87,8 @@ export function fromReadableStream<T>(stream: ReadableStream<T>, options?: PumpO
       () => {},
     );
     try {
-      for (let result = await reader.read(); !result.done; result = await reader.read()) await tx.send(result.value);
+      for (let result = await reader.read(); !result.done; result = await reader.read())
+        await sendOrLetGo(tx, result.value, onUndelivered);
       tx.close();
     } catch (error) {
       // A receiver that closed knows; what the source failed with is news.
@@ -141,6 +150,7 @@ export function toWritableStream<T>(sink: StreamSink<T>): WritableStream<T> {
  *
  * @param stream Where to write.
  * @param options.capacity How many values the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was accepted and not written because the stream failed first.
  * @returns The sender.
  * @example
  * ```ts
@@ -158,28 +168,28 @@ export function toWritableStream<T>(sink: StreamSink<T>): WritableStream<T> {
  * written; // => [1]
  * ```
  */
-export function fromWritableStream<T>(stream: WritableStream<T>, options?: PumpOptions): Sender<T> {
+export function fromWritableStream<T>(stream: WritableStream<T>, options?: PumpOptions<T>): Sender<T> {
   const action = 'Cannot write stream';
   requireFunction(action, 'stream.getWriter', stream?.getWriter);
-  const { capacity = 1 } = requireOptions(action, options, ['capacity']);
-  const [tx, rx] = channel<T>(capacity);
+  const [tx, rx] = pumpChannel<T>(action, options);
   const writer = stream.getWriter();
+  const failed = new AbortController();
+  const fail = (): void => {
+    failed.abort();
+    rx[Symbol.dispose]();
+  };
   // A stream that fails while nothing is being sent: senders must hear of it all the same.
-  writer.closed.catch(() => rx.close());
+  writer.closed.catch(fail);
   void pump();
   return tx;
 
   async function pump(): Promise<void> {
     try {
-      for (;;) {
-        await writer.ready;
-        const result = await rx.recv();
-        if (result.done) break;
-        writer.write(result.value).catch(() => {});
-      }
+      do await writer.ready;
+      while (await takeOne(rx, failed.signal, (value) => void writer.write(value).catch(() => {})));
       await writer.close();
     } catch (error) {
-      rx.close();
+      fail();
       await writer.abort(error).catch(() => {});
     }
   }
