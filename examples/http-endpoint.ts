@@ -105,7 +105,8 @@ function fail(request: IncomingMessage, response: ServerResponse, error: unknown
 
 // A client that sends its body drop by drop does not hold a place for longer than this.
 const server = createServer({ requestTimeout: 30_000 }, (request, response) => {
-  const route = `${request.method} ${new URL(request.url ?? '/', 'http://localhost').pathname}`;
+  // Not by `new URL`, which throws at what some send: `GET //`.
+  const route = `${request.method} ${request.url?.split('?', 1)[0]}`;
   const answer = async (): Promise<void> => {
     switch (route) {
       case 'POST /embed':

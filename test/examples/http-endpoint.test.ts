@@ -96,6 +96,14 @@ test('http-endpoint.ts blames the client for what is no image, nothing, or too m
   socket.destroy();
 });
 
+test('http-endpoint.ts answers a target that is no URL, and goes on', async () => {
+  const socket = connect(Number(url.port), url.hostname);
+  socket.end('GET // HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  expect(answer.toString()).toMatch(/^HTTP\/1.1 404 /);
+  expect((await fetch(new URL('/health', url))).status).toBe(200);
+});
+
 test('http-endpoint.ts is healthy, and on SIGTERM finishes and ends', async () => {
   const health = await fetch(new URL('/health', url));
   expect(await health.json()).toEqual({ status: 'healthy' });
