@@ -5,6 +5,8 @@
  * that every consumer sees, {@link watch} for a state of which only the newest value matters, {@link Notify} and {@link Semaphore} for state that
  * lies elsewhere, {@link JoinSet} and {@link TaskTracker} for tasks, {@link CancellationToken} to stop, {@link select} to wait for the first of
  * several.
+ *
+ * @module millrace/channels
  */
 // Errors
 export { FullError, PermitError, RecvError, SendError } from './closed-errors.js';

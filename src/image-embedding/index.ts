@@ -3,6 +3,8 @@
  *
  * `createImageEmbeddingPool()` is the whole of it: models in workers of their own, images from paths, URLs, base64 or bytes. A model is named by
  * its folder, by its name on the hub, or described with `createModelSpec()`.
+ *
+ * @module millrace/image-embedding
  */
 export { similarity } from './embedding-vector.js';
 export { BatchError, type BatchFailure } from './facade/batch-error.js';

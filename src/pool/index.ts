@@ -6,6 +6,8 @@
  *
  * The pieces are exported for those who build something else of them: routing strategies, {@link CircuitBreaker}, {@link MemoryGovernor},
  * {@link decideScaling}.
+ *
+ * @module millrace/pool
  */
 export {
   type BreakerRules,

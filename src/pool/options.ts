@@ -23,7 +23,7 @@ import type { ScalingRules } from './scaling.js';
 /** A prom-client registry, seen without the package. */
 export type MetricsRegistry = object;
 
-/** Starts one worker; {@link spawnWorker} of `millrace/worker` unless replaced. */
+/** Starts one worker; `spawnWorker` of `millrace/worker` unless replaced. */
 export type SpawnPooledWorker = (options: WorkerStart) => PooledWorker;
 
 /** What {@link SpawnPooledWorker} is given. */

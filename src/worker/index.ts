@@ -3,6 +3,8 @@
  *
  * Declare what a worker can do with `operation()`, make the two ends with `createWorkerChannels()`, and run the stock loop `runWorker()` over
  * them, or a loop of your own. `spawnWorker()` does all of it, in this event loop, in a thread or in a process.
+ *
+ * @module millrace/worker
  */
 export {
   type BatchAddOptions,

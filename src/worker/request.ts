@@ -32,7 +32,7 @@ export interface StreamReply<Chunk> {
 interface RequestBase<Input> {
   /** The operation that was called. */
   readonly operation: string;
-  /** The caller's input. Reading it takes the request, see {@link RequestBase.take}. */
+  /** The caller's input. Reading it takes the request, see `take()`. */
   readonly input: Input;
   /** Aborts when the answer is not wanted any more: the caller gave up, the deadline passed, the worker was destroyed. Made when first read. */
   readonly signal: AbortSignal;

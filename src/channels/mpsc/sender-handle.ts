@@ -81,12 +81,12 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
     chan.dropSender();
   }
 
-  /** The same as {@link SenderHandle.close}. */
+  /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** The same as {@link SenderHandle.close}. */
+  /** The same as `close()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }
@@ -133,7 +133,7 @@ export abstract class WeakHandle<T> implements Disposable {
     this.chan.weak--;
   }
 
-  /** The same as {@link WeakHandle.close}. */
+  /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }

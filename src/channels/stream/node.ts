@@ -3,6 +3,8 @@
  * that needs Node.
  *
  * All streams are in object mode. A Node stream cannot carry `null` (it means the end), so `null` and `undefined` are refused.
+ *
+ * @module millrace/channels/node
  */
 import { finished, Readable, Writable } from 'node:stream';
 import { requireFunction } from '../../core/index.js';
