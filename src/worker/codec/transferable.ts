@@ -13,7 +13,12 @@ const MAX_DEPTH = 3;
 export function findTransferable(value: unknown): ArrayBuffer[] | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const found = new Set<ArrayBuffer>();
-  collect(value, found, 0);
+  try {
+    collect(value, found, 0);
+  } catch {
+    // A getter or a proxy of the caller's. It will throw again when the value is cloned, where that refuses this one message.
+    return undefined;
+  }
   return found.size === 0 ? undefined : [...found];
 }
 
