@@ -5,7 +5,7 @@
  * - A signal has one listener at most, however many wait: it is added for the first and removed with the last.
  * - Nothing is held for a signal on which nobody waits.
  */
-import { requireSignal } from '../core/index.js';
+import { requireOptions, requireSignal } from '../core/index.js';
 import { unlink, Waiter, WaiterList } from './waiters.js';
 
 class SignalHub {
@@ -84,22 +84,15 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const SIGNAL: readonly 'signal'[] = ['signal'];
+
 /** Reads the signal out of the options of a wait, and refuses everything else. */
-export function signalOf(
+export function signalOf<O extends WaitOptions>(
   action: string,
-  options: WaitOptions | undefined,
-  other: string = '',
+  options: O | undefined,
+  known: readonly (keyof O & string)[] = SIGNAL,
 ): AbortSignal | undefined {
   if (options === undefined) return undefined;
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`${action}: options must be an object, received ${String(options)}`);
-  }
-  for (const key in options) {
-    if (key !== 'signal' && key !== other)
-      throw new TypeError(
-        `${action}: unknown option '${key}', ${other === '' ? 'known is signal' : `known are ${other}, signal`}`,
-      );
-  }
-  const { signal } = options;
+  const { signal } = requireOptions(action, options, known);
   return signal === undefined ? undefined : requireSignal(action, signal);
 }

@@ -1,3 +1,4 @@
+import { describeReceived, requireFunction } from '../core/index.js';
 import { signalOf, type WaitOptions } from './abort.js';
 import { NOTHING, ParkingLot, park } from './parking.js';
 import { readyVoid, rejected } from './budget.js';
@@ -101,7 +102,7 @@ export class TaskTracker {
    * @returns What the task answers; a failure is the caller's to handle.
    */
   spawn<T>(task: () => T | PromiseLike<T>): Promise<T> {
-    if (typeof task !== 'function') throw new TypeError('Cannot spawn: task must be a function');
+    requireFunction('Cannot spawn', 'task', task);
     return this.trackFuture(Promise.resolve().then(task));
   }
 
@@ -112,8 +113,12 @@ export class TaskTracker {
    *
    * @param future The promise.
    * @returns A promise of the same.
+   * @throws TypeError (rejects) When it is none.
    */
   async trackFuture<T>(future: PromiseLike<T>): Promise<T> {
+    if (typeof (future as PromiseLike<T> | null | undefined)?.then !== 'function') {
+      throw new TypeError(`Cannot track: future must be a promise, received ${describeReceived(future)}`);
+    }
     const token = this.token();
     try {
       return await future;

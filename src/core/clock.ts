@@ -7,7 +7,7 @@ import {
   startHostTimer,
   stopHostTimer,
 } from './host.js';
-import { requireMilliseconds } from './validate.js';
+import { describeReceived, requireFunction, requireMilliseconds } from './validate.js';
 
 /** A timer that was started on a {@link Clock}. */
 export interface ClockTimer {
@@ -79,9 +79,18 @@ class SystemTimer implements ClockTimer {
 export const systemClock: Clock = {
   now: monotonicNow,
   setTimer(callback, ms, options) {
+    requireTimer(callback, ms);
     return new SystemTimer(callback, Math.max(0, ms), options?.ref ?? false);
   },
 };
+
+function requireTimer(callback: unknown, ms: unknown): void {
+  const action = 'Cannot set timer';
+  requireFunction(action, 'callback', callback);
+  if (typeof ms !== 'number' || Number.isNaN(ms)) {
+    throw new TypeError(`${action}: ms must be a number of milliseconds, received ${describeReceived(ms)}`);
+  }
+}
 
 interface SimulatedTimer extends ClockTimer {
   readonly due: number;
@@ -133,6 +142,7 @@ export class SimulatedClock implements Clock {
   }
 
   setTimer(callback: () => void, ms: number, _options?: ClockTimerOptions): ClockTimer {
+    requireTimer(callback, ms);
     const timer: SimulatedTimer = {
       due: this.#now + Math.max(0, ms),
       order: this.#order++,

@@ -9,6 +9,7 @@ export {
   describeReceived,
   requireBoolean,
   requireFunction,
+  requireInstance,
   requireMilliseconds,
   requireNonNegativeInteger,
   requireNumber,

@@ -92,6 +92,18 @@ export function requireFunction<F extends (...args: never[]) => unknown>(
   return value as F;
 }
 
+/** Requires an instance of a class, `expected` in words. */
+export function requireInstance<T extends object>(
+  action: string,
+  name: string,
+  expected: string,
+  value: unknown,
+  type: abstract new (...args: never[]) => T,
+): T {
+  if (!(value instanceof type)) throw wrongType(action, name, expected, value);
+  return value;
+}
+
 /** Requires a string that is not empty. */
 export function requireString(action: string, name: string, value: unknown): string {
   if (typeof value !== 'string') throw wrongType(action, name, 'a string', value);

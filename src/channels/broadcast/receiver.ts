@@ -123,9 +123,9 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     return new Receiver(this.#state);
   }
 
-  /** Whether another receiver listens to the same channel. */
+  /** Whether another receiver listens to the same channel; false for anything else. */
   sameChannel(other: Receiver<T>): boolean {
-    return other.#state === this.#state;
+    return other instanceof Receiver && other.#state === this.#state;
   }
 
   /**

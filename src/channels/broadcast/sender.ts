@@ -108,9 +108,9 @@ export class Sender<T> implements Disposable {
     await park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
   }
 
-  /** Whether another sender sends into the same channel. */
+  /** Whether another sender sends into the same channel; false for anything else. */
   sameChannel(other: Sender<T>): boolean {
-    return other.#state === this.#state;
+    return other instanceof Sender && other.#state === this.#state;
   }
 
   /** Lets go of the channel; the last sender to do so ends it: receivers read what is kept, then the end. */

@@ -4,7 +4,7 @@
  * Invariant: the slot comes first. A value is only taken from an iterator when there is one for it, so nothing is ever taken and not sent. An
  * array or a set keeps its values, and may be asked ahead: its end needs no slot.
  */
-import { describeReceived } from '../../core/index.js';
+import { requireFunction } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { ready, rejected } from '../budget.js';
 import { SendError } from '../closed-errors.js';
@@ -18,9 +18,7 @@ export async function sendMany<T>(
   options: WaitOptions | undefined,
 ): Promise<number> {
   const signal = signalOf('Cannot send', options);
-  if (typeof values?.[Symbol.iterator] !== 'function') {
-    throw new TypeError(`Cannot send: values must be iterable, received ${describeReceived(values)}`);
-  }
+  requireFunction('Cannot send', 'values[Symbol.iterator]', values?.[Symbol.iterator]);
   const iterator = values[Symbol.iterator]();
   const left = hasSize(values) ? iterator : null;
   if (signal?.aborted) return rejected(signal.reason);
@@ -78,7 +76,7 @@ function sendNext<T>(chan: Chan<T>, iterator: Iterator<T>): boolean {
 /** Whether it says how many values it has; what does not, such as a generator, may never end. */
 function hasSize(values: Iterable<unknown>): boolean {
   const { length, size } = values as { length?: unknown; size?: unknown };
-  return typeof length === 'number' || typeof size === 'number';
+  return typeof (length ?? size) === 'number';
 }
 
 /** What is left of values that were asked ahead, the one that was asked last included. */

@@ -38,12 +38,12 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Whether two senders send into the same channel.
+   * Whether two senders send into the same channel; false for anything that is no sender.
    *
    * @param other Another sender.
    */
   sameChannel(other: SenderHandle<T>): boolean {
-    return this.chan === other.chan;
+    return this.chan === other?.chan;
   }
 
   /**

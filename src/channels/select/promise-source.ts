@@ -28,29 +28,24 @@ class PromiseSource implements SelectSource<unknown> {
 
   prepare(): boolean {
     const promise = this.#promise;
-    if (promise !== null) this.#subscribe(promise);
-    return this.#asking;
-  }
-
-  #subscribe(promise: PromiseLike<unknown>): void {
+    if (promise === null) return this.#asking;
     this.#promise = null;
     const own = Promise.resolve(promise);
     own.then(
-      (value) => {
-        this.#state = READY;
-        this.#value = value;
-        this.#waiters.drain((waiter) => waiter.deliver(value));
-      },
-      (reason) => {
-        this.#state = FAILED;
-        this.#value = reason;
-        this.#waiters.drain((waiter) => waiter.fail(reason));
-      },
+      (value) => this.#settle(READY, value),
+      (reason) => this.#settle(FAILED, reason),
     );
     // As many hops as a thenable takes that calls back at once: a promise of the language one, any other is asked and adopted first.
     void (own === promise ? DONE : new Promise((resolve) => resolve(DONE))).then(() => {
       this.#asking = false;
     });
+    return true;
+  }
+
+  #settle(state: typeof READY | typeof FAILED, value: unknown): void {
+    this.#state = state;
+    this.#value = value;
+    this.#waiters.drain((waiter) => (state === READY ? waiter.deliver(value) : waiter.fail(value)));
   }
 
   poll(slot: Slot): Poll {
@@ -79,7 +74,7 @@ export function promiseSource(promise: PromiseLike<unknown>): SelectSource<unkno
   if (source === undefined) {
     source = new PromiseSource(promise);
     sources.set(promise, source);
-    if (promise instanceof Promise && promise.constructor === Promise) source.prepare();
+    if (promise.constructor === Promise) source.prepare();
   }
   return source;
 }

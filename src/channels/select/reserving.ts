@@ -1,3 +1,4 @@
+import { requireInstance } from '../../core/index.js';
 import { Sender } from '../mpsc/bounded.js';
 import type { Permit } from '../mpsc/permit.js';
 import { ReserveSource } from '../mpsc/reserve-source.js';
@@ -18,8 +19,6 @@ import type { Selectable } from './selectable.js';
  * ```
  */
 export function reserving<T>(sender: Sender<T>): Selectable<Permit<T>> {
-  if (!(sender instanceof Sender)) {
-    throw new TypeError('Cannot reserve in a select: sender must be the sender of a bounded channel');
-  }
+  requireInstance('Cannot reserve', 'sender', 'the sender of a bounded channel', sender, Sender<T>);
   return { selectSource: () => new ReserveSource<T>(sender) };
 }

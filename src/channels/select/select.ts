@@ -1,4 +1,3 @@
-import { requireOptions } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { rejected } from '../budget.js';
 import type { ArmsOf, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
@@ -37,11 +36,7 @@ export function select<const A extends ArmsOf<A>>(
   arms: A & CheckedArms<A>,
   options?: SelectOptions & WaitOptions,
 ): Promise<SelectEvent<A>> {
-  let signal: AbortSignal | undefined;
-  if (options !== undefined) {
-    requireOptions(ACTION, options, ['biased', 'seed', 'random', 'signal']);
-    signal = options.signal === undefined ? undefined : signalOf(ACTION, { signal: options.signal });
-  }
+  const signal = signalOf(ACTION, options, ['biased', 'seed', 'random', 'signal']);
   const plan = planOf(ACTION, arms, options, true);
   if (signal?.aborted) return rejected(signal.reason);
   return runTurn(new Turn(plan), plan.prepares, signal, null) as Promise<SelectEvent<A>>;

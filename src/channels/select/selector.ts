@@ -8,6 +8,8 @@ import type { SelectWaiter, Slot } from './selectable.js';
 import { type AnyEvent, HAS_FAILED, MUST_WAIT, NOTHING, Turn, type TurnSink } from './turn.js';
 import { runTurn } from './wait.js';
 
+const TURN_OPTIONS: readonly ('off' | 'signal')[] = ['off', 'signal'];
+
 /** What {@link Selector.next} takes. */
 export interface TurnOptions<Name extends string = string> extends WaitOptions {
   /**
@@ -78,7 +80,7 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
       const turn = this.#take(null);
       return runTurn(turn, plan.prepares, undefined, this.#recycle) as Promise<SelectEvent<A>>;
     }
-    const signal = signalOf('Cannot select', options, 'off');
+    const signal = signalOf('Cannot select', options, TURN_OPTIONS);
     const off = options.off === undefined ? null : this.#offOf(options.off);
     if (signal?.aborted) return rejected(signal.reason);
     return runTurn(this.#take(off), plan.prepares, signal, this.#recycle) as Promise<SelectEvent<A>>;

@@ -1,3 +1,4 @@
+import { describeReceived } from '../../core/index.js';
 import type { ArmValue } from './arms.js';
 import { ENDED, type Poll, READY, type Selectable, type SelectSource, SelectWaiter, type Slot } from './selectable.js';
 
@@ -18,7 +19,9 @@ export function withEnd<T>(source: Selectable<T>): Selectable<IteratorResult<T, 
 export function withEnd<S extends Selectable<unknown>>(source: S): Selectable<IteratorResult<ArmValue<S>, undefined>>;
 export function withEnd<T>(source: Selectable<T>): Selectable<IteratorResult<T, undefined>> {
   if (typeof source?.selectSource !== 'function') {
-    throw new TypeError('Cannot make an arm with its end: source must be a receiver or another arm');
+    throw new TypeError(
+      `Cannot make an arm with its end: source must be a receiver or another arm, received ${describeReceived(source)}`,
+    );
   }
   return {
     selectSource: () => new WithEndSource(source.selectSource()),

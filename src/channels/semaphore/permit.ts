@@ -1,4 +1,4 @@
-import { requireNonNegativeInteger } from '../../core/index.js';
+import { requireInstance, requireNonNegativeInteger } from '../../core/index.js';
 import type { SemaphoreCore } from './core.js';
 
 /**
@@ -48,8 +48,11 @@ export class SemaphorePermit implements Disposable {
    * @throws TypeError When they are another semaphore's.
    */
   merge(other: SemaphorePermit): void {
-    if (!(other instanceof SemaphorePermit) || other.#core !== this.#core) {
-      throw new TypeError('Cannot merge permits: both must be of the same semaphore');
+    requireInstance('Cannot merge permits', 'other', 'a permit of the same semaphore', other, SemaphorePermit);
+    if (other.#core !== this.#core) {
+      throw new TypeError(
+        'Cannot merge permits: other must be a permit of the same semaphore, received one of another semaphore',
+      );
     }
     if (other === this) return;
     this.#count += other.#count;

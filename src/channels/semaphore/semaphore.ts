@@ -1,4 +1,4 @@
-import { requireNonNegativeInteger } from '../../core/index.js';
+import { requireInstance, requireNonNegativeInteger } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { ready, rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
@@ -215,8 +215,8 @@ class AcquireWaiter extends PromiseWaiter<SemaphorePermit, SemaphorePermit> impl
  * ```
  */
 export function acquiring(semaphore: Semaphore, count: number = 1): Selectable<SemaphorePermit> {
-  const core = cores.get(semaphore);
-  if (core === undefined) throw new TypeError('Cannot acquire: semaphore must be a Semaphore');
+  requireInstance('Cannot acquire', 'semaphore', 'a Semaphore', semaphore, Semaphore);
+  const core = cores.get(semaphore) as SemaphoreCore;
   requireNonNegativeInteger('Cannot acquire', 'count', count);
   return { selectSource: () => new AcquireSource(core, count) };
 }

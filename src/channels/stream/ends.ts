@@ -37,6 +37,13 @@ export function requireSource(action: string, source: StreamSource<unknown>): vo
   requireFunction(action, 'source.tryRecv', source.tryRecv);
 }
 
+/** Requires a sender. */
+export function requireSink(action: string, sink: StreamSink<never>): void {
+  requireFunction(action, 'sink.send', sink?.send);
+  requireFunction(action, 'sink.close', sink.close);
+  requireFunction(action, 'sink.closed', sink.closed);
+}
+
 /** The channel between a stream and its user. */
 export function pumpChannel<T>(
   action: string,

@@ -10,7 +10,15 @@ import { finished, Readable, Writable } from 'node:stream';
 import { requireFunction } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
 import type { Receiver, Sender } from '../mpsc/index.js';
-import { type PumpOptions, pumpChannel, requireSource, type StreamSink, type StreamSource, takeOne } from './ends.js';
+import {
+  type PumpOptions,
+  pumpChannel,
+  requireSink,
+  requireSource,
+  type StreamSink,
+  type StreamSource,
+  takeOne,
+} from './ends.js';
 import { fromAsyncIterable } from './iterators.js';
 
 export type { PumpOptions, StreamSink, StreamSource, Taken } from './ends.js';
@@ -112,7 +120,7 @@ export function fromNodeReadable<T>(stream: Readable, options?: PumpOptions<T>):
  * ```
  */
 export function toNodeWritable<T>(sink: StreamSink<T>): Writable {
-  requireFunction('Cannot make stream', 'sink.send', sink?.send);
+  requireSink('Cannot make stream', sink);
   const destroyed = new AbortController();
   const stream = new Writable({
     objectMode: true,

@@ -4,6 +4,7 @@ import type { Receiver, Sender } from '../mpsc/index.js';
 import {
   type PumpOptions,
   pumpChannel,
+  requireSink,
   requireSource,
   type StreamSink,
   type StreamSource,
@@ -118,7 +119,7 @@ export function fromReadableStream<T>(stream: ReadableStream<T>, options?: PumpO
  * ```
  */
 export function toWritableStream<T>(sink: StreamSink<T>): WritableStream<T> {
-  requireFunction('Cannot make stream', 'sink.send', sink?.send);
+  requireSink('Cannot make stream', sink);
   const over = new AbortController();
   return new WritableStream<T>({
     start(controller) {

@@ -1,5 +1,6 @@
 import {
   type Clock,
+  describeReceived,
   requireBoolean,
   requireMilliseconds,
   requireOneOf,
@@ -240,7 +241,7 @@ class IntervalCore implements SelectSource<number> {
 
 function requireInstant(action: string, name: string, value: unknown): number {
   if (typeof value !== 'number') {
-    throw new TypeError(`${action}: ${name} must be a number of milliseconds, received ${String(value)}`);
+    throw new TypeError(`${action}: ${name} must be a number of milliseconds, received ${describeReceived(value)}`);
   }
   if (Number.isNaN(value)) throw new RangeError(`${action}: ${name} must be a number of milliseconds, received NaN`);
   return value;

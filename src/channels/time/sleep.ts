@@ -1,5 +1,6 @@
 import {
   type Clock,
+  describeReceived,
   requireBoolean,
   requireMilliseconds,
   requireOptions,
@@ -105,7 +106,9 @@ export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposab
   resetAt(deadline: number): void {
     if (typeof deadline !== 'number' || Number.isNaN(deadline)) {
       const Wrong = typeof deadline === 'number' ? RangeError : TypeError;
-      throw new Wrong(`Cannot reset: deadline must be a number of milliseconds, received ${String(deadline)}`);
+      throw new Wrong(
+        `Cannot reset: deadline must be a number of milliseconds, received ${describeReceived(deadline)}`,
+      );
     }
     this.#core.resetAt(deadline);
   }

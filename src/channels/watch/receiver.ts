@@ -141,9 +141,9 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     return new Receiver(this.#state, this.#seen);
   }
 
-  /** Whether another receiver watches the same channel. */
+  /** Whether another receiver watches the same channel; false for anything else. */
   sameChannel(other: Receiver<T>): boolean {
-    return other.#state === this.#state;
+    return other instanceof Receiver && other.#state === this.#state;
   }
 
   /** How many senders there are; at 0 the value is final. */

@@ -147,9 +147,9 @@ export class Sender<T> implements Disposable {
     return this.#state.senders;
   }
 
-  /** Whether another sender sets the same value. */
+  /** Whether another sender sets the same value; false for anything else. */
   sameChannel(other: Sender<T>): boolean {
-    return other.#state === this.#state;
+    return other instanceof Sender && other.#state === this.#state;
   }
 
   /** Lets go of the channel; the last sender to do so ends it: receivers still see the last value. */

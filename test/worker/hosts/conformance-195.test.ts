@@ -16,7 +16,10 @@ async function reasonOf(promise: Promise<unknown>): Promise<{ name?: string; cod
 
 /** An array on memory that cannot be moved to another thread. */
 function pinned(): Float32Array {
-  return new Float32Array(new WebAssembly.Memory({ initial: 1 }).buffer);
+  const { Memory } = (
+    globalThis as unknown as { WebAssembly: { Memory: new (options: object) => { buffer: ArrayBuffer } } }
+  ).WebAssembly;
+  return new Float32Array(new Memory({ initial: 1 }).buffer);
 }
 
 /** An array whose buffer was moved away before. */
