@@ -5,22 +5,20 @@
  * - While a batch runs no JavaScript does, so decodes that are to go on meanwhile have been handed to sharp before: `decodeConcurrency` is at
  *   least one whole batch, and a decode's place is free again as soon as its image waits for a batch.
  * - All operations share one batch.
- * - Images of a batch operation or a stream never occupy more than `2 * maxBatch - 1` places between decode and result: while one batch runs, fewer than a
- *   whole batch of them wait, so that a single image that comes then is in the very next batch. They also decode behind single images.
- * - What sharp has been given can't be overtaken. So of a batch operation it is given no more than the model can take: while batches stay small,
- *   because decoding is what takes the time, a few; as they grow, a whole one.
+ * - A single image is in the next batch after the one that runs as it comes, whatever else there is: it is first in line for decoding and for
+ *   the batch, and a batch of others waits while it is being decoded (see `RunQueue`).
+ * - What sharp has been given can't be overtaken, in the line for libuv's threads. So of batch operations it is given no more than fits into one
+ *   run: while batches stay small, because decoding is what takes the time, a few; as they grow, a whole one; and while a single image is on its
+ *   way, so few that a thread is free for it.
+ * - Images of a batch operation or a stream never occupy more than `2 * maxBatch - 1` places between decode and result: pixels take memory.
  */
 import PQueue from 'p-queue';
 import type { SourceKind } from '../sources/read-source.js';
 import { encodeFailure, type ItemFailure } from './item-failure.js';
+import { type Arrival, RunQueue, type Runner } from './run-queue.js';
 
 /** Planar pixels of one image. */
 export type Pixels = Float32Array | Uint8Array;
-
-/** Gathers images into batches. */
-export interface ImageBatcher {
-  add(pixels: Pixels, options: { readonly signal?: AbortSignal | undefined }): Promise<Float32Array>;
-}
 
 /** The parts of a pipeline. */
 export interface PipelineParts {
@@ -29,8 +27,10 @@ export interface PipelineParts {
   /** Makes pixels of them. */
   readonly decode: (bytes: Uint8Array, signal: AbortSignal | undefined) => Promise<Pixels>;
   /** Runs them through the model. */
-  readonly batcher: ImageBatcher;
+  readonly runner: Runner<Pixels, Float32Array>;
   readonly maxBatch: number;
+  /** How long the first image of a batch waits for company while the model is free, in ms. */
+  readonly maxDelayMs: number;
   /** How many images are decoded at once. */
   readonly decodeConcurrency: number;
   /** How many URLs are fetched at once. */
@@ -46,8 +46,11 @@ export interface PipelineBatch {
 const SINGLE = 1;
 const BULK = 0;
 
-/** Decodes of batch operations outstanding at least: what keeps the four threads of libuv's pool busy, and as many more waiting. */
-const MIN_BULK_DECODES = 8;
+/** Decodes of batch operations outstanding at least: what keeps the four threads of libuv's pool busy. */
+const MIN_BULK_DECODES = 4;
+
+/** Decodes of batch operations outstanding while a single image is on its way: the other threads of libuv's pool are for that one. */
+const BULK_DECODES_BESIDE_SINGLES = 2;
 
 /** Takes images from any operation to their vectors. */
 export class EmbeddingPipeline {
@@ -56,13 +59,17 @@ export class EmbeddingPipeline {
   readonly #fetches: PQueue;
   readonly #bulk: PQueue;
   readonly #bulkDecodes: PQueue;
+  readonly #runs: RunQueue<Pixels, Float32Array>;
+  #bulkDecodeLimit: number;
 
   constructor(parts: PipelineParts) {
     this.#parts = parts;
     this.#decodes = new PQueue({ concurrency: parts.decodeConcurrency });
     this.#fetches = new PQueue({ concurrency: parts.fetchConcurrency });
     this.#bulk = new PQueue({ concurrency: 2 * parts.maxBatch - 1 });
-    this.#bulkDecodes = new PQueue({ concurrency: Math.min(MIN_BULK_DECODES, parts.decodeConcurrency) });
+    this.#bulkDecodeLimit = Math.min(MIN_BULK_DECODES, parts.decodeConcurrency);
+    this.#bulkDecodes = new PQueue({ concurrency: this.#bulkDecodeLimit });
+    this.#runs = new RunQueue({ runner: parts.runner, maxBatch: parts.maxBatch, maxDelayMs: parts.maxDelayMs });
   }
 
   /** Embeds one image. */
@@ -121,7 +128,9 @@ export class EmbeddingPipeline {
     priority: number,
     whole?: AbortSignal,
   ): Promise<Float32Array> {
-    const { read, decode, batcher } = this.#parts;
+    const { read, decode } = this.#parts;
+    const isBulk = priority === BULK;
+    const arrival = isBulk ? undefined : this.#expect();
     const decodeIt = () =>
       this.#decodes.add(
         async () => {
@@ -132,20 +141,44 @@ export class EmbeddingPipeline {
         },
         queued(priority, signal),
       );
-    const pixels = await (priority === BULK ? this.#bulkDecodes.add(decodeIt) : decodeIt());
-    whole?.throwIfAborted();
-    return batcher.add(pixels, { signal });
+    let embedding: Promise<Float32Array>;
+    try {
+      const pixels = await (isBulk ? this.#bulkDecodes.add(decodeIt) : decodeIt());
+      whole?.throwIfAborted();
+      embedding = this.#runs.add(pixels, isBulk, signal);
+    } finally {
+      if (arrival !== undefined) this.#end(arrival);
+    }
+    return embedding;
+  }
+
+  #expect(): Arrival {
+    const arrival = this.#runs.expect();
+    this.#limitBulkDecodes();
+    return arrival;
+  }
+
+  #end(arrival: Arrival): void {
+    arrival.end();
+    this.#limitBulkDecodes();
+  }
+
+  #limitBulkDecodes(): void {
+    const limit = this.#bulkDecodeLimit;
+    this.#bulkDecodes.concurrency = this.#runs.arriving > 0 ? Math.min(BULK_DECODES_BESIDE_SINGLES, limit) : limit;
   }
 
   /** To be told of each batch before it runs: the larger they get, the more is decoded ahead. */
   noteBatch(size: number): void {
     const wanted = Math.max(MIN_BULK_DECODES, 2 * size);
-    this.#bulkDecodes.concurrency = Math.min(wanted, this.#parts.decodeConcurrency);
+    this.#bulkDecodeLimit = Math.min(wanted, this.#parts.decodeConcurrency);
+    this.#limitBulkDecodes();
   }
 
   /** How many images are on their way, by stage. */
   get load(): { readonly fetching: number; readonly decoding: number; readonly waiting: number } {
-    const waiting = this.#decodes.size + this.#fetches.size + this.#bulkDecodes.size + this.#bulk.size;
+    const waiting =
+      this.#decodes.size + this.#fetches.size + this.#bulkDecodes.size + this.#bulk.size + this.#runs.length;
     return { fetching: this.#fetches.pending, decoding: this.#decodes.pending, waiting };
   }
 }

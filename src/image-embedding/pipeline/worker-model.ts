@@ -29,13 +29,25 @@ export interface WorkerModelOptions {
   readonly fetchConcurrency: number;
 }
 
+/** What runs the model: an `EmbeddingSession`, or what a test puts in its place. */
+export type ModelSession = Pick<EmbeddingSession, 'description' | 'decodeType' | 'run' | 'dispose'>;
+
 /** Loads the model. */
 export async function createModel(
   options: WorkerModelOptions,
   context: ModelContext,
 ): Promise<ModelOf<ImageOperations>> {
+  const session = await EmbeddingSession.load(options.spec, options.session, options.prepared);
+  return createSessionModel(session, options, context);
+}
+
+/** The model's operations around a session. */
+export function createSessionModel(
+  session: ModelSession,
+  options: WorkerModelOptions,
+  context: ModelContext,
+): ModelOf<ImageOperations> {
   const { spec, limits, maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency } = options;
-  const session = await EmbeddingSession.load(spec, options.session, options.prepared);
   const preprocessor = createPreprocessor({ ...spec.preprocess, dtype: session.decodeType }, options.preprocess, {
     limits,
     // In the caller's own process libvips belongs to the caller, too.
@@ -51,12 +63,14 @@ export async function createModel(
     for (const image of images) preprocessor.recycle(image);
     return vectors;
   };
-  const batcher = createBatcher<Pixels, Float32Array>({ maxBatch, maxDelayMs, run });
+  // It is given whole batches at once, and finds the guilty image of one that fails.
+  const batcher = createBatcher<Pixels, Float32Array>({ maxBatch, run });
   const pipeline = new EmbeddingPipeline({
     read: (kind, input, signal) => readSource(kind, input, limits, { signal }),
     decode: (bytes, signal) => preprocessor.decode(bytes, { signal }),
-    batcher,
+    runner: batcher,
     maxBatch,
+    maxDelayMs,
     decodeConcurrency,
     fetchConcurrency,
   });

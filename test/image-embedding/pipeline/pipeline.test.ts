@@ -37,8 +37,9 @@ function createStage() {
   const pipeline = new EmbeddingPipeline({
     read: async (_kind, input) => Uint8Array.of(input as number),
     decode,
-    batcher,
+    runner: batcher,
     maxBatch: MAX_BATCH,
+    maxDelayMs: 0,
     decodeConcurrency: MAX_BATCH,
     fetchConcurrency: 4,
   });

@@ -1,0 +1,193 @@
+/**
+ * Decoded images in front of the model, and what goes into the next run of it.
+ *
+ * Invariants:
+ * - One run at a time. Single images come first, images of batch operations and streams (the bulk) fill the batch up.
+ * - During a run no JavaScript does, so at its end nothing is known yet of what was decoded or asked for meanwhile. The event loop turns before
+ *   the next batch is made up.
+ * - A batch with bulk in it waits for the single images that are on their way by then: a run that one of them just missed would hold it up for
+ *   the whole of a second one. Those that come later do not prolong the wait.
+ */
+import { type AbortListener, addAbortListener, removeAbortListener, scheduleMacrotask } from '../../core/index.js';
+
+/** What makes a batch of images out of those that it is given at once, and runs it. */
+export interface Runner<Item, Result> {
+  add(item: Item, options: { readonly signal?: AbortSignal | undefined }): Promise<Result>;
+}
+
+/** Options of a {@link RunQueue}. */
+export interface RunQueueOptions<Item, Result> {
+  readonly runner: Runner<Item, Result>;
+  readonly maxBatch: number;
+  /** How long the first image of a batch waits for company while the model is free, in ms. */
+  readonly maxDelayMs: number;
+}
+
+/** The longest that bulk waits for a single image, in ms: one that takes longer to decode does so during the run. */
+const HOLD_MS = 1_000;
+
+/** Turns of the event loop after a run: one brings in messages and finished decodes, the next begins what they ask for. */
+const TURNS = 2;
+
+/** A single image between its request and its pixels. */
+export class Arrival {
+  readonly arrived: Promise<void>;
+  readonly #end: () => void;
+
+  constructor(onEnd: (arrival: Arrival) => void) {
+    let resolve: () => void = () => undefined;
+    this.arrived = new Promise<void>((settle) => {
+      resolve = settle;
+    });
+    this.#end = () => {
+      onEnd(this);
+      resolve();
+    };
+  }
+
+  /** It has come, or never will. */
+  end(): void {
+    this.#end();
+  }
+}
+
+class Entry<Item, Result> implements AbortListener {
+  readonly item: Item;
+  readonly signal: AbortSignal | undefined;
+  readonly promise: Promise<Result>;
+  readonly #leave: (entry: Entry<Item, Result>) => void;
+  #resolve!: (result: Promise<Result>) => void;
+  #reject!: (reason: unknown) => void;
+
+  constructor(item: Item, signal: AbortSignal | undefined, leave: (entry: Entry<Item, Result>) => void) {
+    this.item = item;
+    this.signal = signal;
+    this.#leave = leave;
+    this.promise = new Promise<Result>((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    if (signal !== undefined) addAbortListener(signal, this);
+  }
+
+  onAbort(reason: unknown): void {
+    this.#leave(this);
+    this.#reject(reason);
+  }
+
+  /** Answers as the run does, and no longer to the signal: whoever runs it listens. */
+  follow(result: Promise<Result>): void {
+    if (this.signal !== undefined) removeAbortListener(this.signal, this);
+    this.#resolve(result);
+  }
+}
+
+/** Lines images up for a model. */
+export class RunQueue<Item, Result> {
+  readonly #options: RunQueueOptions<Item, Result>;
+  readonly #singles: Entry<Item, Result>[] = [];
+  readonly #bulk: Entry<Item, Result>[] = [];
+  readonly #arrivals = new Set<Arrival>();
+  readonly #onArrivalEnd = (arrival: Arrival): void => void this.#arrivals.delete(arrival);
+  #isWorking = false;
+  #onLength: (() => void) | undefined;
+
+  constructor(options: RunQueueOptions<Item, Result>) {
+    this.#options = options;
+  }
+
+  /** How many images wait for a run. */
+  get length(): number {
+    return this.#singles.length + this.#bulk.length;
+  }
+
+  /** How many single images are on their way. */
+  get arriving(): number {
+    return this.#arrivals.size;
+  }
+
+  /** Announces a single image, which bulk then waits for. */
+  expect(): Arrival {
+    const arrival = new Arrival(this.#onArrivalEnd);
+    this.#arrivals.add(arrival);
+    return arrival;
+  }
+
+  /**
+   * Adds an image.
+   *
+   * @param isBulk Whether it gives way to single images.
+   * @returns What the run says of it. Rejects at once when the signal aborts.
+   */
+  add(item: Item, isBulk: boolean, signal: AbortSignal | undefined): Promise<Result> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const queue = isBulk ? this.#bulk : this.#singles;
+    const entry = new Entry<Item, Result>(item, signal, (each) => {
+      const index = queue.indexOf(each);
+      if (index >= 0) queue.splice(index, 1);
+    });
+    queue.push(entry);
+    this.#onLength?.();
+    if (!this.#isWorking) {
+      this.#isWorking = true;
+      void this.#work();
+    }
+    return entry.promise;
+  }
+
+  async #work(): Promise<void> {
+    // What else was decoded in the same turn of the loop is seen by the end of it.
+    await turn();
+    while (this.length > 0) {
+      await this.#waitForCompany();
+      await this.#waitForSingles();
+      const batch = this.#take();
+      await Promise.allSettled(batch.map((entry) => this.#run(entry)));
+      for (let count = 0; count < TURNS; count += 1) await turn();
+    }
+    this.#isWorking = false;
+  }
+
+  #run(entry: Entry<Item, Result>): Promise<Result> {
+    entry.follow(this.#options.runner.add(entry.item, { signal: entry.signal }));
+    return entry.promise;
+  }
+
+  #take(): Entry<Item, Result>[] {
+    const { maxBatch } = this.#options;
+    const batch = this.#singles.splice(0, maxBatch);
+    return batch.concat(this.#bulk.splice(0, maxBatch - batch.length));
+  }
+
+  async #waitForCompany(): Promise<void> {
+    const { maxBatch, maxDelayMs } = this.#options;
+    if (maxDelayMs === 0 || this.length >= maxBatch) return;
+    await this.#within(maxDelayMs, (done) => {
+      this.#onLength = () => {
+        if (this.length >= maxBatch) done();
+      };
+    });
+    this.#onLength = undefined;
+  }
+
+  async #waitForSingles(): Promise<void> {
+    const isBulkIn = this.#bulk.length > 0 && this.#singles.length < this.#options.maxBatch;
+    if (!isBulkIn || this.#arrivals.size === 0) return;
+    const arrived = Promise.all([...this.#arrivals].map((each) => each.arrived));
+    await this.#within(HOLD_MS, (done) => void arrived.then(done));
+  }
+
+  #within(ms: number, wait: (done: () => void) => void): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      wait(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => scheduleMacrotask(resolve));
+}

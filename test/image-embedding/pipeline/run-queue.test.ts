@@ -1,0 +1,136 @@
+import { describe, expect, test } from 'vitest';
+import { RunQueue } from '../../../src/image-embedding/pipeline/run-queue.js';
+
+/** Lets everything that can go on without a run do so. */
+async function settle(): Promise<void> {
+  for (let count = 0; count < 10; count += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** A queue whose runs a test ends one by one. */
+function createRig(maxBatch = 4, maxDelayMs = 0) {
+  const runs: { items: string[]; end: () => void }[] = [];
+  let gathering: { items: string[]; ended: Promise<void> } | undefined;
+  const queue = new RunQueue<string, string>({
+    maxBatch,
+    maxDelayMs,
+    runner: {
+      // What is added in one turn is one run.
+      async add(item) {
+        if (gathering === undefined) {
+          const items: string[] = [];
+          let end: () => void = () => undefined;
+          gathering = { items, ended: new Promise((resolve) => (end = resolve)) };
+          runs.push({ items, end });
+          queueMicrotask(() => (gathering = undefined));
+        }
+        const { items, ended } = gathering;
+        items.push(item);
+        await ended;
+        if (item.startsWith('bad')) throw new Error(item);
+        return item.toUpperCase();
+      },
+    },
+  });
+  const bulk = (...items: string[]) => Promise.all(items.map((each) => queue.add(each, true, undefined)));
+  const single = (item: string, signal?: AbortSignal) => queue.add(item, false, signal);
+  return { queue, runs, bulk, single };
+}
+
+describe('RunQueue', () => {
+  test('.add() answers with what the run says, and runs single images before bulk', async () => {
+    const { runs, bulk, single } = createRig();
+    const first = bulk('a');
+    await settle();
+    const rest = Promise.all([bulk('b', 'c', 'd', 'e'), single('S'), single('bad').catch((error: Error) => error)]);
+    await settle();
+    expect(runs.map(({ items }) => items)).toEqual([['a']]);
+    for (const count of [1, 2, 3]) {
+      runs[count - 1]?.end();
+      await settle();
+    }
+    expect(await first).toEqual(['A']);
+    expect(runs.map(({ items }) => items)).toEqual([['a'], ['S', 'bad', 'b', 'c'], ['d', 'e']]);
+    expect(await rest).toEqual([['B', 'C', 'D', 'E'], 'S', new Error('bad')]);
+  });
+
+  test('.expect() has a batch of bulk wait for the single image', async () => {
+    const { queue, runs, bulk, single } = createRig();
+    const arrival = queue.expect();
+    void bulk('a', 'b');
+    await settle();
+    expect(runs).toHaveLength(0);
+    void single('S');
+    arrival.end();
+    await settle();
+    expect(runs.map(({ items }) => items)).toEqual([['S', 'a', 'b']]);
+  });
+
+  test('.expect() has no batch wait for a second image that is expected while the first is waited for', async () => {
+    const { queue, runs, bulk } = createRig();
+    const first = queue.expect();
+    void bulk('a');
+    await settle();
+    const second = queue.expect();
+    first.end();
+    await settle();
+    expect(runs.map(({ items }) => items)).toEqual([['a']]);
+    expect(queue.arriving).toBe(1);
+    second.end();
+    expect(queue.arriving).toBe(0);
+  });
+
+  test('.expect() has a batch of single images wait for nothing', async () => {
+    const { queue, runs, bulk, single } = createRig(2);
+    queue.expect();
+    void single('S');
+    await settle();
+    expect(runs.map(({ items }) => items)).toEqual([['S']]);
+    void single('T');
+    void single('U');
+    void bulk('a');
+    runs[0]?.end();
+    await settle();
+    expect(runs[1]?.items).toEqual(['T', 'U']);
+  });
+
+  test('.expect() has nothing wait for ever', async () => {
+    const { queue, runs, bulk } = createRig();
+    queue.expect();
+    void bulk('a');
+    const before = performance.now();
+    while (runs.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(performance.now() - before).toBeGreaterThan(900);
+  });
+
+  test('.add() leaves the queue when it is given up', async () => {
+    const { queue, runs, bulk, single } = createRig();
+    void bulk('a');
+    await settle();
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const given = single('S', controller.signal);
+    expect(queue.length).toBe(1);
+    controller.abort(reason);
+    await expect(given).rejects.toBe(reason);
+    expect(queue.length).toBe(0);
+    await expect(single('T', controller.signal)).rejects.toBe(reason);
+    runs[0]?.end();
+    await settle();
+    expect(runs).toHaveLength(1);
+  });
+
+  test('.add() waits for company as long as it may, and no longer than a batch takes to fill', async () => {
+    const { runs, bulk, single } = createRig(2, 60_000);
+    void single('S');
+    await settle();
+    expect(runs).toHaveLength(0);
+    void bulk('a');
+    await settle();
+    expect(runs.map(({ items }) => items)).toEqual([['S', 'a']]);
+    const short = createRig(2, 1);
+    const before = performance.now();
+    void short.single('S');
+    while (short.runs.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(performance.now() - before).toBeLessThan(5_000);
+  });
+});

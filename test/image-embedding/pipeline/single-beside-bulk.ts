@@ -1,0 +1,57 @@
+/** Single images at random moments beside a batch operation that never ends, in a real child. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import sharp from 'sharp';
+import { createSlowPool } from './slow-pool.js';
+
+/** Its multiples, less the whole, never come together. */
+const GOLDEN = 0.618_034;
+
+export interface Beside {
+  /** How many runs of the model, whole ones and the rest of one, a call waited for, its own not counted. */
+  readonly runs: number;
+  /** From the call to the beginning of its image's own run, in ms. */
+  readonly waitedMs: number;
+}
+
+export async function callBesideBulk(runMs: number, calls: number): Promise<Beside[]> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'millrace-beside-'));
+  const { pool, now, runOf, runsBefore } = createSlowPool(runMs);
+  const stop = new AbortController();
+  try {
+    const file = path.join(folder, 'photo.png');
+    const noise = { type: 'gaussian', mean: 128, sigma: 40 } as const;
+    const create = { width: 320, height: 240, channels: 3, background: 'grey', noise } as const;
+    const bytes = await sharp({ create })
+      .png()
+      .toFile(file)
+      .then(() => sharp(file).jpeg().toBuffer());
+    await pool.embedImage(file);
+    const bulk = (async () => {
+      for (;;) await pool.batchEmbedImages(new Array(1_000).fill(file), { signal: stop.signal, timeoutMs: 600_000 });
+    })().catch(() => undefined);
+    await delay(4 * runMs);
+    const singles: Beside[] = [];
+    for (let count = 0; count < calls; count += 1) {
+      // Spread over the whole of a run, and a little more.
+      await delay(1.3 * runMs * ((count * GOLDEN) % 1));
+      const called = now();
+      const vector = await (count % 2 === 0
+        ? pool.embedImage(file, { normalize: false })
+        : pool.embedImageBytes(bytes, { normalize: false }));
+      const shares = runsBefore(vector).map(({ begun, ended }) => (ended - Math.max(called, begun)) / (ended - begun));
+      singles.push({
+        runs: shares.reduce((sum, each) => sum + (each > 0 ? each : 0), 0),
+        waitedMs: runOf(vector).begun - called,
+      });
+    }
+    stop.abort();
+    await bulk;
+    return singles;
+  } finally {
+    await pool.destroy();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
