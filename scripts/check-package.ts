@@ -14,6 +14,8 @@ import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 
 const MAX_TARBALL_BYTES = 3_000_000;
+// As it lies in node_modules, without the packages it depends on: 3 MB as `du -h` counts them.
+const MAX_UNPACKED_BYTES = 3 * 2 ** 20;
 // The goal of the package is 8,192; this holds the line at what the channels take today, so that they do not grow unseen.
 const MAX_CHANNELS_BYTES = 9_216;
 
@@ -25,12 +27,16 @@ try {
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
     cwd: root,
   });
-  const [packed] = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
+  const [packed] = JSON.parse(stdout) as { filename: string; unpackedSize: number; files: { path: string }[] }[];
   if (packed === undefined) throw new Error('npm pack made no tarball');
   const tarball = path.join(folder, packed.filename);
 
   const { size } = await stat(tarball);
   if (size > MAX_TARBALL_BYTES) problems.push(`the tarball has ${size} bytes, ${MAX_TARBALL_BYTES} are allowed`);
+  const { unpackedSize } = packed;
+  if (unpackedSize > MAX_UNPACKED_BYTES) {
+    problems.push(`the package has ${unpackedSize} bytes unpacked, ${MAX_UNPACKED_BYTES} are allowed`);
+  }
   const expected = [
     'dist/cli/main.js',
     'dist/index.d.ts',
@@ -58,7 +64,7 @@ try {
     );
   }
   process.stdout.write(
-    `package: ${packed.files.length} files, ${size} bytes; select + mpsc: ${channels} bytes min+gz\n`,
+    `package: ${packed.files.length} files, ${size} bytes, ${unpackedSize} unpacked; select + mpsc: ${channels} bytes min+gz\n`,
   );
 } finally {
   await rm(folder, { recursive: true, force: true });

@@ -48,7 +48,74 @@ async function evaluate(cwd: string, code: string): Promise<string> {
   return stdout.trim();
 }
 
+/** What a user's code says of the types: each entry once, and what is inferred from it. */
+const CONSUMER = `
+import { select, mpsc, sleep, type CancellationToken } from 'millrace/channels';
+import { toNodeReadable } from 'millrace/channels/node';
+import { createImageEmbeddingPool } from 'millrace/image-embedding';
+import { createPool, type PoolHealth } from 'millrace/pool';
+import { operation, spawnWorker } from 'millrace/worker';
+import { isMillraceError, MillraceError } from 'millrace';
+
+export async function use(stop: CancellationToken): Promise<number> {
+  const [tx, rx] = mpsc.channel<number>(1);
+  await tx.send(1);
+  // @ts-expect-error: numbers only
+  await tx.send('1');
+  const event = await select({ rx, stop, idle: sleep(1) });
+  if (event.arm === 'rx') return event.value;
+  const readable: NodeJS.ReadableStream = toNodeReadable(rx);
+  const operations = { upper: operation<string, string>() };
+  const worker = spawnWorker({ operations, host: 'inline', model: { upper: (text) => text.toUpperCase() } });
+  const answer: string = await worker.call('upper', 'a');
+  const pool = createPool();
+  const health: PoolHealth = pool.health();
+  const images = createImageEmbeddingPool({ workers: 1 });
+  const vector: Float32Array = await images.embedImage(answer);
+  if (isMillraceError(health, 'ERR_POOL_CLOSED') && health instanceof MillraceError) throw new Error(String(readable));
+  return vector.length;
+}
+`;
+
+async function typeCheck(cwd: string, compilerOptions: object): Promise<string> {
+  await writeFile(path.join(cwd, 'consumer.ts'), CONSUMER);
+  const types = path.relative(cwd, path.join(modules, '@types'));
+  const options = {
+    strict: true,
+    noEmit: true,
+    target: 'es2022',
+    types: ['node'],
+    typeRoots: [types],
+    ...compilerOptions,
+  };
+  await writeFile(
+    path.join(cwd, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions: options, files: ['consumer.ts'] }),
+  );
+  const tsc = path.join(modules, 'typescript', 'bin', 'tsc');
+  return await run(process.execPath, [tsc, '-p', cwd, '--pretty', 'false'], { cwd }).then(
+    ({ stdout }) => stdout,
+    (error: { stdout: string; message: string }) => error.stdout || error.message,
+  );
+}
+
 describe('the packed tarball', () => {
+  // The declarations themselves are checked, too: skipLibCheck is off.
+  test.each([
+    ['nodenext', { module: 'nodenext', exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true }],
+    ['bundler', { module: 'esnext', moduleResolution: 'bundler' }],
+  ])('has types that hold in a strict project: %s', async (_, compilerOptions) => {
+    expect(await typeCheck(project, compilerOptions)).toBe('');
+  });
+
+  test('gives every entry to require() as well', async () => {
+    const code = `const { mpsc } = require('millrace/channels');
+      const all = require('millrace');
+      console.log(typeof mpsc.channel, all.mpsc === mpsc, typeof all.createPool, typeof require('millrace/image-embedding').similarity);`;
+    const { stdout } = await run(process.execPath, ['--input-type=commonjs', '--eval', code], { cwd: project });
+    expect(stdout.trim()).toBe('function true function function');
+  });
+
   test('gives every entry to an empty project', async () => {
     const { exports } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as { exports: object };
     const entries = Object.keys(exports)

@@ -105,6 +105,8 @@ export function createSessionModel(
      */
     async warmup(): Promise<void> {
       const decoded = preprocessor.decode(Buffer.from(BLANK_GIF, 'base64'));
+      // It may fail while the run is still under way: not unhandled, which would end the process without its error.
+      decoded.catch(() => {});
       const [vector] = await session.run([blankImage(spec, session.decodeType)]);
       dimension = vector?.length ?? 0;
       await decoded;
