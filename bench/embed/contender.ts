@@ -1,5 +1,5 @@
 /** What a contender of the embedding benchmark is, and what it is told. */
-import type { ModelSpec } from 'millrace/image-embedding';
+import type { ImageEmbeddingPoolOptions, ModelSpec } from 'millrace/image-embedding';
 
 /** What there is to do; plain data. */
 export interface Setup {
@@ -9,6 +9,8 @@ export interface Setup {
   readonly cores: number;
   /** Where the built package is, as a URL that ends in a slash. */
   readonly dist: string;
+  /** What a pool is told beside its model. */
+  readonly pool?: ImageEmbeddingPoolOptions;
 }
 
 /** One way to embed images, ready to run. */

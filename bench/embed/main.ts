@@ -7,12 +7,13 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { readModelFolder } from 'millrace/image-embedding';
+import { optionOf } from '../harness/arguments.js';
 import { benchFile, bundle, installPeers } from '../harness/prepare.js';
-import { makeVit } from '../make-vit.js';
 import { toSvg } from './chart.js';
 import type { Setup } from './contender.js';
 import { Driver, type Entry, type Measured } from './driver.js';
 import { findImages, makeImages } from './images.js';
+import { findModel } from './models.js';
 import type { TreeMemory } from './process-tree.js';
 import { median, type ModelReport, percentile, toRow, toTable } from './report.js';
 
@@ -58,10 +59,7 @@ interface Options {
 
 /** Runs the benchmark. */
 export async function run(args: string[]): Promise<void> {
-  const value = (name: string): string | undefined => {
-    const at = args.indexOf(`--${name}`);
-    return at === -1 ? args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3) : args[at + 1];
-  };
+  const value = (name: string) => optionOf(args, name);
   const isShort = args.includes('--short');
   const count = Number(value('count') ?? (isShort ? 60 : 200));
   const folder = value('images');
@@ -76,16 +74,8 @@ export async function run(args: string[]): Promise<void> {
   };
   await installPeers();
   const model = value('model');
-  const models =
-    model === undefined || model === 'all'
-      ? [path.join(root, 'models/mobilenet-v1-0.25'), await makeVit()]
-      : [
-          model === 'vit'
-            ? await makeVit()
-            : model === 'mobilenet'
-              ? path.join(root, 'models/mobilenet-v1-0.25')
-              : model,
-        ];
+  const names = model === undefined || model === 'all' ? ['mobilenet', 'vit'] : [model];
+  const models = await Promise.all(names.map(findModel));
   const reports: ModelReport[] = [];
   for (const each of models) {
     const report = await measure(path.resolve(each), options);

@@ -3,8 +3,8 @@ import { createImageEmbeddingPool } from 'millrace/image-embedding';
 import type { Contenders } from '../contender.js';
 
 export const contenders: Contenders = {
-  async pool({ folder, cores }) {
-    const pool = createImageEmbeddingPool({ model: folder, workers: cores, timeoutMs: 600_000 });
+  async pool({ folder, cores, pool: options }) {
+    const pool = createImageEmbeddingPool({ model: folder, workers: cores, timeoutMs: 600_000, ...options });
     await pool.warm();
     return {
       lanes: pool.window,
