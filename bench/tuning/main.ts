@@ -45,9 +45,10 @@ export async function run(args: string[]): Promise<void> {
   const chosen = Object.entries({ ...VARIANTS, ...tried }).filter(
     ([name]) => name === BASE || name in tried || only === undefined || only.some((each) => name.includes(each)),
   );
-  const [module, child] = (await bundle(
-    ['embed/contenders/millrace.ts', 'embed/child.ts'].map(benchFile),
-  )) as [string, string];
+  const [module, child] = (await bundle(['embed/contenders/millrace.ts', 'embed/child.ts'].map(benchFile))) as [
+    string,
+    string,
+  ];
   const cores = availableParallelism();
   const setup = {
     folder,
@@ -68,7 +69,8 @@ export async function run(args: string[]): Promise<void> {
     for (let round = 0; round < rounds; round++) {
       // Each round begins with another, and every second one goes the other way about.
       const turned = drivers.map((_, at) => drivers[(at + round) % drivers.length] as Driver);
-      for (const driver of round % 2 === 0 ? turned : turned.reverse()) runs.get(driver)?.push(await driver.run({ paths }));
+      for (const driver of round % 2 === 0 ? turned : turned.reverse())
+        runs.get(driver)?.push(await driver.run({ paths }));
     }
   } finally {
     await Promise.all(drivers.map((driver) => driver.close()));

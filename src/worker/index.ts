@@ -15,6 +15,7 @@ export {
 } from './batcher.js';
 export { type ErrorClass, RemoteError, registerErrorClass } from './codec/error-registry.js';
 export type { RequestReport } from './event-hub.js';
+export { inheritedExecArgv } from './hosts/exec-argv.js';
 export type {
   CallOptions,
   CloseOptions,

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { isMillraceError } from '../../core/index.js';
 import type { ModelHandle, Pool } from '../../pool/index.js';
-import { registerErrorClass } from '../../worker/index.js';
+import { inheritedExecArgv, registerErrorClass } from '../../worker/index.js';
 import { imageErrorClasses } from '../image-errors.js';
 import { modelErrorClasses } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
@@ -14,6 +14,12 @@ const MODULE = new URL('../pipeline/worker-model.js', import.meta.url);
 
 /** Batches inside a worker beyond what it decodes: one that runs, and one that images of streams and batch operations leave to single ones. */
 const WINDOW_BATCHES = 2;
+
+/**
+ * A worker's heap is small, but each image brings buffers of a megabyte, which make V8 collect every few images. Its helper threads then cost
+ * more than they save, and take the core of another worker.
+ */
+const WORKER_FLAGS = ['--single-threaded-gc'];
 
 /** A model that can be called. */
 export interface LoadedModel {
@@ -55,7 +61,7 @@ export function registerModel(
   const places = decodeConcurrency + WINDOW_BATCHES * maxBatch;
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
-    ...(settings.host === 'process' ? { memoryMb } : {}),
+    ...(settings.host === 'process' ? { memoryMb, execArgv: [...inheritedExecArgv(), ...WORKER_FLAGS] } : {}),
     ...settings.passed,
     operations: declareImageOperations(settings.capacity),
     module: MODULE,

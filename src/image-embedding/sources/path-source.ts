@@ -46,7 +46,8 @@ export async function bytesFromPath(input: unknown, limits: PathLimits, signal?:
   } catch (error) {
     throw translate(file, error);
   } finally {
-    await handle?.close();
+    // Nobody waits for it: what was read is read.
+    handle?.close().catch(() => {});
   }
 }
 
@@ -106,6 +107,8 @@ async function readAll(
     if (bytesRead === 0) return buffer.subarray(0, length);
     length += bytesRead;
     if (length > maxBytes) throw tooManyBytes(`image ${quote(file)}`, length, maxBytes);
+    // As long as it said, and nothing more when more was asked for: the end.
+    if (length === size) return buffer.subarray(0, length);
     if (length === buffer.byteLength) {
       const larger = Buffer.allocUnsafeSlow(Math.min(Math.max(65_536, buffer.byteLength * 2), maxBytes + 1));
       buffer.copy(larger);

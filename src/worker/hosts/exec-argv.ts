@@ -71,6 +71,15 @@ export function filterExecArgv(argv: readonly string[]): string[] {
 }
 
 /**
+ * The flags of this process that a child is given when its options name none, for `execArgv` that adds to them.
+ *
+ * @returns A new array.
+ */
+export function inheritedExecArgv(): string[] {
+  return filterExecArgv(process.execArgv);
+}
+
+/**
  * Filters a `NODE_OPTIONS` value for a child; words in double quotes, with backslash escapes inside, are kept whole as Node reads them.
  *
  * @param value The value, or undefined.
