@@ -16,6 +16,7 @@ export {
   breakerTransitions,
   CircuitBreaker,
 } from './breaker.js';
+export { autoWorkers, availableCores } from './cores.js';
 export { type Closable, type CloseOnSignalOptions, closeOnSignal } from './close-on-signal.js';
 export {
   BreakerOpenError,
@@ -53,6 +54,7 @@ export type {
   MetricsRegistry,
   ModelOptions,
   PoolOptions,
+  SpareHostSettings,
   SpawnPooledWorker,
   WorkerPart,
   WorkerStart,

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import {
   type Clock,
   requireBoolean,
@@ -12,8 +11,9 @@ import {
   requireString,
   systemClock,
 } from '../core/index.js';
-import type { ModelContext, ModelOf, Operations, WorkerHost } from '../worker/index.js';
+import type { ModelContext, ModelOf, Operations, SpareHost, WorkerHost } from '../worker/index.js';
 import type { BreakerRules } from './breaker.js';
+import { autoWorkers, availableCores } from './cores.js';
 import { MemoryGovernor, processMemoryGovernor } from './memory/governor.js';
 import type { PooledWorker } from './pooled-worker.js';
 import type { PriorityShares } from './priority.js';
@@ -33,6 +33,16 @@ export interface WorkerStart extends WorkerPart {
   readonly concurrency: number;
   readonly idleTimeoutMs: number;
   readonly clock: Clock;
+  /** A process that was started ahead, to be taken over. It is ended if it is not. */
+  readonly spare?: SpareHost;
+}
+
+/** Processes that are kept ready for workers to start in, so that a start waits for its model alone. */
+export interface SpareHostSettings extends Pick<WorkerPart, 'env' | 'cwd' | 'execArgv' | 'stdio' | 'heapMb'> {
+  /** How many. */
+  readonly count: number;
+  /** URL of a model module to import ahead; what it exports as `preload` is called. */
+  readonly module?: string | URL;
 }
 
 /** Options of {@link createPool}. */
@@ -45,6 +55,11 @@ export interface PoolOptions {
   readonly shutdownMs?: number;
   /** A prom-client registry to put the metrics into. A private one by default. */
   readonly registry?: MetricsRegistry;
+  /**
+   * Processes that are kept ready for workers to start in: how many, or also how they are started and what they import ahead. A worker of any model
+   * with the process host takes one over, if it is started in the same way (`env`, `cwd`, `execArgv`, `stdio`, `heapMb`). None by default.
+   */
+  readonly spareHosts?: number | SpareHostSettings;
   /** The time source. */
   readonly clock?: Clock;
   /** How a worker is started. */
@@ -95,8 +110,11 @@ export interface ModelOptions<Ops extends Operations = Operations> extends Omit<
   readonly reserve?: number;
   /** Workers that are kept, idle or not. 0 by default. */
   readonly minWorkers?: number;
-  /** Workers at most. min(4, cores) by default. */
-  readonly maxWorkers?: number;
+  /**
+   * Workers at most. min(4, cores) by default; `'auto'` for one for each core that the process may use (see {@link availableCores}), as far as the
+   * governor's memory goes where `memoryMb` says what one costs.
+   */
+  readonly maxWorkers?: number | 'auto';
   /** What one worker costs, in MB (10^6 bytes), until it was measured. */
   readonly memoryMb?: number;
   /** How long a start waits for memory to come free, in ms. 5,000 by default. */
@@ -137,6 +155,7 @@ export interface PoolSettings {
   readonly governor: MemoryGovernor;
   readonly shutdownMs: number;
   readonly registry: MetricsRegistry | undefined;
+  readonly spareHosts: SpareHostSettings | undefined;
   readonly clock: Clock;
   readonly spawn: SpawnPooledWorker | undefined;
 }
@@ -165,7 +184,7 @@ export interface ModelSettings extends ScalingRules {
   readonly backOffMs: number;
 }
 
-const POOL_KEYS = ['name', 'governor', 'shutdownMs', 'registry', 'clock', 'spawn'] as const;
+const POOL_KEYS = ['name', 'governor', 'shutdownMs', 'registry', 'spareHosts', 'clock', 'spawn'] as const;
 const WORKER_KEYS = [
   'module',
   'load',
@@ -222,13 +241,30 @@ export function requirePoolOptions(options: PoolOptions | undefined): PoolSettin
     governor: given.governor ?? processMemoryGovernor(),
     shutdownMs: given.shutdownMs === undefined ? 5_000 : requireMilliseconds(action, 'shutdownMs', given.shutdownMs),
     registry: given.registry,
+    spareHosts: requireSpareHosts(action, given.spareHosts),
     clock: given.clock ?? systemClock,
     spawn: given.spawn === undefined ? undefined : requireFunction<SpawnPooledWorker>(action, 'spawn', given.spawn),
   });
 }
 
+function requireSpareHosts(action: string, given: PoolOptions['spareHosts']): SpareHostSettings | undefined {
+  if (given === undefined) return undefined;
+  const keys = ['count', 'module', 'env', 'cwd', 'execArgv', 'stdio', 'heapMb'] as const;
+  const settings =
+    typeof given === 'number'
+      ? { count: given }
+      : (requireOptions<SpareHostSettings>(`${action}: spareHosts`, given, keys) as SpareHostSettings);
+  requireNonNegativeInteger(action, 'spareHosts.count', settings.count, 64);
+  // The rest is checked as the first is started, which is now.
+  return settings.count === 0 ? undefined : Object.freeze({ ...settings });
+}
+
 /** Checks the options of a model and fills them. */
-export function requireModelOptions<Ops extends Operations>(key: string, options: ModelOptions<Ops>): ModelSettings {
+export function requireModelOptions<Ops extends Operations>(
+  key: string,
+  options: ModelOptions<Ops>,
+  { governor }: Pick<PoolSettings, 'governor'>,
+): ModelSettings {
   const action = `Cannot register model '${requireString('Cannot register model', 'key', key)}'`;
   const given = requireOptions<ModelOptions<Ops>>(action, options, MODEL_KEYS);
   const operations = given.operations;
@@ -248,7 +284,7 @@ export function requireModelOptions<Ops extends Operations>(key: string, options
     throw new TypeError(`${action}: load needs the inline host, another host needs module, received host '${host}'`);
   }
   const integer = (
-    name: 'concurrency' | 'maxBatch' | 'window' | 'maxWorkers' | 'queueLimit' | 'restartsPerMinute',
+    name: 'concurrency' | 'maxBatch' | 'window' | 'queueLimit' | 'restartsPerMinute',
     fallback: number,
   ) => (given[name] === undefined ? fallback : requirePositiveInteger(action, name, given[name]));
   const count = (name: 'minWorkers' | 'retries' | 'reserve', fallback: number) =>
@@ -266,7 +302,11 @@ export function requireModelOptions<Ops extends Operations>(key: string, options
     throw new RangeError(`${action}: reserve must be less than window, which is ${window}, received ${reserve}`);
   }
   const minWorkers = count('minWorkers', 0);
-  const maxWorkers = integer('maxWorkers', Math.max(minWorkers, Math.min(4, availableParallelism())));
+  const memoryBytes =
+    given.memoryMb === undefined ? undefined : 1e6 * requireNumber(action, 'memoryMb', given.memoryMb, 0, 1e9);
+  const maxWorkers = requireMaxWorkers(action, given.maxWorkers, minWorkers, () =>
+    autoWorkers(memoryBytes, governor.limitBytes),
+  );
   if (minWorkers > maxWorkers) {
     throw new RangeError(
       `${action}: minWorkers must be at most maxWorkers, which is ${maxWorkers}, received ${minWorkers}`,
@@ -284,8 +324,7 @@ export function requireModelOptions<Ops extends Operations>(key: string, options
     reserve,
     minWorkers,
     maxWorkers,
-    memoryBytes:
-      given.memoryMb === undefined ? undefined : 1e6 * requireNumber(action, 'memoryMb', given.memoryMb, 0, 1e9),
+    memoryBytes,
     memoryWaitMs: ms('memoryWaitMs', 5_000),
     queueLimit: integer('queueLimit', Number.MAX_SAFE_INTEGER),
     timeoutMs: ms('timeoutMs', 30_000, true),
@@ -305,6 +344,17 @@ export function requireModelOptions<Ops extends Operations>(key: string, options
     restartsPerMinute: integer('restartsPerMinute', 5),
     backOffMs: ms('backOffMs', 500),
   });
+}
+
+function requireMaxWorkers(
+  action: string,
+  maxWorkers: ModelOptions['maxWorkers'],
+  minWorkers: number,
+  auto: () => number,
+): number {
+  if (maxWorkers === undefined) return Math.max(minWorkers, Math.min(4, availableCores()));
+  if (maxWorkers === 'auto') return Math.max(minWorkers, auto());
+  return requirePositiveInteger(action, 'maxWorkers', maxWorkers);
 }
 
 function requireRouting(action: string, routing: ModelOptions['routing']): Routing {

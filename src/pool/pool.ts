@@ -14,6 +14,7 @@ import {
   requireModelOptions,
   requirePoolOptions,
 } from './options.js';
+import { SpareHosts } from './spare-hosts.js';
 import { spawnPooledWorker } from './spawn.js';
 
 /** Options of anything that closes. */
@@ -29,6 +30,7 @@ export class Pool implements AsyncDisposable {
   readonly #settings: PoolSettings;
   readonly #models = new Map<string, RegisteredModel>();
   readonly #events = new EventHub();
+  readonly #spares: SpareHosts | undefined;
   // Models that were unregistered and are not gone yet: a close waits for them too.
   readonly #leaving = new Set<RegisteredModel>();
   #state: 'open' | 'draining' | 'closing' | 'closed' = 'open';
@@ -37,6 +39,10 @@ export class Pool implements AsyncDisposable {
   /** @internal */
   constructor(settings: PoolSettings) {
     this.#settings = settings;
+    const { name, spareHosts, governor, clock } = settings;
+    if (spareHosts !== undefined) {
+      this.#spares = new SpareHosts({ owner: `${name}/spare hosts`, settings: spareHosts, governor, clock });
+    }
     // Where the package is missing, `metrics()` says so.
     if (settings.registry !== undefined) publishMetrics(settings, () => this.#models.values()).catch(() => {});
   }
@@ -71,7 +77,7 @@ export class Pool implements AsyncDisposable {
    * ```
    */
   register<const Ops extends Operations>(key: string, options: ModelOptions<Ops>): ModelHandle<Ops> {
-    const settings = requireModelOptions(key, options);
+    const settings = requireModelOptions(key, options, this.#settings);
     const action = `Cannot register model '${key}'`;
     if (this.#state !== 'open') throw new PoolClosedError(`${action}: the pool is ${this.#state}`);
     if (this.#models.has(key)) throw new TypeError(`${action}: key must be free, received one that is registered`);
@@ -80,6 +86,7 @@ export class Pool implements AsyncDisposable {
       this.#settings,
       this.#settings.spawn ?? spawnPooledWorker,
       this.#events,
+      this.#spares,
     );
     this.#models.set(key, model);
     this.#emit('register', key);
@@ -242,7 +249,7 @@ export class Pool implements AsyncDisposable {
   async #end(end: (model: RegisteredModel) => Promise<void>): Promise<void> {
     this.#state = 'closing';
     this.#emit('close', '');
-    await Promise.all([...this.#models.values(), ...this.#leaving].map(end));
+    await Promise.all([this.#spares?.close(), ...[...this.#models.values(), ...this.#leaving].map(end)]);
     this.#state = 'closed';
     withdrawMetrics(this.#settings);
     this.#events.close();

@@ -52,6 +52,7 @@ export {
 export type { AnyRequest, Reply, RequestOf, StreamReply, StreamRequest, UnaryRequest } from './request.js';
 export { answerRequest } from './run-request.js';
 export { type RunWorkerOptions, runWorker } from './run-worker.js';
+export { type SpareHost, type SpareHostOptions, startSpareHost } from './hosts/spare-host.js';
 export type { SpawnWorkerOptions, TransferOptions } from './spawn-options.js';
 export { spawnWorker } from './spawn-worker.js';
 export type { RestartPolicy } from './supervision/back-off.js';

@@ -11,7 +11,8 @@ import {
   requireString,
   systemClock,
 } from '../core/index.js';
-import type { HostOptions } from './hosts/host-options.js';
+import { type HostOptions, requireHostOptions, requireModuleUrl } from './hosts/host-options.js';
+import { SpareHost } from './hosts/spare-host.js';
 import type { ModelContext, ModelOf, WorkerHost } from './model.js';
 import { type Operations, requireOperations } from './operation.js';
 import { defaultRestartPolicy, type RestartPolicy } from './supervision/back-off.js';
@@ -67,6 +68,11 @@ export interface SpawnWorkerOptions<Ops extends Operations> {
   readonly memoryMb?: number;
   /** What becomes of what the worker prints: `'inherit'` (the default) shows it, `'ignore'` drops it. Its last stderr lines are kept either way. */
   readonly stdio?: 'inherit' | 'ignore';
+  /**
+   * A process that was started ahead, which the worker then takes over instead of starting one (process host only): its environment, flags, folder and
+   * output are as it was started with. One that is taken or has ended is passed over.
+   */
+  readonly spare?: SpareHost;
   /** The time source. The system's by default. */
   readonly clock?: Clock;
 }
@@ -88,6 +94,7 @@ export interface SpawnSettings {
   readonly restart: RestartPolicy;
   readonly transfer: Required<TransferOptions>;
   readonly hostOptions: HostOptions;
+  readonly spare: SpareHost | undefined;
   readonly clock: Clock;
 }
 
@@ -113,6 +120,7 @@ const known = [
   'execArgv',
   'memoryMb',
   'stdio',
+  'spare',
   'clock',
 ] as const;
 
@@ -140,43 +148,25 @@ export function requireSpawnOptions<Ops extends Operations>(options: SpawnWorker
       inputs: transfer.inputs === undefined ? false : requireBoolean(action, 'transfer.inputs', transfer.inputs),
       results: transfer.results === undefined ? true : requireBoolean(action, 'transfer.results', transfer.results),
     },
-    hostOptions: {
-      env: given.env === undefined ? undefined : requireEnvironment(given.env),
-      execArgv: given.execArgv === undefined ? undefined : requireFlags(given.execArgv),
-      cwd: given.cwd === undefined ? undefined : requireString(action, 'cwd', given.cwd),
-      memoryMb: given.memoryMb === undefined ? undefined : requirePositiveInteger(action, 'memoryMb', given.memoryMb),
-      stdio: given.stdio === undefined ? 'inherit' : requireOneOf(action, 'stdio', given.stdio, ['inherit', 'ignore']),
-    },
+    hostOptions: requireHostOptions(action, given),
+    spare: requireSpare(host, given.spare),
     clock: given.clock === undefined ? systemClock : requireClock(given.clock),
   };
+}
+
+function requireSpare(host: WorkerHost, spare: SpareHost | undefined): SpareHost | undefined {
+  if (spare === undefined) return undefined;
+  if (!(spare instanceof SpareHost)) {
+    throw new TypeError(`${action}: spare must come from startSpareHost, received ${describeReceived(spare)}`);
+  }
+  if (host !== 'process') throw new TypeError(`${action}: spare is a process, received host '${host}'`);
+  return spare;
 }
 
 function requireClock(clock: Clock): Clock {
   requireFunction(action, 'clock.now', (clock as Clock | null)?.now);
   requireFunction(action, 'clock.setTimer', (clock as Clock | null)?.setTimer);
   return clock;
-}
-
-function requireEnvironment(env: unknown): Readonly<Record<string, string | undefined>> {
-  if (typeof env !== 'object' || env === null || Array.isArray(env)) {
-    throw new TypeError(`${action}: env must be an object, received ${describeReceived(env)}`);
-  }
-  for (const [name, value] of Object.entries(env)) {
-    if (value !== undefined) requireText(`env.${name}`, value);
-  }
-  return { ...env };
-}
-
-function requireFlags(flags: unknown): readonly string[] {
-  if (!Array.isArray(flags)) {
-    throw new TypeError(`${action}: execArgv must be an array of strings, received ${describeReceived(flags)}`);
-  }
-  return flags.map((flag, index) => requireText(`execArgv[${index}]`, flag));
-}
-
-function requireText(name: string, value: unknown): string {
-  if (typeof value === 'string') return value;
-  throw new TypeError(`${action}: ${name} must be a string, received ${describeReceived(value)}`);
 }
 
 const hosts = ['inline', 'thread', 'process'] as const;
@@ -196,21 +186,10 @@ function requireSource<Ops extends Operations>(
     throw new TypeError(`${action}: ${sources[0]} can't cross to a ${host} host, give the URL of a module instead`);
   }
   return {
-    module: given.module === undefined ? undefined : requireModuleUrl(given.module),
+    module: given.module === undefined ? undefined : requireModuleUrl(action, given.module),
     model: given.model,
     load: given.load === undefined ? undefined : requireFunction(action, 'load', given.load),
   };
-}
-
-function requireModuleUrl(module: URL | string): string {
-  if (module instanceof URL) return module.href;
-  const text = requireString(action, 'module', module);
-  if (!URL.canParse(text)) {
-    throw new TypeError(
-      `${action}: module must be a URL such as new URL('./model.js', import.meta.url), received '${text}'`,
-    );
-  }
-  return text;
 }
 
 function requireRestart(given: Partial<RestartPolicy> | undefined): RestartPolicy {

@@ -46,9 +46,10 @@ export function spawnWorker<const Ops extends Operations>(options: SpawnWorkerOp
 }
 
 function supervise(channels: WorkerChannels<Operations>, settings: SpawnSettings): Promise<void> {
-  const { hostOptions, host } = settings;
+  const { hostOptions, host, spare } = settings;
   return new SupervisedWorker(channels, {
-    startHost: () => (host === 'thread' ? startThreadHost(hostOptions) : startProcessHost(hostOptions)),
+    startHost: () =>
+      host === 'thread' ? startThreadHost(hostOptions) : (spare?.claim() ?? startProcessHost(hostOptions)),
     init: describeWorker(channels, settings),
     transferInputs: settings.transfer.inputs,
     concurrency: settings.concurrency,

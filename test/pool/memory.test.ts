@@ -1,13 +1,17 @@
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import {
+  autoWorkers,
+  availableCores,
   availableMemoryBytes,
+  createPool,
   MemoryExhaustedError,
   MemoryGovernor,
   type MemoryGuard,
   type MemoryReclaimer,
   residentBytes,
 } from '../../src/pool/index.js';
+import { operation } from '../../src/worker/index.js';
 
 const MB = 1_000_000;
 const files = (map: Record<string, string>) => (path: string) => map[path];
@@ -42,6 +46,47 @@ test('availableMemoryBytes() reads version 1, where no limit is a number close t
     '/sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712\n',
   });
   expect(availableMemoryBytes(16_000, unlimited)).toBe(16_000);
+});
+
+test('availableCores() is the machine where no control group has a quota, of which a fraction counts as a core', () => {
+  expect(availableCores(8, files({}))).toBe(8);
+  const version2 = (max: string) =>
+    files({ '/proc/self/cgroup': '0::/user.slice/app\n', '/sys/fs/cgroup/user.slice/cpu.max': max });
+  expect(availableCores(8, version2('max 100000\n'))).toBe(8);
+  expect(availableCores(8, version2('150000 100000\n'))).toBe(2);
+  expect(availableCores(8, version2('10000 100000\n'))).toBe(1);
+  expect(availableCores(2, version2('800000 100000\n'))).toBe(2);
+  const version1 = (quota: string) =>
+    files({
+      '/proc/self/cgroup': '12:cpu,cpuacct:/x\n4:memory:/x\n',
+      '/sys/fs/cgroup/cpu/cpu.cfs_quota_us': `${quota}\n`,
+      '/sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000\n',
+    });
+  expect(availableCores(8, version1('-1'))).toBe(8);
+  expect(availableCores(8, version1('300000'))).toBe(3);
+});
+
+test('autoWorkers() is one for each core, and no more than fit into the memory', () => {
+  expect(autoWorkers(undefined, 100 * MB, 8)).toBe(8);
+  expect(autoWorkers(10 * MB, 1_000 * MB, 8)).toBe(8);
+  expect(autoWorkers(30 * MB, 100 * MB, 8)).toBe(3);
+  expect(autoWorkers(300 * MB, 100 * MB, 8)).toBe(1);
+});
+
+test("Pool.register() with maxWorkers: 'auto' starts no more workers than there are cores and memory", async () => {
+  const clock = new SimulatedClock();
+  const governor = new MemoryGovernor({ limitBytes: 100 * MB, clock });
+  const pool = createPool({ clock, governor });
+  const load = () => ({ echo: (input: unknown) => input });
+  const operations = { echo: operation<unknown, unknown>() };
+  pool.register('free', { operations, load, maxWorkers: 'auto' });
+  pool.register('large', { operations, load, maxWorkers: 'auto', memoryMb: 60 });
+  pool.register('kept', { operations, load, maxWorkers: 'auto', memoryMb: 0, minWorkers: 100 });
+  for (const key of pool.keys) await pool.warm(key, 1_000);
+  const workers = Object.values(pool.stats().models).map((each) => each.workers);
+  expect(workers).toEqual([availableCores(), 1, 100]);
+  expect(() => pool.register('x', { operations, load, maxWorkers: 'many' as never })).toThrow(TypeError);
+  await pool.close();
 });
 
 test.runIf(process.platform === 'linux')(

@@ -7,6 +7,7 @@ import {
   type PoolCloseOptions,
   type PoolEvent,
   type PoolHealth,
+  type PoolOptions,
   type PoolStats,
 } from '../../pool/index.js';
 import { similarity } from '../embedding-vector.js';
@@ -18,7 +19,7 @@ import { embedBatch, type SettledEmbedding } from './embed-batch.js';
 import { callOptions, finish } from './embed-call.js';
 import { createEmbedStream, type StreamResult } from './embed-stream.js';
 import { imageFilesIn } from './image-files.js';
-import { plainError } from './loaded-model.js';
+import { plainError, processStart, WORKER_MODULE } from './loaded-model.js';
 import { ModelRegistry } from './model-registry.js';
 import {
   type EmbedOptions,
@@ -76,7 +77,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   /** @internal */
   constructor(settings: FacadeSettings) {
     this.#settings = settings;
-    this.#pool = createPool({ name: 'image-embedding', ...settings.pool });
+    this.#pool = createPool({ name: 'image-embedding', ...spareHosts(settings), ...settings.pool });
     this.#registry = new ModelRegistry(this.#pool, settings);
   }
 
@@ -389,6 +390,13 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     if (input instanceof URL) return this.embedImageUrl(input, options);
     return typeof input === 'string' ? this.embedImage(input, options) : this.embedImageBytes(input, options);
   }
+}
+
+/** Spares that are started as the workers are, with the module that all of them run. */
+function spareHosts(settings: FacadeSettings): PoolOptions {
+  const { spareHosts: count, host } = settings;
+  if (count === 0 || host !== 'process') return {};
+  return { spareHosts: { count, module: WORKER_MODULE, ...processStart(settings) } };
 }
 
 /** Failures of one image, as opposed to those of the model, the pool or the caller's own arguments. */

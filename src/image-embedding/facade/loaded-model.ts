@@ -1,16 +1,17 @@
 /** A model of the facade: resolved, registered with the pool below, and called, with its failures made plain. */
 import { createHash } from 'node:crypto';
 import { isMillraceError } from '../../core/index.js';
-import type { ModelHandle, Pool } from '../../pool/index.js';
+import { autoWorkers, availableCores, type ModelHandle, type Pool, processMemoryGovernor } from '../../pool/index.js';
 import { inheritedExecArgv, registerErrorClass } from '../../worker/index.js';
 import { imageErrorClasses } from '../image-errors.js';
 import { modelErrorClasses } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { type BulkImage, declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
 import type { WorkerModelOptions } from '../pipeline/worker-model.js';
-import type { FacadeSettings } from './pool-options.js';
+import type { FacadeSettings, PassedModelOptions } from './pool-options.js';
 
-const MODULE = new URL('../pipeline/worker-model.js', import.meta.url);
+/** The module that workers run. */
+export const WORKER_MODULE: URL = new URL('../pipeline/worker-model.js', import.meta.url);
 
 /** Batches inside a worker beyond what it decodes: one that runs, and one that images of streams and batch operations leave to single ones. */
 const WINDOW_BATCHES = 2;
@@ -46,7 +47,8 @@ export function registerModel(
   { key, spec, prepared, memoryMb }: ModelRegistration,
   settings: FacadeSettings,
 ): LoadedModel {
-  const { maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency, limits, preprocess, session } = settings;
+  const { maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency, limits, preprocess } = settings;
+  const { session, maxWorkers } = fitToMachine(settings, settings.passed.memoryMb ?? memoryMb);
   const options: WorkerModelOptions = {
     spec,
     session,
@@ -61,10 +63,10 @@ export function registerModel(
   const places = decodeConcurrency + WINDOW_BATCHES * maxBatch;
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
-    ...(settings.host === 'process' ? { memoryMb, execArgv: [...inheritedExecArgv(), ...WORKER_FLAGS] } : {}),
+    ...(settings.host === 'process' ? { memoryMb, ...processStart(settings) } : {}),
     ...settings.passed,
     operations: declareImageOperations(settings.capacity),
-    module: MODULE,
+    module: WORKER_MODULE,
     options,
     host: settings.host,
     concurrency: places,
@@ -72,7 +74,7 @@ export function registerModel(
     window: places,
     reserve: maxBatch,
     minWorkers: settings.minWorkers,
-    maxWorkers: settings.maxWorkers,
+    maxWorkers,
     costOf: (operation, input) => (operation === 'batchEmbedImages' ? (input as readonly string[]).length : 1),
     ...(settings.coalesce ? { coalesce: COALESCE } : {}),
   });
@@ -93,6 +95,25 @@ export function registerModel(
       }
     },
   };
+}
+
+/** How the processes of workers and spares are started. */
+export function processStart({ passed }: FacadeSettings): Pick<PassedModelOptions, 'env' | 'execArgv' | 'stdio'> {
+  const start: Record<string, unknown> = { execArgv: [...inheritedExecArgv(), ...WORKER_FLAGS] };
+  for (const name of ['env', 'execArgv', 'stdio'] as const) if (passed[name] !== undefined) start[name] = passed[name];
+  return start;
+}
+
+/** With `'auto'`: a worker for each core, and where memory allows fewer, the cores that are left as threads of those. */
+function fitToMachine(
+  { isAuto, host, minWorkers, maxWorkers, session, pool }: FacadeSettings,
+  memoryMb: number,
+): Pick<FacadeSettings, 'session' | 'maxWorkers'> {
+  if (!isAuto) return { session, maxWorkers };
+  const { limitBytes } = pool?.governor ?? processMemoryGovernor();
+  const fitting = autoWorkers(host === 'process' ? 1e6 * memoryMb : undefined, limitBytes);
+  const threads = Math.max(1, Math.floor(availableCores() / fitting));
+  return { session: { intraOpNumThreads: threads, ...session }, maxWorkers: Math.max(minWorkers, fitting) };
 }
 
 function digest(bytes: Uint8Array): string {

@@ -1,5 +1,4 @@
 /** What an image embedding pool can be told, checked once and filled. */
-import { availableParallelism } from 'node:os';
 import {
   requireBoolean,
   requireMilliseconds,
@@ -9,7 +8,7 @@ import {
   requirePositiveInteger,
   requireSignal,
 } from '../../core/index.js';
-import type { ModelOptions, PoolOptions } from '../../pool/index.js';
+import { availableCores, type ModelOptions, type PoolOptions } from '../../pool/index.js';
 import type { WorkerHost } from '../../worker/index.js';
 import type { SessionOptions } from '../inference/session.js';
 import { type HubOptions, type HubSettings, requireHubOptions } from '../hub/hub-options.js';
@@ -22,8 +21,8 @@ import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '..
 export interface WorkerCount {
   /** Workers that are started with the model and kept. */
   readonly min?: number;
-  /** Workers at most. */
-  readonly max?: number;
+  /** Workers at most; `'auto'` for one for each core that the process may use, as far as the memory goes. */
+  readonly max?: number | 'auto';
 }
 
 /** What of a model's options the pool below takes as it is. */
@@ -52,8 +51,12 @@ export interface ImageEmbeddingPoolOptions extends PassedModelOptions {
   readonly model?: ModelSource;
   /** Further models by the name that calls use. */
   readonly models?: Readonly<Record<string, ModelSource>>;
-  /** Workers of each model: a number starts and keeps that many; `{ min: 0, max: min(4, cores) }` by default. */
-  readonly workers?: number | WorkerCount;
+  /**
+   * Workers of each model: a number starts and keeps that many; `'auto'` stands for `{ max: 'auto' }`; `{ min: 0, max: min(4, cores) }` by default.
+   */
+  readonly workers?: number | 'auto' | WorkerCount;
+  /** Processes kept ready, with what a model needs imported, so that a cold start waits for its model alone; 0 by default (process host only). */
+  readonly spareHosts?: number;
   /** Where the model runs: `'process'` by default; `'inline'` and `'thread'` let inference stop an event loop that is yours. */
   readonly host?: WorkerHost;
   /** The most images in one run of the model, 16 by default. */
@@ -90,7 +93,10 @@ export interface FacadeSettings {
   readonly model: ModelSource;
   readonly models: Readonly<Record<string, ModelSource>>;
   readonly minWorkers: number;
+  /** With `isAuto` as many as the cores: a model that memory does not allow as many of has fewer. */
   readonly maxWorkers: number;
+  readonly isAuto: boolean;
+  readonly spareHosts: number;
   readonly host: WorkerHost;
   readonly maxBatch: number;
   readonly maxDelayMs: number;
@@ -130,6 +136,7 @@ const KNOWN = [
   'model',
   'models',
   'workers',
+  'spareHosts',
   'host',
   'maxBatch',
   'maxDelayMs',
@@ -171,6 +178,8 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
     model: requireModelSource(action, given.model ?? 'default'),
     models: Object.freeze({ ...models }),
     ...requireWorkers(action, given.workers),
+    spareHosts:
+      given.spareHosts === undefined ? 0 : requireNonNegativeInteger(action, 'spareHosts', given.spareHosts, 64),
     host: requireOneOf(action, 'host', given.host ?? 'process', ['inline', 'thread', 'process']),
     maxBatch,
     maxDelayMs: given.maxDelayMs === undefined ? 0 : requireMilliseconds(action, 'maxDelayMs', given.maxDelayMs),
@@ -191,23 +200,26 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
 
 function requireWorkers(
   action: string,
-  workers: number | WorkerCount | undefined,
-): Pick<FacadeSettings, 'minWorkers' | 'maxWorkers'> {
+  workers: number | 'auto' | WorkerCount | undefined,
+): Pick<FacadeSettings, 'minWorkers' | 'maxWorkers' | 'isAuto'> {
   if (typeof workers === 'number') {
     const count = requirePositiveInteger(action, 'workers', workers, 1_024);
-    return { minWorkers: count, maxWorkers: count };
+    return { minWorkers: count, maxWorkers: count, isAuto: false };
   }
-  const given = requireOptions<WorkerCount>(action, workers, ['min', 'max']);
+  const given = requireOptions<WorkerCount>(action, workers === 'auto' ? { max: workers } : workers, ['min', 'max']);
   const minWorkers = given.min === undefined ? 0 : requireNonNegativeInteger(action, 'workers.min', given.min, 1_024);
-  const fallback = Math.max(minWorkers, Math.min(4, availableParallelism()));
-  const maxWorkers =
-    given.max === undefined ? fallback : requirePositiveInteger(action, 'workers.max', given.max, 1_024);
+  const isAuto = given.max === 'auto';
+  if (given.max === undefined || given.max === 'auto') {
+    const cores = isAuto ? availableCores() : Math.min(4, availableCores());
+    return { minWorkers, maxWorkers: Math.max(minWorkers, cores), isAuto };
+  }
+  const maxWorkers = requirePositiveInteger(action, 'workers.max', given.max, 1_024);
   if (minWorkers > maxWorkers) {
     throw new RangeError(
       `${action}: workers.min must be at most workers.max, received ${minWorkers} and ${maxWorkers}`,
     );
   }
-  return { minWorkers, maxWorkers };
+  return { minWorkers, maxWorkers, isAuto };
 }
 
 /** Options of every call that embeds. */

@@ -70,6 +70,17 @@ async function loadRuntime(): Promise<Native> {
   }
 }
 
+/** An ONNX model of one node, `y = x`. */
+const IDENTITY = 'CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCAhAN';
+
+/** Loads onnxruntime-node ahead of the first model, and its native part, which comes with the first session. */
+export async function preloadRuntime(): Promise<void> {
+  const { InferenceSession, Tensor } = await loadRuntime();
+  const session = await InferenceSession.create(Buffer.from(IDENTITY, 'base64'), { intraOpNumThreads: 1 });
+  await session.run({ x: new Tensor('float32', new Float32Array(1), [1]) });
+  await session.release();
+}
+
 /** One model, loaded, checked against its spec, and ready to run. */
 export class EmbeddingSession {
   readonly #runtime: Native;

@@ -3,7 +3,8 @@
  * URL, so that a child process or a thread can load it.
  */
 import { createBatcher, type ModelContext, type ModelOf } from '../../worker/index.js';
-import { EmbeddingSession, type SessionOptions } from '../inference/session.js';
+import { EmbeddingSession, preloadRuntime, type SessionOptions } from '../inference/session.js';
+import { loadSharp } from '../decode/sharp-loader.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import type { BatchAnswer, ImageOperations, ModelDescription } from '../operations.js';
 import { createPreprocessor, type PreprocessMode } from '../preprocessor.js';
@@ -120,6 +121,14 @@ export function createSessionModel(
 }
 
 export default createModel;
+
+/** What every load needs, whichever the model: called in a process that is kept ready for one. */
+export async function preload(): Promise<void> {
+  await Promise.all([
+    preloadRuntime(),
+    loadSharp(false).then((sharp) => sharp(Buffer.from(BLANK_GIF, 'base64')).raw().toBuffer()),
+  ]);
+}
 
 /** One grey pixel. */
 const BLANK_GIF = 'R0lGODlhAQABAIAAAICAgAAAACwAAAAAAQABAAACAkQBADs=';

@@ -6,12 +6,13 @@
  * waiting for a worker, and nothing holds a lock, so registration, maintenance and shutdown cannot wait for each other.
  */
 import type { Clock, ClockTimer } from '../../core/index.js';
-import type { WorkerState } from '../../worker/index.js';
+import type { SpareHost, WorkerState } from '../../worker/index.js';
 import type { MemoryGuard, MemoryReclaimer } from '../memory/governor.js';
 import { addBatchSizes, type BatchSizes } from '../observe/batch-sizes.js';
 import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
 import type { Priority } from '../priority.js';
 import { decideScaling } from '../scaling.js';
+import type { SpareHosts } from '../spare-hosts.js';
 import { StartBackOff } from './back-off.js';
 import { measureWorker } from './measure.js';
 import { WorkerSlot } from './worker-slot.js';
@@ -51,6 +52,7 @@ export class Fleet implements MemoryReclaimer {
   readonly #clock: Clock;
   readonly #spawn: SpawnPooledWorker;
   readonly #listener: FleetListener;
+  readonly #spares: SpareHosts | undefined;
   readonly #backOff: StartBackOff;
   readonly #reclaimer: Disposable;
   readonly #room: WorkerSlot[] = [];
@@ -65,13 +67,20 @@ export class Fleet implements MemoryReclaimer {
   // Set by close and destroy: nothing is started any more, and starts under way are given up.
   #isClosed = false;
 
-  constructor(settings: ModelSettings, pool: PoolSettings, spawn: SpawnPooledWorker, listener: FleetListener) {
+  constructor(
+    settings: ModelSettings,
+    pool: PoolSettings,
+    spawn: SpawnPooledWorker,
+    listener: FleetListener,
+    spares?: SpareHosts,
+  ) {
     this.owner = `${pool.name}/${settings.key}`;
     this.#settings = settings;
     this.#pool = pool;
     this.#clock = pool.clock;
     this.#spawn = spawn;
     this.#listener = listener;
+    this.#spares = spares;
     this.#backOff = new StartBackOff(pool.clock, settings.backOffMs, settings.restartsPerMinute);
     this.#reclaimer = pool.governor.addReclaimer(this);
   }
@@ -262,13 +271,15 @@ export class Fleet implements MemoryReclaimer {
     const { governor } = this.#pool;
     let guard: MemoryGuard | undefined;
     let slot: WorkerSlot | undefined;
+    // Before memory is asked for: what a spare holds is part of what its worker will cost.
+    const spare = this.#settings.host === 'process' ? this.#spares?.take(this.#settings.worker) : undefined;
     try {
       const bytes = this.costBytes;
       guard =
         governor.tryAcquire(this.owner, bytes) ??
         (await governor.acquire(this.owner, bytes, this.#settings.memoryWaitMs, this));
       if (this.#isClosed) throw new Error('closed while it waited for memory');
-      slot = new WorkerSlot(this.#spawnWorker(), guard, this.#settings, this.#clock);
+      slot = new WorkerSlot(this.#spawnWorker(spare), guard, this.#settings, this.#clock);
       this.slots.push(slot);
       this.starts += 1;
       if (this.#missing > 0) {
@@ -282,16 +293,23 @@ export class Fleet implements MemoryReclaimer {
       if (slot !== undefined) {
         this.#remove(slot);
         void slot.handle.destroy(error).catch(() => {});
-      } else guard?.[Symbol.dispose]();
+      } else {
+        guard?.[Symbol.dispose]();
+        spare?.[Symbol.dispose]();
+      }
       throw this.#startFailed(error);
     }
     this.#starting -= 1;
     this.#becomeReady(slot);
   }
 
-  #spawnWorker(): WorkerSlot['handle'] {
+  #spawnWorker(spare: SpareHost | undefined): WorkerSlot['handle'] {
     const { host, operations, concurrency, idleTimeoutMs, worker } = this.#settings;
-    return this.#spawn({ ...worker, host, operations, concurrency, idleTimeoutMs, clock: this.#clock });
+    const start = { ...worker, host, operations, concurrency, idleTimeoutMs, clock: this.#clock };
+    const handle = this.#spawn(spare === undefined ? start : { ...start, spare });
+    // Whoever replaced `spawn` may not have had a use for it.
+    spare?.[Symbol.dispose]();
+    return handle;
   }
 
   #becomeReady(slot: WorkerSlot): void {
@@ -393,6 +411,7 @@ export class Fleet implements MemoryReclaimer {
     this.retiredBatchSizes = addBatchSizes(this.retiredBatchSizes, slot.batchSizes);
     slot.state = 'gone';
     slot.guard[Symbol.dispose]();
+    this.#spares?.refill();
     this.#listener.onEvent('end', slot.id);
   }
 

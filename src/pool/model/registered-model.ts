@@ -2,6 +2,7 @@ import { type Clock, requireMilliseconds, requireOneOf, requireOptions, requireS
 import type { EventHub, PoolEvent } from '../observe/events.js';
 import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
 import { type Priority, priorities } from '../priority.js';
+import type { SpareHosts } from '../spare-hosts.js';
 import { type CallSettings, Dispatcher } from './dispatcher.js';
 import { isModelFault } from './faults.js';
 import { Fleet } from './fleet.js';
@@ -40,25 +41,37 @@ export class RegisteredModel {
   readonly #clock: Clock;
   readonly #events: EventHub;
 
-  constructor(settings: ModelSettings, pool: PoolSettings, spawn: SpawnPooledWorker, events: EventHub) {
+  constructor(
+    settings: ModelSettings,
+    pool: PoolSettings,
+    spawn: SpawnPooledWorker,
+    events: EventHub,
+    spares?: SpareHosts,
+  ) {
     this.key = settings.key;
     this.settings = settings;
     this.#pool = pool;
     this.#clock = pool.clock;
     this.#events = events;
     this.dispatcher = new Dispatcher(settings, pool, (from, to) => this.#emit({ type: 'breaker', from, to }));
-    this.fleet = new Fleet(settings, pool, spawn, {
-      queued: () => this.dispatcher.queued,
-      onRoom: () => this.dispatcher.pump(),
-      onNoWorkers: (error) => this.dispatcher.failQueued(error),
-      onEvent: (type, worker) => this.#emit({ type, worker }),
-      onLoadFailure: (error, backOffMs) => {
-        // Once for the load, however many calls waited for it; a shortage of memory is not the model's fault.
-        if (isModelFault(error)) this.dispatcher.breaker?.recordFailure();
-        this.#emit({ type: 'load-failure', error, backOffMs });
+    this.fleet = new Fleet(
+      settings,
+      pool,
+      spawn,
+      {
+        queued: () => this.dispatcher.queued,
+        onRoom: () => this.dispatcher.pump(),
+        onNoWorkers: (error) => this.dispatcher.failQueued(error),
+        onEvent: (type, worker) => this.#emit({ type, worker }),
+        onLoadFailure: (error, backOffMs) => {
+          // Once for the load, however many calls waited for it; a shortage of memory is not the model's fault.
+          if (isModelFault(error)) this.dispatcher.breaker?.recordFailure();
+          this.#emit({ type: 'load-failure', error, backOffMs });
+        },
+        onCrash: (worker, error) => this.#emit({ type: 'crash', worker, error }),
       },
-      onCrash: (worker, error) => this.#emit({ type: 'crash', worker, error }),
-    });
+      spares,
+    );
     this.dispatcher.fleet = this.fleet;
     if (settings.minWorkers > 0) this.fleet.check();
   }

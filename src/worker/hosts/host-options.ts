@@ -1,3 +1,5 @@
+import { describeReceived, requireOneOf, requirePositiveInteger, requireString } from '../../core/index.js';
+
 /** How a thread or a child process is started. Validated by `spawnWorker`. */
 export interface HostOptions {
   /** Environment of the worker; the parent's when undefined. `NODE_OPTIONS` is filtered either way. */
@@ -10,4 +12,58 @@ export interface HostOptions {
   readonly memoryMb?: number | undefined;
   /** What becomes of what the worker prints: `'inherit'` shows it, `'ignore'` drops it. The last stderr lines are kept either way. */
   readonly stdio: 'inherit' | 'ignore';
+}
+
+/** What of the options of a host comes from outside, unchecked. */
+export interface GivenHostOptions {
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly execArgv?: readonly string[];
+  readonly cwd?: string;
+  readonly memoryMb?: number;
+  readonly stdio?: 'inherit' | 'ignore';
+}
+
+/** Checks how a host is to be started. */
+export function requireHostOptions(action: string, given: GivenHostOptions): HostOptions {
+  return {
+    env: given.env === undefined ? undefined : requireEnvironment(action, given.env),
+    execArgv: given.execArgv === undefined ? undefined : requireFlags(action, given.execArgv),
+    cwd: given.cwd === undefined ? undefined : requireString(action, 'cwd', given.cwd),
+    memoryMb: given.memoryMb === undefined ? undefined : requirePositiveInteger(action, 'memoryMb', given.memoryMb),
+    stdio: given.stdio === undefined ? 'inherit' : requireOneOf(action, 'stdio', given.stdio, ['inherit', 'ignore']),
+  };
+}
+
+/** Checks the URL of a module, and answers it as text. */
+export function requireModuleUrl(action: string, module: URL | string): string {
+  if (module instanceof URL) return module.href;
+  const text = requireString(action, 'module', module);
+  if (!URL.canParse(text)) {
+    throw new TypeError(
+      `${action}: module must be a URL such as new URL('./model.js', import.meta.url), received '${text}'`,
+    );
+  }
+  return text;
+}
+
+function requireEnvironment(action: string, env: unknown): Readonly<Record<string, string | undefined>> {
+  if (typeof env !== 'object' || env === null || Array.isArray(env)) {
+    throw new TypeError(`${action}: env must be an object, received ${describeReceived(env)}`);
+  }
+  for (const [name, value] of Object.entries(env)) {
+    if (value !== undefined) requireText(action, `env.${name}`, value);
+  }
+  return { ...env };
+}
+
+function requireFlags(action: string, flags: unknown): readonly string[] {
+  if (!Array.isArray(flags)) {
+    throw new TypeError(`${action}: execArgv must be an array of strings, received ${describeReceived(flags)}`);
+  }
+  return flags.map((flag, index) => requireText(action, `execArgv[${index}]`, flag));
+}
+
+function requireText(action: string, name: string, value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new TypeError(`${action}: ${name} must be a string, received ${describeReceived(value)}`);
 }

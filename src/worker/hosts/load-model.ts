@@ -21,6 +21,19 @@ export async function loadModel(url: string, options: unknown, context: ModelCon
   }
 }
 
+/**
+ * Imports a model module ahead of its load, and calls its `preload` if it exports one. Never rejects: what fails here fails again at the load, which
+ * says so.
+ */
+export async function preloadModel(url: string): Promise<void> {
+  try {
+    const { preload } = (await import(url)) as { readonly preload?: unknown };
+    if (typeof preload === 'function') await (preload as () => unknown)();
+  } catch {
+    // The load has somebody to tell.
+  }
+}
+
 async function importModule(url: string): Promise<Record<string, unknown>> {
   try {
     return (await import(url)) as Record<string, unknown>;

@@ -4,8 +4,8 @@ import type { WorkerHost } from '../model.js';
  * What crosses a link. Every message is an array: a kind, then its operands; arrays cost V8's serialiser less than objects with keys. Times are
  * sent as what is left of them, since the two sides have clocks of their own.
  *
- * Towards the host: `Init` once, then `Call`, `Abort`, `Credit`, `Ping`, `Close`.
- * Towards the handle: `Ready` or `LoadFailed` once, then `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Closed`.
+ * Towards the host: `Init` once, then `Call`, `Abort`, `Credit`, `Ping`, `Close`; before it, to one that is started ahead, `Preload`.
+ * Towards the handle: `Ready` or `LoadFailed` once, then `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Closed`; `Preloaded` for `Preload`.
  *
  * Every `Call` gets exactly one final message (`Answer`, `Fault`, `End` or `Gone`), an aborted one too: it is what gives the model's slot back.
  */
@@ -40,6 +40,10 @@ export const Kind = {
   Closed: 13,
   /** `[Gone, id]`: final for a call that was given up or overdue before its method ended; nobody waits for what it brought */
   Gone: 14,
+  /** `[Preload, url]`: import a model module, and have it make ready what it can */
+  Preload: 15,
+  /** `[Preloaded]`: that has been done, or has failed */
+  Preloaded: 16,
 } as const;
 
 /** What a host needs to know to load and run its worker. */

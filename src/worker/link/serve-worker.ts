@@ -1,6 +1,6 @@
 import { type EncodedError, encodeError } from '../codec/error-codec.js';
 import type { WorkerHandle } from '../handle.js';
-import { isPermanentLoadError, loadModel } from '../hosts/load-model.js';
+import { isPermanentLoadError, loadModel, preloadModel } from '../hosts/load-model.js';
 import type { ProgressBoard } from '../hosts/progress-board.js';
 import { requireModel, type WorkerHost } from '../model.js';
 import { type Operations, operation } from '../operation.js';
@@ -43,6 +43,9 @@ export function serveWorker(options: ServeOptions): void {
             options.exit();
           },
         );
+        break;
+      case Kind.Preload:
+        void preloadModel(message[1] as string).then(() => link.post([Kind.Preloaded]));
         break;
       case Kind.Close:
         stop.abort();

@@ -52,6 +52,33 @@ function furthest(one: Float32Array, other: Float32Array): number {
 }
 
 describe('ImageEmbeddingPool', () => {
+  test('with a spare host loads its model in a process that had onnxruntime and sharp before', async () => {
+    const before = await workerPids();
+    const pool = createImageEmbeddingPool({ workers: { max: 1 }, spareHosts: 1 });
+    const spares = async () => (await workerPids()).filter((pid) => !before.includes(pid));
+    const [spare] = await spares();
+    const mapped = () => readFile(`/proc/${spare}/maps`, 'utf8');
+    if (process.platform === 'linux') {
+      await until('the native parts', async () => /onnxruntime/.test(await mapped()) && /vips/.test(await mapped()));
+    }
+    const direct = createDirectPool();
+    const owners = () => pool.health().memory.held.map(({ owner }) => owner);
+    expect(owners()).toEqual(['image-embedding/spare hosts']);
+    const events = pool.events();
+    const started = (async () => {
+      for await (const { type } of events) if (type === 'start') return owners();
+      return [];
+    })();
+    const vectors = [await pool.embedImage(photo('cat-1')), await direct.pool.embedImage(photo('cat-1'))] as const;
+    expect(furthest(...vectors)).toBeLessThan(1e-6);
+    // It was taken, so the next is still to come.
+    expect(await started).toEqual(['image-embedding/default']);
+    expect(await spares()).toContain(spare);
+    expect(pool.stats().models.default).toMatchObject({ workers: 1, starts: 1 });
+    await Promise.all([pool.close(), direct.pool.close()]);
+    expect(await spares()).toEqual([]);
+  }, 60_000);
+
   test.each(['inline', 'thread', 'process'] as const)(
     'gives the same numbers in the %s host',
     async (host) => {

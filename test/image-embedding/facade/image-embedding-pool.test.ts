@@ -15,6 +15,9 @@ import {
   readModelFolder,
   similarity,
 } from '../../../src/image-embedding/index.js';
+import type { SessionOptions } from '../../../src/image-embedding/inference/session.js';
+import type { WorkerModelOptions } from '../../../src/image-embedding/pipeline/worker-model.js';
+import { availableCores, MemoryGovernor, type WorkerStart } from '../../../src/pool/index.js';
 import { startLocalHub } from '../hub/local-hub.js';
 import { createDirectPool } from './direct-pool.js';
 
@@ -280,6 +283,8 @@ describe('createImageEmbeddingPool()', () => {
     [{ worker: 2 }],
     [{ workers: 0 }],
     [{ workers: { min: 3, max: 2 } }],
+    [{ workers: 'all' }],
+    [{ spareHosts: -1 }],
     [{ model: 5 }],
     [{ model: { from: '' } }],
     [{ models: { a: 1 } }],
@@ -291,5 +296,30 @@ describe('createImageEmbeddingPool()', () => {
     [{ hub: { endpoint: 'x' } }],
   ])('refuses %j', (options) => {
     expect(() => createImageEmbeddingPool(options as never)).toThrow(/^Cannot /);
+  });
+
+  test("with workers: 'auto' gives the cores that memory leaves idle to its workers as threads", async () => {
+    const starts: WorkerModelOptions[] = [];
+    const sizes: [limitBytes: number, session?: SessionOptions][] = [
+      [200e6],
+      [100e9],
+      [200e6, { intraOpNumThreads: 3 }],
+    ];
+    for (const [limitBytes, session] of sizes) {
+      const governor = new MemoryGovernor({ limitBytes });
+      const spawn = (start: WorkerStart) => {
+        starts.push(start.options as WorkerModelOptions);
+        throw new Error('not now');
+      };
+      const pool = createImageEmbeddingPool({
+        workers: 'auto',
+        pool: { governor, spawn },
+        ...(session === undefined ? {} : { session }),
+      });
+      expect(pool.maxWorkers).toBe(availableCores());
+      await expect(pool.embedImage('x.jpg')).rejects.toThrow('not now');
+      await pool.close();
+    }
+    expect(starts.map((each) => each.session.intraOpNumThreads)).toEqual([availableCores(), 1, 3]);
   });
 });

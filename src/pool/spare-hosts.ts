@@ -1,0 +1,160 @@
+/**
+ * Processes kept ready for workers that are to start: forked, with their modules imported, and without a model.
+ *
+ * Invariants: a spare's memory guard is disposed of once, when it is taken or gone; spares are made only of memory that is free, never by evicting
+ * anybody, and are the first to go when it is short; nothing is tried again by time alone: a spare is made when one was taken or a worker has ended.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Clock, ClockTimer } from '../core/index.js';
+import { type SpareHost, startSpareHost } from '../worker/index.js';
+import type { MemoryGovernor, MemoryGuard, MemoryReclaimer } from './memory/governor.js';
+import { residentBytes } from './memory/resident.js';
+import type { SpareHostSettings, WorkerPart } from './options.js';
+
+/** How long after a spare is taken the next is made, in ms: the load that took it should have the machine first. */
+const REFILL_MS = 1_000;
+/** How long none is made after one had to go for want of memory, in ms. */
+const SHORTAGE_MS = 30_000;
+/** What a process without a model is taken to cost until it was measured. */
+const UNKNOWN_BYTES = 64_000_000;
+
+interface Kept {
+  readonly host: SpareHost;
+  readonly guard: MemoryGuard;
+  isLeaving: boolean;
+}
+
+/** What the spares of a pool live on. */
+export interface SpareHostsParts {
+  readonly owner: string;
+  readonly settings: SpareHostSettings;
+  readonly governor: MemoryGovernor;
+  readonly clock: Clock;
+  /** Starts one; replaced in tests. */
+  readonly start?: (settings: SpareHostSettings) => SpareHost;
+}
+
+export class SpareHosts implements MemoryReclaimer {
+  readonly owner: string;
+  readonly #parts: SpareHostsParts;
+  readonly #kept = new Set<Kept>();
+  readonly #reclaimer: Disposable;
+  #timer: ClockTimer | undefined;
+  #notBefore = Number.NEGATIVE_INFINITY;
+  #learntBytes = UNKNOWN_BYTES;
+  #isClosed = false;
+
+  constructor(parts: SpareHostsParts) {
+    this.owner = parts.owner;
+    this.#parts = parts;
+    this.#reclaimer = parts.governor.addReclaimer(this);
+    this.#fill();
+  }
+
+  /** How many are there to be taken. */
+  get size(): number {
+    let size = 0;
+    for (const each of this.#kept) if (!each.isLeaving) size += 1;
+    return size;
+  }
+
+  /** A spare for a worker that is started so, if there is one; its memory is then the worker's to ask for. */
+  take(worker: WorkerPart): SpareHost | undefined {
+    if (!this.#isFor(worker)) return undefined;
+    let taken: Kept | undefined;
+    for (const each of this.#kept) {
+      if (each.isLeaving || !each.host.isAvailable) continue;
+      taken = each;
+      break;
+    }
+    this.refill();
+    if (taken === undefined) return undefined;
+    this.#kept.delete(taken);
+    taken.guard[Symbol.dispose]();
+    return taken.host;
+  }
+
+  /** To be called when a place or memory may have come free: makes what is missing, a little later. */
+  refill(): void {
+    if (this.#isClosed || this.#timer !== undefined) return;
+    const { clock } = this.#parts;
+    this.#timer = clock.setTimer(
+      () => {
+        this.#timer = undefined;
+        this.#fill();
+      },
+      Math.max(REFILL_MS, this.#notBefore - clock.now()),
+    );
+  }
+
+  idleSince(): number | undefined {
+    return this.size > 0 ? Number.NEGATIVE_INFINITY : undefined;
+  }
+
+  reclaim(): void {
+    for (const each of this.#kept) {
+      if (each.isLeaving) continue;
+      this.#notBefore = this.#parts.clock.now() + SHORTAGE_MS;
+      this.#end(each);
+      return;
+    }
+  }
+
+  reclaimingBytes(): number {
+    let bytes = 0;
+    for (const each of this.#kept) if (each.isLeaving) bytes += each.guard.bytes;
+    return bytes;
+  }
+
+  /** Ends them all; resolves once they are gone. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const leaving = [...this.#kept];
+    for (const each of leaving) this.#end(each);
+    await Promise.all(leaving.map(({ host }) => host.exited));
+    this.#reclaimer[Symbol.dispose]();
+  }
+
+  #isFor({ env, cwd, execArgv, stdio = 'inherit', heapMb }: WorkerPart): boolean {
+    const { settings } = this.#parts;
+    return isDeepStrictEqual(
+      [env, cwd, execArgv, stdio, heapMb],
+      [settings.env, settings.cwd, settings.execArgv, settings.stdio ?? 'inherit', settings.heapMb],
+    );
+  }
+
+  #fill(): void {
+    const { governor, settings, clock } = this.#parts;
+    if (this.#isClosed || clock.now() < this.#notBefore) return;
+    while (this.#kept.size < settings.count) {
+      const guard = governor.tryAcquire(this.owner, this.#learntBytes);
+      if (guard === undefined) return;
+      this.#keep((this.#parts.start ?? startSpare)(settings), guard);
+    }
+  }
+
+  #keep(host: SpareHost, guard: MemoryGuard): void {
+    const kept: Kept = { host, guard, isLeaving: false };
+    this.#kept.add(kept);
+    void host.exited.then(() => {
+      if (this.#kept.delete(kept)) guard[Symbol.dispose]();
+    });
+    void host.ready.then(async (isReady) => {
+      const bytes = isReady && host.pid !== undefined ? await residentBytes(host.pid) : undefined;
+      if (bytes === undefined || !this.#kept.has(kept)) return;
+      guard.correct(bytes);
+      this.#learntBytes = bytes;
+    });
+  }
+
+  #end(kept: Kept): void {
+    kept.isLeaving = true;
+    kept.host[Symbol.dispose]();
+  }
+}
+
+function startSpare({ count: _, heapMb, ...start }: SpareHostSettings): SpareHost {
+  return startSpareHost(heapMb === undefined ? start : { ...start, memoryMb: heapMb });
+}
