@@ -52,7 +52,8 @@ export function createProgram(context: CommandContext, version: string, finish: 
         .choices(['path', 'base64'])
         .default('path'),
     )
-    .option('--resume', 'go on behind what the output already holds')
+    .option('--resume', 'go on behind what the output already holds (.jsonl)')
+    .option('--retry-errors', 'with --resume: try again what failed, instead of keeping its errors')
     .option('--allow-private-urls', 'fetch from private and local addresses too')
     .addHelpText('after', EMBED_EXAMPLES)
     .action(async (inputs: string[], options: EmbedOptions) => {

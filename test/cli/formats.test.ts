@@ -89,6 +89,18 @@ describe.each(['v.npy', 'v.parquet'])('an output as %s', (name) => {
     expect((await readdir(folder)).filter((each) => each.endsWith('.partial'))).toEqual([]);
   });
 
+  test('is left beside the file when the run broke off', async () => {
+    await writeFile(at(name), 'precious');
+    const writer = await openWriter(at(name), new PassThrough());
+    await writer.write(good('a', 1));
+    await writer.close(false);
+    expect(await readFile(at(name), 'utf8')).toBe('precious');
+    const partial = await readFile(`${at(name)}.partial`);
+    expect(partial.toString('latin1', 0, 6)).toMatch(/NUMPY|^PAR1/);
+    await rm(`${at(name)}.partial`);
+    await rm(`${at(name)}.jsonl.partial`, { force: true });
+  });
+
   test('is left alone by a run that gives nothing', async () => {
     await writeFile(at(name), 'precious');
     await writeAll(at(name), []);

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UsageError } from '../../src/cli/exit-codes.js';
 import { collectInputs, IMAGE_ENDINGS } from '../../src/cli/input/inputs.js';
+import { imageFilesIn } from '../../src/image-embedding/facade/image-files.js';
 
 let folder = '';
 const at = (...names: string[]): string => path.join(folder, ...names);
@@ -22,9 +23,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function names(args: string[], output?: string): Promise<string[]> {
+async function names(args: string[], output?: string, taken: ReadonlySet<string> = endings): Promise<string[]> {
   const found: string[] = [];
-  for await (const item of (await collectInputs(args, { endings, output })).items) found.push(item.name);
+  for await (const item of (await collectInputs(args, { endings: taken, output })).items) found.push(item.name);
   return found.map((name) => (path.isAbsolute(name) ? path.relative(folder, name) : name));
 }
 
@@ -48,6 +49,20 @@ describe('collectInputs()', () => {
     await symlink('circle.jpg', at('links', 'circle.jpg'));
     expect(await names([at('links')])).toEqual(['links/to-b.jpg']);
     expect(await names([at('links', '**', '*.jpg')])).toEqual(['links/to-b.jpg']);
+  });
+
+  test('takes from a folder what ImageEmbeddingPool.embedImages() takes', async () => {
+    await mkdir(at('both', 'deeper'), { recursive: true });
+    for (const ending of [...IMAGE_ENDINGS, '.JPG', '.svg', '.txt', ''])
+      await writeFile(at('both', `name${ending}`), '');
+    await symlink(path.join('..', 'name.jpg'), at('both', 'deeper', 'linked.jpg'));
+    await symlink('..', at('both', 'deeper', 'folder.jpg'));
+    await symlink('gone', at('both', 'broken.jpg'));
+    await writeFile(at('both', '.hidden.jpg'), '');
+    const walked: string[] = [];
+    for await (const file of imageFilesIn(at('both'))) walked.push(path.relative(folder, file));
+    expect(walked.sort()).toEqual((await names([at('both')], undefined, IMAGE_ENDINGS)).sort());
+    expect(walked).toHaveLength(IMAGE_ENDINGS.size + 2);
   });
 
   test('takes a file by its name whatever it is called, brackets included', async () => {

@@ -1,5 +1,7 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { access, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import fc from 'fast-check';
@@ -7,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ClosedPipeError, OutputTakenError, UsageError } from '../../src/cli/exit-codes.js';
 import { JsonlFileWriter } from '../../src/cli/output/jsonl-writer.js';
 import { type EmbedRecord, formatFloat32, formatRecord, parseRecord } from '../../src/cli/output/record.js';
-import { readHeldOutput } from '../../src/cli/output/resume.js';
+import { OutputLock } from '../../src/cli/output/output-lock.js';
+import { dropErrors, readHeldOutput } from '../../src/cli/output/resume.js';
 import { JsonlStreamWriter } from '../../src/cli/output/stream-writer.js';
 
 let folder = '';
@@ -50,6 +53,7 @@ test('formatFloat32() gives back the same float32, in at most nine digits', () =
 describe('JsonlFileWriter', () => {
   test('leaves the file to the run that began later, whose lines stay whole', async () => {
     const file = path.join(folder, 'shared.jsonl');
+    await writeFile(file, '');
     const first = await JsonlFileWriter.open(file);
     const second = await JsonlFileWriter.open(file);
     await first.write(good);
@@ -86,6 +90,17 @@ describe('JsonlFileWriter', () => {
     expect(await readFile(file, 'utf8')).toBe(`${formatRecord(good)}\n`);
   });
 
+  test('makes no file before the first record', async () => {
+    const file = path.join(folder, 'unmade.jsonl');
+    await (await JsonlFileWriter.open(file)).close();
+    await expect(access(file)).rejects.toThrow('ENOENT');
+    const both = [await JsonlFileWriter.open(file), await JsonlFileWriter.open(file)];
+    await both[0]?.write(good);
+    await expect(both[1]?.write(bad)).rejects.toBeInstanceOf(OutputTakenError);
+    for (const each of both) await each.close();
+    expect(await readFile(file, 'utf8')).toBe(`${formatRecord(good)}\n`);
+  });
+
   test('goes on behind the bytes it is told to keep', async () => {
     const file = path.join(folder, 'torn.jsonl');
     const line = `${formatRecord(good)}\n`;
@@ -108,6 +123,71 @@ describe('JsonlFileWriter', () => {
     const opening = JsonlFileWriter.open(path.join(folder, name));
     await expect(opening).rejects.toThrow(reason);
     await expect(opening).rejects.toBeInstanceOf(UsageError);
+  });
+});
+
+describe('OutputLock', () => {
+  const at = (name: string) => path.join(folder, name);
+
+  test('.take() refuses a second run until the first gives it back', async () => {
+    const lock = await OutputLock.take(at('locked.npy'));
+    const refused = expect(OutputLock.take(at('locked.npy'))).rejects;
+    await refused.toBeInstanceOf(UsageError);
+    await expect(OutputLock.take(at('locked.npy'))).rejects.toThrow(`another run (process ${process.pid} on `);
+    await lock?.release();
+    const next = await OutputLock.take(at('locked.npy'));
+    expect(next).toBeDefined();
+    await next?.release();
+    expect((await readdir(folder)).filter((each) => each.startsWith('locked'))).toEqual([]);
+  });
+
+  test('.take() knows the output by any of its names', async () => {
+    await writeFile(at('real.jsonl'), '');
+    await symlink('real.jsonl', at('alias.jsonl'));
+    const lock = await OutputLock.take(at('real.jsonl'));
+    await expect(OutputLock.take(at('alias.jsonl'))).rejects.toBeInstanceOf(UsageError);
+    await lock?.release();
+  });
+
+  test('.take() takes over from a process that is no more, and from one that has not been heard of for long', async () => {
+    const child = spawn(process.execPath, ['-e', '']);
+    await once(child, 'exit');
+    await writeFile(at('gone.npy.lock'), `${child.pid} ${hostname()} 0\n`);
+    const gone = await OutputLock.take(at('gone.npy'));
+    expect(gone).toBeDefined();
+    await gone?.release();
+    await writeFile(at('old.npy.lock'), `${process.pid} elsewhere 0\n`);
+    await expect(OutputLock.take(at('old.npy'))).rejects.toThrow('on elsewhere');
+    await utimes(at('old.npy.lock'), 0, Date.now() / 1000 - 60);
+    const old = await OutputLock.take(at('old.npy'));
+    expect(old).toBeDefined();
+    await old?.release();
+  });
+
+  test('.take() gives a lock that was left behind to one of many', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      await writeFile(at('raced.npy.lock'), '');
+      await utimes(at('raced.npy.lock'), 0, 0);
+      const all = await Promise.allSettled(Array.from({ length: 8 }, () => OutputLock.take(at('raced.npy'))));
+      const winners = all.filter((each) => each.status === 'fulfilled');
+      expect(winners).toHaveLength(1);
+      for (const each of winners) await each.value?.release();
+    }
+  });
+
+  test('.take() locks nothing that is no file', async () => {
+    expect(await OutputLock.take('/dev/null')).toBeUndefined();
+  });
+});
+
+describe('dropErrors()', () => {
+  test('takes out errors and the torn end, and leaves every other line as it is', async () => {
+    const file = path.join(folder, 'retry.jsonl');
+    const line = formatRecord(good);
+    await writeFile(file, `${line}\n${formatRecord(bad)}\n${line.replace('a b', 'c')}\n{"path"`);
+    await dropErrors(file);
+    expect(await readFile(file, 'utf8')).toBe(`${line}\n${line.replace('a b', 'c')}\n`);
+    expect((await readdir(folder)).filter((each) => each.endsWith('.partial'))).toEqual([]);
   });
 });
 

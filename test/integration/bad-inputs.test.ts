@@ -1,9 +1,9 @@
-import { copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { PHOTOS, ROOT, readRecords, runCli } from './cli-process.js';
+import { PHOTOS, ROOT, readRecords, runCli, startCli, until } from './cli-process.js';
 
 let folder = '';
 const at = (name: string): string => path.join(folder, name);
@@ -75,7 +75,56 @@ describe('millrace embed, bad input', { timeout: 60_000 }, () => {
     const ended = await runCli(['embed', at('good.jpg'), '--model', at('folder.jpg'), '--out', at('model.jsonl')]);
     expect(ended.stderr).toMatch(/millrace: ERR_MODEL_\w+: /);
     expect(ended.code).toBe(2);
-    expect(await readFile(at('model.jsonl'), 'utf8').catch(() => '')).toBe('');
+    await expect(readFile(at('model.jsonl'), 'utf8')).rejects.toThrow('ENOENT');
+  });
+
+  test('says that a list on standard input is empty, and writes nothing', async () => {
+    const ended = await runCli(['embed', '-', '--out', at('empty.jsonl')], { stdin: '\n' });
+    expect(ended.stderr).toContain(
+      'nothing to do: the list on standard input names nothing, and nothing was written\n',
+    );
+    expect(ended.code).toBe(0);
+    await expect(readFile(at('empty.jsonl'), 'utf8')).rejects.toThrow('ENOENT');
+  });
+
+  test('keeps errors when it resumes, and tries them again when it is told to', async () => {
+    const out = at('again.jsonl');
+    const args = ['embed', at('good.jpg'), at('late.jpg'), '--out', out];
+    expect((await runCli(args)).code).toBe(1);
+    await cp(at('good.jpg'), at('late.jpg'));
+    const kept = await runCli([...args, '--resume']);
+    expect(kept.stderr).toContain('holds 2, 1 of them failed and stay as they are: --retry-errors tries them again');
+    expect(kept.code).toBe(1);
+    const again = await runCli([...args, '--resume', '--retry-errors']);
+    expect(again.code).toBe(0);
+    const records = await readRecords(out);
+    expect(records).toMatchObject([{ path: at('good.jpg') }, { path: at('late.jpg') }]);
+    expect(records.every((each) => 'embedding' in each)).toBe(true);
+  });
+
+  test.each(['two.npy', 'two.parquet', 'two.jsonl'])(
+    'refuses a second run into %s while one writes it',
+    async (name) => {
+      // The first waits for its list, which never ends.
+      const first = startCli(['embed', '-', '--out', at(name)], { isStdinOpen: true });
+      await until('the lock', () => readFile(at(`${name}.lock`), 'utf8').catch(() => undefined));
+      const second = await runCli(['embed', at('good.jpg'), '--out', at(name)]);
+      expect(second.stderr).toMatch(/Cannot write .*: another run \(process \d+ on .*\) is writing it/);
+      expect(second.code).toBe(2);
+      first.child.stdin?.end(`${at('good.jpg')}\n`);
+      expect((await first.ended).code).toBe(0);
+      expect(
+        (await readdir(path.dirname(at(name)))).filter((each) => each.startsWith(name) && /lock|partial/.test(each)),
+      ).toEqual([]);
+    },
+  );
+
+  test('--resume refuses what cannot be continued', async () => {
+    for (const name of ['r.npy', 'r.parquet']) {
+      const ended = await runCli(['embed', at('good.jpg'), '--out', at(name), '--resume']);
+      expect(ended.stderr).toContain("Cannot resume: '--resume' needs a .jsonl output");
+      expect(ended.code).toBe(2);
+    }
   });
 });
 

@@ -30,6 +30,8 @@ export interface Running {
 export interface StartOptions {
   readonly cwd?: string;
   readonly stdin?: string;
+  /** Leaves standard input open, for a test to write to. */
+  readonly isStdinOpen?: boolean;
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** In a process group of its own, to be signalled as a terminal does. */
@@ -53,7 +55,7 @@ export function startCli(args: readonly string[], options: StartOptions = {}): R
     stderr += text;
   });
   child.stdin.on('error', () => {});
-  child.stdin.end(options.stdin ?? '');
+  if (!options.isStdinOpen) child.stdin.end(options.stdin ?? '');
   const ended = new Promise<Ended>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));

@@ -1,7 +1,8 @@
 import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
 import { BASE64_ENDINGS, collectInputs, type EmbedInput, IMAGE_ENDINGS, type InputList } from '../input/inputs.js';
 import { openWriter, outputFormat } from '../output/open-writer.js';
-import { type HeldOutput, readHeldOutput } from '../output/resume.js';
+import { OutputLock } from '../output/output-lock.js';
+import { dropErrors, type HeldOutput, readHeldOutput } from '../output/resume.js';
 import { runEmbedding } from '../run-embedding.js';
 import { formatDuration, formatRate } from '../terminal/durations.js';
 import { handleInterrupts } from '../terminal/interrupts.js';
@@ -15,6 +16,7 @@ export interface EmbedOptions {
   readonly workers?: number;
   readonly op: 'path' | 'base64';
   readonly resume?: boolean;
+  readonly retryErrors?: boolean;
   readonly allowPrivateUrls?: boolean;
 }
 
@@ -24,12 +26,26 @@ export async function embedCommand(
   args: readonly string[],
   options: EmbedOptions,
 ): Promise<ExitCode> {
-  const { stderr } = context;
   const toStdout = options.out === '-';
   const format = outputFormat(options.out);
   if (options.resume && (toStdout || format !== 'jsonl')) {
     throw new UsageError("Cannot resume: '--resume' needs a .jsonl output, the one that can be continued");
   }
+  if (options.retryErrors && !options.resume) {
+    throw new UsageError("Cannot try again what failed: '--retry-errors' goes with '--resume'");
+  }
+  const lock = toStdout ? undefined : await OutputLock.take(options.out);
+  try {
+    return await embedInto(context, args, options);
+  } finally {
+    await lock?.release();
+  }
+}
+
+async function embedInto(context: CommandContext, args: readonly string[], options: EmbedOptions): Promise<ExitCode> {
+  const { stderr } = context;
+  const toStdout = options.out === '-';
+  const format = outputFormat(options.out);
   const interrupt = new AbortController();
   const inputs = await collectInputs(args, {
     endings: options.op === 'base64' ? new Set([...IMAGE_ENDINGS, ...BASE64_ENDINGS]) : IMAGE_ENDINGS,
@@ -39,9 +55,8 @@ export async function embedCommand(
   });
   for (const note of inputs.notes) stderr.write(`note: ${note}\n`);
 
-  const held = options.resume ? await readHeldOutput(options.out) : undefined;
+  const held = options.resume ? await holdOutput(context, options) : undefined;
   const rest = held === undefined ? inputs : withoutHeld(inputs, held);
-  if (held !== undefined) noteHeld(context, options.out, held);
   if (rest.total === 0) {
     if (held?.isTorn) await (await openWriter(options.out, context.stdout, held.bytes)).close();
     stderr.write(`nothing to do: ${options.out} holds every input\n`);
@@ -49,6 +64,7 @@ export async function embedCommand(
   }
 
   const writer = await openWriter(options.out, context.stdout, held?.bytes);
+  let isWhole = false;
   let release = (): void => {};
   let progress: Progress | undefined;
   try {
@@ -90,13 +106,18 @@ export async function embedCommand(
         await embedder.destroy(new Error('the run has failed'));
         shown.stop();
         const isOurs = error instanceof RunError && !(error instanceof OutputTakenError);
-        if (isOurs && format === 'jsonl' && !toStdout && shown.done > 0) {
-          stderr.write(`${shown.done} images are in ${options.out}; run the same command with --resume to continue\n`);
+        if (isOurs && !toStdout && shown.done > 0) {
+          stderr.write(
+            format === 'jsonl'
+              ? `${shown.done} images are in ${options.out}; run the same command with --resume to continue\n`
+              : `${shown.done} images are in ${options.out}.partial; ${options.out} is as it was\n`,
+          );
         }
         throw error;
       },
     );
     progress.stop();
+    isWhole = true;
     return conclude(context, options, {
       ...result,
       progress,
@@ -107,8 +128,17 @@ export async function embedCommand(
   } finally {
     progress?.stop();
     release();
-    await writer.close();
+    await writer.close(isWhole);
   }
+}
+
+/** What the output holds, without the errors where these are to be tried again. */
+async function holdOutput(context: CommandContext, { out, retryErrors }: EmbedOptions): Promise<HeldOutput> {
+  const held = await readHeldOutput(out);
+  noteHeld(context, out, held, retryErrors === true);
+  if (!retryErrors || held.failed === 0) return held;
+  await dropErrors(out);
+  return readHeldOutput(out);
 }
 
 function withoutHeld(inputs: InputList, held: HeldOutput): InputList {
@@ -124,8 +154,9 @@ function withoutHeld(inputs: InputList, held: HeldOutput): InputList {
   return { ...inputs, items, total: items.length };
 }
 
-function noteHeld({ stderr }: CommandContext, out: string, held: HeldOutput): void {
-  const failed = held.failed > 0 ? `, ${held.failed} of them failed` : '';
+function noteHeld({ stderr }: CommandContext, out: string, held: HeldOutput, isRetried: boolean): void {
+  const how = isRetried ? ' and are tried again' : ' and stay as they are: --retry-errors tries them again';
+  const failed = held.failed > 0 ? `, ${held.failed} of them failed${how}` : '';
   stderr.write(`resuming: ${out} holds ${held.paths.size}${failed}\n`);
   if (held.isTorn) stderr.write('note: the last line was torn by the end of an earlier run and is taken away\n');
 }
@@ -141,6 +172,12 @@ interface Conclusion {
 
 function conclude({ stderr }: CommandContext, options: EmbedOptions, run: Conclusion): ExitCode {
   const { done, failed, progress } = run;
+  if (run.total === undefined && done === 0 && !run.isInterrupted) {
+    const why =
+      run.held === undefined || run.held.paths.size === 0 ? 'names nothing' : `names nothing that ${options.out} lacks`;
+    stderr.write(`nothing to do: the list on standard input ${why}, and nothing was written\n`);
+    return (run.held?.failed ?? 0) > 0 ? EXIT.failed : EXIT.ok;
+  }
   const rate = formatRate((done / progress.elapsedMs) * 1000);
   const failures = failed > 0 ? `, ${failed} failed` : '';
   const where = options.out === '-' ? 'standard output' : options.out;

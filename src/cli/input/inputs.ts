@@ -36,7 +36,7 @@ export interface CollectOptions {
 
 /** The endings of the image files that are taken from a folder. Files that are named, or matched by a glob, are taken whatever they are called. */
 export const IMAGE_ENDINGS: ReadonlySet<string> = new Set(
-  '.jpg .jpeg .jpe .jfif .png .webp .gif .avif .tif .tiff'.split(' '),
+  '.jpg .jpeg .jpe .jfif .png .webp .gif .avif .heic .heif .tif .tiff'.split(' '),
 );
 
 /** The endings of files that hold base64 rather than an image. */

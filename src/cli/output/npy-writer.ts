@@ -54,14 +54,14 @@ export class NpyWriter implements RecordWriter {
     this.#rows++;
   }
 
-  async close(): Promise<void> {
+  async close(isWhole = true): Promise<void> {
     if (this.#rows === 0) {
       await Promise.all([this.#array.discard(), this.#index.discard()]);
       return;
     }
     await this.#array.writeAt(npyHeader(this.#rows, this.#dimension ?? 0), 0);
-    await this.#array.commit();
-    await this.#index.commit();
+    await this.#array.commit(isWhole);
+    await this.#index.commit(isWhole);
   }
 }
 

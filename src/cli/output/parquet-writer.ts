@@ -44,7 +44,7 @@ export class ParquetFileWriter implements RecordWriter {
     if (this.#rows.length >= ROWS_PER_GROUP) await this.#flush();
   }
 
-  async close(): Promise<void> {
+  async close(isWhole = true): Promise<void> {
     if (this.#isEmpty) {
       await this.#file.discard();
       return;
@@ -52,7 +52,7 @@ export class ParquetFileWriter implements RecordWriter {
     await this.#flush();
     await this.#parquet.finish();
     await this.#drain();
-    await this.#file.commit();
+    await this.#file.commit(isWhole);
   }
 
   async #flush(): Promise<void> {

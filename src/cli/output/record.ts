@@ -7,8 +7,12 @@ export type EmbedRecord =
 export interface RecordWriter {
   /** Takes one record; the promise settles once the next may come. */
   write(record: EmbedRecord): Promise<void>;
-  /** Completes the output. Everything written before is safe even where this is never called. */
-  close(): Promise<void>;
+  /**
+   * Completes the output.
+   *
+   * @param isWhole Whether nothing is missing because of a failure. Formats that replace a file do so only then; what there is stays beside it.
+   */
+  close(isWhole?: boolean): Promise<void>;
 }
 
 /** A record as one line of JSON, without its newline. Numbers have the fewest digits that give the same float32 back. */

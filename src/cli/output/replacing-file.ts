@@ -1,6 +1,6 @@
-import { type FileHandle, rename, rm } from 'node:fs/promises';
-import { errorMessage, RunError } from '../exit-codes.js';
-import { openOutput } from './jsonl-writer.js';
+import { type FileHandle, realpath, rename, rm, stat } from 'node:fs/promises';
+import { errorMessage, RunError, UsageError } from '../exit-codes.js';
+import { openBeside } from './jsonl-writer.js';
 
 /**
  * A file that takes the place of another when it is complete: for formats that can't be read before their end is written. Until then it lies
@@ -20,10 +20,12 @@ export class ReplacingFile {
 
   /** Opens it. @throws UsageError when it cannot be written. */
   static async open(name: string): Promise<ReplacingFile> {
+    const target = await realpath(name).catch(() => name);
     const partial = `${name}.partial`;
-    const handle = await openOutput(partial);
-    await handle.truncate(0);
-    return new ReplacingFile(name, partial, handle);
+    const found = await stat(name).catch(() => undefined);
+    if (found?.isDirectory()) throw new UsageError(`Cannot write ${name}: it is a folder`);
+    const handle = await openBeside(name, partial);
+    return new ReplacingFile(target, partial, handle);
   }
 
   /** How many bytes were appended. */
@@ -49,12 +51,12 @@ export class ReplacingFile {
     }
   }
 
-  /** Puts it in place. */
-  async commit(): Promise<void> {
+  /** Puts it in place, or leaves it beside the other when it is not whole. */
+  async commit(isWhole = true): Promise<void> {
     try {
       await this.#handle.datasync();
       await this.#handle.close();
-      await rename(this.#partial, this.#name);
+      if (isWhole) await rename(this.#partial, this.#name);
     } catch (error) {
       throw new RunError(`Cannot write ${this.#name}: ${errorMessage(error)}`, { cause: error });
     }

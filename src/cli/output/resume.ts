@@ -1,7 +1,8 @@
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { errorCode, UsageError } from '../exit-codes.js';
 import { parseRecord } from './record.js';
+import { ReplacingFile } from './replacing-file.js';
 
 /** What an output file already holds. */
 export interface HeldOutput {
@@ -47,22 +48,51 @@ export async function readHeldOutput(file: string): Promise<HeldOutput> {
     paths.add(record.path);
   };
 
-  let rest: Buffer[] = [];
-  if (await exists(file)) {
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-      let from = 0;
-      for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
-        const line = Buffer.concat([...rest, chunk.subarray(from, end)]);
-        rest = [];
-        take(line.toString('utf8'));
-        bytes += line.length + 1;
-        from = end + 1;
-      }
-      if (from < chunk.length) rest.push(chunk.subarray(from));
-    }
+  const lines = wholeLines(file);
+  let next = await lines.next();
+  for (; next.done !== true; next = await lines.next()) {
+    take(next.value.toString('utf8'));
+    bytes += next.value.length + 1;
   }
   // A last line without its newline is embedded again, even if it reads well: a torn number is still a number.
-  return { paths, failed, dimension, bytes, isTorn: rest.length > 0 };
+  return { paths, failed, dimension, bytes, isTorn: next.value };
+}
+
+/**
+ * Takes the records of errors out of an output, so that their inputs are new again. The file is replaced at once by one without them.
+ *
+ * @throws UsageError when the file is not an output of `millrace embed`, or cannot be replaced.
+ */
+export async function dropErrors(file: string): Promise<void> {
+  const target = await ReplacingFile.open(await realpath(file));
+  try {
+    for await (const line of wholeLines(file)) {
+      const record = parseRecord(line.toString('utf8'));
+      if (record !== undefined && 'error' in record) continue;
+      await target.append(Buffer.concat([line, Buffer.of(NEWLINE)]));
+    }
+  } catch (error) {
+    await target.discard();
+    throw error;
+  }
+  await target.commit();
+}
+
+/** The lines of a file that end in a newline, without it; answers whether another follows that does not. */
+async function* wholeLines(file: string): AsyncGenerator<Buffer, boolean> {
+  let rest: Buffer[] = [];
+  if (!(await exists(file))) return false;
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+    let from = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
+      const line = Buffer.concat([...rest, chunk.subarray(from, end)]);
+      rest = [];
+      yield line;
+      from = end + 1;
+    }
+    if (from < chunk.length) rest.push(chunk.subarray(from));
+  }
+  return rest.length > 0;
 }
 
 async function exists(file: string): Promise<boolean> {

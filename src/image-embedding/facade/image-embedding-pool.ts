@@ -192,7 +192,8 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * **Cancel safety:** leaving the loop gives up what is under way and closes the source.
    *
-   * @param source Paths, URLs or bytes, in an array or any iterable, or the path of a folder, whose image files are taken.
+   * @param source Paths, URLs or bytes, in an array or any iterable, or the path of a folder, whose image files are taken, linked
+   *   files too; linked folders are not followed.
    * @param options See {@link EmbedImagesOptions}.
    * @returns An async iterator of `{ index, input, embedding }` or `{ index, input, error }`. It fails with what is wrong with the model, the pool or
    *   the source.
