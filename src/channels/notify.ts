@@ -22,6 +22,8 @@ import { unlink, Waiter, WaiterList } from './waiters.js';
 class NotifyCore implements SelectSource<void> {
   permit = false;
   calls = 0;
+  /** Whether the last that was told was told as the youngest. */
+  youngest = false;
   readonly queue: WaiterList<Waiter<void>> = new WaiterList();
 
   takePermit(): boolean {
@@ -30,12 +32,15 @@ class NotifyCore implements SelectSource<void> {
     return had;
   }
 
-  notify(waiter: Waiter<void> | null): void {
+  /** Tells the youngest, or else the oldest, or leaves a permit. */
+  notify(youngest: boolean): void {
+    const waiter = youngest ? this.queue.tail : this.queue.head;
     if (waiter === null) {
       this.permit = true;
       return;
     }
     this.queue.remove(waiter);
+    this.youngest = youngest;
     waiter.deliver();
   }
 
@@ -82,12 +87,12 @@ export class Notify implements Selectable<void> {
 
   /** Wakes the oldest waiter, or stores a permit when nobody waits. Permits do not add up: there is one or none. */
   notifyOne(): void {
-    this.#core.notify(this.#core.queue.head);
+    this.#core.notify(false);
   }
 
   /** Wakes the youngest waiter, or stores a permit when nobody waits. */
   notifyLast(): void {
-    this.#core.notify(this.#core.queue.tail);
+    this.#core.notify(true);
   }
 
   /** Wakes everybody who waits now, and every {@link Notified} made before that has not begun to wait. Stores no permit. */
@@ -133,8 +138,9 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
   readonly #calls: number;
   readonly #signal: AbortSignal | undefined;
   #state: 'new' | 'waiting' | 'notified' | 'over' = 'new';
-  /** Whether the notification was meant for one waiter: it is passed on when nobody gets to see it. */
+  /** Whether the notification was meant for one waiter: it is passed on, to one as old or as young, when nobody gets to see it. */
   #forOne = false;
+  #youngest = false;
   #reason: unknown = undefined;
   #node: NotifiedNode | undefined = undefined;
   #link: NotifiedNode | undefined = undefined;
@@ -190,7 +196,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     this.#state = 'over';
     this.#reason = new RecvError('Cannot wait for a notification: the wait is disposed');
     this.#leave();
-    if (state === 'notified' && this.#forOne && this.#promise === undefined) this.#core.notify(this.#core.queue.head);
+    if (state === 'notified' && this.#forOne && this.#promise === undefined) this.#core.notify(this.#youngest);
     if (state === 'waiting') this.#reject?.(this.#reason);
   }
 
@@ -264,6 +270,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
   #onNotified(): void {
     this.#state = 'notified';
     this.#forOne = this.#core.calls === this.#calls;
+    this.#youngest = this.#core.youngest;
     this.#leave();
     if (this.#resolve !== undefined) settle(this.#resolve, undefined);
     if (this.#racers.head === null) return;

@@ -295,6 +295,8 @@ test('118 WeakSender upgrades only while a sender lives, and keeps no receiver w
   other[Symbol.dispose]();
   other.close();
   expect(weak.weakCount).toBe(1);
+  expect(() => other.clone()).toThrow(closedError);
+  expect(weak.weakCount).toBe(1);
 });
 
 test('119 a producer and consumer loop on one broadcast lets timers run', async () => {

@@ -127,6 +127,21 @@ test('Notified that was enabled, notified and disposed unseen passes the notific
   expect(await stateOf(notify.notified())).toBe('pending');
 });
 
+test('136 Notify.notifyLast() that nobody got to see goes to the youngest that is left', async () => {
+  const notify = new Notify();
+  const waits = [0, 1, 2].map(() => notify.notified());
+  for (const wait of waits) wait.enable();
+  notify.notifyLast();
+  waits[2]?.[Symbol.dispose]();
+  expect(waits.slice(0, 2).map((wait) => wait.enable())).toEqual([false, true]);
+  const others = [0, 1, 2].map(() => notify.notified());
+  waits[0]?.[Symbol.dispose]();
+  for (const wait of others) wait.enable();
+  notify.notifyOne();
+  others[0]?.[Symbol.dispose]();
+  expect(others.slice(1).map((wait) => wait.enable())).toEqual([true, false]);
+});
+
 test('Notified that is disposed in the queue leaves it, and whoever awaits it is rejected', async () => {
   const notify = new Notify();
   const first = notify.notified();

@@ -143,8 +143,13 @@ export class WeakSender<T> implements Disposable {
     return this.#state.ended || !this.#open ? undefined : new Sender(this.#state);
   }
 
-  /** Another weak sender. */
+  /**
+   * Another weak sender.
+   *
+   * @throws SendError When this one is closed.
+   */
   clone(): WeakSender<T> {
+    if (!this.#open) throw new SendError('Cannot clone weak sender: it is closed', undefined);
     return new WeakSender(this.#state);
   }
 
