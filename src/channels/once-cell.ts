@@ -85,7 +85,8 @@ export class OnceCell<T> {
    * The value, made by the initialiser if there is none.
    *
    * Callers that come while an initialiser runs wait for it. When it fails, its own caller gets the failure and the next one's initialiser
-   * runs.
+   * runs. A promise or thenable that the initialiser answers is followed; one that was {@link OnceCell.set} is given as it is by
+   * {@link OnceCell.get} alone.
    *
    * **Cancel safety:** cancel safe. When the signal of the caller whose initialiser runs fires, the initialiser's signal fires too, what it
    * still answers is dropped, and the next caller's initialiser runs.

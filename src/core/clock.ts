@@ -132,6 +132,7 @@ export class SimulatedClock implements Clock {
     this.#target = this.#now;
   }
 
+  /** Where it stands, in ms. */
   now(): number {
     return this.#now;
   }
@@ -141,6 +142,13 @@ export class SimulatedClock implements Clock {
     return this.#timers.length;
   }
 
+  /**
+   * Calls back once, when it has been moved on by `ms`.
+   *
+   * @param callback What is called.
+   * @param ms How far, in milliseconds; what lies in the past is called with the next advance.
+   * @returns What stops it.
+   */
   setTimer(callback: () => void, ms: number, _options?: ClockTimerOptions): ClockTimer {
     requireTimer(callback, ms);
     const timer: SimulatedTimer = {

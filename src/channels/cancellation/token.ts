@@ -149,7 +149,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   }
 
   /**
-   * Runs an operation until it settles or the token is cancelled.
+   * Runs an operation until it settles or the token is cancelled. A promise or thenable that it gives is followed, as by any promise.
    *
    * **Cancel safety:** the operation goes on unless it heeds the signal it is given; its result is lost.
    *

@@ -31,6 +31,7 @@ export type Poll = typeof PENDING | typeof READY | typeof ENDED | typeof FAILED;
 
 /** Where a look leaves what it found. */
 export interface Slot {
+  /** The value, or the reason of a failure. */
   value: unknown;
 }
 

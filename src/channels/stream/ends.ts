@@ -12,14 +12,27 @@ export type Taken<T> =
 
 /** What values can be streamed out of: the receivers of `mpsc` and `broadcast`. */
 export interface StreamSource<T> extends Disposable {
+  /**
+   * Waits until `tryRecv` would not answer `empty`.
+   *
+   * **Cancel safety:** cancel safe.
+   */
   ready(options?: WaitOptions): Promise<void>;
+  /** Takes the next value if there is one now. */
   tryRecv(): Taken<T>;
 }
 
 /** What values can be streamed into: the senders of `mpsc`. */
 export interface StreamSink<T> {
+  /** Sends a value; a promise that it answers is awaited. */
   send(value: T, options?: WaitOptions): unknown;
+  /** Says that nothing more is sent, and why. */
   close(reason?: unknown): void;
+  /**
+   * Waits until the receiver is gone.
+   *
+   * **Cancel safety:** cancel safe.
+   */
   closed(options?: WaitOptions): Promise<void>;
 }
 

@@ -30,7 +30,8 @@ export interface TimeoutOptions {
 export type TimedOperation<T> = Selectable<T> | ((signal: AbortSignal) => PromiseLike<T> | T) | PromiseLike<T>;
 
 /**
- * Waits for an operation no longer than `ms`. A value that is ready wins over a deadline that has passed.
+ * Waits for an operation no longer than `ms`. A value that is ready wins over a deadline that has passed. The promise resolves with the value, so
+ * that one that is a promise or thenable itself is followed: put it into an object, or use `select` with a `sleep`, to have it as it is.
  *
  * **Cancel safety:** as the operation. A receiver or another arm, or `(signal) => rx.recv({ signal })`, has consumed nothing when the time is up;
  * a promise cannot be withdrawn, and goes on.

@@ -88,7 +88,8 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
    * Waits until the value passes a test, and marks that value seen.
    *
    * The value there is comes first, seen or not, on a closed channel as well. Values that are replaced before this receiver looks are not
-   * tested.
+   * tested. The promise resolves with the value, so that one that is a promise or thenable itself is followed; {@link Receiver.borrow} gives it
+   * as it is.
    *
    * **Cancel safety:** cancel safe.
    *

@@ -7,6 +7,7 @@ import type { WatchState } from './state.js';
 
 /** The place of the value while {@link Sender.sendModify} or {@link Sender.sendIfModified} change it. */
 export interface Slot<T> {
+  /** The value: change it, or put another in its place. */
   value: T;
 }
 
