@@ -1,0 +1,3 @@
+import * as tasks from './tasks.mjs';
+
+export default () => ({ ...tasks });
