@@ -9,8 +9,9 @@ import { DeadlineExceededError } from './worker-errors.js';
 // Invariants:
 // - `phase` only advances: waiting → queued → taken → answered; any of them may go straight to answered.
 // - A request is in exactly one list until it is answered: its queue's `waiting`, then the owner's `accepted`.
-// - `hasPlace` is true from acceptance until the loop has it in hand (taken, or seen to be answered), whatever its caller did meanwhile: a
-//   place is given back by the loop, so that a stuck loop pushes back. Its bytes are given back as soon as it is answered.
+// - `hasPlace` is true from acceptance until the loop beside the model has it in hand (taken, or seen to be answered), whatever its caller did
+//   meanwhile: a place is given back by the loop, so that a stuck loop pushes back. A request on its way to a host is not in that loop's hand
+//   yet. Its bytes are given back as soon as it is answered.
 // - `settle` runs once; the caller is answered in it or right after it, with nothing in between that can throw.
 
 /** How far a request has come. Numbers, because every request passes through all of them. */
@@ -28,7 +29,7 @@ export type Outcome = 'succeeded' | 'failed' | 'expired' | 'cancelled';
 export interface RequestOwner {
   readonly clock: Clock;
   /** It was taken for the first time, and was not answered. */
-  onTaken(at: number | undefined): void;
+  onTaken(request: PendingRequest, at: number | undefined): void;
   /** The loop has it in hand: its place in the queue is free. */
   onPlaceFree(request: PendingRequest): void;
   /** It was answered. `from` is the phase it was in. */
@@ -47,6 +48,8 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
   hasPlace: boolean = false;
   /** Whether a call into the model runs for it, which an answer does not end. */
   isInModel: boolean = false;
+  /** Whether it counts as in flight: from when it was taken until it is answered and out of the model. */
+  isInFlight: boolean = false;
   bytes: number = 0;
   readonly owner: RequestOwner;
   readonly queue: OperationQueue;
@@ -120,6 +123,16 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
     return true;
   }
 
+  /** Leaves the queue for a host, and keeps its place there. False when it was answered: then it must not be sent. */
+  dispatch(): boolean {
+    return !this.isClosed;
+  }
+
+  /** The loop of the host has had it in hand. */
+  arrive(): void {
+    this.#takeInHand(undefined);
+  }
+
   // A loop that has just looked at the clock says what it saw.
   take(at?: number): boolean {
     if (this.due !== undefined) this.#expireInQueue(at);
@@ -137,7 +150,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
     if (this.hasPlace) this.owner.onPlaceFree(this);
     if (this.phase === Phase.ANSWERED) return false;
     this.phase = Phase.TAKEN;
-    this.owner.onTaken(at);
+    this.owner.onTaken(this, at);
     return true;
   }
 

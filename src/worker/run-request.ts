@@ -61,7 +61,7 @@ export class CallPlace {
    */
   run(request: PendingRequest, model: UntypedModel): boolean {
     const core = this.#core;
-    const now = core.timeOfTaking(request);
+    const now = core.activity.timeOfTaking(request);
     if (!request.take(now)) return false;
     core.enterModel(request, now);
     if (request instanceof PendingStream) {

@@ -1,5 +1,6 @@
 import { CancellationToken } from '../channels/index.js';
 import type { Clock } from '../core/index.js';
+import { Activity } from './activity.js';
 import { type DeadlineTimer, deadlineTimerOf } from './deadline-timer.js';
 import { EventHub, type RequestReport, requestChannel } from './event-hub.js';
 import type { CallOptions } from './handle.js';
@@ -10,20 +11,19 @@ import { OperationQueue } from './operation-queue.js';
 import { type Outcome, type PendingRequest, Phase, RequestDeadline, type RequestOwner } from './pending-request.js';
 import { PendingStream } from './pending-stream.js';
 import { PendingUnary } from './pending-unary.js';
-import { RequestList } from './request-list.js';
+import { RequestLedger } from './request-ledger.js';
 import { StateMachine } from './state-machine.js';
+import { TurningPoint } from './turning-point.js';
 import { WorkerClosedError, WorkerFullError } from './worker-errors.js';
 import type { WorkerHealth } from './worker-health.js';
 import { canTransition, isLive, type WorkerState } from './worker-state.js';
 import type { WorkerStats } from './worker-stats.js';
 
 // Invariants:
-// - accepted = succeeded + failed + expired + cancelled + acceptedList.size, after every public step.
 // - A call is either refused or accepted. A refused call is answered too, but never enters the ledger.
-// - `inFlight` counts the requests that were taken and are not answered, and those whose call into the model has not returned.
-// - Once `isOver`, both lists are empty and nothing is accepted any more.
+// - Once `isOver`, nothing waits, nothing is unanswered and nothing is accepted any more.
 
-/** What handle and channels share: the account of every request, the state, the events and the end. */
+/** What handle and channels share: the way of every request, the state, the events and the end. */
 export class WorkerCore implements RequestOwner {
   readonly id: string;
   readonly clock: Clock;
@@ -38,28 +38,17 @@ export class WorkerCore implements RequestOwner {
   readonly latency: LatencyWindow = new LatencyWindow();
   /** The calls into the model. */
   readonly model: ModelAccount;
-  inFlight = 0;
-  /** Whether the loop takes the step to ready itself, by `state.settle()`, when it has nothing more to do. */
-  owesReady = false;
-  /** Whether the loop gives callers a few microtasks after the last call has left the model. */
-  isLingering = false;
-  #isReadyOwed = false;
-  #readyAt = 0;
-  restarts = 0;
-  readonly #counts: Record<Outcome, number> = { succeeded: 0, failed: 0, expired: 0, cancelled: 0 };
-  #accepted = 0;
-  #refused = 0;
-  #late = 0;
-  #waiting = 0;
-  readonly #acceptedList: RequestList<PendingRequest> = new RequestList();
+  readonly activity: Activity;
+  readonly #ledger: RequestLedger = new RequestLedger();
   readonly #deadlines: DeadlineTimer;
+  readonly #quiet: TurningPoint = new TurningPoint();
+  readonly #released: TurningPoint = new TurningPoint();
+  readonly #over: TurningPoint = new TurningPoint();
+  #restarts = 0;
   #isAccepting = true;
   #isOver = false;
   #isAttached = false;
   #startedAt: number;
-  #quiet: (() => void)[] = [];
-  readonly #whenOver: (() => void)[] = [];
-  #whenReleased: (() => void)[] = [];
 
   constructor(id: string, operations: Operations, clock: Clock) {
     this.id = id;
@@ -70,21 +59,19 @@ export class WorkerCore implements RequestOwner {
     this.queues = new Map(
       Object.entries(operations).map(([name, operation]) => [name, new OperationQueue(name, operation)]),
     );
-    this.hub = new EventHub(id, () => clock.now());
+    const now = (): number => clock.now();
+    this.hub = new EventHub(id, now);
     this.model = new ModelAccount(this.hub);
-    this.state = new StateMachine(
-      () => clock.now(),
-      (from, to, cause) => {
-        if (!this.hub.hasAudience('state')) return;
-        this.hub.emit(cause === undefined ? { type: 'state', from, to } : { type: 'state', from, to, cause });
-      },
-    );
-    this.state.settle = () => this.#settleActivity();
+    this.state = new StateMachine(now, (from, to, cause) => {
+      if (!this.hub.hasAudience('state')) return;
+      this.hub.emit(cause === undefined ? { type: 'state', from, to } : { type: 'state', from, to, cause });
+    });
+    this.activity = new Activity(this.state, this.model, now);
   }
 
   /** Whether a call waits for room or for its answer. */
   get hasPending(): boolean {
-    return this.#acceptedList.size > 0 || this.#waiting > 0;
+    return this.#ledger.hasPending;
   }
 
   /** Whether the loop is over: nothing will be answered any more, because everything was. */
@@ -110,6 +97,7 @@ export class WorkerCore implements RequestOwner {
    */
   submit(queue: OperationQueue, input: unknown, options: CallOptions | undefined, mayWait: boolean): PendingRequest {
     const signal = options?.signal;
+    const timeoutMs = options?.timeoutMs;
     try {
       this.#requireAcceptable(queue, signal);
       const bytes = queue.measure(input);
@@ -125,46 +113,22 @@ export class WorkerCore implements RequestOwner {
           queue.name,
         );
       }
-      const now = this.#timeOfCall(options);
+      const now = this.activity.timeOfCall(timeoutMs !== undefined);
       const Pending = queue.operation.kind === 'unary' ? PendingUnary : PendingStream;
       const request = new Pending(this, queue, input, now, options);
       request.bytes = bytes;
       // One that may take for ever has no deadline.
-      if (options?.timeoutMs !== undefined && options.timeoutMs !== Number.POSITIVE_INFINITY) {
-        request.due = new RequestDeadline(request, now + options.timeoutMs);
+      if (timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY) {
+        request.due = new RequestDeadline(request, now + timeoutMs);
         this.#deadlines.add(request.due, now);
       }
-      if (mustWait) {
-        queue.waiting.push(request);
-        this.#waiting++;
-      } else {
-        this.#accept(request);
-      }
+      if (mustWait) this.#ledger.wait(request);
+      else this.#accept(request);
       return request;
     } catch (error) {
-      this.#refused++;
+      this.#ledger.refused++;
       throw error;
     }
-  }
-
-  /**
-   * The time, for a call. While the loop lingers after its last call has left the model, what that call was seen off with is still the time, but
-   * for the microtasks in between: good enough for a latency, not for a deadline.
-   */
-  #timeOfCall(options: CallOptions | undefined): number {
-    const isJustAfter = this.isLingering && this.inFlight === 0 && options?.timeoutMs === undefined;
-    return isJustAfter ? this.model.lastActiveAt : this.clock.now();
-  }
-
-  /**
-   * The time, for a request that the loop takes: that of its call when it was made while the loop lingered, microtasks ago. A deadline is held
-   * against the clock itself.
-   */
-  timeOfTaking(request: PendingRequest): number {
-    const { calledAt, due } = request;
-    const isJustAfter =
-      due === undefined && this.isLingering && this.inFlight === 0 && calledAt >= this.model.lastActiveAt;
-    return isJustAfter ? calledAt : this.clock.now();
   }
 
   #requireAcceptable(queue: OperationQueue, signal: AbortSignal | undefined): void {
@@ -178,8 +142,7 @@ export class WorkerCore implements RequestOwner {
 
   #accept(request: PendingRequest): void {
     request.phase = Phase.QUEUED;
-    this.#accepted++;
-    this.#acceptedList.push(request);
+    this.#ledger.accept(request);
     try {
       request.queue.enter(request);
     } catch (error) {
@@ -189,17 +152,24 @@ export class WorkerCore implements RequestOwner {
     }
   }
 
+  #admit(queue: OperationQueue): void {
+    for (;;) {
+      const first = queue.waiting.first;
+      if (first === undefined || !queue.hasRoom(first.bytes)) return;
+      this.#ledger.stopWaiting(first);
+      this.#accept(first);
+    }
+  }
+
   // --- what requests report
 
-  onTaken(at: number | undefined): void {
-    if (++this.inFlight !== 1) return;
-    if (this.#isReadyOwed) this.#isReadyOwed = false;
-    else this.#syncActivity(at);
+  onTaken(request: PendingRequest, at: number | undefined): void {
+    this.activity.begin(request, at);
   }
 
   onPlaceFree(request: PendingRequest): void {
     request.queue.freePlace(request);
-    if (request.phase === Phase.ANSWERED && this.#whenReleased.length > 0) this.#tellReleased();
+    if (request.phase === Phase.ANSWERED) this.#released.reach();
     this.#admit(request.queue);
   }
 
@@ -209,45 +179,36 @@ export class WorkerCore implements RequestOwner {
       request.due = undefined;
     }
     if (from === Phase.WAITING) {
-      request.queue.waiting.remove(request);
-      this.#waiting--;
-      this.#refused++;
+      this.#ledger.stopWaiting(request);
+      this.#ledger.refused++;
       // It may have held up smaller ones behind it.
       this.#admit(request.queue);
     } else {
-      this.#acceptedList.remove(request);
-      this.#counts[outcome]++;
+      this.#ledger.answer(request, outcome);
       // A call that has just left the model was seen off with a look at the clock.
       const now = this.model.lastLeft === request ? this.model.lastActiveAt : this.clock.now();
-      const ms = now - request.calledAt;
-      if (outcome === 'succeeded' || outcome === 'failed') this.latency.record(ms, now);
-      if (requestChannel.hasSubscribers) {
-        const report: RequestReport = { workerId: this.id, operation: request.operation, outcome, ms };
-        requestChannel.publish(report);
-      }
+      this.#report(request, outcome, now);
       if (from === Phase.QUEUED && request.bytes > 0) {
         request.queue.freeBytes(request);
         this.#admit(request.queue);
       }
-      if (from === Phase.TAKEN && !request.isInModel) this.#leaveFlight(now);
+      if (from === Phase.TAKEN && !request.isInModel) this.#leaveFlight(request, now);
       this.model.lastLeft = undefined;
     }
-    if (this.#quiet.length > 0) this.#checkQuiet();
+    if (this.#quiet.isAwaited) this.#checkQuiet();
   }
 
   onLate(request: PendingRequest): void {
-    this.#late++;
+    this.#ledger.late++;
     if (this.hub.hasAudience('late')) this.hub.emit({ type: 'late', operation: request.operation });
   }
 
-  #admit(queue: OperationQueue): void {
-    for (;;) {
-      const first = queue.waiting.first;
-      if (first === undefined || !queue.hasRoom(first.bytes)) return;
-      queue.waiting.remove(first);
-      this.#waiting--;
-      this.#accept(first);
-    }
+  #report(request: PendingRequest, outcome: Outcome, now: number): void {
+    const ms = now - request.calledAt;
+    if (outcome === 'succeeded' || outcome === 'failed') this.latency.record(ms, now);
+    if (!requestChannel.hasSubscribers) return;
+    const report: RequestReport = { workerId: this.id, operation: request.operation, outcome, ms };
+    requestChannel.publish(report);
   }
 
   // --- the loop
@@ -265,38 +226,13 @@ export class WorkerCore implements RequestOwner {
     request.isInModel = false;
     // What a method throws once nobody listens any more is most often the abort itself.
     this.model.leave(request, isFailure && !isAnswered, error, now);
-    // One that is about to be answered leaves the flight with its answer.
-    if (isAnswered) this.#leaveFlight(now);
+    // One that is about to be answered leaves the flight with its answer; one that no model ever saw was never in it.
+    if (isAnswered && request.isInFlight) this.#leaveFlight(request, now);
   }
 
-  #leaveFlight(at: number): void {
-    this.inFlight--;
-    if (this.#whenReleased.length > 0) this.#tellReleased();
-    if (this.inFlight > 0) return;
-    if (this.owesReady) {
-      this.#isReadyOwed = true;
-      this.#readyAt = at;
-    } else {
-      this.#syncActivity(at);
-    }
-  }
-
-  /** Takes the step to ready that is owed, if it is. */
-  #settleActivity(): void {
-    if (!this.#isReadyOwed) return;
-    this.#isReadyOwed = false;
-    this.#syncActivity(this.#readyAt);
-  }
-
-  /** Brings ready, processing and idle in line with whether anything is in flight. */
-  #syncActivity(at?: number): void {
-    const { current } = this.state;
-    if (this.inFlight > 0) {
-      if (current === 'idle') this.state.enter('ready', undefined, at);
-      if (current === 'idle' || current === 'ready') this.state.enter('processing', undefined, at);
-    } else if (current === 'processing') {
-      this.state.enter('ready', undefined, at);
-    }
+  #leaveFlight(request: PendingRequest, at: number): void {
+    this.activity.end(request, at);
+    this.#released.reach();
   }
 
   /** A step of the loop. False when the worker is on its way out, so that the step has lost its sense. */
@@ -305,9 +241,9 @@ export class WorkerCore implements RequestOwner {
     const from = this.state.current;
     if (from === to) return true;
     if (!isLive(from) && !canTransition(from, to)) return false;
-    if (to === 'spawning') this.restarts++;
+    if (to === 'spawning') this.#restarts++;
     this.state.enter(to, cause);
-    if (to === 'ready') this.#syncActivity();
+    if (to === 'ready') this.activity.sync();
     return true;
   }
 
@@ -325,17 +261,13 @@ export class WorkerCore implements RequestOwner {
 
   /** Resolves when every call made so far has its answer. */
   quiet(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#quiet.push(resolve);
-      this.#checkQuiet();
-    });
+    const quiet = this.#quiet.reached();
+    this.#checkQuiet();
+    return quiet;
   }
 
   #checkQuiet(): void {
-    if (this.hasPending) return;
-    const waiters = this.#quiet;
-    this.#quiet = [];
-    for (const resolve of waiters) resolve();
+    if (!this.hasPending) this.#quiet.reach();
   }
 
   /** Answers every call with an error, now. */
@@ -343,7 +275,8 @@ export class WorkerCore implements RequestOwner {
     for (const queue of this.queues.values()) {
       while (queue.waiting.first !== undefined) queue.waiting.first.answerAhead('failed', error);
     }
-    while (this.#acceptedList.first !== undefined) this.#acceptedList.first.answerAhead('failed', error);
+    const { unanswered } = this.#ledger;
+    while (unanswered.first !== undefined) unanswered.first.answerAhead('failed', error);
   }
 
   /** The loop is over: what is unanswered is answered, and the worker is dead, or failed where there is a cause and nobody asked it to end. */
@@ -363,51 +296,30 @@ export class WorkerCore implements RequestOwner {
     }
     this.#deadlines.trim();
     this.hub.end();
-    this.#tellReleased();
-    for (const resolve of this.#whenOver.splice(0)) resolve();
+    this.#released.reach();
+    this.#over.reach();
   }
 
   /** Resolves when a request next leaves the worker: the model, or a queue in which it was answered before it was taken. */
   released(): Promise<void> {
-    return this.#isOver ? Promise.resolve() : new Promise((resolve) => this.#whenReleased.push(resolve));
-  }
-
-  #tellReleased(): void {
-    const waiters = this.#whenReleased;
-    this.#whenReleased = [];
-    for (const resolve of waiters) resolve();
+    return this.#isOver ? Promise.resolve() : this.#released.reached();
   }
 
   /** Resolves when the loop is over. */
   over(): Promise<void> {
-    return this.#isOver ? Promise.resolve() : new Promise((resolve) => this.#whenOver.push(resolve));
+    return this.#isOver ? Promise.resolve() : this.#over.reached();
   }
 
   // --- reports
 
   stats(): WorkerStats {
-    const queueDepth = this.queueDepth();
-    let queued = 0;
-    for (const name of Object.keys(queueDepth)) queued += queueDepth[name] as number;
     return {
-      accepted: this.#accepted,
-      ...this.#counts,
-      pending: this.#acceptedList.size,
-      refused: this.#refused,
-      waiting: this.#waiting,
-      queued,
-      inFlight: this.inFlight,
-      lateResults: this.#late,
-      restarts: this.restarts,
-      queueDepth,
+      ...this.#ledger.report(this.queues.values()),
+      inFlight: this.activity.inFlight,
+      restarts: this.#restarts,
+      queueDepth: this.#queueDepth(),
       latency: this.latency.summarise(this.clock.now()),
     };
-  }
-
-  queueDepth(): Record<string, number> {
-    const depth: Record<string, number> = {};
-    for (const [name, queue] of this.queues) depth[name] = queue.used;
-    return depth;
   }
 
   health(): WorkerHealth {
@@ -416,12 +328,16 @@ export class WorkerCore implements RequestOwner {
     return {
       state: status.state,
       stateMs: now - status.enteredAt,
-      queueDepth: this.queueDepth(),
-      inFlight: this.inFlight,
+      queueDepth: this.#queueDepth(),
+      inFlight: this.activity.inFlight,
       ...this.model.report(now),
       uptimeMs: now - this.#startedAt,
       pid: process.pid,
       rss: process.memoryUsage.rss(),
     };
+  }
+
+  #queueDepth(): Record<string, number> {
+    return Object.fromEntries([...this.queues].map(([name, { used }]) => [name, used]));
   }
 }

@@ -66,7 +66,7 @@ export class WorkerLoop {
   async run(model: unknown): Promise<void> {
     const core = this.#core;
     core.attach();
-    core.owesReady = true;
+    core.activity.owesReady = true;
     try {
       this.#channels.enter('loading');
       await this.#load(model);
@@ -97,9 +97,7 @@ export class WorkerLoop {
     let patience = PATIENCE;
     while (!(this.#isStopping && this.#inModel === 0)) {
       if (this.#isBurstOver()) {
-        this.#taken = 0;
-        this.#core.isLingering = false;
-        await new Promise<void>((resolve) => scheduleMacrotask(resolve));
+        await this.#pause();
         // The next turn looks at every arm, so that callers in a hurry keep nobody else waiting.
         patience = 0;
       }
@@ -119,7 +117,7 @@ export class WorkerLoop {
       if (this.#isStopping && this.#inModel === 0) break;
       this.#isParkedFull = this.#isStopping || this.#inModel >= concurrency;
       const selector = this.#isStopping ? arms.stopping : this.#isParkedFull ? arms.full : arms.free;
-      this.#core.isLingering = false;
+      this.#core.activity.isLingering = false;
       this.#core.state.settle();
       const event = await selector.next();
       this.#isParkedFull = false;
@@ -162,7 +160,20 @@ export class WorkerLoop {
     };
   }
 
+  /** Lets timers and I/O run. After a call that blocked the thread all that has come in meanwhile, the abort of a request that waits among it. */
+  async #pause(): Promise<void> {
+    const { activity } = this.#core;
+    this.#taken = 0;
+    activity.isLingering = false;
+    // The first comes before the event loop has looked at its sockets and ports, or after; the second after.
+    for (let turns = activity.hasBlocked ? 2 : 1; turns > 0; turns--) {
+      await new Promise<void>((resolve) => scheduleMacrotask(resolve));
+    }
+    activity.hasBlocked = false;
+  }
+
   #isBurstOver(): boolean {
+    if (this.#core.activity.hasBlocked) return true;
     return this.#taken >= BURST_TAKES || (this.#taken > 0 && this.#lastActiveAt - this.#burstStart > BURST_MS);
   }
 
@@ -211,7 +222,7 @@ export class WorkerLoop {
     this.#places.push(place);
     this.#inModel--;
     this.#lastActiveAt = this.#core.model.lastActiveAt;
-    this.#core.isLingering = this.#inModel === 0;
+    this.#core.activity.isLingering = this.#inModel === 0;
     if (!this.#isParkedFull) return;
     if (!this.#isStopping && !this.#isBurstOver()) {
       this.#fill();

@@ -9,14 +9,22 @@ import type { PendingUnary } from '../pending-unary.js';
 import type { WorkerCore } from '../worker-core.js';
 import type { Link } from './link.js';
 import { Kind } from './messages.js';
+import { sharedNow } from './shared-clock.js';
 import type { Message } from './outbox.js';
 
 // Invariants:
 // - every call that arrives gets exactly one final message, sent when its method has left the model (or when it is sure never to enter it):
 //   that message is what gives the slot back to the parent, so an aborted call sends it late rather than early;
-// - a chunk is sent only against a credit of the consumer's.
+// - a chunk is sent only against a credit of the consumer's;
+// - a call that is not final at the end of the turn in which the loop took it is announced as taken, before anything blocks where that is foreseen.
 
 type Method = (input: unknown, context: CallContext) => unknown;
+
+/** A method of the model, and whether it is to be expected to keep the thread for a while: one that was never called is. */
+interface HostedMethod {
+  readonly call: Method;
+  isSlow: boolean;
+}
 
 /** A call from the parent, which travels through the host's own queue as the input of a request. */
 interface HostedCall {
@@ -32,7 +40,7 @@ interface HostedCall {
   wake: (() => void) | undefined;
 }
 
-/** From how long a synchronous stretch on, in ms, answers are not kept waiting for the end of the turn. */
+/** From how long a synchronous stretch on, in ms, nothing is kept waiting for the end of the turn. */
 const SLOW_MS = 1;
 
 /** The model as the host's loop sees it: the methods of the real one, with every answer sent from where it arises. */
@@ -42,7 +50,9 @@ export class HostedModel {
   readonly #board: ProgressBoard;
   readonly #transferResults: boolean;
   readonly #calls = new Map<number, HostedCall>();
-  #isSlow = false;
+  /** Calls that were taken in this turn. */
+  readonly #fresh: HostedCall[] = [];
+  #core: WorkerCore | undefined;
 
   constructor(model: UntypedModel, operations: Operations, link: Link, board: ProgressBoard, transferResults: boolean) {
     this.#link = link;
@@ -50,7 +60,7 @@ export class HostedModel {
     this.#transferResults = transferResults && link.canTransfer;
     const hosted: Record<string, unknown> = {};
     for (const [name, { kind }] of Object.entries(operations)) {
-      const method = (model[name] as Method).bind(model);
+      const method = { call: (model[name] as Method).bind(model), isSlow: true };
       hosted[name] = kind === 'stream' ? this.#streamMethod(method) : this.#unaryMethod(method);
     }
     for (const name of ['warmup', 'dispose', 'health'] as const) {
@@ -58,10 +68,12 @@ export class HostedModel {
       if (lifecycle !== undefined) hosted[name] = lifecycle.bind(model);
     }
     this.model = hosted;
+    link.lastWord(() => this.#takenNotice());
   }
 
   /** Puts a call from the parent into the loop's queue. */
   call(core: WorkerCore, operation: string, id: number, message: Message): void {
+    this.#core = core;
     const remaining = message[4] as number;
     const call: HostedCall = {
       id,
@@ -80,7 +92,10 @@ export class HostedModel {
     const queue = core.queues.get(operation) as NonNullable<ReturnType<typeof core.queues.get>>;
     try {
       const traceparent = message[5] as string | undefined;
-      const request = core.submit(queue, call, { timeoutMs: remaining < 0 ? undefined : remaining, traceparent }, true);
+      // One that is overdue by now is accepted, for the ledger's sake, and never run.
+      const left = remaining - (sharedNow() - (message[6] as number));
+      const timeoutMs = remaining < 0 ? undefined : Math.max(0, left);
+      const request = core.submit(queue, call, { timeoutMs, traceparent }, true);
       call.request = request;
       if (request instanceof PendingStream) void drainStream(request.stream, dropped);
       else (request as PendingUnary).promise.catch(dropped);
@@ -104,18 +119,12 @@ export class HostedModel {
     call.wake?.();
   }
 
-  #unaryMethod(method: Method): Method {
+  #unaryMethod(method: HostedMethod): Method {
     return async (input, context) => {
       const call = input as HostedCall;
-      call.hasEntered = true;
-      // Whoever was answered in this turn must not wait for the model's next synchronous stretch.
-      if (this.#isSlow) this.#link.flush();
-      this.#board.begin();
+      this.#enter(call, method.isSlow);
       try {
-        const before = performance.now();
-        const pending = method(call.input, context);
-        this.#isSlow = performance.now() - before > SLOW_MS;
-        const value = await pending;
+        const value = await this.#run(method, call.input, context);
         const transfer = this.#transferResults ? findTransferable(value) : undefined;
         this.#final(call, [Kind.Answer, call.id, value], (reason) => this.#refused(call, reason), transfer);
       } catch (error) {
@@ -129,13 +138,39 @@ export class HostedModel {
     };
   }
 
-  #streamMethod(method: Method): Method {
+  /** Calls a method, and sees how long it keeps the thread before it first waits. */
+  #run(method: HostedMethod, input: unknown, context: CallContext): unknown {
+    const before = performance.now();
+    try {
+      return method.call(input, context);
+    } finally {
+      method.isSlow = performance.now() - before > SLOW_MS;
+      if (method.isSlow) (this.#core as WorkerCore).activity.hasBlocked = true;
+    }
+  }
+
+  /** The loop has taken a call. Whoever waits for word of this turn must not wait for the model's next synchronous stretch. */
+  #enter(call: HostedCall, mayBlock: boolean): void {
+    call.hasEntered = true;
+    this.#fresh.push(call);
+    if (mayBlock) this.#link.flush();
+    else this.#link.schedule();
+    this.#board.begin();
+  }
+
+  #takenNotice(): Message | undefined {
+    if (this.#fresh.length === 0) return undefined;
+    const notice: number[] = [Kind.Taken];
+    for (const call of this.#fresh) if (!call.isFinal) notice.push(call.id);
+    this.#fresh.length = 0;
+    return notice.length === 1 ? undefined : notice;
+  }
+
+  #streamMethod({ call: method }: HostedMethod): Method {
     const self = this;
     return async function* (input, context) {
       const call = input as HostedCall;
-      call.hasEntered = true;
-      self.#link.flush();
-      self.#board.begin();
+      self.#enter(call, true);
       try {
         for await (const chunk of method(call.input, context) as AsyncIterable<unknown>) {
           while (call.credits === 0 && !call.isAborted) {

@@ -9,6 +9,10 @@ export interface Link {
   post(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[]): void;
   /** Sends what is queued now: before something that may block the thread. */
   flush(): void;
+  /** Sends at the end of this turn what `lastWord` says, if nothing else is to be sent. */
+  schedule(): void;
+  /** Sets what is asked, each time before messages are sent, whether there is one to go last. */
+  lastWord(ask: () => Message | undefined): void;
   /** Whether buffers can be moved instead of copied. */
   readonly canTransfer: boolean;
   /** Sets the one receiver. */
@@ -33,7 +37,13 @@ export function createLink(transport: LinkTransport): Link {
       outbox.post(message, refused, transfer);
     },
     flush() {
-      if (outbox.hasPending) outbox.flush();
+      outbox.flush();
+    },
+    schedule() {
+      outbox.schedule();
+    },
+    lastWord(ask) {
+      outbox.lastWord = ask;
     },
     receive(handler) {
       transport.subscribe((batch) => {

@@ -2,17 +2,20 @@ import type { WorkerHost } from '../model.js';
 
 /**
  * What crosses a link. Every message is an array: a kind, then its operands; arrays cost V8's serialiser less than objects with keys. Times are
- * sent as what is left of them, since the two sides have clocks of their own.
+ * sent as what is left of them, with the moment on the clock that both sides share (`shared-clock.ts`): a host that was blocked knows how late it is.
  *
  * Towards the host: `Init` once, then `Call`, `Abort`, `Credit`, `Ping`, `Close`; before it, to one that is started ahead, `Preload`.
  * Towards the handle: `Ready` or `LoadFailed` once, then `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Closed`; `Preloaded` for `Preload`.
+ * Towards the host: `Init` once, then `Call`, `Abort`, `Credit`, `Ping`, `Close`.
+ * Towards the handle: `Ready` or `LoadFailed` once, then `Taken`, `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Closed`.
  *
  * Every `Call` gets exactly one final message (`Answer`, `Fault`, `End` or `Gone`), an aborted one too: it is what gives the model's slot back.
+ * A `Call` holds its place in the handle's queue until the host's loop has taken it, which `Taken` or else its final message says.
  */
 export const Kind = {
   /** `[Init, HostInit]` */
   Init: 0,
-  /** `[Call, id, operation, input, remaining ms or -1, traceparent or undefined]` */
+  /** `[Call, id, operation, input, remaining ms or -1, traceparent or undefined, sent at]` */
   Call: 1,
   /** `[Abort, id, EncodedError]`: nobody wants the answer any more, and why */
   Abort: 2,
@@ -44,6 +47,9 @@ export const Kind = {
   Preload: 15,
   /** `[Preloaded]`: that has been done, or has failed */
   Preloaded: 16,
+=======
+  /** `[Taken, id, …]`: the host's loop has these calls in hand. Not sent for a call that is final in the turn in which it was taken. */
+  Taken: 17,
 } as const;
 
 /** What a host needs to know to load and run its worker. */

@@ -32,6 +32,8 @@ export class Outbox {
   #transfer: ArrayBuffer[] | undefined;
   #scheduled = false;
   #closed = false;
+  /** Asked before a batch leaves whether there is something to go with it, as its last message. */
+  lastWord: (() => Message | undefined) | undefined;
   readonly #flush = (): void => {
     this.#scheduled = false;
     this.flush();
@@ -62,17 +64,20 @@ export class Outbox {
       this.flush();
       return;
     }
-    if (this.#scheduled) return;
+    this.schedule();
+  }
+
+  /** Sends what there is at the end of the turn, a last word among it. */
+  schedule(): void {
+    if (this.#scheduled || this.#closed) return;
     this.#scheduled = true;
     process.nextTick(this.#flush);
   }
 
-  /** Whether anything waits for the end of the turn. */
-  get hasPending(): boolean {
-    return this.#batch.length > 0;
-  }
-
   flush(): void {
+    if (this.#closed) return;
+    const lastWord = this.lastWord?.();
+    if (lastWord !== undefined) this.#batch.push(lastWord);
     if (this.#batch.length === 0) return;
     const batch = this.#batch;
     const extras = this.#extras;

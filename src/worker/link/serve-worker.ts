@@ -8,6 +8,7 @@ import { runWorker } from '../run-worker.js';
 import { coreOf, createWorkerChannels } from '../worker-channels.js';
 import type { WorkerCore } from '../worker-core.js';
 import { WorkerLoadError } from '../worker-errors.js';
+import { Backlog } from './backlog.js';
 import { HostedModel } from './hosted-model.js';
 import type { Link } from './link.js';
 import { type HostInit, Kind } from './messages.js';
@@ -28,6 +29,7 @@ export interface ServeOptions {
 export function serveWorker(options: ServeOptions): void {
   const { link } = options;
   let served: ServedWorker | undefined;
+  const backlog = new Backlog((message) => served?.receive(message));
   const stop = new AbortController();
   link.receive((message) => {
     switch (message[0]) {
@@ -52,7 +54,7 @@ export function serveWorker(options: ServeOptions): void {
         void close(served, options);
         break;
       default:
-        served?.receive(message);
+        backlog.receive(message);
     }
   });
 }

@@ -2,6 +2,7 @@ import { decodeError, type EncodedError, encodeError } from '../codec/error-code
 import { findTransferable } from '../codec/transferable.js';
 import type { Host, HostExit } from '../hosts/host.js';
 import { type HostInit, Kind } from '../link/messages.js';
+import { sharedNow } from '../link/shared-clock.js';
 import type { Message } from '../link/outbox.js';
 import type { PendingRequest } from '../pending-request.js';
 import type { PendingStream } from '../pending-stream.js';
@@ -98,9 +99,9 @@ export class HostClient {
       held.abandonedAt = this.#events.now();
       if (this.held.has(id)) this.host.link.post([Kind.Abort, id, encodeError(reason)]);
     };
-    const { input } = request;
+    const input = request.peekInput();
     this.host.link.post(
-      [Kind.Call, id, held.operation, input, remainingMs, request.traceparent],
+      [Kind.Call, id, held.operation, input, remainingMs, request.traceparent, sharedNow()],
       (reason) => this.#finish(id, { error: reason }),
       this.#transferInputs ? findTransferable(input) : undefined,
     );
@@ -152,6 +153,7 @@ export class HostClient {
         const held = this.held.get(message[1] as number);
         if (held?.request.kind !== 'stream') return;
         held.hasStreamed = true;
+        held.request.arrive();
         this.#events.onProgress();
         void held.request.reply.send(message[2]);
         return;
@@ -171,6 +173,9 @@ export class HostClient {
         if (held.request.isClosed) held.request.reply.fail(undefined);
         return;
       }
+      case Kind.Taken:
+        for (let index = 1; index < message.length; index++) this.held.get(message[index] as number)?.request.arrive();
+        return;
       case Kind.Pong: {
         const resolve = this.#pings.get(message[1] as number);
         this.#pings.delete(message[1] as number);
@@ -201,6 +206,7 @@ export class HostClient {
     if (held === undefined) return undefined;
     this.held.delete(id);
     held.request.onGone = undefined;
+    held.request.arrive();
     return held;
   }
 }

@@ -273,7 +273,7 @@ export class SupervisedWorker {
 
   #take(client: HostClient, stall: StallDetector, request: PendingRequest & AnyRequest): void {
     // Its caller gave up while it waited.
-    if (!request.take()) return;
+    if (!request.dispatch()) return;
     this.#core.enterModel(request);
     const held: HeldCall = {
       request,
