@@ -133,7 +133,7 @@ test('a call that times out inside a model that ignores it gives its place back 
   await pool.warm('m');
   let release = () => {};
   const until = new Promise<void>((resolve) => (release = resolve));
-  await expect(model.call('hold', until, { timeoutMs: 10 })).rejects.toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
+  await expect(model.call('hold', until, { timeoutMs: 200 })).rejects.toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
   const next = model.call('length', 'next');
   await new Promise((resolve) => setImmediate(resolve));
   expect(pool.stats().models.m).toMatchObject({ queued: 1, inFlight: 0 });

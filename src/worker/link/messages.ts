@@ -47,7 +47,6 @@ export const Kind = {
   Preload: 15,
   /** `[Preloaded]`: that has been done, or has failed */
   Preloaded: 16,
-=======
   /** `[Taken, id, …]`: the host's loop has these calls in hand. Not sent for a call that is final in the turn in which it was taken. */
   Taken: 17,
 } as const;
