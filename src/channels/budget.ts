@@ -64,6 +64,15 @@ export function rejected(reason: unknown): Promise<never> {
   return spend() ? new Promise((_, reject) => held.push(reject, reason)) : Promise.reject(reason);
 }
 
+/** The same for one that may go unseen: it is no unhandled rejection. */
+export function refused(reason: unknown): Promise<never> {
+  const promise = rejected(reason);
+  promise.then(undefined, ignore);
+  return promise;
+}
+
+function ignore(): void {}
+
 const DONE: Promise<void> = Promise.resolve();
 
 /** A promise of nothing: the same one every time, unless there is a pause. */

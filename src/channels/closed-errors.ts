@@ -1,8 +1,6 @@
 import { hide, MillraceError } from '../core/index.js';
 
-/** A send that failed because nobody can receive any more. The value comes back in {@link SendError.value}. */
-export class SendError<T = unknown> extends MillraceError {
-  override readonly code = 'ERR_CHANNEL_CLOSED';
+abstract class UnsentError<T> extends MillraceError {
   override readonly fault = 'caller';
   /** What was not sent; hidden, so that logs do not print it. */
   declare readonly value: T;
@@ -13,17 +11,14 @@ export class SendError<T = unknown> extends MillraceError {
   }
 }
 
-/** A send that failed because there is no room. The value comes back in {@link FullError.value}. */
-export class FullError<T = unknown> extends MillraceError {
-  override readonly code = 'ERR_CHANNEL_FULL';
-  override readonly fault = 'caller';
-  /** What was not sent; hidden, so that logs do not print it. */
-  declare readonly value: T;
+/** A send that failed because nobody can receive any more. The value comes back in {@link SendError.value}. */
+export class SendError<T = unknown> extends UnsentError<T> {
+  override readonly code = 'ERR_CHANNEL_CLOSED';
+}
 
-  constructor(message: string, value: T) {
-    super(message);
-    hide(this, 'value', value);
-  }
+/** A send that failed because there is no room. The value comes back in {@link FullError.value}. */
+export class FullError<T = unknown> extends UnsentError<T> {
+  override readonly code = 'ERR_CHANNEL_FULL';
 }
 
 /** A receive that failed because nothing can be sent any more. */

@@ -1,3 +1,5 @@
+import { hide } from '../core/index.js';
+
 /** The name by which Node's `util.inspect`, and Deno's and Bun's likeness of it, ask an object how it is printed. */
 const custom = Symbol.for('nodejs.util.inspect.custom');
 
@@ -11,19 +13,11 @@ export function printedAs<T extends object>(
   type: { readonly prototype: T },
   figuresOf: (instance: T) => Readonly<Record<string, number | boolean | string>>,
 ): void {
-  Object.defineProperty(type.prototype, custom, {
-    value(this: T): string {
-      const figures = Object.entries(figuresOf(this)).map(([name, figure]) => `${name}: ${figure}`);
-      return `${this.constructor.name} { ${figures.join(', ')} }`;
-    },
-    configurable: true,
-    writable: true,
+  hide(type.prototype, 'toJSON', function (this: T): object {
+    return figuresOf(this);
   });
-  Object.defineProperty(type.prototype, 'toJSON', {
-    value(this: T): object {
-      return figuresOf(this);
-    },
-    configurable: true,
-    writable: true,
+  hide(type.prototype, custom, function (this: T): string {
+    const figures = Object.entries(figuresOf(this)).map(([name, figure]) => `${name}: ${figure}`);
+    return `${this.constructor.name} { ${figures.join(', ')} }`;
   });
 }

@@ -1,4 +1,5 @@
-import { addAbortWaiter, removeAbortWaiter, signalOf, type WaitOptions } from './abort.js';
+import { addAbortListener, removeAbortListener } from '../core/index.js';
+import { signalOf, type WaitOptions } from './abort.js';
 import { ready, rejected, settle } from './budget.js';
 import { RecvError } from './closed-errors.js';
 import {
@@ -250,7 +251,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     this.#core.queue.push(this.#node);
     if (this.#signal === undefined) return;
     this.#link = new NotifiedNode(() => this.#onAbort());
-    addAbortWaiter(this.#signal, this.#link);
+    addAbortListener(this.#signal, this.#link);
   }
 
   #wait(): Promise<undefined> {
@@ -288,7 +289,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
 
   #leave(): void {
     if (this.#node !== undefined) unlink(this.#node);
-    if (this.#link !== undefined && this.#signal !== undefined) removeAbortWaiter(this.#signal, this.#link);
+    if (this.#link !== undefined && this.#signal !== undefined) removeAbortListener(this.#signal, this.#link);
     this.#node = undefined;
     this.#link = undefined;
   }

@@ -1,5 +1,5 @@
-import { hide, MillraceError, requireFunction } from '../core/index.js';
-import { addAbortWaiter, removeAbortWaiter, signalOf, type WaitOptions } from './abort.js';
+import { addAbortListener, hide, MillraceError, removeAbortListener, requireFunction } from '../core/index.js';
+import { signalOf, type WaitOptions } from './abort.js';
 import { ready, rejected } from './budget.js';
 import { Semaphore } from './semaphore/semaphore.js';
 import { Waiter } from './waiters.js';
@@ -152,9 +152,9 @@ function unlessAborted<T>(value: T | PromiseLike<T>, signal: AbortSignal | undef
   if (signal === undefined) return Promise.resolve(value);
   return new Promise<T>((resolve, reject) => {
     const waiter = new AbortRace(reject);
-    const leave = (): void => removeAbortWaiter(signal, waiter);
+    const leave = (): void => removeAbortListener(signal, waiter);
     Promise.resolve(value).then(resolve, reject).then(leave);
     if (signal.aborted) reject(signal.reason);
-    else addAbortWaiter(signal, waiter);
+    else addAbortListener(signal, waiter);
   });
 }

@@ -5,7 +5,7 @@
  * - It settles once: by what it waited for, or by its signal. Whichever comes first takes it out of the other's list.
  * - A withdrawn waiter has taken nothing.
  */
-import { addAbortWaiter, removeAbortWaiter } from './abort.js';
+import { addAbortListener, removeAbortListener } from '../core/index.js';
 import { settle, spend } from './budget.js';
 import { unlink, Waiter } from './waiters.js';
 
@@ -20,49 +20,12 @@ function capture(resolve: (value: never) => void, reject: (reason: unknown) => v
   capturedReject = reject;
 }
 
-/** A wait that can be abandoned. */
-export interface Abandonable {
-  abandon(reason: unknown): void;
-}
-
-/** What stands on a signal for a wait. */
-export class AbortLink extends Waiter<unknown> {
-  readonly signal: AbortSignal;
-  readonly #target: Abandonable;
-
-  constructor(signal: AbortSignal, target: Abandonable) {
-    super();
-    this.signal = signal;
-    this.#target = target;
-  }
-
-  /** Takes it off the signal. */
-  remove(): void {
-    removeAbortWaiter(this.signal, this);
-  }
-
-  override deliver(reason: unknown): void {
-    this.#target.abandon(reason);
-  }
-
-  override end(): void {}
-
-  override fail(): void {}
-}
-
-/** Has a wait abandoned when the signal fires, which must not have happened yet. */
-export function addAbortLink(signal: AbortSignal, target: Abandonable): AbortLink {
-  const link = new AbortLink(signal, target);
-  addAbortWaiter(signal, link);
-  return link;
-}
-
 /** Waits for a `T` and promises an `R`. */
 export abstract class PromiseWaiter<T, R> extends Waiter<T> {
   readonly promise: Promise<R>;
   readonly #resolve: (value: R) => void;
   readonly #reject: (reason: unknown) => void;
-  #abort: AbortLink | null = null;
+  #signal: AbortSignal | null = null;
 
   constructor() {
     super();
@@ -80,7 +43,8 @@ export abstract class PromiseWaiter<T, R> extends Waiter<T> {
 
   /** Has the wait abandoned when the signal fires. The signal must not have fired yet. */
   listen(signal: AbortSignal): void {
-    this.#abort = addAbortLink(signal, this);
+    this.#signal = signal;
+    addAbortListener(signal, this);
   }
 
   override fail(reason: unknown): void {
@@ -88,7 +52,7 @@ export abstract class PromiseWaiter<T, R> extends Waiter<T> {
   }
 
   /** Abandons the wait, if it still waits. */
-  abandon(reason: unknown): void {
+  override onAbort(reason: unknown): void {
     if (this.withdraw()) this.reject(reason);
   }
 
@@ -98,18 +62,18 @@ export abstract class PromiseWaiter<T, R> extends Waiter<T> {
   }
 
   protected resolve(value: R): void {
-    if (this.#abort !== null) this.#deafen(this.#abort);
+    if (this.#signal !== null) this.#deafen(this.#signal);
     settle(this.#resolve, value);
   }
 
   protected reject(reason: unknown): void {
-    if (this.#abort !== null) this.#deafen(this.#abort);
+    if (this.#signal !== null) this.#deafen(this.#signal);
     settle(this.#reject, reason);
   }
 
-  #deafen(link: AbortLink): void {
-    this.#abort = null;
-    link.remove();
+  #deafen(signal: AbortSignal): void {
+    this.#signal = null;
+    removeAbortListener(signal, this);
   }
 }
 

@@ -6,8 +6,6 @@
  * - A waiter is taken out of its list before it is told anything, and it is told one thing only: `deliver`, `end` or `fail`.
  * - Telling a waiter never runs foreign code at once: it settles promises, whose reactions run later.
  */
-import { pin } from './pinned.js';
-
 /** A place in a {@link WaiterList}. */
 export abstract class WaitNode {
   previous: WaitNode | null = null;
@@ -23,6 +21,10 @@ export abstract class Waiter<T> extends WaitNode {
   abstract end(): void;
   /** Says that what was waited at has failed. */
   abstract fail(reason: unknown): void;
+  /** What it waits for may be a signal. */
+  onAbort(reason: unknown): void {
+    this.deliver(reason as T);
+  }
 }
 
 /** A queue of waiters, oldest first: an intrusive doubly linked list. */
@@ -87,5 +89,3 @@ export class WaiterList<N extends WaitNode> {
 export function unlink(node: WaitNode): boolean {
   return node.list?.remove(node) ?? false;
 }
-
-pin(new WaiterList());

@@ -28,8 +28,12 @@ class AbortHub {
 
   /** The listener: an object, so that it needs no closure. */
   handleEvent(): void {
+    // Whoever is taken back on the way is not told any more.
+    for (const listener of this.#listeners) {
+      this.#listeners.delete(listener);
+      listener.onAbort(this.#signal.reason);
+    }
     this.#drop();
-    for (const listener of this.#listeners) listener.onAbort(this.#signal.reason);
   }
 
   #drop(): void {

@@ -1,7 +1,6 @@
 import {
-  type HostTimerHandle,
+  type HostTimer,
   holdByHostTimer,
-  MAX_TIMER_MS,
   monotonicNow,
   scheduleMacrotask,
   startHostTimer,
@@ -34,53 +33,35 @@ export interface Clock {
   setTimer(callback: () => void, ms: number, options?: ClockTimerOptions): ClockTimer;
 }
 
-class SystemTimer implements ClockTimer {
-  readonly #callback: () => void;
-  readonly #deadline: number;
-  #ref: boolean;
-  #handle: HostTimerHandle | undefined;
-
-  constructor(callback: () => void, ms: number, ref: boolean) {
-    this.#callback = callback;
-    this.#deadline = monotonicNow() + ms;
-    this.#ref = ref;
-    this.#arm(ms);
-  }
-
-  cancel(): void {
-    if (this.#handle === undefined) return;
-    stopHostTimer(this.#handle);
-    this.#handle = undefined;
-  }
-
-  hold(isHeld: boolean): void {
-    if (this.#ref === isHeld) return;
-    this.#ref = isHeld;
-    if (this.#handle !== undefined) holdByHostTimer(this.#handle, isHeld);
-  }
-
-  #arm(ms: number): void {
-    this.#handle = startHostTimer(() => this.#fire(), Math.ceil(ms), this.#ref);
-  }
-
-  // Host timers may fire up to a millisecond early and take at most 2^31-1 ms: what is left is waited for again.
-  #fire(): void {
-    const left = this.#deadline - monotonicNow();
-    if (left > 0) {
-      this.#arm(Math.min(left, MAX_TIMER_MS));
-      return;
-    }
-    this.#handle = undefined;
-    this.#callback();
-  }
-}
-
 /** The host's own monotonic clock. */
 export const systemClock: Clock = {
   now: monotonicNow,
   setTimer(callback, ms, options) {
     requireTimer(callback, ms);
-    return new SystemTimer(callback, Math.max(0, ms), options?.ref ?? false);
+    const deadline = monotonicNow() + ms;
+    let isHeld = options?.ref ?? false;
+    let timer: HostTimer | undefined;
+    const arm = (left: number): void => {
+      timer = startHostTimer(fire, left, isHeld);
+    };
+    // Host timers may fire up to a millisecond early and take at most 2^31-1 ms: what is left is waited for again.
+    const fire = (): void => {
+      const left = deadline - monotonicNow();
+      timer = undefined;
+      if (left > 0) arm(left);
+      else callback();
+    };
+    arm(ms);
+    return {
+      cancel() {
+        if (timer !== undefined) stopHostTimer(timer);
+        timer = undefined;
+      },
+      hold(held) {
+        isHeld = held;
+        if (timer !== undefined) holdByHostTimer(timer, held);
+      },
+    };
   },
 };
 

@@ -21,7 +21,7 @@ export abstract class MillraceError extends Error {
 
   constructor(message: string, options?: MillraceErrorOptions) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause });
-    Object.defineProperty(this, 'name', { value: new.target.name, configurable: true, writable: true });
+    hide(this, 'name', new.target.name);
   }
 
   /** @internal */
@@ -51,6 +51,6 @@ export function isMillraceError(error: unknown, code?: string): error is Millrac
  * Defines a hidden property: readable by whoever asks for it, absent from logs, spreads and comparisons. A failed send keeps its value in one,
  * so that printing the error never prints an image.
  */
-export function hide(target: object, name: string, value: unknown): void {
-  Object.defineProperty(target, name, { value, enumerable: false, configurable: true, writable: false });
+export function hide(target: object, name: string | symbol, value: unknown): void {
+  Object.defineProperty(target, name, { value, configurable: true, writable: true });
 }

@@ -3,14 +3,12 @@
  * not by asking which host it is, so that core and channels run on Node, Deno, Bun, browsers and edge runtimes alike.
  */
 
-interface HostTimer {
-  ref?(): unknown;
-  unref?(): unknown;
-}
+/** A host timer: an object, or a number in browsers. */
+export type HostTimer = { ref?(): unknown; unref?(): unknown } | number;
 
 interface HostGlobals {
-  setTimeout(callback: () => void, ms: number): HostTimer | number;
-  clearTimeout(timer: HostTimer | number): void;
+  setTimeout(callback: () => void, ms: number): HostTimer;
+  clearTimeout(timer: HostTimer): void;
   setImmediate?(callback: () => void): unknown;
   MessageChannel?: new () => {
     port1: { onmessage: ((event: unknown) => void) | null; unref?(): void };
@@ -23,7 +21,7 @@ interface HostGlobals {
 const globals = globalThis as unknown as HostGlobals;
 
 /** The longest delay a host timer takes, in ms; a longer one would fire at once. */
-export const MAX_TIMER_MS: number = 2 ** 31 - 1;
+const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /** Milliseconds on a clock that never goes back. */
 export const monotonicNow: () => number = findNow();
@@ -52,25 +50,21 @@ function findMacrotask(): (callback: () => void) => void {
   return (callback) => void globals.setTimeout(callback, 0);
 }
 
-/** Starts a host timer; `ref: false` lets the process end before it fires. Answers a function that stops it. */
-export function startHostTimer(callback: () => void, ms: number, ref: boolean): HostTimerHandle {
-  const timer = globals.setTimeout(callback, Math.min(Math.max(ms, 0), MAX_TIMER_MS));
-  if (!ref && typeof timer === 'object') timer.unref?.();
-  return timer as HostTimerHandle;
+/** Starts a host timer, of whole milliseconds and no more than it takes; `ref: false` lets the process end before it fires. */
+export function startHostTimer(callback: () => void, ms: number, ref: boolean): HostTimer {
+  const timer = globals.setTimeout(callback, Math.min(Math.max(Math.ceil(ms), 0), MAX_TIMER_MS));
+  if (!ref) holdByHostTimer(timer, false);
+  return timer;
 }
 
 /** Says whether a host timer holds the process from now on. */
-export function holdByHostTimer(handle: HostTimerHandle, isHeld: boolean): void {
-  const timer = handle as unknown as HostTimer | number;
+export function holdByHostTimer(timer: HostTimer, isHeld: boolean): void {
   if (typeof timer !== 'object') return;
   if (isHeld) timer.ref?.();
   else timer.unref?.();
 }
 
 /** Stops a host timer. */
-export function stopHostTimer(handle: HostTimerHandle): void {
-  globals.clearTimeout(handle as unknown as HostTimer);
+export function stopHostTimer(timer: HostTimer): void {
+  globals.clearTimeout(timer);
 }
-
-/** An opaque host timer. */
-export type HostTimerHandle = { readonly __hostTimer: never };

@@ -16,8 +16,6 @@ export function describeReceived(value: unknown): string {
       if (value === null) return 'null';
       if (Array.isArray(value)) return `an array of ${value.length}`;
       return `an instance of ${(value as object).constructor?.name ?? 'Object'}`;
-    case 'symbol':
-      return value.toString();
     default:
       return String(value);
   }
@@ -32,28 +30,39 @@ function wrongType(action: string, name: string, expected: string, value: unknow
 }
 
 /** Requires an integer of at least 1 (at most `max`, where given). */
-export function requirePositiveInteger(
-  action: string,
-  name: string,
-  value: unknown,
-  max: number = Number.MAX_SAFE_INTEGER,
-): number {
-  const expected = max === Number.MAX_SAFE_INTEGER ? 'a positive integer' : `a positive integer up to ${max}`;
-  if (typeof value !== 'number') throw wrongType(action, name, expected, value);
-  if (!Number.isSafeInteger(value) || value < 1 || value > max) throw outOfRange(action, name, expected, value);
-  return value;
+export function requirePositiveInteger(action: string, name: string, value: unknown, max?: number): number {
+  return requireInteger(
+    action,
+    name,
+    value,
+    1,
+    max,
+    max === undefined ? 'a positive integer' : `a positive integer up to ${max}`,
+  );
 }
 
 /** Requires an integer of at least 0 (at most `max`, where given). */
-export function requireNonNegativeInteger(
+export function requireNonNegativeInteger(action: string, name: string, value: unknown, max?: number): number {
+  return requireInteger(
+    action,
+    name,
+    value,
+    0,
+    max,
+    max === undefined ? 'a non-negative integer' : `an integer from 0 to ${max}`,
+  );
+}
+
+function requireInteger(
   action: string,
   name: string,
   value: unknown,
+  min: number,
   max: number = Number.MAX_SAFE_INTEGER,
+  expected: string,
 ): number {
-  const expected = max === Number.MAX_SAFE_INTEGER ? 'a non-negative integer' : `an integer from 0 to ${max}`;
   if (typeof value !== 'number') throw wrongType(action, name, expected, value);
-  if (!Number.isSafeInteger(value) || value < 0 || value > max) throw outOfRange(action, name, expected, value);
+  if (!Number.isSafeInteger(value) || value < min || value > max) throw outOfRange(action, name, expected, value);
   return value;
 }
 
@@ -64,11 +73,9 @@ export function requireMilliseconds(
   value: unknown,
   options?: { readonly infinite?: boolean },
 ): number {
-  const expected = options?.infinite
-    ? 'a non-negative number of milliseconds'
-    : 'a finite, non-negative number of milliseconds';
+  const expected = `a${options?.infinite ? '' : ' finite,'} non-negative number of milliseconds`;
   if (typeof value !== 'number') throw wrongType(action, name, expected, value);
-  if (Number.isNaN(value) || value < 0 || (value === Number.POSITIVE_INFINITY && !options?.infinite)) {
+  if (!(value >= 0 && (value < Number.POSITIVE_INFINITY || options?.infinite))) {
     throw outOfRange(action, name, expected, value);
   }
   return value;

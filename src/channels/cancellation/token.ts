@@ -5,8 +5,8 @@
  *   its ancestors nothing, and goes when its last reference goes.
  * - All of a tree is cancelled before anybody is told: who is told sees every descendant cancelled.
  */
-import { describeReceived, requireSignal } from '../../core/index.js';
-import { addAbortWaiter, removeAbortWaiter, signalOf, type WaitOptions } from '../abort.js';
+import { addAbortListener, describeReceived, removeAbortListener, requireSignal } from '../../core/index.js';
+import { signalOf, type WaitOptions } from '../abort.js';
 import { ready, readyVoid, rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
@@ -239,13 +239,13 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   #hang(): void {
     if (this.#parent === null && this.#origin === null) return;
     this.#link ??= new ParentLink(this);
-    if (this.#origin !== null) addAbortWaiter(this.#origin, this.#link);
+    if (this.#origin !== null) addAbortListener(this.#origin, this.#link);
     else (this.#parent as CancellationToken).#watch(this.#link);
   }
 
   #unhang(): void {
     if (this.#link === null) return;
-    if (this.#origin !== null) removeAbortWaiter(this.#origin, this.#link);
+    if (this.#origin !== null) removeAbortListener(this.#origin, this.#link);
     else (this.#parent as CancellationToken).#unwatch(this.#link);
   }
 

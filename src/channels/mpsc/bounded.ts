@@ -5,7 +5,7 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, readyVoid, rejected } from '../budget.js';
+import { ready, readyVoid, refused, rejected } from '../budget.js';
 import { FullError, SendError } from '../closed-errors.js';
 import { Chan, UNBOUNDED } from './chan.js';
 import { type ChannelOptions, settingsOf } from './options.js';
@@ -13,17 +13,9 @@ import { OwnedPermit } from './owned-permit.js';
 import { Permit, PermitIterator } from './permit.js';
 import { Receiver } from './receiver.js';
 import { sendMany } from './send-many.js';
-import { SenderHandle, WeakHandle } from './sender-handle.js';
-import {
-  closedWhileReserving,
-  closedWhileSending,
-  noRoomWithin,
-  ReserveWaiter,
-  refused,
-  SendWaiter,
-  TimedSendWaiter,
-} from './sender-waiters.js';
 import { pin } from '../pinned.js';
+import { SenderHandle, WeakHandle } from './sender-handle.js';
+import { closedWhileReserving, closedWhileSending, noRoomWithin, ReserveWaiter, SendWaiter } from './sender-waiters.js';
 
 /**
  * Makes a bounded channel: at most `capacity` values wait in it, and a send waits for room.
@@ -153,10 +145,14 @@ export class Sender<T> extends SenderHandle<T> {
       return this.send(value, options);
     }
     if (ms === 0) return refused(noRoomWithin(ms, value));
-    const waiter = new TimedSendWaiter(chan, value);
+    const waiter = new SendWaiter(chan, value);
     chan.queueSender(waiter);
     if (signal !== undefined) waiter.listen(signal);
-    waiter.start(chan.settings?.clock ?? systemClock, ms);
+    // A timer holds the process here: somebody awaits the send.
+    const { clock = systemClock } = chan.settings ?? {};
+    const timer = clock.setTimer(() => waiter.onAbort(noRoomWithin(ms, value)), ms, { ref: true });
+    const cancel = (): void => timer.cancel();
+    waiter.promise.then(cancel, cancel);
     return waiter.promise;
   }
 
@@ -338,9 +334,13 @@ function toPermits<T>(chan: Chan<T>, slots: number): PermitIterator<T> {
 
 function ignore(): void {}
 
-pin(
-  ...channel(1),
-  new SendWaiter(new Chan(1, null), null),
-  new ReserveWaiter(new Chan(1, null), 1, toPermit),
-  new Permit(new Chan(1, null)),
-);
+// One of everything that a wait is made of, waiting for ever.
+const [tx, rx] = channel<number>(1);
+void rx.recv();
+void rx.recv();
+void rx.recvMany(1);
+const [fullTx, fullRx] = channel<number>(1);
+fullTx.trySend(1);
+void fullTx.send(1);
+void fullTx.reserve();
+pin(tx, rx, fullTx, fullRx, rx[Symbol.asyncIterator](), new Permit(new Chan(1, null)));

@@ -4,11 +4,11 @@
  * Invariants:
  * - A slot is free, held (by a permit, or gathered by a sender that waits for several) or filled:
  *   `max - free` = held + `length`. An unbounded channel is one of 2^30 slots.
- * - A value in the ring and a waiting receiver exclude each other, except while the channel gathers; so do a free slot and a waiting sender:
+ * - A value that lies in the channel and a waiting receiver exclude each other, except while the channel gathers; so do a free slot and a waiting sender:
  *   whatever makes room for the other side serves it before it returns.
- * - Gathering: values for a receiver that waits are left in the ring for some microtasks, as long as more keep coming, so that a receiver
+ * - Gathering: values for a receiver that waits are left lying for some microtasks, as long as more keep coming, so that a receiver
  *   of a stream then finds many ready instead of waiting for each. Nobody can tell, but for the time: whoever else takes or counts values, or
- *   claims slots for later, calls `serve` first, which hands out what is there, oldest waiter first. While it lasts the ring is less than half
+ *   claims slots for later, calls `serve` first, which hands out what is there, oldest waiter first. While it lasts the channel is less than half
  *   full, so a sender never waits while a receiver does.
  * - Slots go to waiting senders first come, first served; the oldest gathers all it needs before the next gets one.
  * - `closed` and `dropped` only go from false to true; `strong` leaves 0 only when a reservation outlives its sender and gets its owned
@@ -16,7 +16,7 @@
  *   One whose receiver is gone has ended, whatever permits are held.
  */
 import type { Clock } from '../../core/index.js';
-import { settle, spend } from '../budget.js';
+import { refused, settle, spend } from '../budget.js';
 import {
   ENDED,
   FAILED,
@@ -27,20 +27,22 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
-import { type Waiter, WaiterList } from '../waiters.js';
+import { type Waiter, WaiterList, type WaitNode } from '../waiters.js';
 import { type Received, RecvWaiter } from './recv-waiter.js';
 
 /** The slots of an unbounded channel: the largest power of two that stays a small integer everywhere. */
 export const UNBOUNDED: number = 2 ** 30;
 
 /** One that waits for slots. */
-export interface SlotWaiter extends Waiter<never> {
-  /** How many it wants. */
-  readonly wanted: number;
-  /** How many of them it still needs. */
+export interface SlotWaiter extends WaitNode {
+  /** How many it still needs. */
   need: number;
-  /** Called when it has them all, out of the queue. `end()` is called instead when the channel closes. */
+  /** How many it has already. */
+  gathered(): number;
+  /** Called when it has them all, out of the queue. */
   granted(): void;
+  /** Called instead when the channel closes. */
+  end(): void;
 }
 
 /** What a channel was given beside its capacity. */
@@ -49,10 +51,11 @@ export interface ChanSettings<T> {
   readonly clock: Clock | undefined;
 }
 
-type Executor<R> = (resolve: (result: R) => void, reject: (reason: unknown) => void) => void;
+/** Values in a row, and `undefined` where there is none. */
+type Block<T> = (T | undefined)[];
 
 const FIRST_SIZE = 8;
-const KEPT_SIZE = 1024;
+const LAST_SIZE = 1024;
 
 /** As many values are served without looking for more. */
 const GATHERED = 32;
@@ -66,9 +69,6 @@ const SERVING = 2;
 const UNWATCHED = -1;
 
 const settled: Promise<void> = Promise.resolve();
-
-let parking: Chan<never> | null = null;
-let captureSolo: (resolve: (result: never) => void, reject: (reason: unknown) => void) => void;
 
 export class Chan<T> implements SelectSource<T> {
   readonly max: number;
@@ -88,11 +88,16 @@ export class Chan<T> implements SelectSource<T> {
   lookers: WaiterList<Waiter<void>> | null = null;
   senders: WaiterList<SlotWaiter> | null = null;
   closing: WaiterList<Waiter<void>> | null = null;
-  #solo: ((result: Received<T>) => void) | null = null;
-  #soloReject: ((reason: unknown) => void) | null = null;
+  #solo: ((result: Received<T> | Promise<never>) => void) | null = null;
   #soloOwner: object | null = null;
-  #items: (T | undefined)[] | null = null;
-  #head = 0;
+  /** The block that is read, from `#at` on. */
+  #head: Block<T> | null = null;
+  #at = 0;
+  /** The block that is written, up to `#end`; the same one as long as one is enough. */
+  #tail: Block<T> | null = null;
+  #end = 0;
+  /** The blocks behind the one that is read. */
+  #more: Block<T>[] | null = null;
   #granting = false;
   #phase: typeof IDLE | typeof GATHERING | typeof SERVING = IDLE;
   #handOvers = HAND_OVERS;
@@ -235,7 +240,8 @@ export class Chan<T> implements SelectSource<T> {
   /** Takes a waiting sender out of the queue; what it gathered goes to the next. @returns False when it was not there. */
   withdrawSender(waiter: SlotWaiter): boolean {
     if (this.senders === null || !this.senders.remove(waiter)) return false;
-    if (waiter.need < waiter.wanted) this.release(waiter.wanted - waiter.need);
+    const gathered = waiter.gathered();
+    if (gathered > 0) this.release(gathered);
     return true;
   }
 
@@ -272,8 +278,9 @@ export class Chan<T> implements SelectSource<T> {
   takeMany(buffer: T[], limit: number): number {
     let taken = 0;
     while (taken < limit && this.length > 0) {
-      const batch = Math.min(limit - taken, this.length);
-      for (let at = 0; at < batch; at++) buffer.push(this.#dequeue());
+      let batch = 0;
+      const wanted = Math.min(limit - taken, this.length);
+      while (batch < wanted) batch += this.#dequeueInto(buffer, wanted - batch);
       taken += batch;
       // Served only now, as a batch: senders that wait refill what was taken.
       this.release(batch);
@@ -292,17 +299,15 @@ export class Chan<T> implements SelectSource<T> {
       return waiter.promise;
     }
     spend();
-    parking = this as unknown as Chan<never>;
-    const promise = new Promise<Received<T>>(captureSolo as unknown as Executor<Received<T>>);
-    parking = null;
     this.#soloOwner = owner;
-    return promise;
+    return new Promise<Received<T>>((resolve) => {
+      this.#solo = resolve;
+    });
   }
 
-  #settleSolo(result: Received<T>): void {
-    const resolve = this.#solo as (result: Received<T>) => void;
+  #settleSolo(result: Received<T> | Promise<never>): void {
+    const resolve = this.#solo as (result: Received<T> | Promise<never>) => void;
     this.#solo = null;
-    this.#soloReject = null;
     this.#soloOwner = null;
     settle(resolve, result);
   }
@@ -349,16 +354,9 @@ export class Chan<T> implements SelectSource<T> {
     this.#tellLookers();
     if (!this.#isAwaited()) return;
     const failure = this.failure;
+    // To resolve with what is rejected is to reject, and needs no function of its own.
     if (this.#solo !== null) {
-      if (failure === null) {
-        this.#settleSolo({ done: true, value: undefined });
-      } else {
-        const reject = this.#soloReject as (reason: unknown) => void;
-        this.#solo = null;
-        this.#soloReject = null;
-        this.#soloOwner = null;
-        settle(reject, failure.reason);
-      }
+      this.#settleSolo(failure === null ? { done: true, value: undefined } : refused(failure.reason));
     }
     this.receivers?.drain((waiter) => {
       if (failure === null) waiter.end();
@@ -385,7 +383,7 @@ export class Chan<T> implements SelectSource<T> {
     if (this.senders !== null) {
       let gathered = 0;
       this.senders.drain((waiter) => {
-        gathered += waiter.wanted - waiter.need;
+        gathered += waiter.gathered();
         waiter.end();
       });
       if (gathered > 0) this.free += gathered;
@@ -401,9 +399,8 @@ export class Chan<T> implements SelectSource<T> {
     this.dropped = true;
     this.close();
     const left: T[] = [];
-    while (this.length > 0) left.push(this.#dequeue());
-    this.#items = null;
-    this.#head = 0;
+    while (this.length > 0) this.#dequeueInto(left, this.length);
+    this.#head = this.#tail = this.#more = null;
     this.free += left.length;
     if (this.#solo !== null) this.#settleSolo({ done: true, value: undefined });
     this.receivers?.drain((waiter) => waiter.end());
@@ -428,15 +425,6 @@ export class Chan<T> implements SelectSource<T> {
       }
     }
     if (failure !== undefined) throw failure.error;
-  }
-
-  static {
-    // One executor for all channels: a closure less for each wait.
-    captureSolo = (resolve, reject) => {
-      const chan = parking as Chan<never>;
-      chan.#solo = resolve as (result: Received<never>) => void;
-      chan.#soloReject = reject;
-    };
   }
 
   // As an arm of select: the receiver's side
@@ -465,36 +453,55 @@ export class Chan<T> implements SelectSource<T> {
     return this.failure === null && this.hasEnded();
   }
 
-  // The ring: a circular buffer of a power of two, built when first needed and let go when it was large and is empty
+  // The values: blocks in a row, of which the last is written and the first is read. One is enough for a channel that runs empty now and then.
 
   #enqueue(value: T): void {
-    let items = this.#items;
-    if (items === null || this.length === items.length) items = this.#grow(items);
-    items[(this.#head + this.length) & (items.length - 1)] = value;
+    let block = this.#tail;
+    if (block === null || this.#end === block.length) block = this.#extend(block);
+    block[this.#end++] = value;
     this.length++;
   }
 
   #dequeue(): T {
-    const items = this.#items as (T | undefined)[];
-    const head = this.#head;
-    const value = items[head] as T;
-    items[head] = undefined;
-    this.#head = (head + 1) & (items.length - 1);
-    if (--this.length === 0 && items.length > KEPT_SIZE) {
-      this.#items = null;
-      this.#head = 0;
-    }
+    const block = this.#head as Block<T>;
+    const value = block[this.#at] as T;
+    block[this.#at++] = undefined;
+    if (--this.length === 0) this.#at = this.#end = 0;
+    else if (this.#at === block.length) this.#advance();
     return value;
   }
 
-  #grow(items: (T | undefined)[] | null): (T | undefined)[] {
-    const size = items === null ? FIRST_SIZE : items.length * 2;
-    const grown: (T | undefined)[] = new Array<T | undefined>(size).fill(undefined);
-    if (items !== null) {
-      for (let at = 0; at < this.length; at++) grown[at] = items[(this.#head + at) & (items.length - 1)];
+  /** Takes values out of the first block, of which there must be some. @returns How many. */
+  #dequeueInto(buffer: T[], limit: number): number {
+    const block = this.#head as Block<T>;
+    const from = this.#at;
+    const to = Math.min(from + Math.min(limit, this.length), block.length);
+    for (let at = from; at < to; at++) {
+      buffer.push(block[at] as T);
+      block[at] = undefined;
     }
-    this.#items = grown;
-    this.#head = 0;
-    return grown;
+    this.#at = to;
+    this.length -= to - from;
+    if (this.length === 0) this.#at = this.#end = 0;
+    else if (to === block.length) this.#advance();
+    return to - from;
+  }
+
+  #advance(): void {
+    this.#head = (this.#more as Block<T>[]).shift() as Block<T>;
+    this.#at = 0;
+  }
+
+  #extend(full: Block<T> | null): Block<T> {
+    const size = full === null ? FIRST_SIZE : Math.min(full.length * 2, LAST_SIZE);
+    const block: Block<T> = new Array<T | undefined>(Math.min(size, this.max)).fill(undefined);
+    if (full === null) this.#head = block;
+    else {
+      this.#more ??= [];
+      this.#more.push(block);
+    }
+    this.#tail = block;
+    this.#end = 0;
+    return block;
   }
 }

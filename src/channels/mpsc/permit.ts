@@ -35,7 +35,7 @@ export class Permit<T> implements Disposable {
    */
   send(value: T): void {
     const chan = this.#chan;
-    if (chan === null) throw new PermitError('Cannot send: the permit was used or released before');
+    if (chan === null) throw usedBefore('Cannot send');
     this.#chan = null;
     chan.put(value);
   }
@@ -90,9 +90,8 @@ export class PermitIterator<T> implements IterableIterator<Permit<T>>, Disposabl
   /** Gives back the slots that are left. */
   release(): void {
     const left = this.#left;
-    if (left === 0) return;
     this.#left = 0;
-    this.#chan.release(left);
+    if (left > 0) this.#chan.release(left);
   }
 
   [Symbol.iterator](): this {
@@ -103,4 +102,8 @@ export class PermitIterator<T> implements IterableIterator<Permit<T>>, Disposabl
   [Symbol.dispose](): void {
     this.release();
   }
+}
+
+export function usedBefore(action: string): PermitError {
+  return new PermitError(`${action}: the permit was used or released before`);
 }

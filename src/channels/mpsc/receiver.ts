@@ -2,12 +2,11 @@ import { describeReceived, requireFunction, requireNonNegativeInteger } from '..
 import { signalOf, type WaitOptions } from '../abort.js';
 import { afterPause, ready, readyVoid, rejected, spend } from '../budget.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
-import { Chan } from './chan.js';
+import type { Chan } from './chan.js';
 import { BatchWaiter } from './batch-waiter.js';
 import type { Received } from './recv-waiter.js';
 import { RecvWaiter } from './recv-waiter.js';
 import { printedAs } from '../inspect.js';
-import { pin } from '../pinned.js';
 import { ValueWaiter } from '../promise-waiter.js';
 
 /** What {@link Receiver.tryRecv} found. */
@@ -91,8 +90,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
     chan.serve();
-    if (chan.length > 0) return ready<Received<T>>({ done: false, value: chan.take() });
-    return waitForOne(chan, signal, null);
+    return chan.length > 0 ? takeOne(chan) : waitForOne(chan, signal, null);
   }
 
   /**
@@ -135,7 +133,8 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * ```
    */
   recvMany(limit: number, options?: WaitOptions): Promise<T[]> {
-    return this.#recvMany([], limit, options, toBuffer);
+    const buffer: T[] = [];
+    return this.#recvMany(buffer, limit, options).then(() => buffer);
   }
 
   /**
@@ -154,7 +153,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
       throw new TypeError(`Cannot receive: buffer must be an array, received ${describeReceived(buffer)}`);
     }
     if (!Object.isExtensible(buffer)) throw new TypeError('Cannot receive: buffer must be an array that can grow');
-    return this.#recvMany(buffer, limit, options, toCount);
+    return this.#recvMany(buffer, limit, options);
   }
 
   /**
@@ -284,24 +283,19 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     this.#chan.drop();
   }
 
-  #recvMany<R>(
-    buffer: T[],
-    limit: number,
-    options: WaitOptions | undefined,
-    toResult: (taken: number, buffer: T[]) => R,
-  ): Promise<R> {
+  #recvMany(buffer: T[], limit: number, options: WaitOptions | undefined): Promise<number> {
     requireNonNegativeInteger('Cannot receive', 'limit', limit);
     const signal = options === undefined ? undefined : signalOf('Cannot receive', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
-    if (limit === 0) return ready(toResult(0, buffer));
+    if (limit === 0) return ready(0);
     chan.serve();
     const isGathering = chan.length > 0 && chan.isWorthGathering(limit);
-    if (chan.length > 0 && !isGathering) return ready(toResult(chan.takeMany(buffer, limit), buffer));
+    if (chan.length > 0 && !isGathering) return ready(chan.takeMany(buffer, limit));
     if (chan.hasEnded()) {
-      return chan.failure === null ? ready(toResult(0, buffer)) : rejected(chan.failure.reason);
+      return chan.failure === null ? ready(0) : rejected(chan.failure.reason);
     }
-    const waiter = new BatchWaiter(chan, buffer, limit, toResult);
+    const waiter = new BatchWaiter(chan, buffer, limit);
     chan.queueReceiver(waiter);
     if (isGathering) chan.gather();
     if (signal !== undefined) waiter.listen(signal);
@@ -322,8 +316,7 @@ class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined> {
     const chan = this.#chan;
     if (this.#left) return ready<Received<T>>({ done: true, value: undefined });
     chan.serve();
-    if (chan.length > 0) return ready<Received<T>>({ done: false, value: chan.take() });
-    return waitForOne(chan, undefined, this);
+    return chan.length > 0 ? takeOne(chan) : waitForOne(chan, undefined, this);
   }
 
   return(): Promise<Received<T>> {
@@ -343,6 +336,12 @@ class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined> {
   }
 }
 
+// The result is made where the promise is: the compiler then knows that it is no thenable, and need not ask.
+function takeOne<T>(chan: Chan<T>): Promise<Received<T>> {
+  const value = chan.take();
+  return spend() ? afterPause<Received<T>>({ done: false, value }) : Promise.resolve({ done: false as const, value });
+}
+
 function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: object | null): Promise<Received<T>> {
   if (chan.hasEnded()) {
     return chan.failure === null ? ready<Received<T>>({ done: true, value: undefined }) : rejected(chan.failure.reason);
@@ -354,13 +353,4 @@ function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: ob
   return waiter.promise;
 }
 
-function toBuffer<T>(_taken: number, buffer: T[]): T[] {
-  return buffer;
-}
-
-function toCount(taken: number): number {
-  return taken;
-}
-
-pin(new ReceiverIterator(new Chan(1, null)));
 printedAs(Receiver, ({ len, capacity, isClosed }) => ({ len, capacity, isClosed }));

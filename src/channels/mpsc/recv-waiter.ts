@@ -1,4 +1,3 @@
-import { pin } from '../pinned.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 
 /** What a wait for one value gives. */
@@ -29,10 +28,8 @@ export class RecvWaiter<T> extends PromiseWaiter<T, Received<T>> {
   }
 
   // A value that was sent before the signal fired was meant for this wait.
-  override abandon(reason: unknown): void {
+  override onAbort(reason: unknown): void {
     this.#chan.serve();
-    super.abandon(reason);
+    super.onAbort(reason);
   }
 }
-
-pin(new RecvWaiter({ serve() {} }, null));

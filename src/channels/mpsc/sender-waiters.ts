@@ -3,49 +3,16 @@
  *
  * Invariant: what a waiter gathered goes with it, into its value or permit when it is granted, back to the channel when it is withdrawn.
  */
-import type { Clock, ClockTimer } from '../../core/index.js';
+import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
-import { rejected, settle, spend } from '../budget.js';
-import { type AbortLink, addAbortLink, PromiseWaiter } from '../promise-waiter.js';
+import { refused, settle, spend } from '../budget.js';
 import type { SelectWaiter } from '../select/selectable.js';
 import { TimeoutError } from '../time/timeout-error.js';
-import { Waiter, type WaiterList, type WaitNode } from '../waiters.js';
+import { type WaiterList, WaitNode } from '../waiters.js';
 import type { Chan, SlotWaiter } from './chan.js';
 
-const ignore = (): void => {};
-
-let capturing: SendWaiter<never> | null = null;
-let captureSend: (resolve: (value: void | PromiseLike<void>) => void, reject: (reason: unknown) => void) => void;
-
-abstract class SlotPromise<T, R> extends PromiseWaiter<never, R> implements SlotWaiter {
-  readonly wanted: number;
-  need: number;
-  protected readonly chan: Chan<T>;
-
-  constructor(chan: Chan<T>, slots: number) {
-    super();
-    this.chan = chan;
-    this.wanted = slots;
-    this.need = slots;
-  }
-
-  abstract granted(): void;
-
-  override deliver(): void {}
-
-  protected override withdraw(): boolean {
-    return this.chan.withdrawSender(this);
-  }
-
-  /** Rejects because the channel closed. A caller that does not look loses its value, but not the process. */
-  protected refuse(error: SendError): void {
-    this.promise.then(undefined, ignore);
-    this.reject(error);
-  }
-}
-
 /**
- * A send that waits for room. It stands by itself, below no base class: one constructor instead of five for what a full channel makes for
+ * A send that waits for room. It stands by itself, below no base class: one constructor instead of four for what a full channel makes for
  * each message.
  */
 export class SendWaiter<T> implements SlotWaiter {
@@ -54,121 +21,85 @@ export class SendWaiter<T> implements SlotWaiter {
   list: WaiterList<WaitNode> | null = null;
   need = 1;
   readonly chan: Chan<T>;
-  readonly value: T;
-  readonly promise: Promise<void>;
-  #resolve: (value: undefined) => void = ignore;
-  #reject: (reason: unknown) => void = ignore;
-  #abort: AbortLink | null = null;
+  readonly value: T | undefined;
+  readonly promise: Promise<never>;
+  #resolve!: (result: unknown) => void;
+  #signal: AbortSignal | null = null;
 
-  constructor(chan: Chan<T>, value: T) {
+  constructor(chan: Chan<T>, value: T | undefined) {
     spend();
     this.chan = chan;
     this.value = value;
-    capturing = this as unknown as SendWaiter<never>;
-    this.promise = new Promise<void>(captureSend);
-    capturing = null;
+    this.promise = new Promise<never>((resolve) => {
+      this.#resolve = resolve as (result: unknown) => void;
+    });
   }
 
-  get wanted(): number {
-    return 1;
-  }
-
-  static {
-    captureSend = (resolve, reject) => {
-      const waiter = capturing as SendWaiter<never>;
-      waiter.#resolve = resolve;
-      waiter.#reject = reject;
-    };
-  }
-
-  /** Has the send abandoned when the signal fires, which must not have happened yet. */
+  /** Has the wait abandoned when the signal fires, which must not have happened yet. */
   listen(signal: AbortSignal): void {
-    this.#abort = addAbortLink(signal, this);
+    this.#signal = signal;
+    addAbortListener(signal, this);
+  }
+
+  gathered(): number {
+    return 0;
   }
 
   granted(): void {
-    this.chan.put(this.value);
-    this.resolve();
+    this.chan.put(this.value as T);
+    this.settle(undefined);
   }
 
-  deliver(): void {}
-
+  // A caller that does not look loses its value, but not the process.
   end(): void {
     this.promise.then(undefined, ignore);
-    this.reject(closedWhileSending(this.value));
+    this.settle(refused(this.refusal()));
   }
 
-  fail(reason: unknown): void {
-    this.reject(reason);
+  /** Abandons the wait, if it still waits. */
+  onAbort(reason: unknown): void {
+    if (this.chan.withdrawSender(this)) this.settle(refused(reason));
   }
 
-  /** Abandons the send, if it still waits. */
-  abandon(reason: unknown): void {
-    if (this.chan.withdrawSender(this)) this.reject(reason);
+  // To resolve with what is rejected is to reject, and needs no function of its own.
+  protected settle(result: unknown): void {
+    if (this.#signal !== null) removeAbortListener(this.#signal, this);
+    this.#signal = null;
+    settle(this.#resolve, result);
   }
 
-  protected resolve(): void {
-    this.#deafen();
-    settle(this.#resolve, undefined);
-  }
-
-  protected reject(reason: unknown): void {
-    this.#deafen();
-    settle(this.#reject, reason);
-  }
-
-  #deafen(): void {
-    if (this.#abort === null) return;
-    this.#abort.remove();
-    this.#abort = null;
-  }
-}
-
-/** A send that waits for room only so long. */
-export class TimedSendWaiter<T> extends SendWaiter<T> {
-  #timer: ClockTimer | undefined;
-
-  start(clock: Clock, ms: number): void {
-    // A timer holds the process here: somebody awaits the send.
-    this.#timer = clock.setTimer(() => this.#expire(ms), ms, { ref: true });
-  }
-
-  protected override resolve(): void {
-    this.#timer?.cancel();
-    super.resolve();
-  }
-
-  protected override reject(reason: unknown): void {
-    this.#timer?.cancel();
-    super.reject(reason);
-  }
-
-  #expire(ms: number): void {
-    this.abandon(noRoomWithin(ms, this.value));
+  protected refusal(): SendError {
+    return closedWhileSending(this.value);
   }
 }
 
 /** A reservation that waits for its slots, and then turns them into a permit. */
-export class ReserveWaiter<T, R> extends SlotPromise<T, R> {
+export class ReserveWaiter<T, R> extends SendWaiter<T> {
+  readonly #wanted: number;
   readonly #toPermit: (chan: Chan<T>, slots: number) => R;
 
   constructor(chan: Chan<T>, slots: number, toPermit: (chan: Chan<T>, slots: number) => R) {
-    super(chan, slots);
+    super(chan, undefined);
+    this.need = slots;
+    this.#wanted = slots;
     this.#toPermit = toPermit;
   }
 
-  override granted(): void {
-    this.resolve(this.#toPermit(this.chan, this.wanted));
+  override gathered(): number {
+    return this.#wanted - this.need;
   }
 
-  override end(): void {
-    this.refuse(closedWhileReserving());
+  override granted(): void {
+    this.settle(this.#toPermit(this.chan, this.#wanted));
+  }
+
+  protected override refusal(): SendError {
+    return closedWhileReserving();
   }
 }
 
 /** The arm of a select that waits for one slot. */
-export class ReserveLink<T> extends Waiter<never> implements SlotWaiter {
-  readonly wanted = 1;
+export class ReserveLink<T> extends WaitNode implements SlotWaiter {
   need = 1;
   readonly #target: SelectWaiter;
   readonly #toPermit: () => T;
@@ -179,17 +110,17 @@ export class ReserveLink<T> extends Waiter<never> implements SlotWaiter {
     this.#toPermit = toPermit;
   }
 
+  gathered(): number {
+    return 0;
+  }
+
   granted(): void {
     this.#target.deliver(this.#toPermit());
   }
 
-  override deliver(): void {}
-
-  override end(): void {
+  end(): void {
     this.#target.end();
   }
-
-  override fail(): void {}
 }
 
 export function closedWhileSending<T>(value: T): SendError<T> {
@@ -204,9 +135,4 @@ export function closedWhileReserving(): SendError<undefined> {
   return new SendError('Cannot reserve: the channel is closed', undefined);
 }
 
-/** A rejection that is not an unhandled one when nobody looks. */
-export function refused<T>(error: unknown): Promise<T> {
-  const promise = rejected(error);
-  promise.then(undefined, ignore);
-  return promise;
-}
+function ignore(): void {}

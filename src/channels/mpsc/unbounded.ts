@@ -3,7 +3,6 @@ import { type ChannelOptions, settingsOf } from './options.js';
 import { Receiver } from './receiver.js';
 import { SenderHandle, WeakHandle } from './sender-handle.js';
 import { closedWhileSending } from './sender-waiters.js';
-import { pin } from '../pinned.js';
 
 /**
  * Makes an unbounded channel: a send never waits. Where producers can outrun the consumer, memory is the only bound; prefer {@link channel}.
@@ -61,5 +60,3 @@ export class WeakUnboundedSender<T> extends WeakHandle<T> {
     return new WeakUnboundedSender(this.cloned());
   }
 }
-
-pin(...unboundedChannel());

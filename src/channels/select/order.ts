@@ -15,36 +15,6 @@ export interface Order {
   won(index: number): void;
 }
 
-/** In the order written. */
-export const biasedOrder: Order = {
-  begin() {},
-  at: (position) => position,
-  won() {},
-};
-
-/** From behind the last winner, all the way round. */
-export class RotatingOrder implements Order {
-  readonly #count: number;
-  #start = 0;
-
-  constructor(count: number, start: number) {
-    this.#count = count;
-    this.#start = start % count;
-  }
-
-  begin(): void {}
-
-  at(position: number): number {
-    const index = this.#start + position;
-    return index < this.#count ? index : index - this.#count;
-  }
-
-  won(index: number): void {
-    const next = index + 1;
-    this.#start = next === this.#count ? 0 : next;
-  }
-}
-
 /** Shuffled by a generator. */
 export class ShuffledOrder implements Order {
   readonly #indices: number[] = [];
@@ -87,4 +57,4 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-pin(new RotatingOrder(1, 0), new ShuffledOrder(1, Math.random));
+pin(new ShuffledOrder(1, Math.random));

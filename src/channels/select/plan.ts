@@ -1,6 +1,6 @@
 import { describeReceived, requireBoolean, requireFunction } from '../../core/index.js';
 import type { Arms, SelectOptions } from './arms.js';
-import { biasedOrder, type Order, RotatingOrder, ShuffledOrder, seededRandom } from './order.js';
+import { type Order, ShuffledOrder, seededRandom } from './order.js';
 import { promiseSource } from './promise-source.js';
 import type { Selectable, SelectSource } from './selectable.js';
 import { SignalSource } from './signal-source.js';
@@ -13,14 +13,18 @@ export interface Plan {
   readonly disabled: readonly string[];
   /** Whether any source wants to be prepared. */
   readonly prepares: boolean;
-  readonly order: Order;
+  /** That in which they were written, if none. */
+  readonly order: Order | null;
 }
 
 const INTEGER = /^(?:0|[1-9]\d*)$/;
-const shared = seededRandom(Math.floor(Math.random() * 2 ** 32));
-
-/** Checks the arms of a select. `once` is for a select that is not repeated: rotation would mean nothing to it. */
-export function planOf(action: string, arms: Arms, options: SelectOptions | undefined, once: boolean): Plan {
+/** Checks the arms of a select. `usual` is the order they are looked at in when the options say nothing of it. */
+export function planOf(
+  action: string,
+  arms: Arms,
+  options: SelectOptions | undefined,
+  usual: (count: number) => Order,
+): Plan {
   if (typeof arms !== 'object' || arms === null) {
     throw new TypeError(`${action}: arms must be an object, received ${describeReceived(arms)}`);
   }
@@ -28,11 +32,10 @@ export function planOf(action: string, arms: Arms, options: SelectOptions | unde
   const sources: SelectSource<unknown>[] = [];
   const disabled: string[] = [];
   let prepares = false;
-  for (const name of Object.keys(arms)) {
+  for (const [name, arm] of Object.entries(arms)) {
     if (INTEGER.test(name)) {
       throw new TypeError(`${action}: the name of an arm must not look like an integer, received '${name}'`);
     }
-    const arm = arms[name];
     if (!arm) {
       disabled.push(name);
       continue;
@@ -43,7 +46,7 @@ export function planOf(action: string, arms: Arms, options: SelectOptions | unde
     sources.push(source);
   }
   if (names.length === 0) throw new TypeError(`${action}: at least one arm must be enabled, received none`);
-  return { names, sources, disabled, prepares, order: orderOf(action, names.length, options, once) };
+  return { names, sources, disabled, prepares, order: orderOf(action, names.length, options, usual) };
 }
 
 function sourceOf(action: string, name: string, arm: unknown): SelectSource<unknown> {
@@ -59,18 +62,19 @@ function sourceOf(action: string, name: string, arm: unknown): SelectSource<unkn
   );
 }
 
-function orderOf(action: string, count: number, options: SelectOptions | undefined, once: boolean): Order {
-  if (options !== undefined) {
-    const { biased, seed, random } = options;
-    if (biased !== undefined && requireBoolean(action, 'biased', biased)) return biasedOrder;
-    if (random !== undefined) return new ShuffledOrder(count, requireFunction(action, 'random', random));
-    if (seed !== undefined) {
-      if (typeof seed !== 'number' || !Number.isFinite(seed)) {
-        throw new TypeError(`${action}: seed must be a finite number, received ${describeReceived(seed)}`);
-      }
-      return new ShuffledOrder(count, seededRandom(seed));
+function orderOf(
+  action: string,
+  count: number,
+  { biased, seed, random }: SelectOptions = {},
+  usual: (count: number) => Order,
+): Order | null {
+  if (biased !== undefined && requireBoolean(action, 'biased', biased)) return null;
+  if (random !== undefined) return new ShuffledOrder(count, requireFunction(action, 'random', random));
+  if (seed !== undefined) {
+    if (typeof seed !== 'number' || !Number.isFinite(seed)) {
+      throw new TypeError(`${action}: seed must be a finite number, received ${describeReceived(seed)}`);
     }
+    return new ShuffledOrder(count, seededRandom(seed));
   }
-  if (count === 1) return biasedOrder;
-  return once ? new ShuffledOrder(count, shared) : new RotatingOrder(count, Math.floor(shared() * count));
+  return count === 1 ? null : usual(count);
 }

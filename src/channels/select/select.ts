@@ -1,9 +1,9 @@
 import { signalOf, type WaitOptions } from '../abort.js';
 import { rejected } from '../budget.js';
 import type { ArmsOf, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
+import { type Order, ShuffledOrder } from './order.js';
 import { planOf } from './plan.js';
-import { Turn } from './turn.js';
-import { runTurn } from './wait.js';
+import { PromiseTurn } from './wait.js';
 
 const ACTION = 'Cannot select';
 
@@ -37,7 +37,11 @@ export function select<const A extends ArmsOf<A>>(
   options?: SelectOptions & WaitOptions,
 ): Promise<SelectEvent<A>> {
   const signal = signalOf(ACTION, options, ['biased', 'seed', 'random', 'signal']);
-  const plan = planOf(ACTION, arms, options, true);
+  const plan = planOf(ACTION, arms, options, shuffled);
   if (signal?.aborted) return rejected(signal.reason);
-  return runTurn(new Turn(plan), plan.prepares, signal, null) as Promise<SelectEvent<A>>;
+  return new PromiseTurn(plan, null).run(signal) as Promise<SelectEvent<A>>;
+}
+
+function shuffled(count: number): Order {
+  return new ShuffledOrder(count, Math.random);
 }

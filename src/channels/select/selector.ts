@@ -2,11 +2,13 @@ import { describeReceived, requireOptions } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { rejected } from '../budget.js';
 import type { ArmsOf, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
+import type { Order } from './order.js';
 import { type Plan, planOf } from './plan.js';
+import { RotatingOrder } from './rotating-order.js';
 import { ENDED, FAILED, PENDING, type Poll, READY, type Selectable, type SelectSource } from './selectable.js';
 import type { SelectWaiter, Slot } from './selectable.js';
-import { type AnyEvent, HAS_FAILED, MUST_WAIT, NOTHING, Turn, type TurnSink } from './turn.js';
-import { runTurn } from './wait.js';
+import { type AnyEvent, HAS_FAILED, MUST_WAIT, NOTHING, Turn } from './turn.js';
+import { PromiseTurn, type Turns } from './wait.js';
 
 const TURN_OPTIONS: readonly ('off' | 'signal')[] = ['off', 'signal'];
 
@@ -45,7 +47,11 @@ export function createSelector<const A extends ArmsOf<A>>(
 ): Selector<A> {
   const action = 'Cannot create selector';
   requireOptions(action, options, ['biased', 'seed', 'random']);
-  return new Selector<A>(planOf(action, arms, options, false));
+  return new Selector<A>(planOf(action, arms, options, rotating));
+}
+
+function rotating(count: number): Order {
+  return new RotatingOrder(count, Math.floor(Math.random() * count));
 }
 
 /**
@@ -55,15 +61,14 @@ export function createSelector<const A extends ArmsOf<A>>(
  */
 export class Selector<A> implements Selectable<SelectEvent<A>> {
   readonly #plan: Plan;
-  // The turn that is not in use: one in a loop, a new one for each wait that overlaps another.
-  #spare: Turn | null = null;
-  readonly #recycle = (turn: Turn): void => {
-    this.#spare = turn;
-  };
+  readonly #turns: SelectorTurns;
+  /** Those with arms that are off, by their names. */
+  #reduced: Map<string, SelectorTurns> | null = null;
 
   /** @internal */
   constructor(plan: Plan) {
     this.#plan = plan;
+    this.#turns = new SelectorTurns(plan);
   }
 
   /**
@@ -75,15 +80,11 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
    * @returns The event. `{ arm: null }` when no arm can ever win again; arms that are off for this turn count as arms that can.
    */
   next(options?: TurnOptions<keyof A & string>): Promise<SelectEvent<A>> {
-    const plan = this.#plan;
-    if (options === undefined) {
-      const turn = this.#take(null);
-      return runTurn(turn, plan.prepares, undefined, this.#recycle) as Promise<SelectEvent<A>>;
-    }
+    if (options === undefined) return this.#turns.take().run(undefined) as Promise<SelectEvent<A>>;
     const signal = signalOf('Cannot select', options, TURN_OPTIONS);
-    const off = options.off === undefined ? null : this.#offOf(options.off);
+    const turns = options.off === undefined ? this.#turns : this.#without(options.off);
     if (signal?.aborted) return rejected(signal.reason);
-    return runTurn(this.#take(off), plan.prepares, signal, this.#recycle) as Promise<SelectEvent<A>>;
+    return turns.take().run(signal) as Promise<SelectEvent<A>>;
   }
 
   /** How `select` looks at it. */
@@ -91,38 +92,84 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
     return new SelectorSource(this.#plan);
   }
 
-  #take(off: Uint8Array | null): Turn {
-    const turn = this.#spare ?? new Turn(this.#plan);
-    this.#spare = null;
-    turn.turnOff(off);
-    return turn;
-  }
-
-  #offOf(names: readonly string[]): Uint8Array | null {
+  #without(names: readonly string[]): SelectorTurns {
     if (!Array.isArray(names)) {
       throw new TypeError(`Cannot select: off must be an array of names, received ${describeReceived(names)}`);
     }
-    if (names.length === 0) return null;
-    const off = new Uint8Array(this.#plan.names.length);
-    for (const name of names) {
-      const index = this.#plan.names.indexOf(name);
-      if (index >= 0) off[index] = 1;
-      else if (!this.#plan.disabled.includes(name)) {
-        throw new TypeError(`Cannot select: off must name arms, received ${describeReceived(name)}`);
-      }
+    if (names.length === 0) return this.#turns;
+    this.#reduced ??= new Map();
+    const key = names.length === 1 ? String(names[0]) : JSON.stringify(names);
+    let turns = this.#reduced.get(key);
+    if (turns === undefined) {
+      turns = new SelectorTurns(withoutArms(this.#plan, names));
+      if (this.#reduced.size >= MAX_REDUCED) this.#reduced.clear();
+      this.#reduced.set(key, turns);
     }
-    return off;
+    return turns;
+  }
+}
+
+/** Turns over the same arms: one in a loop, a new one for each wait that overlaps another. */
+class SelectorTurns implements Turns {
+  readonly #plan: Plan;
+  /** The one that is not in use. */
+  spare: PromiseTurn | null = null;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+  }
+
+  take(): PromiseTurn {
+    const turn = this.spare ?? new PromiseTurn(this.#plan, this);
+    this.spare = null;
+    return turn;
+  }
+}
+
+/** As many combinations of arms that are off are kept ready. */
+const MAX_REDUCED = 64;
+
+function withoutArms(plan: Plan, off: readonly string[]): Plan {
+  for (const name of off) {
+    if (!plan.names.includes(name) && !plan.disabled.includes(name)) {
+      throw new TypeError(`Cannot select: off must name arms, received ${describeReceived(name)}`);
+    }
+  }
+  const sources = plan.sources.map((source, index) =>
+    off.includes(plan.names[index] as string) ? new OffSource(source) : source,
+  );
+  return { ...plan, sources };
+}
+
+/** An arm that is off: it is neither looked at nor waited on, but as long as it has not ended it may win in a later turn. */
+class OffSource implements SelectSource<unknown> {
+  readonly #inner: SelectSource<unknown>;
+
+  constructor(inner: SelectSource<unknown>) {
+    this.#inner = inner;
+  }
+
+  poll(): Poll {
+    return this.#inner.isEnded() ? ENDED : PENDING;
+  }
+
+  register(): void {}
+
+  unregister(): void {}
+
+  isEnded(): boolean {
+    return this.#inner.isEnded();
   }
 }
 
 /** A selector as an arm. */
 class SelectorSource<E> implements SelectSource<E> {
   readonly #plan: Plan;
-  readonly #looker: Turn;
+  readonly #looker: ArmTurn;
 
   constructor(plan: Plan) {
     this.#plan = plan;
-    this.#looker = new Turn(plan);
+    this.#looker = new ArmTurn(plan, null);
   }
 
   prepare(): boolean {
@@ -133,7 +180,7 @@ class SelectorSource<E> implements SelectSource<E> {
     const found = this.#looker.look();
     if (found === MUST_WAIT) return PENDING;
     if (found === HAS_FAILED) {
-      slot.value = this.#looker.takeReason();
+      slot.value = this.#looker.takeValue();
       return FAILED;
     }
     if (found === NOTHING) return ENDED;
@@ -142,13 +189,13 @@ class SelectorSource<E> implements SelectSource<E> {
   }
 
   register(waiter: SelectWaiter): void {
-    const turn = new Turn(this.#plan);
+    const turn = new ArmTurn(this.#plan, waiter);
     waiter.link = turn;
-    turn.wait(new ArmSink(waiter), undefined);
+    turn.wait(undefined);
   }
 
   unregister(waiter: SelectWaiter): void {
-    (waiter.link as Turn).withdraw();
+    (waiter.link as ArmTurn).withdraw();
     waiter.link = null;
   }
 
@@ -157,19 +204,21 @@ class SelectorSource<E> implements SelectSource<E> {
   }
 }
 
-class ArmSink implements TurnSink {
-  readonly #waiter: SelectWaiter;
+/** A turn that is waited for by another one. */
+class ArmTurn extends Turn {
+  readonly #waiter: SelectWaiter | null;
 
-  constructor(waiter: SelectWaiter) {
+  constructor(plan: Plan, waiter: SelectWaiter | null) {
+    super(plan);
     this.#waiter = waiter;
   }
 
-  settled(event: AnyEvent): void {
-    if (event === NOTHING) this.#waiter.end();
-    else this.#waiter.deliver(event);
+  protected override settled(event: AnyEvent): void {
+    if (event === NOTHING) this.#waiter?.end();
+    else this.#waiter?.deliver(event);
   }
 
-  failed(reason: unknown): void {
-    this.#waiter.fail(reason);
+  protected override failed(reason: unknown): void {
+    this.#waiter?.fail(reason);
   }
 }

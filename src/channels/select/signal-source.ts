@@ -1,4 +1,4 @@
-import { addAbortWaiter, removeAbortWaiter } from '../abort.js';
+import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import { PENDING, type Poll, READY, type SelectSource, type SelectWaiter, type Slot } from './selectable.js';
 
 /** An `AbortSignal` as an arm: it wins with the signal's reason. */
@@ -16,11 +16,11 @@ export class SignalSource implements SelectSource<unknown> {
   }
 
   register(waiter: SelectWaiter): void {
-    addAbortWaiter(this.#signal, waiter);
+    addAbortListener(this.#signal, waiter);
   }
 
   unregister(waiter: SelectWaiter): void {
-    removeAbortWaiter(this.#signal, waiter);
+    removeAbortListener(this.#signal, waiter);
   }
 
   isEnded(): boolean {

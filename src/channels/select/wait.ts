@@ -2,74 +2,74 @@
  * A turn as a promise.
  */
 import { ready, rejected, settle, spend } from '../budget.js';
-import { type AnyEvent, HAS_FAILED, MUST_WAIT, type Turn, type TurnSink } from './turn.js';
 import { pin } from '../pinned.js';
+import type { Plan } from './plan.js';
+import { type AnyEvent, ArmWaiter, HAS_FAILED, MUST_WAIT, Turn } from './turn.js';
 
-/** Takes a turn back that has ended. */
-export type Recycle = (turn: Turn) => void;
-
-class PromiseSink implements TurnSink {
-  readonly promise: Promise<AnyEvent>;
-  readonly #recycle: Recycle | null;
-  #resolve!: (event: AnyEvent) => void;
-  #reject!: (reason: unknown) => void;
-
-  constructor(recycle: Recycle | null) {
-    this.#recycle = recycle;
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-  }
-
-  settled(event: AnyEvent, turn: Turn): void {
-    this.#recycle?.(turn);
-    settle(this.#resolve, event);
-  }
-
-  failed(reason: unknown, turn: Turn): void {
-    this.#recycle?.(turn);
-    settle(this.#reject, reason);
-  }
+/** Where a turn goes that has ended, to be used again. */
+export interface Turns {
+  spare: PromiseTurn | null;
 }
 
-/** Runs one turn: looks, and waits if it must. */
-export function runTurn(
-  turn: Turn,
-  prepares: boolean,
-  signal: AbortSignal | undefined,
-  recycle: Recycle | null,
-): Promise<AnyEvent> {
-  if (prepares && turn.prepare()) return runPrepared(turn, signal, recycle);
-  return lookOrWait(turn, signal, recycle);
-}
+export class PromiseTurn extends Turn {
+  readonly #prepares: boolean;
+  readonly #turns: Turns | null;
+  #resolve: ((event: AnyEvent) => void) | null = null;
+  #reject: ((reason: unknown) => void) | null = null;
 
-function lookOrWait(turn: Turn, signal: AbortSignal | undefined, recycle: Recycle | null): Promise<AnyEvent> {
-  const found = turn.look();
-  if (found === MUST_WAIT) {
-    spend();
-    const sink = new PromiseSink(recycle);
-    turn.wait(sink, signal);
-    return sink.promise;
+  constructor(plan: Plan, turns: Turns | null) {
+    super(plan);
+    this.#prepares = plan.prepares;
+    this.#turns = turns;
   }
-  if (found === HAS_FAILED) {
-    const reason = turn.takeReason();
-    recycle?.(turn);
-    return rejected(reason);
-  }
-  recycle?.(turn);
-  return ready(found);
-}
 
-// Promises that are settled already say so some microtasks after they were asked.
-async function runPrepared(turn: Turn, signal: AbortSignal | undefined, recycle: Recycle | null): Promise<AnyEvent> {
-  do await undefined;
-  while (turn.prepare());
-  if (signal?.aborted) {
-    recycle?.(turn);
+  /** Looks, and waits if it must. */
+  run(signal: AbortSignal | undefined): Promise<AnyEvent> {
+    return this.#prepares && this.prepare() ? this.#runPrepared(signal) : this.#lookOrWait(signal);
+  }
+
+  // Promises that are settled already say so some microtasks after they were asked.
+  async #runPrepared(signal: AbortSignal | undefined): Promise<AnyEvent> {
+    do await undefined;
+    while (this.prepare());
+    if (!signal?.aborted) return this.#lookOrWait(signal);
+    this.#recycle();
     throw signal.reason;
   }
-  return lookOrWait(turn, signal, recycle);
+
+  #lookOrWait(signal: AbortSignal | undefined): Promise<AnyEvent> {
+    const found = this.look();
+    if (found === MUST_WAIT) {
+      spend();
+      const promise = new Promise<AnyEvent>((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
+      });
+      this.wait(signal);
+      return promise;
+    }
+    const reason = this.takeValue();
+    this.#recycle();
+    return found === HAS_FAILED ? rejected(reason) : ready(found);
+  }
+
+  protected override settled(event: AnyEvent): void {
+    settle(this.#resolve as (event: AnyEvent) => void, event);
+    this.#recycle();
+  }
+
+  protected override failed(reason: unknown): void {
+    settle(this.#reject as (reason: unknown) => void, reason);
+    this.#recycle();
+  }
+
+  // Its functions would hold the last promise, and its value.
+  #recycle(): void {
+    this.#resolve = null;
+    this.#reject = null;
+    if (this.#turns !== null) this.#turns.spare = this;
+  }
 }
 
-pin(new PromiseSink(null));
+const turn: PromiseTurn = new PromiseTurn({ names: [], sources: [], disabled: [], prepares: false, order: null }, null);
+pin(turn, new ArmWaiter(turn, 0));

@@ -1,4 +1,6 @@
 import {
+  addAbortListener,
+  removeAbortListener,
   type Clock,
   describeReceived,
   requireBoolean,
@@ -8,7 +10,6 @@ import {
   scheduleMacrotask,
   systemClock,
 } from '../../core/index.js';
-import { addAbortWaiter, removeAbortWaiter } from '../abort.js';
 import { rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
@@ -232,7 +233,7 @@ class SleepCore implements SelectSource<void> {
     this.#timer.start(this.deadline);
     if (this.#signal !== null) {
       this.#abort = new SleepAbort(this.#waiters, () => this.#stop());
-      addAbortWaiter(this.#signal, this.#abort);
+      addAbortListener(this.#signal, this.#abort);
     }
   }
 
@@ -248,7 +249,7 @@ class SleepCore implements SelectSource<void> {
 
   #stop(): void {
     this.#timer.stop();
-    if (this.#abort !== null) removeAbortWaiter(this.#signal as AbortSignal, this.#abort);
+    if (this.#abort !== null) removeAbortListener(this.#signal as AbortSignal, this.#abort);
     this.#abort = null;
   }
 

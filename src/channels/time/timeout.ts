@@ -1,4 +1,7 @@
 import {
+  type AbortListener,
+  addAbortListener,
+  removeAbortListener,
   type Clock,
   describeReceived,
   requireMilliseconds,
@@ -7,7 +10,6 @@ import {
   scheduleMacrotask,
   systemClock,
 } from '../../core/index.js';
-import { onAbort } from '../abort.js';
 import { rejected, settle, spend } from '../budget.js';
 import { RecvError } from '../closed-errors.js';
 import type { ArmValue } from '../select/arms.js';
@@ -118,10 +120,11 @@ function timeoutOfPromise<T>(
     };
     const timer =
       ms === Number.POSITIVE_INFINITY ? undefined : clock.setTimer(() => stop(timeUp(ms)), ms, { ref: true });
-    const unlisten = signal === undefined ? undefined : onAbort(signal, stop);
+    const listener: AbortListener = { onAbort: stop };
+    if (signal !== undefined) addAbortListener(signal, listener);
     const forget = (): void => {
       timer?.cancel();
-      unlisten?.();
+      if (signal !== undefined) removeAbortListener(signal, listener);
     };
     Promise.resolve(running).then(
       (value) => {
