@@ -31,6 +31,23 @@ describe('leaks', () => {
     expect(perTurn).toBeLessThan(1);
   });
 
+  it('181. 1e6 turns of select() itself over five arms and a shutdown that never comes leave nothing', async () => {
+    const [tx, job] = mpsc.unboundedChannel<number>();
+    const [, idle] = mpsc.channel<number>(1);
+    const controller = new AbortController();
+    const never = new Promise<never>(() => {});
+    const stop = new CancellationToken().childToken();
+    const perTurn = await growth(1_000_000, (at) => {
+      // Half of them find a value, half have to wait at every arm.
+      if (at % 2 === 0) tx.send(at);
+      const event = select({ job, idle, never, signal: controller.signal, stop });
+      if (at % 2 === 1) tx.send(at);
+      return event;
+    });
+    expect(perTurn).toBeLessThan(1);
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
+  });
+
   it('181. idle promises, signals, timers and queues are left as they were', async () => {
     const [tx, rx] = mpsc.channel<number>(1);
     const [, idle] = mpsc.channel<number>(1);
