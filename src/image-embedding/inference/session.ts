@@ -128,6 +128,8 @@ export class EmbeddingSession {
         intraOpNumThreads: 1,
         interOpNumThreads: 1,
         logSeverityLevel: 3,
+        // A pattern is kept for each size of batch, beside the arena that the first run of it has grown.
+        enableMemPattern: false,
         ...rest,
         ...extra,
         executionProviders: [...(executionProviders ?? ['cpu'])] as string[],
