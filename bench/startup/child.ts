@@ -26,7 +26,7 @@ async function measure(): Promise<number> {
     case 'cold':
       return cold(options);
     case 'cold-spare':
-      return cold({ ...options, spareHosts: 1 } as ImageEmbeddingPoolOptions, 1_000);
+      return cold({ ...options, spareHosts: 1 }, 1_000);
     case 'load':
       return load();
     case 'worker': {

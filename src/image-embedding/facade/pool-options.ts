@@ -59,7 +59,7 @@ export interface ImageEmbeddingPoolOptions extends PassedModelOptions {
   readonly spareHosts?: number;
   /** Where the model runs: `'process'` by default; `'inline'` and `'thread'` let inference stop an event loop that is yours. */
   readonly host?: WorkerHost;
-  /** The most images in one run of the model, 16 by default. */
+  /** The most images in one run of the model, 8 by default: more gain nothing on a CPU, and take memory. */
   readonly maxBatch?: number;
   /** How long the first image of a batch waits for company while the model is free, in ms; 0 by default. */
   readonly maxDelayMs?: number;
@@ -171,7 +171,7 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
     throw new TypeError(`${action}: models must be an object of models by name`);
   }
   for (const [name, source] of Object.entries(models)) requireModelSource(`${action}: models.${name}`, source);
-  const maxBatch = positive('maxBatch', 16);
+  const maxBatch = positive('maxBatch', 8);
   const passed: Record<string, unknown> = {};
   for (const name of PASSED) if (given[name] !== undefined) passed[name] = given[name];
   return Object.freeze({
