@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../link/link.js';
@@ -7,6 +8,9 @@ import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
 import { ProgressBoard } from './progress-board.js';
 import { StderrTail } from './stderr-tail.js';
+
+/** How long whoever is shown what an ended thread has printed may take for the next piece of it, in ms. */
+const OUTPUT_GRACE_MS = 200;
 
 /**
  * Starts a worker thread that waits for an `init` message. For models in JavaScript and WebAssembly: a thread that is ended inside a native
@@ -75,8 +79,23 @@ function waitForExit(worker: Worker, tail: StderrTail): Promise<HostExit> {
       cause = error;
     });
     worker.once('exit', (exitCode) => {
-      resolve({ exitCode, signal: null, stderr: tail.lines(), ...(cause === undefined ? {} : { cause }) });
+      const done = (): void => {
+        clearTimeout(timer);
+        resolve({ exitCode, signal: null, stderr: tail.lines(), ...(cause === undefined ? {} : { cause }) });
+      };
+      const timer = setTimeout(done, OUTPUT_GRACE_MS);
+      for (const stream of [worker.stdout, worker.stderr]) stream.on('data', () => timer.refresh());
+      void Promise.all([ended(worker.stdout), ended(worker.stderr)]).then(done);
     });
+  });
+}
+
+/** Resolves once all of a stream has been read. */
+function ended(stream: Readable): Promise<void> {
+  if (stream.readableEnded || stream.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    stream.once('end', resolve);
+    stream.once('close', resolve);
   });
 }
 

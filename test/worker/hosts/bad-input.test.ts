@@ -123,10 +123,9 @@ for (const host of ['thread', 'process'] as const) {
   });
 }
 
-// Not for threads: the loaders of that time leave worker threads alone.
-describe('spawnWorker() in host process', () => {
-  test('shows all that was printed before it was closed', async () => {
-    const handle = spawn({ host: 'process', stdio: 'inherit' });
+for (const host of ['thread', 'process'] as const) {
+  test(`spawnWorker() in host ${host} shows all that was printed before it was closed`, async () => {
+    const handle = spawn({ host, stdio: 'inherit' });
     let shown = 0;
     const write = vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
       shown += text.length;
@@ -140,7 +139,27 @@ describe('spawnWorker() in host process', () => {
     }
     expect(shown).toBe(8_000_000);
   });
+}
 
+test('spawnWorker() in host thread shows what was printed also when whoever is shown it is slow', async () => {
+  const handle = spawn({ host: 'thread', stdio: 'inherit' });
+  let shown = 0;
+  const write = vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    shown += text.length;
+    setTimeout(() => process.stderr.emit('drain'), 5);
+    return false;
+  });
+  try {
+    await Promise.all(Array.from({ length: 20 }, () => handle.call('print', 500)));
+    await handle.close();
+  } finally {
+    write.mockRestore();
+  }
+  expect(shown).toBe(10_000);
+});
+
+// Not for threads: the loaders of that time leave worker threads alone.
+describe('spawnWorker() in host process', () => {
   test('names the folder that it can not be started in', async () => {
     const handle = spawn({ host: 'process', cwd: path.join(folder, 'absent') });
     const error = await errorOf(handle.call('echo', 1));
