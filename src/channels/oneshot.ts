@@ -47,6 +47,7 @@ let hasSettled: (receiver: Receiver<never>) => boolean;
 let isAbandoned: (receiver: Receiver<never>) => boolean;
 let lookAt: (receiver: Receiver<never>, slot: Slot) => Poll;
 let waitersOf: <T>(receiver: Receiver<T>) => WaiterList<Waiter<T>> | null;
+let closingOf: (receiver: Receiver<never>) => WaiterList<Waiter<void>>[];
 let waitForClose: (receiver: Receiver<never>, signal: AbortSignal | undefined) => Promise<void>;
 
 /**
@@ -145,6 +146,7 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     isAbandoned = (receiver) => receiver.#state === CLOSED || receiver.#state === TAKEN;
     lookAt = (receiver, slot) => receiver.#look(slot);
     waitersOf = (receiver) => (receiver.#state === OPEN ? receiver.#waiters() : null);
+    closingOf = (receiver) => (receiver.#state === OPEN ? [receiver.#closing()] : []);
     waitForClose = (receiver, signal) => receiver.#waitForClose(signal);
   }
 
@@ -222,6 +224,12 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     return this.#slot as Waits<T>;
   }
 
+  #closing(): WaiterList<Waiter<void>> {
+    const waits = this.#waiters();
+    waits.closing ??= new WaiterList();
+    return waits.closing;
+  }
+
   #send(value: T): boolean {
     if (this.#state !== OPEN) return false;
     const waits = this.#slot as Waits<T> | null;
@@ -258,9 +266,7 @@ export class Receiver<T> implements Selectable<T>, Disposable {
   #waitForClose(signal: AbortSignal | undefined): Promise<void> {
     if (this.#state !== OPEN) return readyVoid();
     const waiter = new ValueWaiter<void>();
-    const waits = this.#waiters();
-    waits.closing ??= new WaiterList();
-    waits.closing.push(waiter);
+    this.#closing().push(waiter);
     if (signal !== undefined) waiter.listen(signal);
     return waiter.promise;
   }
@@ -284,6 +290,10 @@ class ReceiverSource<T> implements SelectSource<T> {
 
   unregister(waiter: SelectWaiter): void {
     waitersOf(this.#receiver)?.remove(waiter);
+  }
+
+  endings(): WaiterList<Waiter<void>>[] {
+    return closingOf(this.#receiver as Receiver<never>);
   }
 
   isEnded(): boolean {

@@ -156,6 +156,10 @@ export class LookSource<T> implements SelectSource<T> {
     return this.#isEnded();
   }
 
+  endings(): ParkingLot[] {
+    return [this.#source.lot];
+  }
+
   register(waiter: SelectWaiter): void {
     const node = waiter.link instanceof LookNode ? waiter.link : new LookNode(this, waiter, this.#later);
     waiter.link = node;

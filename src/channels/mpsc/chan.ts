@@ -453,6 +453,11 @@ export class Chan<T> implements SelectSource<T> {
     return this.failure === null && this.hasEnded();
   }
 
+  endings(): WaiterList<Waiter<void>>[] {
+    this.lookers ??= new WaiterList();
+    return [this.lookers];
+  }
+
   // The values: blocks in a row, of which the last is written and the first is read. One is enough for a channel that runs empty now and then.
 
   #enqueue(value: T): void {

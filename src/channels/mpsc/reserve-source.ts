@@ -7,6 +7,7 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
+import { type Waiter, WaiterList } from '../waiters.js';
 import type { Chan } from './chan.js';
 import { Permit } from './permit.js';
 import { ReserveLink } from './sender-waiters.js';
@@ -44,5 +45,10 @@ export class ReserveSource<T> implements SelectSource<Permit<T>> {
 
   isEnded(): boolean {
     return this.#sender.isClosed;
+  }
+
+  endings(): WaiterList<Waiter<void>>[] {
+    this.#chan.closing ??= new WaiterList();
+    return [this.#chan.closing];
   }
 }

@@ -15,7 +15,7 @@
  *
  * The same source may be registered with several waiters at a time: one receiver in two arms, two selects over one receiver.
  */
-import { Waiter } from '../waiters.js';
+import { Waiter, type WaiterList } from '../waiters.js';
 
 /** Nothing yet. */
 export const PENDING = 0;
@@ -54,6 +54,8 @@ export interface SelectSource<out T> {
    * a microtask pass and asks again, before it looks at any arm.
    */
   prepare?(): boolean;
+  /** For sources that can end: the lists whose members are told whenever it may have. */
+  endings?(): WaiterList<Waiter<void>>[];
   /** Only in types: what the arm wins with. */
   readonly [won]?: T;
 }

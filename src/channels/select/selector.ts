@@ -9,6 +9,7 @@ import { ENDED, FAILED, PENDING, type Poll, READY, type Selectable, type SelectS
 import type { SelectWaiter, Slot } from './selectable.js';
 import { type AnyEvent, HAS_FAILED, MUST_WAIT, NOTHING, Turn } from './turn.js';
 import { PromiseTurn, type Turns } from './wait.js';
+import { unlink, Waiter, type WaiterList } from '../waiters.js';
 
 const TURN_OPTIONS: readonly ('off' | 'signal')[] = ['off', 'signal'];
 
@@ -16,7 +17,7 @@ const TURN_OPTIONS: readonly ('off' | 'signal')[] = ['off', 'signal'];
 export interface TurnOptions<Name extends string = string> extends WaitOptions {
   /**
    * The arms to leave out of this turn, by name: they are neither looked at nor waited on. When every other arm has ended the turn goes on
-   * waiting, for its signal, as an arm that is off may win in a later turn.
+   * waiting, for its signal or until what is off has ended too, as an arm that is off may win in a later turn.
    */
   readonly off?: readonly Name[] | undefined;
 }
@@ -153,13 +154,48 @@ class OffSource implements SelectSource<unknown> {
     return this.#inner.isEnded() ? ENDED : PENDING;
   }
 
-  register(): void {}
+  register(waiter: SelectWaiter): void {
+    waiter.link = this.#inner.endings?.().map((endings) => new EndWatcher(this, waiter, endings));
+  }
 
-  unregister(): void {}
+  unregister(waiter: SelectWaiter): void {
+    (waiter.link as EndWatcher[] | undefined)?.forEach(unlink);
+    waiter.link = null;
+  }
 
   isEnded(): boolean {
     return this.#inner.isEnded();
   }
+}
+
+/** Waits for an arm that is off to end. */
+class EndWatcher extends Waiter<void> {
+  readonly #source: OffSource;
+  readonly #waiter: SelectWaiter;
+  readonly #endings: WaiterList<Waiter<void>>;
+
+  constructor(source: OffSource, waiter: SelectWaiter, endings: WaiterList<Waiter<void>>) {
+    super();
+    this.#source = source;
+    this.#waiter = waiter;
+    this.#endings = endings;
+    endings.push(this);
+  }
+
+  override deliver(): void {
+    if (!this.#source.isEnded()) {
+      this.#endings.push(this);
+      return;
+    }
+    this.#source.unregister(this.#waiter);
+    this.#waiter.end();
+  }
+
+  override end(): void {
+    this.deliver();
+  }
+
+  override fail(): void {}
 }
 
 /** A selector as an arm. */
@@ -201,6 +237,10 @@ class SelectorSource<E> implements SelectSource<E> {
 
   isEnded(): boolean {
     return this.#plan.sources.every((source) => source.isEnded());
+  }
+
+  endings(): WaiterList<Waiter<void>>[] {
+    return this.#plan.sources.flatMap((source) => source.endings?.() ?? []);
   }
 }
 

@@ -87,7 +87,7 @@ class SelectWorld {
   #poked = 0;
   #answers = 0;
   #replies = 0;
-  #lastConfig = 0;
+  readonly #configs: number[] = [];
   #config = 0;
   #failure: Error | undefined;
 
@@ -244,10 +244,7 @@ class SelectWorld {
     else if (arm === 'poke') this.#poked++;
     else if (arm === 'slot') this.#permits.push(value as SemaphorePermit);
     else if (arm === 'answer') this.#answers++;
-    else if (arm === 'config') {
-      check((value as number) > this.#lastConfig, `config ${value} after ${this.#lastConfig}`);
-      this.#lastConfig = value as number;
-    }
+    else if (arm === 'config') this.#configs.push(value as number);
   }
 
   async settle(): Promise<void> {
@@ -287,6 +284,7 @@ class SelectWorld {
       `events: ${this.#heard.join(' ')}`,
     );
     check(this.#heard.length === this.#eventsSent, `events: ${this.#eventsSent} sent, ${this.#heard.length} heard`);
+    check(new Set(this.#configs).size === this.#configs.length, `config twice: ${this.#configs.join(' ')}`);
     const stored = this.#poke.notified().enable() ? 1 : 0;
     check(this.#poked + stored <= this.#pokes, `${this.#pokes} pokes, ${this.#poked} had and ${stored} stored`);
     for (const permit of this.#permits) permit.release();
