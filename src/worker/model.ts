@@ -25,6 +25,14 @@ export interface ModelLifecycle {
   dispose?(): Promise<void> | void;
   /** Anything that a health report should carry; it must be cheap, and serialisable where the worker is not in-process. */
   health?(): Promise<unknown> | unknown;
+  /**
+   * Told of a call before its input is here, where that takes more than a turn of the event loop: in a process of its own, inputs of 64 KB and more.
+   * A model that is about to stop the loop for long can let it come in first.
+   *
+   * @param operation The call's operation.
+   * @param arrived Settles once the call waits for the model.
+   */
+  announce?(operation: string, arrived: Promise<void>): void;
 }
 
 /**
@@ -78,7 +86,7 @@ export function requireModel(model: unknown, operations: Operations): UntypedMod
       );
     }
   }
-  for (const name of ['warmup', 'dispose', 'health'] as const) {
+  for (const name of ['warmup', 'dispose', 'health', 'announce'] as const) {
     if (untyped[name] !== undefined && typeof untyped[name] !== 'function') {
       throw new ModelContractError(
         `Cannot load model: '${name}' must be a method where there is one, received ${typeof untyped[name]}`,

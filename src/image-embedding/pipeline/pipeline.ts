@@ -72,6 +72,11 @@ export class EmbeddingPipeline {
     this.#runs = new RunQueue({ runner: parts.runner, maxBatch: parts.maxBatch, maxDelayMs: parts.maxDelayMs });
   }
 
+  /** To be told of a single image that is still being received, by what settles once it is. */
+  announce(arrived: Promise<void>): void {
+    this.#runs.announce(arrived, false);
+  }
+
   /** Embeds one image. */
   async embed(kind: SourceKind, input: unknown, signal: AbortSignal | undefined): Promise<Float32Array> {
     const fetched = await this.#fetch(kind, input, signal, SINGLE);
@@ -117,7 +122,9 @@ export class EmbeddingPipeline {
     priority: number,
   ): Promise<Uint8Array | undefined> {
     if (kind !== 'url') return undefined;
-    return this.#fetches.add(() => this.#parts.read(kind, input, signal), queued(priority, signal));
+    const fetched = this.#fetches.add(() => this.#parts.read(kind, input, signal), queued(priority, signal));
+    if (priority === SINGLE) this.#runs.announce(fetched, true);
+    return fetched;
   }
 
   async #embed(

@@ -6,7 +6,8 @@
  * - During a run no JavaScript does, so at its end nothing is known yet of what was decoded or asked for meanwhile. The event loop turns before
  *   the next batch is made up.
  * - A batch with bulk in it waits for the single images that are on their way by then: a run that one of them just missed would hold it up for
- *   the whole of a second one. Those that come later do not prolong the wait.
+ *   the whole of a second one. Those that come later do not prolong the wait. One that is still being fetched is waited for too, as long as
+ *   that costs bulk little.
  */
 import { type AbortListener, addAbortListener, removeAbortListener, scheduleMacrotask } from '../../core/index.js';
 
@@ -25,6 +26,9 @@ export interface RunQueueOptions<Item, Result> {
 
 /** The longest that bulk waits for a single image, in ms: one that takes longer to decode does so during the run. */
 const HOLD_MS = 1_000;
+
+/** The part of a run's time that bulk waits, after it, for single images that are still being fetched: a slow server would cost it any. */
+const FETCH_SHARE = 0.25;
 
 /** Turns of the event loop after a run: one brings in messages and finished decodes, the next begins what they ask for. */
 const TURNS = 2;
@@ -88,6 +92,9 @@ export class RunQueue<Item, Result> {
   readonly #singles: Entry<Item, Result>[] = [];
   readonly #bulk: Entry<Item, Result>[] = [];
   readonly #arrivals = new Set<Arrival>();
+  readonly #received = new Set<Promise<unknown>>();
+  readonly #fetched = new Set<Promise<unknown>>();
+  #lastRunMs = 0;
   readonly #onArrivalEnd = (arrival: Arrival): void => void this.#arrivals.delete(arrival);
   #isWorking = false;
   #onLength: (() => void) | undefined;
@@ -111,6 +118,17 @@ export class RunQueue<Item, Result> {
     const arrival = new Arrival(this.#onArrivalEnd);
     this.#arrivals.add(arrival);
     return arrival;
+  }
+
+  /**
+   * Tells of a single image that is still being received, by what settles once it is; it is then expected in a turn of the event loop.
+   *
+   * @param isFetched Whether it comes from a server, which may take as long as it likes, or from the caller.
+   */
+  announce(received: Promise<unknown>, isFetched: boolean): void {
+    const announced = isFetched ? this.#fetched : this.#received;
+    const expected = received.then(turn, turn).finally(() => announced.delete(expected));
+    announced.add(expected);
   }
 
   /**
@@ -142,7 +160,9 @@ export class RunQueue<Item, Result> {
       await this.#waitForCompany();
       await this.#waitForSingles();
       const batch = this.#take();
+      const begun = performance.now();
       await Promise.allSettled(batch.map((entry) => this.#run(entry)));
+      this.#lastRunMs = performance.now() - begun;
       for (let count = 0; count < TURNS; count += 1) await turn();
     }
     this.#isWorking = false;
@@ -171,10 +191,20 @@ export class RunQueue<Item, Result> {
   }
 
   async #waitForSingles(): Promise<void> {
+    await this.#waitFor(this.#received, HOLD_MS);
+    await this.#waitFor(this.#fetched, Math.min(HOLD_MS, FETCH_SHARE * this.#lastRunMs));
+    await this.#waitFor(
+      [...this.#arrivals].map((each) => each.arrived),
+      HOLD_MS,
+    );
+  }
+
+  async #waitFor(images: Iterable<Promise<unknown>>, ms: number): Promise<void> {
     const isBulkIn = this.#bulk.length > 0 && this.#singles.length < this.#options.maxBatch;
-    if (!isBulkIn || this.#arrivals.size === 0) return;
-    const arrived = Promise.all([...this.#arrivals].map((each) => each.arrived));
-    await this.#within(HOLD_MS, (done) => void arrived.then(done));
+    const all = [...images];
+    if (!isBulkIn || all.length === 0 || ms < 1) return;
+    const settled = Promise.all(all);
+    await this.#within(ms, (done) => void settled.then(done));
   }
 
   #within(ms: number, wait: (done: () => void) => void): Promise<void> {

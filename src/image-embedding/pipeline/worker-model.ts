@@ -8,6 +8,7 @@ import { loadSharp } from '../decode/sharp-loader.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import type { BatchAnswer, ImageOperations, ModelDescription } from '../operations.js';
 import { createPreprocessor, type PreprocessMode } from '../preprocessor.js';
+import { FetchThread } from '../sources/fetch-thread.js';
 import type { ImageLimits } from '../sources/limits.js';
 import { readSource, type SourceKind } from '../sources/read-source.js';
 import { EmbeddingPipeline, type Pixels, type PipelineBatch } from './pipeline.js';
@@ -64,10 +65,14 @@ export function createSessionModel(
     for (const image of images) preprocessor.recycle(image);
     return vectors;
   };
+  const fetcher = context.host === 'process' ? new FetchThread(limits.url, fetchConcurrency) : undefined;
   // It is given whole batches at once, and finds the guilty image of one that fails.
   const batcher = createBatcher<Pixels, Float32Array>({ maxBatch, run });
   const pipeline = new EmbeddingPipeline({
-    read: (kind, input, signal) => readSource(kind, input, limits, { signal }),
+    read: (kind, input, signal) =>
+      kind === 'url' && fetcher !== undefined
+        ? fetcher.fetch(input, signal)
+        : readSource(kind, input, limits, { signal }),
     decode: (bytes, signal) => preprocessor.decode(bytes, { signal }),
     runner: batcher,
     maxBatch,
@@ -84,6 +89,9 @@ export function createSessionModel(
     embedImageUrl: single('url'),
     embedImageBase64: single('base64'),
     embedImageBytes: single('bytes'),
+    announce(operation, arrived): void {
+      if (operation === 'embedImageBytes' || operation === 'embedImageBase64') pipeline.announce(arrived);
+    },
     embedBulkImage: ({ kind, input }, call) => pipeline.embedBulk(kind, input, call.signal),
     async batchEmbedImages(paths, call): Promise<BatchAnswer> {
       return packBatch(await pipeline.embedAll('path', paths, call.signal), dimension);
@@ -113,6 +121,7 @@ export function createSessionModel(
       await decoded;
     },
     async dispose(): Promise<void> {
+      await fetcher?.close();
       await batcher.close();
       await session.dispose();
     },

@@ -53,6 +53,8 @@ export class HostedModel {
   /** Calls that were taken in this turn. */
   readonly #fresh: HostedCall[] = [];
   #core: WorkerCore | undefined;
+  readonly #announce: UntypedModel['announce'];
+  readonly #announced = new Map<number, () => void>();
 
   constructor(model: UntypedModel, operations: Operations, link: Link, board: ProgressBoard, transferResults: boolean) {
     this.#link = link;
@@ -67,8 +69,19 @@ export class HostedModel {
       const lifecycle = model[name];
       if (lifecycle !== undefined) hosted[name] = lifecycle.bind(model);
     }
+    this.#announce = model.announce?.bind(model);
     this.model = hosted;
     link.lastWord(() => this.#takenNotice());
+  }
+
+  /** Tells the model of a call whose input is still on its way. */
+  announce(operation: string, id: number): void {
+    this.#announce?.(operation, new Promise((resolve) => this.#announced.set(id, resolve)));
+  }
+
+  #arrived(id: number): void {
+    this.#announced.get(id)?.();
+    this.#announced.delete(id);
   }
 
   /** Puts a call from the parent into the loop's queue. */
@@ -102,9 +115,11 @@ export class HostedModel {
     } catch (error) {
       dropped(error);
     }
+    this.#arrived(id);
   }
 
   abort(id: number, reason: EncodedError): void {
+    this.#arrived(id);
     const call = this.#calls.get(id);
     if (call === undefined) return;
     call.isAborted = true;

@@ -4,10 +4,10 @@ import type { WorkerHost } from '../model.js';
  * What crosses a link. Every message is an array: a kind, then its operands; arrays cost V8's serialiser less than objects with keys. Times are
  * sent as what is left of them, with the moment on the clock that both sides share (`shared-clock.ts`): a host that was blocked knows how late it is.
  *
- * Towards the host: `Init` once, then `Call`, `Abort`, `Credit`, `Ping`, `Close`; before it, to one that is started ahead, `Preload`.
- * Towards the handle: `Ready` or `LoadFailed` once, then `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Closed`; `Preloaded` for `Preload`.
- * Towards the host: `Init` once, then `Call`, `Abort`, `Credit`, `Ping`, `Close`.
- * Towards the handle: `Ready` or `LoadFailed` once, then `Taken`, `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Closed`.
+ * Towards the host: `Init` once, then `Call` (a large one after its `Announce`), `Abort`, `Credit`, `Ping`, `Close`; before it, to one that is
+ * started ahead, `Preload`.
+ * Towards the handle: `Ready` or `LoadFailed` once, then `Taken`, `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Closed`; `Preloaded` for
+ * `Preload`.
  *
  * Every `Call` gets exactly one final message (`Answer`, `Fault`, `End` or `Gone`), an aborted one too: it is what gives the model's slot back.
  * A `Call` holds its place in the handle's queue until the host's loop has taken it, which `Taken` or else its final message says.
@@ -49,6 +49,8 @@ export const Kind = {
   Preloaded: 16,
   /** `[Taken, id, …]`: the host's loop has these calls in hand. Not sent for a call that is final in the turn in which it was taken. */
   Taken: 17,
+  /** `[Announce, id, operation]`: a `Call` follows whose input takes some time to be read */
+  Announce: 18,
 } as const;
 
 /** What a host needs to know to load and run its worker. */

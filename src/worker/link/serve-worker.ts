@@ -140,6 +140,9 @@ class ServedWorker {
       case Kind.Call:
         this.#hosted.call(this.#core, this.#names[message[2] as number] as string, id, message);
         break;
+      case Kind.Announce:
+        this.#hosted.announce(this.#names[message[2] as number] as string, id);
+        break;
       case Kind.Abort:
         this.#hosted.abort(id, message[2] as EncodedError);
         break;

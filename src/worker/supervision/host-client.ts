@@ -40,6 +40,13 @@ export interface LoadFailure {
   readonly isPermanent: boolean;
 }
 
+/** From how many bytes on an input is announced: a pipe takes little more than this at once. */
+const LARGE_BYTES = 65_536;
+
+function isLarge(input: unknown): boolean {
+  return (typeof input === 'string' ? input.length : ArrayBuffer.isView(input) ? input.byteLength : 0) >= LARGE_BYTES;
+}
+
 /** The handle's side of a link: one host, from its start to its end, and what it holds. */
 export class HostClient {
   readonly host: Host;
@@ -100,9 +107,18 @@ export class HostClient {
       if (this.held.has(id)) this.host.link.post([Kind.Abort, id, encodeError(reason)]);
     };
     const input = request.peekInput();
-    this.host.link.post(
+    const { link } = this.host;
+    const isAnnounced = this.host.kind === 'process' && isLarge(input);
+    if (isAnnounced) {
+      link.post([Kind.Announce, id, held.operation]);
+      link.flush();
+    }
+    link.post(
       [Kind.Call, id, held.operation, input, remainingMs, request.traceparent, sharedNow()],
-      (reason) => this.#finish(id, { error: reason }),
+      (reason) => {
+        if (isAnnounced) link.post([Kind.Abort, id, encodeError(reason)]);
+        this.#finish(id, { error: reason });
+      },
       this.#transferInputs ? findTransferable(input) : undefined,
     );
     if (request.kind === 'stream') {

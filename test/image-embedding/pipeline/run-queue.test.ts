@@ -102,6 +102,40 @@ describe('RunQueue', () => {
     expect(performance.now() - before).toBeGreaterThan(900);
   });
 
+  test('.announce() has a batch of bulk wait for an image that is being received, and then for its pixels', async () => {
+    const { queue, runs, bulk, single } = createRig();
+    let receive: () => void = () => undefined;
+    queue.announce(new Promise<void>((resolve) => (receive = resolve)), false);
+    void bulk('a');
+    await settle();
+    expect(runs).toHaveLength(0);
+    receive();
+    await undefined;
+    const arrival = queue.expect();
+    await settle();
+    expect(runs).toHaveLength(0);
+    void single('S');
+    arrival.end();
+    await settle();
+    expect(runs.map(({ items }) => items)).toEqual([['S', 'a']]);
+  });
+
+  test('.announce() has bulk wait for a fetch no longer than a part of the last run, and never fails with it', async () => {
+    const { queue, runs, bulk } = createRig();
+    queue.announce(new Promise(() => undefined), true);
+    queue.announce(Promise.reject(new Error('no such host')), true);
+    void bulk('a');
+    await settle();
+    // There has been no run yet.
+    expect(runs).toHaveLength(1);
+    runs[0]?.end();
+    await settle();
+    void bulk('b');
+    const before = performance.now();
+    while (runs.length === 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(performance.now() - before).toBeLessThan(900);
+  });
+
   test('.add() leaves the queue when it is given up', async () => {
     const { queue, runs, bulk, single } = createRig();
     void bulk('a');

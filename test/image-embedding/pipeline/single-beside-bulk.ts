@@ -1,5 +1,7 @@
 /** Single images at random moments beside a batch operation that never ends, in a real child. */
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,6 +12,8 @@ import { createSlowPool } from './slow-pool.js';
 const GOLDEN = 0.618_034;
 
 export interface Beside {
+  /** Where the image comes from. */
+  readonly kind: string;
   /** How many runs of the model, whole ones and the rest of one, a call waited for, its own not counted. */
   readonly runs: number;
   /** From the call to the beginning of its image's own run, in ms. */
@@ -18,8 +22,9 @@ export interface Beside {
 
 export async function callBesideBulk(runMs: number, calls: number): Promise<Beside[]> {
   const folder = await mkdtemp(path.join(tmpdir(), 'millrace-beside-'));
-  const { pool, now, runOf, runsBefore } = createSlowPool(runMs);
+  const { pool, now, runOf, runsBefore } = createSlowPool(runMs, { limits: { url: { allowPrivateAddresses: true } } });
   const stop = new AbortController();
+  const server = createServer();
   try {
     const file = path.join(folder, 'photo.png');
     const noise = { type: 'gaussian', mean: 128, sigma: 40 } as const;
@@ -28,7 +33,20 @@ export async function callBesideBulk(runMs: number, calls: number): Promise<Besi
       .png()
       .toFile(file)
       .then(() => sharp(file).jpeg().toBuffer());
-    await pool.embedImage(file);
+    server.on('request', (_request, response) => response.end(bytes));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    // What takes the pipe several turns of the event loop; decoders pass over what follows the image.
+    const large = Buffer.concat([bytes, Buffer.alloc(2_000_000)]);
+    const options = { normalize: false };
+    const kinds = {
+      path: () => pool.embedImage(file, options),
+      bytes: () => pool.embedImageBytes(bytes, options),
+      'large bytes': () => pool.embedImageBytes(large, options),
+      'large base64': () => pool.embedImageBase64(large.toString('base64'), options),
+      url: () => pool.embedImageUrl(url, options),
+    };
+    for (const embed of Object.values(kinds)) await embed();
     const bulk = (async () => {
       for (;;) await pool.batchEmbedImages(new Array(1_000).fill(file), { signal: stop.signal, timeoutMs: 600_000 });
     })().catch(() => undefined);
@@ -38,11 +56,11 @@ export async function callBesideBulk(runMs: number, calls: number): Promise<Besi
       // Spread over the whole of a run, and a little more.
       await delay(1.3 * runMs * ((count * GOLDEN) % 1));
       const called = now();
-      const vector = await (count % 2 === 0
-        ? pool.embedImage(file, { normalize: false })
-        : pool.embedImageBytes(bytes, { normalize: false }));
+      const [kind, embed] = Object.entries(kinds)[count % 5] as [string, () => Promise<Float32Array>];
+      const vector = await embed();
       const shares = runsBefore(vector).map(({ begun, ended }) => (ended - Math.max(called, begun)) / (ended - begun));
       singles.push({
+        kind,
         runs: shares.reduce((sum, each) => sum + (each > 0 ? each : 0), 0),
         waitedMs: runOf(vector).begun - called,
       });
@@ -52,6 +70,7 @@ export async function callBesideBulk(runMs: number, calls: number): Promise<Besi
     return singles;
   } finally {
     await pool.destroy();
+    server.close();
     await rm(folder, { recursive: true, force: true });
   }
 }

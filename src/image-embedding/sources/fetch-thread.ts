@@ -1,0 +1,58 @@
+/**
+ * Fetching in a thread of its own, beside a model that stops the event loop of its process for each run: a connection takes a dozen turns of the
+ * loop, and would take as many runs, with its timeouts running all the while. Started by the first URL.
+ */
+import {
+  operation,
+  registerErrorClass,
+  spawnWorker,
+  type UnaryOperation,
+  type WorkerHandle,
+} from '../../worker/index.js';
+import { imageErrorClasses } from '../image-errors.js';
+import type { UrlLimits } from './limits.js';
+
+/** What the thread can do. */
+export type FetchOperations = { readonly fetch: UnaryOperation<string, Uint8Array> };
+
+/** Requests that may wait, which the pool bounds already. */
+const CAPACITY = 65_536;
+
+/** Fetches URLs. */
+export class FetchThread {
+  readonly #limits: UrlLimits;
+  readonly #concurrency: number;
+  #worker: WorkerHandle<FetchOperations> | undefined;
+
+  constructor(limits: UrlLimits, concurrency: number) {
+    this.#limits = limits;
+    this.#concurrency = concurrency;
+  }
+
+  /** Fetches as {@link bytesFromUrl} does. */
+  fetch(url: unknown, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    this.#worker ??= this.#start();
+    // The limits' own timeouts end it.
+    const options = { timeoutMs: Number.POSITIVE_INFINITY, ...(signal === undefined ? {} : { signal }) };
+    return this.#worker.call('fetch', url as string, options);
+  }
+
+  /** Ends the thread. */
+  async close(): Promise<void> {
+    await this.#worker?.close();
+  }
+
+  #start(): WorkerHandle<FetchOperations> {
+    for (const each of imageErrorClasses) registerErrorClass(each);
+    return spawnWorker<FetchOperations>({
+      host: 'thread',
+      module: new URL('./fetch-module.js', import.meta.url),
+      operations: { fetch: operation<string, Uint8Array>({ capacity: CAPACITY, idempotent: true }) },
+      options: this.#limits,
+      concurrency: this.#concurrency,
+      idleTimeoutMs: Number.POSITIVE_INFINITY,
+      // A long run of the model keeps this side from hearing of the thread's progress.
+      stallTimeoutMs: Number.POSITIVE_INFINITY,
+    });
+  }
+}
