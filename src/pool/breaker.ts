@@ -32,15 +32,17 @@ export interface BreakerTicket {
   neutral(): void;
 }
 
-type Ending = 'success' | 'failure' | 'neutral';
+/** How a call that was let through ended. */
+export type BreakerEnding = 'success' | 'failure' | 'neutral';
 
 class Ticket implements BreakerTicket {
-  readonly #epoch: number;
-  #report: ((epoch: number, outcome: Ending) => void) | undefined;
+  readonly #breaker: CircuitBreaker;
+  readonly #pass: number;
+  #isOpen = true;
 
-  constructor(epoch: number, report: (epoch: number, outcome: Ending) => void) {
-    this.#epoch = epoch;
-    this.#report = report;
+  constructor(breaker: CircuitBreaker, pass: number) {
+    this.#breaker = breaker;
+    this.#pass = pass;
   }
 
   success(): void {
@@ -55,12 +57,15 @@ class Ticket implements BreakerTicket {
     this.#settle('neutral');
   }
 
-  #settle(outcome: Ending): void {
-    const report = this.#report;
-    this.#report = undefined;
-    report?.(this.#epoch, outcome);
+  #settle(ending: BreakerEnding): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#breaker.settle(this.#pass, ending);
   }
 }
+
+/** What {@link CircuitBreaker.enter} answers when it lets nothing through. */
+export const NO_PASS = -1;
 
 /**
  * A circuit breaker: closed, open for a while after too many failures, then half-open with an exact number of probes.
@@ -93,9 +98,6 @@ export class CircuitBreaker {
   #failedAt: number[] = [];
   #probesOut = 0;
   #probesWon = 0;
-  readonly #report = (epoch: number, outcome: Ending): void => {
-    if (epoch === this.#epoch) this.#settle(outcome);
-  };
 
   constructor(rules: BreakerRules, clock: Clock, onChange: (from: BreakerState, to: BreakerState) => void = () => {}) {
     this.#rules = rules;
@@ -117,13 +119,32 @@ export class CircuitBreaker {
 
   /** Lets a call through, or answers undefined. */
   admit(): BreakerTicket | undefined {
+    const pass = this.enter();
+    return pass === NO_PASS ? undefined : new Ticket(this, pass);
+  }
+
+  /**
+   * The same as `admit()`, with a number for the ticket: to be settled once, {@link NO_PASS} for a call that is not let through.
+   *
+   * @internal
+   */
+  enter(): number {
     const state = this.state;
-    if (state === 'open') return undefined;
+    if (state === 'open') return NO_PASS;
     if (state === 'half-open') {
-      if (this.#probesOut + this.#probesWon >= this.#rules.probes) return undefined;
+      if (this.#probesOut + this.#probesWon >= this.#rules.probes) return NO_PASS;
       this.#probesOut += 1;
     }
-    return new Ticket(this.#epoch, this.#report);
+    return this.#epoch;
+  }
+
+  /**
+   * Settles what `enter()` let through.
+   *
+   * @internal
+   */
+  settle(pass: number, ending: BreakerEnding): void {
+    if (pass === this.#epoch) this.#settle(ending);
   }
 
   /** Counts a failure that belongs to no call, such as a failed load. */
@@ -132,7 +153,7 @@ export class CircuitBreaker {
     else if (this.#state === 'half-open') this.#become('open');
   }
 
-  #settle(outcome: Ending): void {
+  #settle(outcome: BreakerEnding): void {
     if (this.#state === 'closed') {
       if (outcome === 'failure') this.#countFailure();
       return;

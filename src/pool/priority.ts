@@ -22,7 +22,8 @@ export interface Queueable {
 const CREDIT_LIMIT = 2;
 const ROUNDING = 1e-9;
 
-class ItemList<T extends Queueable> {
+/** A doubly linked list of items that carry their own links: in one list at a time. */
+export class ItemList<T extends Queueable> {
   head: T | undefined;
   tail: T | undefined;
   size = 0;
@@ -56,6 +57,12 @@ class ItemList<T extends Queueable> {
     item.queueNext = undefined;
     this.size -= 1;
   }
+
+  toArray(): T[] {
+    const items: T[] = [];
+    for (let item = this.head; item !== undefined; item = item.queueNext as T | undefined) items.push(item);
+    return items;
+  }
 }
 
 /**
@@ -72,14 +79,12 @@ export class PriorityQueue<T extends Queueable> {
   #normalCredit = 0;
   #batchCredit = 0;
   #chosen: ItemList<T> | undefined;
+  /** How many items wait, of all classes. Only the queue changes it. */
+  size = 0;
 
   constructor(shares: PriorityShares) {
     this.#shares = shares;
     this.#lists = { interactive: new ItemList<T>(), normal: new ItemList<T>(), batch: new ItemList<T>() };
-  }
-
-  get size(): number {
-    return this.#lists.interactive.size + this.#lists.normal.size + this.#lists.batch.size;
   }
 
   sizeOf(priority: Priority): number {
@@ -88,12 +93,14 @@ export class PriorityQueue<T extends Queueable> {
 
   push(item: T): void {
     item.isQueued = true;
+    this.size += 1;
     this.#lists[item.priority].pushBack(item);
   }
 
   /** Puts an item at the head of its class: for a retry, which has waited once already. */
   pushFront(item: T): void {
     item.isQueued = true;
+    this.size += 1;
     this.#lists[item.priority].pushFront(item);
   }
 
@@ -101,6 +108,7 @@ export class PriorityQueue<T extends Queueable> {
   remove(item: T): boolean {
     if (!item.isQueued) return false;
     item.isQueued = false;
+    this.size -= 1;
     this.#lists[item.priority].remove(item);
     return true;
   }
@@ -131,13 +139,7 @@ export class PriorityQueue<T extends Queueable> {
 
   /** Every item, the most urgent class first. */
   toArray(): T[] {
-    const items: T[] = [];
-    for (const priority of priorities) {
-      for (let item = this.#lists[priority].head; item !== undefined; item = item.queueNext as T | undefined) {
-        items.push(item);
-      }
-    }
-    return items;
+    return priorities.flatMap((priority) => this.#lists[priority].toArray());
   }
 
   #choose(): ItemList<T> {

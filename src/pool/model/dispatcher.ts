@@ -11,9 +11,9 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '../../core/index.js';
-import { CircuitBreaker } from '../breaker.js';
+import { CircuitBreaker, NO_PASS } from '../breaker.js';
 import type { ModelSettings, PoolSettings } from '../options.js';
-import type { Priority } from '../priority.js';
+import { ItemList, type Priority } from '../priority.js';
 import { Door } from './door.js';
 import { isDeadlineExceeded, isModelFault, isWorkerLost } from './faults.js';
 import type { Fleet } from './fleet.js';
@@ -21,6 +21,7 @@ import { Call, type CallInfo, Job } from './job.js';
 import { JobQueue } from './job-queue.js';
 import { OperationQueue } from './operation-queue.js';
 import { RateEstimate } from './rate.js';
+import { Run } from './run.js';
 import { Settlement } from './settlement.js';
 import type { WorkerSlot } from './worker-slot.js';
 
@@ -42,6 +43,14 @@ export interface Lease {
   readonly call: Call;
 }
 
+// One executor for all promises: it runs at once, so what it is given can be picked up right after.
+let resolveLatest: (value: unknown) => void;
+let rejectLatest: (error: unknown) => void;
+function pickUp(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
+  resolveLatest = resolve;
+  rejectLatest = reject;
+}
+
 export class Dispatcher {
   readonly operations: ReadonlyMap<string, OperationQueue>;
   readonly breaker: CircuitBreaker | undefined;
@@ -52,15 +61,17 @@ export class Dispatcher {
   readonly #queue: JobQueue;
   readonly #door: Door;
   readonly #calls: Settlement;
-  readonly #running = new Set<Job>();
+  readonly #running = new ItemList<Job>();
+  // Places for runs that are over: what reacts to a worker's answer is made once for the place, not for every run.
+  readonly #runs: Run[] = [];
   #isOverloaded = false;
   readonly #enter = (job: Job): void => {
     // Timers may be late: what ran out of time outside was never let in.
     const now = this.#clock.now();
-    for (const call of [...job.calls]) {
+    for (const call of job.calls()) {
       if (call.deadline <= now) this.#calls.settle(call, 'expired', this.#door.noRoomInTime(call));
     }
-    if (job.calls.length === 0) {
+    if (job.first === undefined) {
       this.#over(job);
       return;
     }
@@ -82,7 +93,7 @@ export class Dispatcher {
     );
     this.#queue = new JobQueue(this.operations, settings);
     this.#door = new Door({ settings, queue: this.#queue, rate: this.rate, fleet: () => this.#workers });
-    this.#calls = new Settlement(pool.name, settings.key, pool.clock, {
+    this.#calls = new Settlement(pool.name, settings.key, pool.clock, this.breaker, {
       expired: (call) => {
         if (call.job.state !== 'running') this.#isOverloaded = true;
         const error = call.isAccepted ? this.#door.tooLate(call) : this.#door.noRoomInTime(call);
@@ -125,39 +136,49 @@ export class Dispatcher {
     } catch (error) {
       return this.#calls.refuse(operation, error);
     }
-    const ticket = this.breaker?.admit();
-    if (this.breaker !== undefined && ticket === undefined) {
-      this.breakerRejections += 1;
-      return this.#calls.refuse(operation, this.#door.broken(name, this.breaker));
+    let pass = NO_PASS;
+    if (this.breaker !== undefined) {
+      pass = this.breaker.enter();
+      if (pass === NO_PASS) {
+        this.breakerRejections += 1;
+        return this.#calls.refuse(operation, this.#door.broken(name, this.breaker));
+      }
     }
     // What is held back by a reserve is in nobody's way.
     const isFirst = this.#queue.size === 0 || (options.priority !== 'batch' && this.#queue.isAllBulk);
     const worker = isFirst ? this.#workers.pick(options.priority) : undefined;
     const hasRoom = worker !== undefined || this.#queue.hasRoom(operation, job.bytes);
-    const timeoutMs = options.timeoutMs ?? this.#settings.timeoutMs;
-    const refusal = this.#door.overloaded(name, options.isTry, timeoutMs, worker !== undefined, hasRoom);
-    if (refusal !== undefined) {
-      this.#isOverloaded = this.#queue.size > 0;
-      ticket?.neutral();
-      return this.#calls.refuse(operation, refusal);
-    }
-    return new Promise((resolve, reject) => {
-      const call = this.#newCall(job, resolve, reject, options);
-      call.ticket = ticket;
-      if (job.key !== undefined) operation.shared.set(job.key, job);
-      if (worker !== undefined) {
-        this.#accept(job);
-        if (job.controller !== undefined) this.#calls.watch(call);
-        this.#run(job, worker, call.startedAt);
-        return;
+    // A free worker gets its request whatever the door's estimate says, which would else never be corrected.
+    if (worker === undefined) {
+      const refusal = this.#door.overloaded(
+        name,
+        options.isTry,
+        options.timeoutMs ?? this.#settings.timeoutMs,
+        hasRoom,
+      );
+      if (refusal !== undefined) {
+        this.#isOverloaded = this.#queue.size > 0;
+        this.breaker?.settle(pass, 'neutral');
+        return this.#calls.refuse(operation, refusal);
       }
-      this.#calls.watch(call);
-      job.runInContext = AsyncLocalStorage.snapshot();
-      if (hasRoom) {
-        this.#enter(job);
-        this.#workers.saturated();
-      } else this.#queue.pushOutside(job);
-    });
+    }
+    const answer = new Promise(pickUp);
+    const call = this.#newCall(job, resolveLatest, rejectLatest, options);
+    call.pass = pass;
+    if (job.key !== undefined) operation.shared.set(job.key, job);
+    if (worker !== undefined) {
+      this.#accept(job);
+      if (job.controller !== undefined) this.#calls.watch(call);
+      this.#run(job, worker, call.startedAt);
+      return answer;
+    }
+    this.#calls.watch(call);
+    job.runInContext = AsyncLocalStorage.snapshot();
+    if (hasRoom) {
+      this.#enter(job);
+      this.#workers.saturated();
+    } else this.#queue.pushOutside(job);
+    return answer;
   }
 
   /** Gives requests to workers as long as there are both. */
@@ -203,9 +224,8 @@ export class Dispatcher {
   failAll(why: string, cause: unknown): void {
     this.#door.closing = why;
     this.failQueued(this.#door.closed(undefined, cause));
-    for (const job of [...this.#running]) {
-      for (const call of [...job.calls])
-        this.#calls.settle(call, 'failed', this.#door.closed(job.operation.name, cause));
+    for (const job of this.#running.toArray()) {
+      for (const call of job.calls()) this.#calls.settle(call, 'failed', this.#door.closed(job.operation.name, cause));
     }
   }
 
@@ -230,7 +250,7 @@ export class Dispatcher {
     { signal, timeoutMs = this.#settings.timeoutMs, isDetailed, traceparent }: CallSettings,
   ): Call {
     const call = new Call(job, resolve, reject, signal, this.#clock.now(), timeoutMs, isDetailed, traceparent);
-    job.calls.push(call);
+    job.add(call);
     return call;
   }
 
@@ -247,12 +267,12 @@ export class Dispatcher {
   }
 
   #accept(job: Job): void {
-    for (const call of job.calls) this.#calls.accept(call);
+    for (let call = job.first; call !== undefined; call = call.next) this.#calls.accept(call);
   }
 
   #failWaiting(job: Job, error: unknown): void {
     this.#takeOut(job);
-    for (const call of [...job.calls]) this.#calls.settle(call, 'failed', error);
+    for (const call of job.calls()) this.#calls.settle(call, 'failed', error);
   }
 
   #takeOut(job: Job): void {
@@ -270,7 +290,7 @@ export class Dispatcher {
     const { job } = call;
     const { operation } = job;
     this.#calls.settle(call, outcome, error, job.state === 'running' && outcome === 'expired');
-    if (job.calls.length > 0) return;
+    if (job.first !== undefined) return;
     if (job.state === 'running') {
       // Nobody may join a run that is being given up.
       operation.shared.delete(job.key);
@@ -289,26 +309,27 @@ export class Dispatcher {
   #dropExpired(job: Job): boolean {
     const now = this.#clock.now();
     const needMs = this.#settings.refuseEarly && this.#queue.size > 0 ? this.rate.likelyServiceMs : 0;
-    for (const call of job.calls.length === 1 ? job.calls : [...job.calls]) {
+    for (let call = job.first, next: Call | undefined; call !== undefined; call = next) {
+      next = call.next;
       if (call.deadline <= now || call.deadline < now + needMs) {
         this.#calls.settle(call, 'expired', this.#door.tooLate(call));
       }
     }
-    if (job.calls.length > 0) return true;
+    if (job.first !== undefined) return true;
     this.#over(job);
     return false;
   }
 
   #run(job: Job, slot: WorkerSlot, now: number = this.#clock.now()): void {
     const { operation, controller } = job;
-    const first = job.calls[0] as Call;
+    const first = job.first as Call;
     job.state = 'running';
     job.slot = slot;
     job.attempts += 1;
     job.runningSince = now;
     operation.running += 1;
     operation.waitSeconds.observe((now - first.startedAt) / 1000);
-    this.#running.add(job);
+    this.#running.pushBack(job);
     slot.begin(job);
     if (controller === undefined) this.#calls.unwatch(first);
     if (operation.declaration.kind === 'stream') {
@@ -328,14 +349,12 @@ export class Dispatcher {
         ? slot.handle.call(operation.name, job.input as never, options)
         : runInContext(() => slot.handle.call(operation.name, job.input as never, options))
     ) as Promise<unknown>;
-    reply.then(
-      (value) => this.#succeeded(job, slot, value),
-      (error: unknown) => this.#failed(job, slot, error),
-    );
+    const run = this.#runs.pop() ?? new Run(this.#runs, this.#succeeded, this.#failed);
+    run.begin(job, slot, reply);
   }
 
   #left(job: Job): void {
-    this.#running.delete(job);
+    this.#running.remove(job);
     job.operation.running -= 1;
     this.#over(job);
   }
@@ -353,24 +372,24 @@ export class Dispatcher {
     this.#workers.answered(slot);
   }
 
-  #succeeded(job: Job, slot: WorkerSlot, value: unknown): void {
+  readonly #succeeded = (job: Job, slot: WorkerSlot, value: unknown): void => {
     if (job.state !== 'running') return;
     const now = this.#clock.now();
     const serviceMs = now - job.runningSince;
     this.#left(job);
     this.rate.observe(serviceMs);
     job.operation.serviceSeconds.observe(serviceMs / 1000);
-    slot.end(job);
-    for (const call of job.calls.length === 1 ? job.calls : [...job.calls]) {
+    slot.end(job, now);
+    for (let call = job.first; call !== undefined; call = job.first) {
       // An answer that comes late is no answer, whatever came of it.
       if (now > call.deadline) this.#calls.settle(call, 'expired', this.#door.tooLate(call), true);
       else
         this.#calls.settle(call, 'succeeded', call.isDetailed ? { value, info: infoOf(call, slot, serviceMs) } : value);
     }
     this.#afterAnswer(slot);
-  }
+  };
 
-  #failed(job: Job, slot: WorkerSlot, error: unknown): void {
+  readonly #failed = (job: Job, slot: WorkerSlot, error: unknown): void => {
     if (job.state !== 'running') return;
     const now = this.#clock.now();
     if (isWorkerLost(error) && slot.state === 'accepting') this.#workers.lost(slot, error);
@@ -380,31 +399,32 @@ export class Dispatcher {
       return;
     }
     const isTooLate = (call: Call) => isDeadlineExceeded(error) && now >= call.deadline - 1;
-    const isEarly = job.calls.every((call) => call.signal?.aborted || isTooLate(call));
+    const calls = job.calls();
+    const isEarly = calls.every((call) => call.signal?.aborted || isTooLate(call));
     if (isEarly) this.#leftEarly(job, slot);
     else {
       this.#left(job);
-      slot.end(job);
+      slot.end(job, now);
       this.rate.observe(now - job.runningSince);
     }
-    for (const call of [...job.calls]) {
+    for (const call of calls) {
       if (call.signal?.aborted) this.#calls.settle(call, 'cancelled', error);
       else if (isTooLate(call)) this.#calls.settle(call, 'expired', error, true);
       else this.#calls.settle(call, 'failed', error, isModelFault(error));
     }
     if (!isEarly) this.#afterAnswer(slot);
-  }
+  };
 
   #mayRetry(job: Job, now: number): boolean {
     const { idempotent, kind } = job.operation.declaration;
     if (!idempotent || kind === 'stream' || job.attempts > this.#settings.retries) return false;
-    return job.calls.some((call) => call.deadline > now && !call.signal?.aborted);
+    return job.calls().some((call) => call.deadline > now && !call.signal?.aborted);
   }
 
   #retry(job: Job): void {
     const { operation } = job;
     operation.ledger.retried += 1;
-    for (const call of [...job.calls]) this.#calls.watch(call);
+    for (const call of job.calls()) this.#calls.watch(call);
     if (job.key !== undefined) operation.shared.set(job.key, job);
     this.#queue.pushFront(job);
     this.pump();

@@ -27,17 +27,11 @@ export class Door {
     this.#parts = parts;
   }
 
-  /** Why there is no room for a call, where there is none. `isBound` says that a worker is free for it. */
-  overloaded(
-    operation: string,
-    isTry: boolean,
-    timeoutMs: number,
-    isBound: boolean,
-    hasRoom: boolean,
-  ): PoolOverloadedError | undefined {
+  /** Why there is no room for a call that no worker is free for, where there is none. */
+  overloaded(operation: string, isTry: boolean, timeoutMs: number, hasRoom: boolean): PoolOverloadedError | undefined {
     const { settings, queue, rate } = this.#parts;
     const fleet = this.#parts.fleet();
-    if (isTry && !isBound && fleet.backOffMs > 0 && fleet.accepting + fleet.starting === 0) {
+    if (isTry && fleet.backOffMs > 0 && fleet.accepting + fleet.starting === 0) {
       const message = `${this.#subject(operation)}: no worker, the last one failed`;
       const cause = fleet.lastFailure;
       return withoutStack(() => new PoolOverloadedError(message, fleet.backOffMs, { cause }));
@@ -45,8 +39,7 @@ export class Door {
     if (isTry && !hasRoom) {
       return this.#overloaded(`${this.#subject(operation)}: its queue is full`);
     }
-    // A free worker gets its request whatever the estimate says, which would else never be corrected.
-    if (!settings.refuseEarly || isBound) return undefined;
+    if (!settings.refuseEarly) return undefined;
     const waitMs = rate.waitMs(queue.size + queue.outside + 1, fleet.places);
     if (waitMs === undefined || waitMs + rate.likelyServiceMs <= timeoutMs) return undefined;
     const message = `${this.#subject(operation)}: its deadline of ${timeoutMs} ms cannot be met`;

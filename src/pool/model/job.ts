@@ -1,5 +1,5 @@
 import type { AbortListener, ClockTimer } from '../../core/index.js';
-import type { BreakerTicket } from '../breaker.js';
+import { NO_PASS } from '../breaker.js';
 import type { Priority, Queueable } from '../priority.js';
 import type { OperationQueue } from './operation-queue.js';
 import type { WorkerSlot } from './worker-slot.js';
@@ -30,12 +30,16 @@ export class Call {
   readonly startedAt: number;
   readonly isDetailed: boolean;
   readonly traceparent: string | undefined;
-  ticket: BreakerTicket | undefined;
+  /** What the breaker let it through with. */
+  pass: number = NO_PASS;
   isAccepted = false;
   isSettled = false;
   isCoalesced = false;
   timer: ClockTimer | undefined;
   onAbort: AbortListener | undefined;
+  /** Its neighbours among the calls of its job. */
+  previous: Call | undefined;
+  next: Call | undefined;
 
   constructor(
     job: Job,
@@ -68,7 +72,9 @@ export class Job implements Queueable {
   readonly input: unknown;
   readonly bytes: number;
   readonly cost: number;
-  readonly calls: Call[] = [];
+  /** The calls that wait for its answer, in the order they came: most often one. */
+  first: Call | undefined;
+  last: Call | undefined;
   /** Set when the run may be shared: what makes a request identical, and what gives the run up once nobody waits for it. */
   readonly key: unknown;
   readonly controller: AbortController | undefined;
@@ -98,5 +104,28 @@ export class Job implements Queueable {
     this.cost = cost;
     this.key = key;
     this.controller = key === undefined ? undefined : new AbortController();
+  }
+
+  /** The calls as they are now, for a walk that takes some out. */
+  calls(): Call[] {
+    const calls: Call[] = [];
+    for (let call = this.first; call !== undefined; call = call.next) calls.push(call);
+    return calls;
+  }
+
+  add(call: Call): void {
+    call.previous = this.last;
+    if (this.last === undefined) this.first = call;
+    else this.last.next = call;
+    this.last = call;
+  }
+
+  remove(call: Call): void {
+    if (call.previous === undefined) this.first = call.next;
+    else call.previous.next = call.next;
+    if (call.next === undefined) this.last = call.previous;
+    else call.next.previous = call.previous;
+    call.previous = undefined;
+    call.next = undefined;
   }
 }

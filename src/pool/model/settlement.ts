@@ -5,6 +5,7 @@
  */
 import type { Channel } from 'node:diagnostics_channel';
 import { addAbortListener, type Clock, removeAbortListener } from '../../core/index.js';
+import { type CircuitBreaker, NO_PASS } from '../breaker.js';
 import { poolChannel } from '../observe/events.js';
 import type { Outcome } from '../observe/ledger.js';
 import type { Call } from './job.js';
@@ -23,14 +24,16 @@ export class Settlement {
   readonly #pool: string;
   readonly #model: string;
   readonly #clock: Clock;
+  readonly #breaker: CircuitBreaker | undefined;
   readonly #watcher: CallWatcher;
   #pending = 0;
   #onQuiet: (() => void)[] = [];
 
-  constructor(pool: string, model: string, clock: Clock, watcher: CallWatcher) {
+  constructor(pool: string, model: string, clock: Clock, breaker: CircuitBreaker | undefined, watcher: CallWatcher) {
     this.#pool = pool;
     this.#model = model;
     this.#clock = clock;
+    this.#breaker = breaker;
     this.#watcher = watcher;
   }
 
@@ -80,11 +83,10 @@ export class Settlement {
     this.unwatch(call);
     const { job } = call;
     const { operation } = job;
-    if (job.calls.length === 1) job.calls.length = 0;
-    else job.calls.splice(job.calls.indexOf(call), 1);
-    if (outcome === 'succeeded') call.ticket?.success();
-    else if (isFault) call.ticket?.failure();
-    else call.ticket?.neutral();
+    job.remove(call);
+    if (call.pass !== NO_PASS) {
+      this.#breaker?.settle(call.pass, outcome === 'succeeded' ? 'success' : isFault ? 'failure' : 'neutral');
+    }
     if (call.isAccepted) {
       operation.ledger[outcome] += 1;
       this.#pending -= 1;

@@ -69,11 +69,11 @@ export class WorkerSlot implements RoutingCandidate {
     this.idleSince = undefined;
   }
 
-  /** A request was answered. */
-  end({ cost, priority }: Load): void {
+  /** A request was answered, at that time. */
+  end({ cost, priority }: Load, now: number): void {
     if (priority === 'batch') this.#bulk -= 1;
     this.served += 1;
-    this.#release(1, cost);
+    this.#release(1, cost, now);
     if (this.#abandoned > 0) this.#reviewAbandoned();
   }
 
@@ -86,10 +86,10 @@ export class WorkerSlot implements RoutingCandidate {
     if (this.#abandoned > 0) void this.#watchAbandoned(onRoom);
   }
 
-  #release(count: number, cost: number): void {
+  #release(count: number, cost: number, now: number): void {
     this.pending -= count;
     this.pendingCost = this.pending === 0 ? 0 : this.pendingCost - cost;
-    if (this.pending === 0) this.idleSince = this.#clock.now();
+    if (this.pending === 0) this.idleSince = now;
   }
 
   #reviewAbandoned(): void {
@@ -101,7 +101,7 @@ export class WorkerSlot implements RoutingCandidate {
     const cost = (this.#abandonedCost * freed) / this.#abandoned;
     this.#abandoned = left;
     this.#abandonedCost -= cost;
-    this.#release(freed, cost);
+    this.#release(freed, cost, this.#clock.now());
   }
 
   async #watchAbandoned(onRoom: () => void): Promise<void> {

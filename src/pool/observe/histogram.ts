@@ -22,7 +22,8 @@ export class Histogram {
   observe(value: number, times = 1): void {
     const { bounds } = this;
     let low = 0;
-    let high = bounds.length;
+    // Most of what is observed is either all small or all over the place.
+    let high = value <= (bounds[0] as number) ? 0 : bounds.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
       if (value <= (bounds[middle] as number)) high = middle;
