@@ -1,4 +1,5 @@
-import type { Clock } from '../core/index.js';
+import { type Clock, requireMilliseconds, requireOptions, requirePositiveInteger } from '../core/index.js';
+import { requireClock } from './clock.js';
 
 /** The states of a circuit breaker. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
@@ -20,6 +21,19 @@ export interface BreakerRules {
   readonly openMs: number;
   /** How many calls are let through when half-open; all must succeed. */
   readonly probes: number;
+}
+
+const RULES = ['failures', 'windowMs', 'openMs', 'probes'] as const;
+
+/** Checks the rules of a breaker; `prefix` goes before their names in messages. */
+export function requireBreakerRules(action: string, prefix: string, rules: BreakerRules): BreakerRules {
+  const { failures, windowMs, openMs, probes } = requireOptions<BreakerRules>(action, rules, RULES);
+  return Object.freeze({
+    failures: requirePositiveInteger(action, `${prefix}failures`, failures),
+    windowMs: requireMilliseconds(action, `${prefix}windowMs`, windowMs),
+    openMs: requireMilliseconds(action, `${prefix}openMs`, openMs),
+    probes: requirePositiveInteger(action, `${prefix}probes`, probes),
+  });
 }
 
 /** A call's passage through the breaker, to be settled once; settling it again does nothing. */
@@ -99,9 +113,16 @@ export class CircuitBreaker {
   #probesOut = 0;
   #probesWon = 0;
 
+  /**
+   * @param rules All of them; unknown keys are refused.
+   * @param clock The time source.
+   * @param onChange Told of every change of state.
+   * @throws TypeError, RangeError When a rule is of the wrong type, out of range, missing or unknown.
+   */
   constructor(rules: BreakerRules, clock: Clock, onChange: (from: BreakerState, to: BreakerState) => void = () => {}) {
-    this.#rules = rules;
-    this.#clock = clock;
+    const action = 'Cannot create circuit breaker';
+    this.#rules = requireBreakerRules(action, '', rules);
+    this.#clock = requireClock(action, clock);
     this.#onChange = onChange;
   }
 

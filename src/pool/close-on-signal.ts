@@ -1,4 +1,5 @@
-import { requireMilliseconds, requireOptions } from '../core/index.js';
+import { constants } from 'node:os';
+import { describeReceived, requireFunction, requireMilliseconds, requireOneOf, requireOptions } from '../core/index.js';
 import type { Pool } from './pool.js';
 
 /** What {@link closeOnSignal} closes: a pool, an image embedding pool, or anything else that ends in these two ways. */
@@ -42,7 +43,11 @@ export function closeOnSignal(pools: Closable | readonly Closable[], options?: C
       ? undefined
       : { timeoutMs: requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true }) };
   const list = Array.isArray(pools) ? (pools as readonly Closable[]) : [pools as Closable];
-  const signals = given.signals ?? (['SIGTERM', 'SIGINT'] as const);
+  for (const pool of list) {
+    requireFunction(action, 'pool.close', (pool as Closable | null | undefined)?.close);
+    requireFunction(action, 'pool.destroy', (pool as Closable | null | undefined)?.destroy);
+  }
+  const signals = requireSignals(action, given.signals ?? ['SIGTERM', 'SIGINT']);
   let isClosing = false;
   const stop = () => {
     for (const signal of signals) process.removeListener(signal, onSignal);
@@ -64,4 +69,15 @@ export function closeOnSignal(pools: Closable | readonly Closable[], options?: C
   };
   for (const signal of signals) process.on(signal, onSignal);
   return { [Symbol.dispose]: stop };
+}
+
+function requireSignals(action: string, signals: readonly NodeJS.Signals[]): readonly NodeJS.Signals[] {
+  if (!Array.isArray(signals) || signals.length === 0) {
+    throw new TypeError(
+      `${action}: signals must be an array of names of signals, received ${describeReceived(signals)}`,
+    );
+  }
+  const known = Object.keys(constants.signals) as NodeJS.Signals[];
+  for (const [index, signal] of signals.entries()) requireOneOf(action, `signals[${index}]`, signal, known);
+  return [...signals];
 }

@@ -12,7 +12,8 @@ import {
   systemClock,
 } from '../core/index.js';
 import type { ModelContext, ModelOf, Operations, SpareHost, WorkerHost } from '../worker/index.js';
-import type { BreakerRules } from './breaker.js';
+import { type BreakerRules, requireBreakerRules } from './breaker.js';
+import { requireClock } from './clock.js';
 import { autoWorkers, availableCores } from './cores.js';
 import { MemoryGovernor, processMemoryGovernor } from './memory/governor.js';
 import type { PooledWorker } from './pooled-worker.js';
@@ -53,7 +54,7 @@ export interface PoolOptions {
   readonly governor?: MemoryGovernor;
   /** How long `close()` lets accepted requests finish, in ms. 5,000 by default. */
   readonly shutdownMs?: number;
-  /** A prom-client registry to put the metrics into. A private one by default. */
+  /** A prom-client registry to put the metrics into. A private one by default. Pools that share one need different names. */
   readonly registry?: MetricsRegistry;
   /**
    * Processes that are kept ready for workers to start in: how many, or also how they are started and what they import ahead. A worker of any model
@@ -240,11 +241,16 @@ export function requirePoolOptions(options: PoolOptions | undefined): PoolSettin
     name: given.name === undefined ? 'pool' : requireString(action, 'name', given.name),
     governor: given.governor ?? processMemoryGovernor(),
     shutdownMs: given.shutdownMs === undefined ? 5_000 : requireMilliseconds(action, 'shutdownMs', given.shutdownMs),
-    registry: given.registry,
+    registry: given.registry === undefined ? undefined : requireRegistry(action, given.registry),
     spareHosts: requireSpareHosts(action, given.spareHosts),
-    clock: given.clock ?? systemClock,
+    clock: given.clock === undefined ? systemClock : requireClock(action, given.clock),
     spawn: given.spawn === undefined ? undefined : requireFunction<SpawnPooledWorker>(action, 'spawn', given.spawn),
   });
+}
+
+function requireRegistry(action: string, registry: MetricsRegistry): MetricsRegistry {
+  requireFunction(action, 'registry.registerMetric', (registry as { registerMetric?: unknown } | null)?.registerMetric);
+  return registry;
 }
 
 function requireSpareHosts(action: string, given: PoolOptions['spareHosts']): SpareHostSettings | undefined {
@@ -382,12 +388,7 @@ function requireShares(action: string, shares: Partial<PriorityShares> | undefin
 function requireBreaker(action: string, breaker: Partial<BreakerRules> | undefined): BreakerRules {
   const keys = ['failures', 'windowMs', 'openMs', 'probes'] as const;
   const given = requireOptions<BreakerRules>(`${action}: breaker`, breaker as BreakerRules, keys);
-  const rules = { ...DEFAULT_BREAKER, ...given };
-  requirePositiveInteger(action, 'breaker.failures', rules.failures);
-  requireMilliseconds(action, 'breaker.windowMs', rules.windowMs);
-  requireMilliseconds(action, 'breaker.openMs', rules.openMs);
-  requirePositiveInteger(action, 'breaker.probes', rules.probes);
-  return Object.freeze(rules);
+  return requireBreakerRules(action, 'breaker.', { ...DEFAULT_BREAKER, ...given });
 }
 
 function requireCoalesce(

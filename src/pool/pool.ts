@@ -5,7 +5,7 @@ import { type PoolCallOptions, RegisteredModel } from './model/registered-model.
 import { createModelHandle, type ModelHandle } from './model-handle.js';
 import { EventHub, type PoolEvent } from './observe/events.js';
 import { sumLedgers } from './observe/ledger.js';
-import { publishMetrics, renderMetrics, withdrawMetrics } from './observe/prometheus.js';
+import { claimName, publishMetrics, renderMetrics, withdrawMetrics } from './observe/prometheus.js';
 import { healthOf, type PoolHealth, type PoolStats, statsOf, worstOf } from './observe/reports.js';
 import {
   type ModelOptions,
@@ -39,6 +39,7 @@ export class Pool implements AsyncDisposable {
   /** @internal */
   constructor(settings: PoolSettings) {
     this.#settings = settings;
+    claimName(settings);
     const { name, spareHosts, governor, clock } = settings;
     if (spareHosts !== undefined) {
       this.#spares = new SpareHosts({ owner: `${name}/spare hosts`, settings: spareHosts, governor, clock });
@@ -206,7 +207,8 @@ export class Pool implements AsyncDisposable {
       this.#state = 'draining';
       this.#emit('drain', '');
     }
-    await Promise.all([...this.#models.values()].map((model) => model.dispatcher.drain('the pool is draining')));
+    const models = [...this.#models.values(), ...this.#leaving];
+    await Promise.all(models.map((model) => model.dispatcher.drain('the pool is draining')));
   }
 
   /**
@@ -290,7 +292,7 @@ export class Pool implements AsyncDisposable {
  *
  * @param options See {@link PoolOptions}; unknown keys are refused.
  * @returns The pool. `await using` closes it.
- * @throws TypeError, RangeError When an option is of the wrong type, out of range or unknown.
+ * @throws TypeError, RangeError When an option is of the wrong type, out of range or unknown, or another pool of that name is in the registry.
  * @example
  * ```ts
  * const pool = createPool({ name: 'text' });

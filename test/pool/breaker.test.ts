@@ -101,3 +101,13 @@ test('CircuitBreaker ignores what was admitted before it opened', async () => {
   stragglers[1]?.success();
   expect(breaker.state).toBe('half-open');
 });
+
+test('CircuitBreaker refuses rules that make no sense', () => {
+  const rules = { failures: 3, windowMs: 1_000, openMs: 500, probes: 2 };
+  const make = (changes: object) => () => new CircuitBreaker({ ...rules, ...changes }, new SimulatedClock());
+  expect(make({ failures: 0 })).toThrow('Cannot create circuit breaker: failures must be a positive integer');
+  expect(make({ probes: 1.5 })).toThrow(RangeError);
+  expect(make({ openMs: undefined })).toThrow(TypeError);
+  expect(make({ probe: 1 })).toThrow("unknown option 'probe'");
+  expect(() => new CircuitBreaker(rules, undefined as never)).toThrow('clock.now must be a function');
+});

@@ -104,6 +104,18 @@ test('MemoryGovernor takes a fraction of the memory less a reserve', () => {
   expect(governor.limitBytes).toBeCloseTo(0.5 * availableMemoryBytes() - MB, -3);
 });
 
+test('MemoryGovernor refuses unknown and wrong options, and amounts that are none', () => {
+  expect(() => new MemoryGovernor({ limitMb: 1 } as never)).toThrow("unknown option 'limitMb'");
+  expect(() => new MemoryGovernor({ limitBytes: -1 })).toThrow(RangeError);
+  expect(() => new MemoryGovernor({ fraction: 80 })).toThrow(RangeError);
+  expect(() => new MemoryGovernor({ reserveBytes: '1' as never })).toThrow(TypeError);
+  expect(() => new MemoryGovernor({ clock: {} as never })).toThrow('clock.now must be a function');
+  const governor = new MemoryGovernor({ limitBytes: 100 });
+  for (const bytes of [-1, Number.NaN]) expect(() => governor.tryAcquire('a', bytes)).toThrow(RangeError);
+  expect(() => governor.tryAcquire('a', 10)?.correct(Number.NaN)).toThrow(RangeError);
+  expect(governor.heldBytes).toBe(10);
+});
+
 test('MemoryGuard gives its memory back exactly once', () => {
   const governor = new MemoryGovernor({ limitBytes: 100 });
   const guard = governor.tryAcquire('a', 60) as MemoryGuard;

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
-import type { PoolEvent } from '../../src/pool/index.js';
+import { createPool, type PoolEvent } from '../../src/pool/index.js';
 import { Histogram } from '../../src/pool/observe/histogram.js';
 import { simulate, simulated } from './simulated-worker.js';
 
@@ -80,8 +80,12 @@ test("a caller's registry is used, and two pools share it", async () => {
   const text = await registry.metrics();
   expect(text).toContain('millrace_pool_requests_accepted_total{pool="pool",model="m",operation="echo"} 2');
   expect(text).toContain('millrace_pool_requests_accepted_total{pool="second",model="n",operation="echo"} 0');
+  // Two of one name would write the same series twice.
+  expect(() => createPool({ registry, name: 'second' })).toThrow("name must be no other's in its registry");
+  expect(() => createPool({ registry: {} })).toThrow('registry.registerMetric must be a function');
   await second.pool.close();
   expect(await registry.metrics()).not.toContain('pool="second"');
+  await createPool({ registry, name: 'second' }).close();
 });
 
 test('Pool.events() tells the life of workers and ends with the pool', async () => {
@@ -145,10 +149,29 @@ test('Pool.health() reports each model', async () => {
 });
 
 test('no pongs pile up: 10,000 health checks leave nothing', async () => {
-  const { pool, clock } = await exercised();
+  const { pool, clock, workers } = await exercised();
   const timers = clock.pendingTimers;
   for (let turn = 0; turn < 10_000; turn += 1) pool.health();
   expect(clock.pendingTimers).toBe(timers);
+  // A scrape asks the workers: one that does not answer is asked once, however many scrapes come.
+  let pings = 0;
+  let answer: (error: Error) => void = () => {};
+  workers[0]!.ping = () => {
+    pings += 1;
+    return new Promise((_, reject) => {
+      answer = reject;
+    });
+  };
+  const scrapes = Array.from({ length: 50 }, () => pool.metrics());
+  await clock.advance(1);
+  expect(pings).toBe(1);
+  answer(new Error('busy'));
+  expect(new Set(await Promise.all(scrapes)).size).toBe(1);
+  const next = pool.metrics();
+  await clock.advance(1);
+  expect(pings).toBe(2);
+  answer(new Error('busy'));
+  await next;
 });
 
 test('Histogram counts into buckets with inclusive upper bounds, and interpolates quantiles', () => {

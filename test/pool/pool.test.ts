@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import {
   BreakerOpenError,
+  closeOnSignal,
   createPool,
   MemoryExhaustedError,
   MemoryGovernor,
@@ -34,6 +35,8 @@ const count = (list: readonly unknown[], wanted: unknown) => list.filter((each) 
 
 test('createPool() refuses unknown and wrong options before anything happens', () => {
   expect(() => createPool({ nmae: 'x' } as never)).toThrow("Cannot create pool: unknown option 'nmae'");
+  expect(() => createPool({ clock: { now: () => 0 } as never })).toThrow('clock.setTimer must be a function');
+  expect(() => createPool({ governor: {} as never })).toThrow(TypeError);
   const { pool, starts } = simulate(new SimulatedClock());
   expect(() => pool.register('m', simulated({ maxWorker: 3 } as never))).toThrow(
     "Cannot register model 'm': unknown option 'maxWorker'",
@@ -166,7 +169,9 @@ test('a worker gets a request only inside its window', async () => {
   expect(workers[2]?.mostInFlight).toBe(8);
 });
 
-test('bounded queues are bounded: 200,000 calls into a capacity of 50 do not all get in', async () => {
+test('bounded queues are bounded: 200,000 calls into a capacity of 50 do not all get in', {
+  timeout: 120_000,
+}, async () => {
   const clock = new SimulatedClock();
   const { pool } = simulate(clock, { loadMs: 1_000 });
   const { echo } = simulated().operations;
@@ -624,6 +629,37 @@ test('Pool.drain() refuses what waits for room, finishes what was accepted, and 
   expect(results).toEqual([1, 2, 'ERR_POOL_CLOSED']);
   expect(drained).toBe(true);
   expect(workers[0]?.state.current).toBe('ready');
+});
+
+test('Pool.drain() waits for what models that are being unregistered have accepted', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock, { serviceMs: () => 100 });
+  const model = pool.register('m', simulated());
+  const results = outcomes([model.call('echo', 1)]);
+  await clock.advance(1);
+  void pool.unregister('m');
+  let drained = false;
+  void pool.drain().then(() => {
+    drained = true;
+  });
+  await clock.advance(50);
+  expect([results, drained]).toEqual([['pending'], false]);
+  await clock.advance(50);
+  expect([results, drained]).toEqual([[1], true]);
+});
+
+test('closeOnSignal() refuses what it can not close and signals that there are not', async () => {
+  const { pool } = simulate(new SimulatedClock());
+  const listeners = process.listenerCount('SIGTERM');
+  expect(() => closeOnSignal({} as never)).toThrow('pool.close must be a function');
+  expect(() => closeOnSignal([pool, undefined as never])).toThrow(TypeError);
+  expect(() => closeOnSignal(pool, { signals: ['SIGTERM', 'SIGTREM' as never] })).toThrow(
+    /^Cannot close on signal: signals/,
+  );
+  expect(() => closeOnSignal(pool, { signals: [] })).toThrow(TypeError);
+  expect(() => closeOnSignal(pool, { signal: 'SIGTERM' } as never)).toThrow("unknown option 'signal'");
+  expect(process.listenerCount('SIGTERM')).toBe(listeners);
+  await pool.close();
 });
 
 test('Pool.destroy() answers everything now, with the reason as the cause', async () => {

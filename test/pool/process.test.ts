@@ -72,10 +72,10 @@ test('a call that runs out of time inside a native call is answered in time, and
   const model = pool.register('m', processes({ maxWorkers: 1 }));
   await model.call('echo', 1);
   const start = performance.now();
-  await expect(model.call('block', 1_500, { timeoutMs: 100 })).rejects.toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
-  expect(performance.now() - start).toBeLessThan(1_200);
+  await expect(model.call('block', 2_500, { timeoutMs: 100 })).rejects.toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
+  expect(performance.now() - start).toBeLessThan(2_000);
   expect(await model.call('echo', 'next')).toBe('next');
-  expect(performance.now() - start).toBeGreaterThan(1_450);
+  expect(performance.now() - start).toBeGreaterThan(2_450);
   expect(pool.stats()).toMatchObject({ succeeded: 2, expired: 1, failed: 0 });
 });
 

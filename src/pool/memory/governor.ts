@@ -5,7 +5,8 @@
  * in order, and only events wake them: a guard disposed of or corrected downwards, a worker gone idle. Nothing polls.
  */
 import type { Clock, ClockTimer } from '../../core/index.js';
-import { systemClock } from '../../core/index.js';
+import { requireNumber, requireOptions, systemClock } from '../../core/index.js';
+import { requireClock } from '../clock.js';
 import { MemoryExhaustedError, type MemoryHolding } from '../errors.js';
 import { availableMemoryBytes } from './limit.js';
 
@@ -65,6 +66,7 @@ class Guard implements MemoryGuard {
   }
 
   correct(bytes: number): void {
+    requireBytes('Cannot correct memory', 'bytes', bytes);
     if (!this.#open) return;
     const difference = bytes - this.#bytes;
     this.#bytes = bytes;
@@ -98,10 +100,22 @@ export class MemoryGovernor {
   readonly #waiters: Waiter[] = [];
   #heldBytes = 0;
 
-  constructor(options: MemoryGovernorOptions = {}) {
-    const { fraction = 0.8, reserveBytes = 256_000_000 } = options;
-    this.limitBytes = options.limitBytes ?? Math.max(0, fraction * availableMemoryBytes() - reserveBytes);
-    this.#clock = options.clock ?? systemClock;
+  /**
+   * @param options See {@link MemoryGovernorOptions}; unknown keys are refused.
+   * @throws TypeError, RangeError When an option is of the wrong type, out of range or unknown.
+   */
+  constructor(options?: MemoryGovernorOptions) {
+    const action = 'Cannot create memory governor';
+    const keys = ['limitBytes', 'fraction', 'reserveBytes', 'clock'] as const;
+    const given = requireOptions<MemoryGovernorOptions>(action, options, keys);
+    const { fraction = 0.8, reserveBytes = 256_000_000, limitBytes } = given;
+    requireNumber(action, 'fraction', fraction, 0, 1);
+    requireNumber(action, 'reserveBytes', reserveBytes, 0, Number.MAX_SAFE_INTEGER);
+    this.limitBytes =
+      limitBytes === undefined
+        ? Math.max(0, fraction * availableMemoryBytes() - reserveBytes)
+        : requireBytes(action, 'limitBytes', limitBytes);
+    this.#clock = given.clock === undefined ? systemClock : requireClock(action, given.clock);
   }
 
   /** Everything granted and not given back, in bytes. */
@@ -136,8 +150,13 @@ export class MemoryGovernor {
     };
   }
 
-  /** Takes memory if there is room right now. */
+  /**
+   * Takes memory if there is room right now.
+   *
+   * @throws TypeError, RangeError When `bytes` is no number of at least 0.
+   */
   tryAcquire(owner: string, bytes: number): MemoryGuard | undefined {
+    requireBytes('Cannot acquire memory', 'bytes', bytes);
     if (this.#waiters.length > 0 || this.#heldBytes + bytes > this.limitBytes) return undefined;
     return this.#grant(owner, bytes);
   }
@@ -220,6 +239,10 @@ export class MemoryGovernor {
   #exhausted(owner: string, bytes: number): MemoryExhaustedError {
     return new MemoryExhaustedError(owner, bytes, this.limitBytes, this.holdings());
   }
+}
+
+function requireBytes(action: string, name: string, bytes: number): number {
+  return requireNumber(action, name, bytes, 0, Number.MAX_SAFE_INTEGER);
 }
 
 let shared: MemoryGovernor | undefined;

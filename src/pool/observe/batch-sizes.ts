@@ -1,4 +1,5 @@
 import type { Fleet } from '../model/fleet.js';
+import type { WorkerSlot } from '../model/worker-slot.js';
 import { BATCH_BOUNDS, Histogram } from './histogram.js';
 
 /**
@@ -19,19 +20,28 @@ export function batchSizesIn(health: unknown): BatchSizes | undefined {
   return sizes as BatchSizes;
 }
 
+const asking = new WeakMap<WorkerSlot, Promise<void>>();
+
+// Scrapes that come while a worker is asked share the question: a worker that is long in native code is not asked again and again.
+function askForBatchSizes(slot: WorkerSlot): Promise<void> {
+  let answer = asking.get(slot);
+  if (answer === undefined) {
+    answer = slot.handle.ping({ timeoutMs: ASK_MS }).then(
+      ({ model }) => {
+        slot.batchSizes = batchSizesIn(model) ?? slot.batchSizes;
+      },
+      // Busy in native code, or on its way out: what it told last stands.
+      () => {},
+    );
+    asking.set(slot, answer);
+    void answer.then(() => asking.delete(slot));
+  }
+  return answer;
+}
+
 /** Asks a model's workers for their batch sizes, and adds up what all of them ever told. */
 export async function gatherBatchSizes(fleet: Fleet): Promise<Histogram> {
-  const ask = fleet.slots
-    .filter((slot) => slot.state === 'accepting')
-    .map(async (slot) => {
-      try {
-        const health = await slot.handle.ping({ timeoutMs: ASK_MS });
-        slot.batchSizes = batchSizesIn(health.model) ?? slot.batchSizes;
-      } catch {
-        // Busy in native code, or on its way out: what it told last stands.
-      }
-    });
-  await Promise.all(ask);
+  await Promise.all(fleet.slots.filter((slot) => slot.state === 'accepting').map(askForBatchSizes));
   const histogram = new Histogram(BATCH_BOUNDS);
   for (const sizes of [fleet.retiredBatchSizes, ...fleet.slots.map((slot) => slot.batchSizes)]) {
     for (const [size, count] of Object.entries(sizes)) histogram.observe(Number(size), count);

@@ -11,6 +11,7 @@ import { defineMetrics, type MetricsSource } from './metric-definitions.js';
 type Models = () => Iterable<RegisteredModel>;
 const sourcesOf = new WeakMap<object, Set<MetricsSource>>();
 const withdrawn = new WeakSet<PoolSettings>();
+const namesIn = new WeakMap<object, Set<string>>();
 const privateRegistries = new WeakMap<PoolSettings, Prom.Registry>();
 
 async function loadPromClient(): Promise<typeof Prom> {
@@ -23,6 +24,20 @@ async function loadPromClient(): Promise<typeof Prom> {
       { cause },
     );
   }
+}
+
+/** Takes a pool's name in its registry, where two of one name would write the same series twice. Given back by {@link withdrawMetrics}. */
+export function claimName({ registry, name }: PoolSettings): void {
+  if (registry === undefined) return;
+  let names = namesIn.get(registry);
+  if (names === undefined) {
+    names = new Set();
+    namesIn.set(registry, names);
+  }
+  if (names.has(name)) {
+    throw new TypeError(`Cannot create pool: name must be no other's in its registry, received '${name}'`);
+  }
+  names.add(name);
 }
 
 /** Puts a pool's metrics into its registry, once. */
@@ -47,7 +62,9 @@ export async function publishMetrics(settings: PoolSettings, models: Models): Pr
 
 /** Takes a closed pool out of its registry. */
 export function withdrawMetrics(settings: PoolSettings): void {
+  if (withdrawn.has(settings)) return;
   withdrawn.add(settings);
+  if (settings.registry !== undefined) namesIn.get(settings.registry)?.delete(settings.name);
   const sources = settings.registry === undefined ? undefined : sourcesOf.get(settings.registry as MetricsRegistry);
   for (const source of sources ?? []) if (source.settings === settings) sources?.delete(source);
 }
