@@ -15,6 +15,8 @@ import type { SpareHostSettings, WorkerPart } from './options.js';
 const REFILL_MS = 1_000;
 /** How long none is made after one had to go for want of memory, in ms. */
 const SHORTAGE_MS = 30_000;
+/** For how long the wait for a spare's end holds the process at most, in ms. */
+const END_MS = 10_000;
 /** What a process without a model is taken to cost until it was measured. */
 const UNKNOWN_BYTES = 64_000_000;
 
@@ -113,7 +115,10 @@ export class SpareHosts implements MemoryReclaimer {
     this.#timer = undefined;
     const leaving = [...this.#kept];
     for (const each of leaving) this.#end(each);
+    // A spare holds nothing, but whoever waits for its end must not be alone with an empty event loop.
+    const hold = this.#parts.clock.setTimer(() => {}, END_MS, { ref: true });
     await Promise.all(leaving.map(({ host }) => host.exited));
+    hold.cancel();
     this.#reclaimer[Symbol.dispose]();
   }
 

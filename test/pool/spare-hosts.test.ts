@@ -129,18 +129,21 @@ test.runIf(process.platform === 'linux')(
   },
 );
 
-test.runIf(process.platform === 'linux')('a spare dies with its parent, and does not hold it', async () => {
-  const script = fileURLToPath(new URL('./fixtures/spare.mjs', import.meta.url));
-  for (const ending of ['end', 'kill']) {
-    const child = spawn(process.execPath, [script, ending], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let output = '';
-    child.stdout.on('data', (data) => {
-      output += data;
-    });
-    const [code, signal] = await once(child, 'close');
-    expect([code, signal]).toEqual(ending === 'kill' ? [null, 'SIGKILL'] : [0, null]);
-    const pids = output.trim().split('\n').map(Number);
-    expect(pids.length).toBeGreaterThan(0);
-    for (const pid of pids) await gone(pid);
-  }
-});
+test.runIf(process.platform === 'linux')(
+  'a spare dies with its parent, and does not hold it, but for a close that waits for its end',
+  async () => {
+    const script = fileURLToPath(new URL('./fixtures/spare.mjs', import.meta.url));
+    for (const ending of ['close', 'end', 'kill']) {
+      const child = spawn(process.execPath, [script, ending], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let output = '';
+      child.stdout.on('data', (data) => {
+        output += data;
+      });
+      const [code, signal] = await once(child, 'close');
+      expect([ending, code, signal]).toEqual(ending === 'kill' ? [ending, null, 'SIGKILL'] : [ending, 0, null]);
+      const pids = output.trim().split('\n').map(Number);
+      expect(pids.length).toBeGreaterThan(0);
+      for (const pid of pids) await gone(pid);
+    }
+  },
+);
