@@ -8,6 +8,9 @@ import { createPool, type ModelOptions } from '../../src/pool/index.js';
 import { operation } from '../../src/worker/index.js';
 import { isAlive, treeBytes } from './process-tree.js';
 
+// On a machine that has other things to do, a process takes seconds to start.
+vi.setConfig({ testTimeout: 90_000 });
+
 const operations = {
   pid: operation<undefined, number>({ idempotent: true }),
   size: operation<undefined, number>(),

@@ -9,6 +9,9 @@ import { SpareHosts } from '../../src/pool/spare-hosts.js';
 import { operation, type SpareHost } from '../../src/worker/index.js';
 import { isAlive } from './process-tree.js';
 
+// On a machine that has other things to do, a process takes seconds to start.
+vi.setConfig({ testTimeout: 90_000 });
+
 const operations = {
   pid: operation<undefined, number>({ idempotent: true }),
   preloaded: operation<undefined, number>(),

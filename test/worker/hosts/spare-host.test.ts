@@ -1,5 +1,8 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { operation, spawnWorker, startSpareHost } from '../../../src/worker/index.js';
+
+// On a machine that has other things to do, a process takes seconds to start.
+vi.setConfig({ testTimeout: 90_000 });
 
 const operations = { pid: operation<undefined, number>(), die: operation<undefined, void>() };
 const module = new URL('../fixtures/pid-model.mjs', import.meta.url);
