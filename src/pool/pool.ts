@@ -42,7 +42,12 @@ export class Pool implements AsyncDisposable {
     claimName(settings);
     const { name, spareHosts, governor, clock } = settings;
     if (spareHosts !== undefined) {
-      this.#spares = new SpareHosts({ owner: `${name}/spare hosts`, settings: spareHosts, governor, clock });
+      try {
+        this.#spares = new SpareHosts({ owner: `${name}/spare hosts`, settings: spareHosts, governor, clock });
+      } catch (error) {
+        withdrawMetrics(settings);
+        throw error;
+      }
     }
     // Where the package is missing, `metrics()` says so.
     if (settings.registry !== undefined) publishMetrics(settings, () => this.#models.values()).catch(() => {});

@@ -49,8 +49,8 @@ export class SpareHosts implements MemoryReclaimer {
   constructor(parts: SpareHostsParts) {
     this.owner = parts.owner;
     this.#parts = parts;
-    this.#reclaimer = parts.governor.addReclaimer(this);
     this.#fill();
+    this.#reclaimer = parts.governor.addReclaimer(this);
   }
 
   /** How many are there to be taken. */
@@ -83,7 +83,11 @@ export class SpareHosts implements MemoryReclaimer {
     this.#timer = clock.setTimer(
       () => {
         this.#timer = undefined;
-        this.#fill();
+        try {
+          this.#fill();
+        } catch {
+          // The system has no process to give: a worker that needs one will say so.
+        }
       },
       Math.max(REFILL_MS, this.#notBefore - clock.now()),
     );
@@ -136,7 +140,12 @@ export class SpareHosts implements MemoryReclaimer {
     while (this.#kept.size < settings.count) {
       const guard = governor.tryAcquire(this.owner, this.#learntBytes);
       if (guard === undefined) return;
-      this.#keep((this.#parts.start ?? startSpare)(settings), guard);
+      try {
+        this.#keep((this.#parts.start ?? startSpare)(settings), guard);
+      } catch (error) {
+        guard[Symbol.dispose]();
+        throw error;
+      }
     }
   }
 

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { Registry } from 'prom-client';
 import { expect, test, vi } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { createPool, MemoryGovernor, type ModelOptions } from '../../src/pool/index.js';
@@ -25,7 +26,7 @@ function fakeSpares(limitBytes: number, count: number) {
   const clock = new SimulatedClock();
   const governor = new MemoryGovernor({ limitBytes, clock });
   const started: { isAvailable: boolean; end: () => void }[] = [];
-  const start = () => {
+  let start = () => {
     let end = () => {};
     const exited = new Promise<void>((resolve) => {
       end = () => {
@@ -44,8 +45,11 @@ function fakeSpares(limitBytes: number, count: number) {
     started.push(spare);
     return spare as unknown as SpareHost;
   };
-  const spares = new SpareHosts({ owner: 'spares', settings: { count }, governor, clock, start });
-  return { clock, governor, started, spares };
+  const spares = new SpareHosts({ owner: 'spares', settings: { count }, governor, clock, start: () => start() });
+  const setStart = (other: typeof start) => {
+    start = other;
+  };
+  return { clock, governor, started, spares, setStart };
 }
 
 test('SpareHosts.take() answers a spare for workers that are started as it was, and makes another a while later', async () => {
@@ -99,7 +103,23 @@ test('SpareHosts.close() ends all of them and gives their memory back once', asy
 test('createPool() refuses wrong spareHosts', () => {
   expect(() => createPool({ spareHosts: -1 })).toThrow('spareHosts.count must be an integer from 0 to 64');
   expect(() => createPool({ spareHosts: { cuont: 1 } as never })).toThrow("unknown option 'cuont'");
-  expect(() => createPool({ spareHosts: { count: 1, module: 'model.js' } })).toThrow('module must be a URL');
+  const governor = new MemoryGovernor({ limitBytes: 1e9 });
+  const registry = new Registry();
+  const refused = () => createPool({ governor, registry, spareHosts: { count: 1, module: 'model.js' } });
+  // Also the second time, since the first left nothing behind.
+  for (let turn = 0; turn < 2; turn += 1) expect(refused).toThrow('module must be a URL');
+  expect(governor.heldBytes).toBe(0);
+});
+
+test('SpareHosts goes on without a spare where none can be started', async () => {
+  const { clock, governor, spares, setStart } = fakeSpares(1e9, 1);
+  setStart(() => {
+    throw new Error('spawn ENOMEM');
+  });
+  expect(spares.take({})).toBeDefined();
+  await clock.advance(1_000);
+  expect([spares.size, governor.heldBytes]).toEqual([0, 0]);
+  expect(spares.take({})).toBeUndefined();
 });
 
 test.runIf(process.platform === 'linux')(
