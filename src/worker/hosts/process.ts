@@ -1,5 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
+import { constants, getPriority, setPriority } from 'node:os';
+import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { monotonicNow } from '../../core/index.js';
 import { asCloneError } from '../link/clone-error.js';
@@ -17,6 +19,9 @@ const STDERR_GRACE_MS = 200;
 
 const RECORD_BYTES = 12;
 
+/** How much nicer than its parent a child is. Less leaves the parent waiting for milliseconds; workers among themselves lose nothing. */
+const NICENESS = 5;
+
 /**
  * Forks a child process that waits for an `init` message. Its stdio: no stdin; stdout as the options say; stderr is read, so that its last lines
  * are known when it dies, and passed on; descriptor 3 carries messages in V8's format, descriptor 4 is the watchdog's.
@@ -27,13 +32,16 @@ export function startProcessHost(options: HostOptions): Host {
   const shown = options.stdio === 'inherit';
   const child = fork(fileURLToPath(new URL('./process-child.js', import.meta.url)), [], {
     serialization: 'advanced',
-    // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it.
-    detached: process.platform !== 'win32',
+    // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it. Without a
+    // terminal it stays in the parent's: Linux shares cores out by session first, and a caller whose workers are busy would wait for its turn.
+    detached: process.platform !== 'win32' && [0, 1, 2].some((fd) => isatty(fd)),
     stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'ipc', 'pipe'],
     execArgv,
     env: { ...childEnvironment(options.env), MILLRACE_PARENT_PID: String(process.pid) },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
+
+  if (child.pid !== undefined) lowerPriority(child.pid);
 
   const tail = new StderrTail();
   const stderr = child.stderr as Socket;
@@ -94,6 +102,18 @@ export function startProcessHost(options: HostOptions): Host {
     progress: () => progress,
     kill: () => void child.kill('SIGKILL'),
   };
+}
+
+/**
+ * The caller's event loop goes first: it needs little, and a busy worker on the same core would keep it waiting for that. All threads of the
+ * child inherit it, as none but the first is there yet.
+ */
+function lowerPriority(pid: number): void {
+  try {
+    setPriority(pid, Math.min(constants.priority.PRIORITY_LOW, getPriority() + NICENESS));
+  } catch {
+    // Gone already, or not allowed here: it runs as it is.
+  }
 }
 
 function waitForExit(

@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -13,10 +15,13 @@ interface Parent {
   readonly lines: string[];
 }
 
-async function startParent(state: string): Promise<Parent> {
+const SCRIPT = '/usr/bin/script';
+
+async function startParent(state: string, hasTerminal: boolean = false): Promise<Parent> {
+  const fixture = fileURLToPath(new URL('../../fixtures/worker/parent.mjs', import.meta.url));
   const child = spawn(
-    process.execPath,
-    [fileURLToPath(new URL('../../fixtures/worker/parent.mjs', import.meta.url)), state],
+    hasTerminal ? SCRIPT : process.execPath,
+    hasTerminal ? ['-qfec', `exec '${process.execPath}' '${fixture}' ${state}`, '/dev/null'] : [fixture, state],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
       // A process group of its own, so that the test can send a signal to all of it, as a terminal does.
@@ -25,7 +30,9 @@ async function startParent(state: string): Promise<Parent> {
   );
   parents.push(child);
   const lines: string[] = [];
-  createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).on('line', (line) => lines.push(line));
+  createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).on('line', (line) =>
+    lines.push(line.trim()),
+  );
   await eventually(() => lines.length > 0, 15_000);
   return { process: child, workerPid: Number(lines[0]), lines };
 }
@@ -69,13 +76,24 @@ test('a process worker ignores the SIGINT and SIGTERM that its whole process gro
   expect(parent.lines.at(-1)).toBe('answer alive');
 });
 
-test('a process worker that is still starting is not ended by the SIGINT of its whole process group', {
-  timeout: 60_000,
-}, async () => {
-  const parent = await startParent('starting');
-  await eventually(() => parent.lines.includes('there'), 15_000);
-  // Its pid, then how often it was started anew.
-  expect(parent.lines).toEqual([String(parent.workerPid), '0', 'there']);
+// With the options that Linux's `script` has.
+test.runIf(process.platform === 'linux' && existsSync(SCRIPT))(
+  'a process worker that is still starting is not ended by the SIGINT that a terminal sends',
+  {
+    timeout: 60_000,
+  },
+  async () => {
+    const parent = await startParent('starting', true);
+    await eventually(() => parent.lines.includes('there'), 15_000);
+    // Its pid, then how often it was started anew.
+    expect(parent.lines).toEqual([String(parent.workerPid), '0', 'there']);
+  },
+);
+
+test('a process worker is nicer than its parent', { timeout: 60_000 }, async () => {
+  const parent = await startParent('idle');
+  const own = getPriority(parent.process.pid as number);
+  expect(getPriority(parent.workerPid)).toBe(Math.min(19, own + 5));
 });
 
 test('an idle process worker does not hold its parent, and ends with it', { timeout: 60_000 }, async () => {
