@@ -4,8 +4,20 @@ import type { DemoOptions } from './command/demo.js';
 import type { EmbedOptions } from './command/embed.js';
 import type { ExitCode } from './exit-codes.js';
 
-const EXIT_CODES = `
-Exit codes: 0 every image was embedded, 1 some were not (each has its error line), 2 wrong usage, 130 interrupted.`;
+/** The exit codes of a command, as its help lists them. */
+function exitCodes(codes: Readonly<Record<number, string>>): string {
+  const lines = Object.entries(codes).map(([code, meaning]) => `  ${code.padEnd(3)}  ${meaning}`);
+  return `\nExit codes:\n${lines.join('\n')}`;
+}
+
+const EMBEDDING_CODES = exitCodes({
+  0: 'every image was embedded',
+  1: 'some were not (each has its error line), or the run broke off',
+  2: 'nothing was done: wrong usage, an output or a model that cannot be used',
+  130: 'interrupted',
+});
+
+const MODEL_CODES = exitCodes({ 0: 'done', 2: 'wrong usage, or a model that cannot be used' });
 
 const EMBED_EXAMPLES = `
 Examples:
@@ -23,20 +35,20 @@ export function createProgram(context: CommandContext, version: string, finish: 
     .description('Embeds images on this machine, through a pool of worker processes.')
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
-    .helpCommand('help [command]', 'print the help of a command')
-    .addHelpText('after', EXIT_CODES)
+    .helpCommand('help [command]', 'Print the help of a command.')
     .showHelpAfterError('(run it with --help for its options)')
     .configureOutput({ writeOut: (text) => context.stdout.write(text), writeErr: (text) => context.stderr.write(text) })
     .exitOverride();
 
-  const subcommand = (name: string, description: string): Command =>
+  const subcommand = (name: string, description: string, codes: string): Command =>
     program
       .command(name)
       .description(description)
       .version(version, '-V, --version', 'print the version')
-      .addHelpText('after', EXIT_CODES);
+      .helpOption('-h, --help', 'print this help')
+      .addHelpText('after', codes);
 
-  subcommand('embed', 'Embed images: one record for each, in input order.')
+  subcommand('embed', 'Embed images: one record for each, in input order.', EMBEDDING_CODES)
     .argument('<inputs...>', "files, folders, globs or http(s) URLs; '-' reads a list from standard input, one a line")
     .requiredOption(
       '-o, --out <file>',
@@ -61,7 +73,11 @@ export function createProgram(context: CommandContext, version: string, finish: 
       finish(await embedCommand(context, inputs, options));
     });
 
-  subcommand('demo', 'Embed a folder of photographs and show the nearest of each, as a table and as a page.')
+  subcommand(
+    'demo',
+    'Embed a folder of photographs and show the nearest of each, as a table and as a page.',
+    EMBEDDING_CODES,
+  )
     .argument('[folder]', 'the photographs (default: the examples of the repository)')
     .option('-d, --out-dir <folder>', 'where embeddings.jsonl and index.html go', 'demo-out')
     .option(
@@ -74,7 +90,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
       finish(await demoCommand(context, folder, options));
     });
 
-  subcommand('inspect', 'Show what a model takes in and gives.')
+  subcommand('inspect', 'Show what a model takes in and gives.', MODEL_CODES)
     .argument('<model>', "a model folder, a name on the Hugging Face hub, or 'default'")
     .option('--json', 'as JSON')
     .action(async (model: string, options: { json?: boolean }) => {
@@ -82,7 +98,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
       finish(await inspectCommand(context, model, options));
     });
 
-  subcommand('prepare', 'Bring a model here and prepare it for this machine, ahead of its first use.')
+  subcommand('prepare', 'Bring a model here and prepare it for this machine, ahead of its first use.', MODEL_CODES)
     .argument('<model>', 'a model folder, or a name on the Hugging Face hub')
     .option('--verify', 'read all of what was prepared before against its digests')
     .action(async (model: string, options: { verify?: boolean }) => {
@@ -90,12 +106,16 @@ export function createProgram(context: CommandContext, version: string, finish: 
       finish(await prepareCommand(context, model, options));
     });
 
-  subcommand('models', 'List the models that are there without a download.').action(async () => {
+  subcommand('models', 'List the models that are there without a download.', MODEL_CODES).action(async () => {
     const { modelsCommand } = await import('./command/models.js');
     finish(await modelsCommand(context));
   });
 
-  subcommand('doctor', 'Check this machine: every line is ok or says what to do.').action(async () => {
+  subcommand(
+    'doctor',
+    'Check this machine: every line is ok or says what to do.',
+    exitCodes({ 0: 'every line is ok', 1: 'there is something to do' }),
+  ).action(async () => {
     const { doctorCommand } = await import('./command/doctor.js');
     finish(await doctorCommand(context));
   });

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -152,5 +152,51 @@ describe.concurrent('the packed tarball', () => {
     );
     expect(failed?.stderr).toContain('npm install --ignore-scripts onnxruntime-node sharp');
     expect(failed?.code).toBe(2);
+  });
+
+  test('has a doctor that says what is missing, and what to do', async () => {
+    const main = path.join(bare, 'node_modules', 'millrace', 'dist', 'cli', 'main.js');
+    const file = path.join(bare, 'package.json');
+    const env = { ...process.env, HF_HOME: file, HF_HUB_CACHE: undefined };
+    const failed = await run(process.execPath, [main, 'doctor'], { cwd: bare, env }).then(
+      () => undefined,
+      (error: { code: number; stdout: string }) => error,
+    );
+    expect(failed?.code).toBe(1);
+    const install = '→ npm install --ignore-scripts onnxruntime-node sharp';
+    expect(failed?.stdout.split('\n').map((line) => line.trim().replace(/\s+/g, ' '))).toEqual([
+      expect.stringMatching(/^ok Node /),
+      'NO onnxruntime-node not installed',
+      install,
+      'NO sharp not installed',
+      install,
+      expect.stringMatching(/^ok cores /),
+      expect.stringMatching(/^ok memory /),
+      `NO model cache ${path.join(file, 'hub')} can't be written`,
+      '→ make it writable, or set HF_HOME to a folder that is; the built-in model needs none',
+      'NO self-test not run without onnxruntime-node and sharp',
+      install,
+      '',
+    ]);
+  });
+
+  test('has a doctor that says why an installed package does not load', async () => {
+    const broken = path.join(folder, 'broken');
+    await cp(path.join(bare, 'node_modules'), path.join(broken, 'node_modules'), {
+      recursive: true,
+      verbatimSymlinks: true,
+    });
+    for (const name of ['onnxruntime-node', 'sharp']) {
+      const place = path.join(broken, 'node_modules', name);
+      await mkdir(place, { recursive: true });
+      await writeFile(path.join(place, 'package.json'), JSON.stringify({ name, version: '0.0.1', main: 'index.js' }));
+      await writeFile(path.join(place, 'index.js'), "throw new Error('built for another machine');\n");
+    }
+    const main = path.join(broken, 'node_modules', 'millrace', 'dist', 'cli', 'main.js');
+    const failed = await run(process.execPath, [main, 'doctor'], { cwd: broken }).then(
+      () => undefined,
+      (error: { stdout: string }) => error,
+    );
+    expect(failed?.stdout).toMatch(/^NO {2}self-test +ERR_MODEL_RUNTIME_MISSING: .*built for another machine/m);
   });
 });

@@ -1,4 +1,4 @@
-import { access, constants, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,10 +23,11 @@ const GIGABYTE = 2 ** 30;
 
 /** `millrace doctor`: what of the machine matters to millrace, and a picture embedded as proof. Every line is ok or says what to do. */
 export async function doctorCommand(context: CommandContext): Promise<ExitCode> {
-  const findings = [checkNode(), await checkNative('onnxruntime-node'), await checkNative('sharp'), await checkCores()];
-  findings.push(checkMemory(), await checkCache());
+  const natives = [await checkNative('onnxruntime-node'), await checkNative('sharp')];
+  const findings = [checkNode(), ...natives, await checkCores(), checkMemory(), await checkCache()];
   for (const finding of findings) print(context, finding);
-  const selfTest = await checkSelfTest(context);
+  const missing = natives.filter((finding) => !finding.isOk).map((finding) => finding.what);
+  const selfTest = missing.length === 0 ? await checkSelfTest(context) : skippedSelfTest(missing);
   print(context, selfTest);
   return [...findings, selfTest].every((finding) => finding.isOk) ? EXIT.ok : EXIT.failed;
 }
@@ -88,17 +89,26 @@ function gigabytes(bytes: number): string {
 }
 
 async function checkCache(): Promise<Finding> {
+  const what = 'model cache';
   const folder = await cacheFolder();
-  for (let existing = folder; ; existing = path.dirname(existing)) {
-    try {
-      await access(existing, constants.W_OK);
-      const found = existing === folder ? folder : `${folder} (made on the first download)`;
-      return { isOk: true, what: 'model cache', found };
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT' && existing !== path.dirname(existing)) continue;
-      const advice = 'make it writable, or set HF_HOME to a folder that is; the built-in model needs none';
-      return { isOk: false, what: 'model cache', found: `${folder} can't be written`, advice };
-    }
+  try {
+    const existing = await nearestExisting(folder);
+    // Permissions alone don't say it: a file system may be read-only, or take no folders at all.
+    await rmdir(await mkdtemp(path.join(existing, '.millrace-doctor-')));
+    return { isOk: true, what, found: existing === folder ? folder : `${folder} (made on the first download)` };
+  } catch {
+    const advice = 'make it writable, or set HF_HOME to a folder that is; the built-in model needs none';
+    return { isOk: false, what, found: `${folder} can't be written`, advice };
+  }
+}
+
+async function nearestExisting(folder: string): Promise<string> {
+  try {
+    await stat(folder);
+    return folder;
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT' || folder === path.dirname(folder)) throw error;
+    return await nearestExisting(path.dirname(folder));
   }
 }
 
@@ -118,16 +128,27 @@ async function checkSelfTest({ createEmbedder }: CommandContext): Promise<Findin
       const { length } = await embedder.embed({ name: picture, kind: 'path' });
       const took = formatDuration(performance.now() - start);
       await embedder.close();
-      return { isOk: true, what, found: `a picture became ${length} numbers in ${took}, worker start included` };
+      return { isOk: true, what, found: `a picture became ${length} numbers, ${took} with the start` };
     } catch (error) {
       await embedder.destroy(new Error('the self-test has failed'));
       throw error;
     }
   } catch (error) {
-    return { isOk: false, what, found: `${errorCode(error)}: ${errorMessage(error)}`, advice: selfTestAdvice(error) };
+    const found = `${errorCode(error)}: ${errorMessage(error)}${causeOf(error)}`;
+    return { isOk: false, what, found, advice: selfTestAdvice(error) };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function skippedSelfTest(missing: readonly string[]): Finding {
+  return { isOk: false, what: 'self-test', found: `not run without ${missing.join(' and ')}`, advice: INSTALL };
+}
+
+/** Why a package that is installed could not be loaded, such as a binary for another machine. */
+function causeOf(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause === undefined ? '' : ` (${errorMessage(cause).split('\n')[0]})`;
 }
 
 function selfTestAdvice(error: unknown): string {
