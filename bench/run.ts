@@ -1,14 +1,20 @@
 /**
- * `npm run bench -- <name> [options]`: runs `bench/<name>/main.ts` or `bench/<name>.ts`. What it runs exports `run(args: string[])`.
+ * `npm run bench -- <name> [options]` runs `bench/<name>/main.ts` or `bench/<name>.ts`, which export `run(args: string[])`; without a name all of
+ * them, in a short form, and their tables go to `bench/results/latest.md`. `--list` names them.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { runAll } from './harness/run-all.js';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
 const [name, ...args] = process.argv.slice(2);
 const entry = name === undefined || !/^[\w-]+$/.test(name) ? undefined : entryOf(name);
-if (entry === undefined) {
+if (name === undefined) {
+  await runAll(benchmarks(), path.join(folder, 'results', 'latest.md'));
+} else if (name === '--list') {
+  process.stdout.write(`${benchmarks().join('\n')}\n`);
+} else if (entry === undefined) {
   process.stderr.write(`usage: npm run bench -- <name> [options]\nbenchmarks: ${benchmarks().join(', ')}\n`);
   process.exitCode = 2;
 } else {
@@ -23,5 +29,7 @@ function entryOf(benchmark: string): string | undefined {
 
 function benchmarks(): string[] {
   const names = readdirSync(folder).map((each) => each.replace(/\.ts$/, ''));
-  return [...new Set(names)].filter((each) => each !== 'run' && entryOf(each) !== undefined).sort();
+  return [...new Set(names)]
+    .filter((each) => each !== 'run' && each !== 'make-vit' && entryOf(each) !== undefined)
+    .sort();
 }

@@ -12,6 +12,8 @@ export interface Entry {
   readonly module: string;
   readonly create: string;
   readonly copies: number;
+  /** Flags of its processes; none by default. */
+  readonly execArgv?: readonly string[] | undefined;
 }
 
 /** What came of a run. */
@@ -46,7 +48,8 @@ export class Driver {
     const began = performance.now();
     const args = [entry.module, entry.create, JSON.stringify(setup)];
     // A loader's options of this process are not the contender's.
-    const children = Array.from({ length: entry.copies }, () => fork(fileURLToPath(childUrl), args, { execArgv: [] }));
+    const execArgv = [...(entry.execArgv ?? [])];
+    const children = Array.from({ length: entry.copies }, () => fork(fileURLToPath(childUrl), args, { execArgv }));
     await Promise.all(children.map((child) => messageOf(child, entry.name)));
     return new Driver(entry, children, performance.now() - began);
   }

@@ -33,6 +33,8 @@ interface Choice {
   readonly create: string;
   /** A part of the work, run as one process per core. */
   readonly isPart?: boolean;
+  /** Flags of its processes; none by default. */
+  readonly execArgv?: readonly string[];
 }
 
 const CHOICES: Readonly<Record<string, Choice>> = {
@@ -43,6 +45,12 @@ const CHOICES: Readonly<Record<string, Choice>> = {
   'transformers.js': { module: 'transformers', create: 'one' },
   'transformers.js, batches of 8': { module: 'transformers', create: 'eight' },
   'decode, ours': { module: 'parts', create: 'decode', isPart: true },
+  'decode, ours, as in a worker': {
+    module: 'parts',
+    create: 'decode',
+    isPart: true,
+    execArgv: ['--single-threaded-gc'],
+  },
   'decode, plain': { module: 'parts', create: 'plainDecode', isPart: true },
   'infer 1': { module: 'parts', create: 'infer1', isPart: true },
   'infer 8': { module: 'parts', create: 'infer8', isPart: true },
@@ -176,9 +184,13 @@ async function starter(setup: Setup, cores: number): Promise<(name: string) => P
   const childUrl = urls[modules.length] as string;
   return async (name) => {
     progress(`${name}: starting`);
-    const { module, create, isPart } = CHOICES[name] ?? { module: 'parts', create: name, isPart: false };
+    const { module, create, isPart, execArgv }: Choice = CHOICES[name] ?? {
+      module: 'parts',
+      create: name,
+      isPart: false,
+    };
     const url = urls[modules.indexOf(module)] as string;
-    const entry: Entry = { name, module: url, create, copies: isPart === true ? cores : 1 };
+    const entry: Entry = { name, module: url, create, copies: isPart === true ? cores : 1, execArgv };
     return Driver.start(childUrl, entry, setup);
   };
 }

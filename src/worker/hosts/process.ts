@@ -37,7 +37,12 @@ export function startProcessHost(options: HostOptions): Host {
     detached: process.platform !== 'win32' && [0, 1, 2].some((fd) => isatty(fd)),
     stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'ipc', 'pipe'],
     execArgv,
-    env: { ...childEnvironment(options.env), MILLRACE_PARENT_PID: String(process.pid) },
+    env: {
+      // glibc keeps freed memory for each of a process's threads by itself, up to eight times the cores; two such stores do as well.
+      MALLOC_ARENA_MAX: '2',
+      ...childEnvironment(options.env),
+      MILLRACE_PARENT_PID: String(process.pid),
+    },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
 
