@@ -103,6 +103,30 @@ describe.each(Object.entries(kinds))('a %s arm that is off', (_, make) => {
   });
 });
 
+it('Selector.next() refuses what is no name, however often names were given before', async () => {
+  const [tx, rx] = mpsc.channel<number>(1);
+  const [, other] = mpsc.channel<number>(1);
+  const selector = createSelector({ rx, other, '': other });
+  const controller = new AbortController();
+  const turns = [['rx'], ['rx', 'other'], ['']].map((off) =>
+    reasonOf(selector.next({ off: off as ['rx'], signal: controller.signal })),
+  );
+  for (const off of [
+    [{ toString: () => 'rx' }],
+    ['rx', { toJSON: () => 'other' }],
+    [['rx']],
+    [undefined],
+    ['xr'],
+    ['rx\nother'],
+  ]) {
+    expect(() => selector.next({ off: off as never })).toThrow(TypeError);
+  }
+  controller.abort('over');
+  expect(await Promise.all(turns)).toEqual(['over', 'over', 'over']);
+  tx.trySend(1);
+  expect(await selector.next({ off: ['other'] })).toEqual({ arm: 'rx', value: 1 });
+});
+
 it('88. an arm that is off and ends with a reason may still fail a later turn', async () => {
   const [tx, rx] = mpsc.channel<number>(1);
   const selector = createSelector({ rx, over: ended() });

@@ -99,7 +99,9 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
     }
     if (names.length === 0) return this.#turns;
     this.#reduced ??= new Map();
-    const key = names.length === 1 ? String(names[0]) : JSON.stringify(names);
+    // What is no string could look like a name that was given before.
+    for (const name of names) if (typeof name !== 'string') throw unknownArm(name);
+    const key = names.length === 1 ? (names[0] as string) : `\0${JSON.stringify(names)}`;
     let turns = this.#reduced.get(key);
     if (turns === undefined) {
       turns = new SelectorTurns(withoutArms(this.#plan, names));
@@ -130,10 +132,14 @@ class SelectorTurns implements Turns {
 /** As many combinations of arms that are off are kept ready. */
 const MAX_REDUCED = 64;
 
+function unknownArm(name: unknown): TypeError {
+  return new TypeError(`Cannot select: off must name arms, received ${describeReceived(name)}`);
+}
+
 function withoutArms(plan: Plan, off: readonly string[]): Plan {
   for (const name of off) {
     if (!plan.names.includes(name) && !plan.disabled.includes(name)) {
-      throw new TypeError(`Cannot select: off must name arms, received ${describeReceived(name)}`);
+      throw unknownArm(name);
     }
   }
   const sources = plan.sources.map((source, index) =>
