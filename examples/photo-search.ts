@@ -2,7 +2,7 @@
  * Search by picture: embeds a folder once, then finds the photographs most like a given one, and shows them on a page that opens from disk. What was
  * embedded is kept in `.millrace-index.jsonl` in the folder; the next search embeds only files that are new or have changed.
  *
- *     npm run example examples/photo-search.ts examples/photos examples/photos/cat-1.jpg results.html
+ *     npm run example examples/photo-search.ts examples/photos examples/photos/cat-1.jpg
  *
  * In a project that has millrace, onnxruntime-node and sharp: `npx tsx photo-search.ts <folder> <query> [page]`. For search worth the name give
  * the pool a better model than the built-in one: `createImageEmbeddingPool({ model: 'Xenova/clip-vit-base-patch32' })`.

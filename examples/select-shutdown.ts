@@ -2,7 +2,7 @@
  * A loop over `select`: lines from standard input are written in batches. A batch goes out when it is full, when its oldest line has waited for
  * 200 ms, when the input ends, or when the process is asked to stop; then what has been read is still written. A second Ctrl-C quits at once.
  *
- *     (echo one; sleep 1; seq 2 300) | npm run --silent example examples/select-shutdown.ts
+ *     (echo one; sleep 9; seq 2 300) | npm run --silent example examples/select-shutdown.ts
  *
  * In a project that has millrace: `... | npx tsx select-shutdown.ts`.
  */

@@ -29,7 +29,8 @@ test('every example says in its header how it is started, and is in the list', a
   }
 });
 
-describe.concurrent('examples', () => {
+// Several processes each, beside whatever else the machine does.
+describe.concurrent('examples', { timeout: 90_000 }, () => {
   test('pipeline.ts counts words, and ends with the error of a stage', async () => {
     const file = path.join(folder, 'words.txt');
     await writeFile(file, `${'water wheel\r\n'.repeat(2_000)}water mill`);

@@ -2,8 +2,10 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { Examples, root, type Running } from './run-example.js';
+
+vi.setConfig({ testTimeout: 90_000 });
 
 let examples: Examples;
 let server: Running;
@@ -24,11 +26,13 @@ afterAll(async () => {
 
 const embed = (body: Buffer | string) => fetch(new URL('/embed', url), { method: 'POST', body });
 
-/** A client that has sent the head of its request and `bytes` of its body, and waits. */
+/** A client whose request has its place, and that has sent `bytes` of its body and waits. */
 async function begin(bytes: number): Promise<Socket> {
   const socket = connect(Number(url.port), url.hostname);
   await once(socket, 'connect');
-  socket.write(`POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: ${cat.length}\r\n\r\n`);
+  // Node asks for the body in the same turn in which it hands the request over.
+  socket.write(`POST /embed HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: ${cat.length}\r\n\r\n`);
+  expect(String(await once(socket, 'data'))).toMatch(/^HTTP\/1\.1 100 /);
   socket.write(cat.subarray(0, bytes));
   return socket;
 }
@@ -42,7 +46,7 @@ async function counts(outcome: string): Promise<number> {
 }
 
 async function until(what: string, isTrue: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 15_000;
+  const end = Date.now() + 60_000;
   while (!(await isTrue())) {
     if (Date.now() > end) throw new Error(`never: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -70,7 +74,6 @@ test('http-endpoint.ts answers with an embedding, and keeps the connection after
 
 test('http-endpoint.ts answers 429 with Retry-After when all places are taken, before it reads the body', async () => {
   const slow = [await begin(100), await begin(100)];
-  await until('the places are taken', async () => (await embed('x')).status === 429);
   const refused = await embed(cat);
   expect(refused.status).toBe(429);
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);

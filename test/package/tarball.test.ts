@@ -97,7 +97,7 @@ async function typeCheck(cwd: string, name: string, compilerOptions: object): Pr
   );
 }
 
-describe.concurrent('the packed tarball', () => {
+describe.concurrent('the packed tarball', { timeout: 90_000 }, () => {
   // The declarations themselves are checked, too: skipLibCheck is off.
   test.each([
     ['nodenext', { module: 'nodenext', exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true }],
