@@ -135,6 +135,31 @@ describe('Preprocessor.decode()', { timeout: 120_000 }, () => {
     }
   });
 
+  it('strays no further than documented on fine periodic patterns, the worst there is for scaling in steps', async () => {
+    const [width, height] = [1300, 1000];
+    const patterns = {
+      stripes: (x: number) => (x % 3 === 0 ? 255 : 0),
+      squares: (x: number, y: number) => ((Math.floor(x / 5) + Math.floor(y / 5)) % 2 === 0 ? 255 : 0),
+    };
+    for (const [name, shade] of Object.entries(patterns)) {
+      const pixels = Buffer.alloc(width * height * 3);
+      for (let at = 0; at < width * height; at += 1) {
+        pixels.fill(shade(at % width, Math.floor(at / width)), 3 * at, 3 * at + 3);
+      }
+      const bytes = await sharp(pixels, { raw: { width, height, channels: 3 } })
+        .png({ compressionLevel: 1 })
+        .toBuffer();
+      for (const resample of ['bicubic', 'bilinear'] as const) {
+        const spec: PreprocessSpec = { ...bytesOnly, resample };
+        const found = difference(
+          await createPreprocessor(spec, 'fast').decode(bytes),
+          await createPreprocessor(spec, 'exact').decode(bytes),
+        );
+        expect({ name, resample, ...found, ok: found.largest <= 15 && found.mean <= 4.5 }).toMatchObject({ ok: true });
+      }
+    }
+  });
+
   it('picks the nearest pixel in both modes alike', async () => {
     const bytes = await photo('coffee-1');
     const spec: PreprocessSpec = { ...bytesOnly, resample: 'nearest' };
