@@ -167,6 +167,8 @@ export interface ModelSettings extends ScalingRules {
   readonly operations: Operations;
   readonly host: WorkerHost;
   readonly worker: WorkerPart;
+  /** What every worker is started with. */
+  readonly start: WorkerStart;
   readonly concurrency: number;
   readonly window: number;
   readonly reserve: number;
@@ -269,7 +271,7 @@ function requireSpareHosts(action: string, given: PoolOptions['spareHosts']): Sp
 export function requireModelOptions<Ops extends Operations>(
   key: string,
   options: ModelOptions<Ops>,
-  { governor }: Pick<PoolSettings, 'governor'>,
+  { governor, clock }: Pick<PoolSettings, 'governor' | 'clock'>,
 ): ModelSettings {
   const action = `Cannot register model '${requireString('Cannot register model', 'key', key)}'`;
   const given = requireOptions<ModelOptions<Ops>>(action, options, MODEL_KEYS);
@@ -320,11 +322,14 @@ export function requireModelOptions<Ops extends Operations>(
   }
   const worker: Record<string, unknown> = {};
   for (const name of WORKER_KEYS) if (given[name] !== undefined) worker[name] = given[name];
+  if (given.heapMb !== undefined) requirePositiveInteger(action, 'heapMb', given.heapMb);
+  const idleTimeoutMs = ms('idleTimeoutMs', 300_000, true);
   return Object.freeze({
     key,
     operations,
     host,
     worker: Object.freeze(worker) as WorkerPart,
+    start: Object.freeze({ ...worker, host, operations, concurrency, idleTimeoutMs, clock }) as WorkerStart,
     concurrency,
     window,
     reserve,
@@ -336,7 +341,7 @@ export function requireModelOptions<Ops extends Operations>(
     timeoutMs: ms('timeoutMs', 30_000, true),
     retries: count('retries', 1),
     scaleUpAfterMs: ms('scaleUpAfterMs', 100),
-    idleTimeoutMs: ms('idleTimeoutMs', 300_000, true),
+    idleTimeoutMs,
     cooldownMs: ms('cooldownMs', 10_000),
     routing: requireRouting(action, given.routing),
     shares: requireShares(action, given.shares),

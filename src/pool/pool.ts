@@ -15,7 +15,7 @@ import {
   requirePoolOptions,
 } from './options.js';
 import { SpareHosts } from './spare-hosts.js';
-import { spawnPooledWorker } from './spawn.js';
+import { requireWorkerStart, spawnPooledWorker } from './spawn.js';
 
 /** Options of anything that closes. */
 export interface PoolCloseOptions {
@@ -85,6 +85,8 @@ export class Pool implements AsyncDisposable {
   register<const Ops extends Operations>(key: string, options: ModelOptions<Ops>): ModelHandle<Ops> {
     const settings = requireModelOptions(key, options, this.#settings);
     const action = `Cannot register model '${key}'`;
+    // Whoever replaced `spawn` has names and options of their own for where a model comes from.
+    if (this.#settings.spawn === undefined) requireWorkerStart(action, settings.start);
     if (this.#state !== 'open') throw new PoolClosedError(`${action}: the pool is ${this.#state}`);
     if (this.#models.has(key)) throw new TypeError(`${action}: key must be free, received one that is registered`);
     const model = new RegisteredModel(
@@ -96,6 +98,7 @@ export class Pool implements AsyncDisposable {
     );
     this.#models.set(key, model);
     this.#emit('register', key);
+    model.begin();
     return createModelHandle<Ops>(model);
   }
 

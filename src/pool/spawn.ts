@@ -1,14 +1,22 @@
-import { spawnWorker } from '../worker/index.js';
+import { requireSpawnOptions, type SpawnWorkerOptions, spawnWorker } from '../worker/index.js';
 import type { WorkerStart } from './options.js';
 import type { PooledWorker } from './pooled-worker.js';
 
 /** Starts a worker of a pool. Retrying and replacing are the pool's business, which has other workers: the worker itself does neither. */
 export function spawnPooledWorker(start: WorkerStart): PooledWorker {
-  const { heapMb, ...options } = start;
-  return spawnWorker({
+  return spawnWorker(spawnOptionsOf(start)) as unknown as PooledWorker;
+}
+
+/** Checks what workers will be started with, long before the first is. */
+export function requireWorkerStart(action: string, start: WorkerStart): void {
+  requireSpawnOptions(spawnOptionsOf(start), action);
+}
+
+function spawnOptionsOf({ heapMb, ...options }: WorkerStart): SpawnWorkerOptions<WorkerStart['operations']> {
+  return {
     ...options,
     ...(heapMb === undefined ? {} : { memoryMb: heapMb }),
     retries: 0,
     restart: { maxRestarts: 0 },
-  } as Parameters<typeof spawnWorker>[0]) as unknown as PooledWorker;
+  } as SpawnWorkerOptions<WorkerStart['operations']>;
 }

@@ -53,7 +53,12 @@ export type { AnyRequest, Reply, RequestOf, StreamReply, StreamRequest, UnaryReq
 export { answerRequest } from './run-request.js';
 export { type RunWorkerOptions, runWorker } from './run-worker.js';
 export { type SpareHost, type SpareHostOptions, startSpareHost } from './hosts/spare-host.js';
-export type { SpawnWorkerOptions, TransferOptions } from './spawn-options.js';
+export {
+  requireSpawnOptions,
+  type SpawnSettings,
+  type SpawnWorkerOptions,
+  type TransferOptions,
+} from './spawn-options.js';
 export { spawnWorker } from './spawn-worker.js';
 export type { RestartPolicy } from './supervision/back-off.js';
 export type { Trace } from './trace.js';

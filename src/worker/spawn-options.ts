@@ -98,8 +98,6 @@ export interface SpawnSettings {
   readonly clock: Clock;
 }
 
-const action = 'Cannot spawn worker';
-
 const known = [
   'operations',
   'host',
@@ -124,8 +122,15 @@ const known = [
   'clock',
 ] as const;
 
-/** Checks the options of `spawnWorker` and fills in the defaults. */
-export function requireSpawnOptions<Ops extends Operations>(options: SpawnWorkerOptions<Ops>): SpawnSettings {
+/**
+ * Checks the options of `spawnWorker` and fills in the defaults.
+ *
+ * @param action What messages begin with: a pool checks its models' options when they are registered, which is long before it spawns.
+ */
+export function requireSpawnOptions<Ops extends Operations>(
+  options: SpawnWorkerOptions<Ops>,
+  action: string = 'Cannot spawn worker',
+): SpawnSettings {
   if (typeof options !== 'object' || options === null) throw new TypeError(`${action}: options must be an object`);
   const given = requireOptions<SpawnWorkerOptions<Ops>>(action, options, known);
   const host = given.host === undefined ? 'process' : requireOneOf(action, 'host', given.host, hosts);
@@ -135,7 +140,7 @@ export function requireSpawnOptions<Ops extends Operations>(options: SpawnWorker
   return {
     operations: requireOperations(action, options.operations),
     host,
-    ...requireSource(host, given),
+    ...requireSource(action, host, given),
     options: given.options,
     id: given.id === undefined ? undefined : requireString(action, 'id', given.id),
     concurrency: given.concurrency === undefined ? 1 : requirePositiveInteger(action, 'concurrency', given.concurrency),
@@ -143,18 +148,18 @@ export function requireSpawnOptions<Ops extends Operations>(options: SpawnWorker
     loadTimeoutMs: ms('loadTimeoutMs', 120_000),
     stallTimeoutMs: ms('stallTimeoutMs', 30_000),
     retries: given.retries === undefined ? 1 : requireNonNegativeInteger(action, 'retries', given.retries),
-    restart: requireRestart(given.restart),
+    restart: requireRestart(action, given.restart),
     transfer: {
       inputs: transfer.inputs === undefined ? false : requireBoolean(action, 'transfer.inputs', transfer.inputs),
       results: transfer.results === undefined ? true : requireBoolean(action, 'transfer.results', transfer.results),
     },
     hostOptions: requireHostOptions(action, given),
-    spare: requireSpare(host, given.spare),
-    clock: given.clock === undefined ? systemClock : requireClock(given.clock),
+    spare: requireSpare(action, host, given.spare),
+    clock: given.clock === undefined ? systemClock : requireClock(action, given.clock),
   };
 }
 
-function requireSpare(host: WorkerHost, spare: SpareHost | undefined): SpareHost | undefined {
+function requireSpare(action: string, host: WorkerHost, spare: SpareHost | undefined): SpareHost | undefined {
   if (spare === undefined) return undefined;
   if (!(spare instanceof SpareHost)) {
     throw new TypeError(`${action}: spare must come from startSpareHost, received ${describeReceived(spare)}`);
@@ -163,7 +168,7 @@ function requireSpare(host: WorkerHost, spare: SpareHost | undefined): SpareHost
   return spare;
 }
 
-function requireClock(clock: Clock): Clock {
+function requireClock(action: string, clock: Clock): Clock {
   requireFunction(action, 'clock.now', (clock as Clock | null)?.now);
   requireFunction(action, 'clock.setTimer', (clock as Clock | null)?.setTimer);
   return clock;
@@ -173,6 +178,7 @@ const hosts = ['inline', 'thread', 'process'] as const;
 
 /** Exactly one of `module`, `model` and `load` says where the model comes from. */
 function requireSource<Ops extends Operations>(
+  action: string,
   host: WorkerHost,
   given: Partial<SpawnWorkerOptions<Ops>>,
 ): Pick<SpawnSettings, 'module' | 'model' | 'load'> {
@@ -192,7 +198,7 @@ function requireSource<Ops extends Operations>(
   };
 }
 
-function requireRestart(given: Partial<RestartPolicy> | undefined): RestartPolicy {
+function requireRestart(action: string, given: Partial<RestartPolicy> | undefined): RestartPolicy {
   const policy = requireOptions<RestartPolicy>(action, given as RestartPolicy | undefined, [
     'maxRestarts',
     'windowMs',

@@ -13,7 +13,7 @@ import {
   PoolOverloadedError,
   UnknownModelError,
 } from '../../src/pool/index.js';
-import { DeadlineExceededError, UnknownOperationError, WorkerCrashedError } from '../../src/worker/index.js';
+import { DeadlineExceededError, operation, UnknownOperationError, WorkerCrashedError } from '../../src/worker/index.js';
 import { simulate, simulated } from './simulated-worker.js';
 
 /** Follows promises without leaving a rejection unhandled. */
@@ -52,6 +52,29 @@ test('createPool() refuses unknown and wrong options before anything happens', (
   expect(() => pool.register('m', simulated({ shares: { normal: 0.6, batch: 0.6 } }))).toThrow(RangeError);
   expect(pool.keys).toEqual([]);
   expect(starts).toEqual([]);
+});
+
+test('Pool.register() refuses at once what its workers could not be started with', () => {
+  const pool = createPool();
+  const module = new URL('./fixtures/model.mjs', import.meta.url);
+  const operations = { echo: operation<unknown, unknown>() };
+  const register = (options: object) => () => pool.register('m', { operations, module, ...options } as never);
+  for (const [options, message] of [
+    [{ module: './model.js' }, 'module must be a URL'],
+    [{ loadTimeoutMs: 'soon' }, 'loadTimeoutMs must be'],
+    [{ stallTimeoutMs: -1 }, 'stallTimeoutMs must be'],
+    [{ heapMb: 0.5 }, 'heapMb must be a positive integer'],
+    [{ env: { A: 1 } }, 'env.A must be a string'],
+    [{ cwd: '' }, 'cwd must be'],
+    [{ execArgv: '--inspect' }, 'execArgv must be an array'],
+    [{ stdio: 'pipe' }, 'stdio must be'],
+    [{ transfer: { input: true } }, "unknown option 'input'"],
+    [{ operations: { echo: { capacity: 1 } } }, 'operation'],
+  ] as const) {
+    expect(register(options), JSON.stringify(options)).toThrow(/^Cannot register model 'm': /);
+    expect(register(options), JSON.stringify(options)).toThrow(message);
+  }
+  expect(pool.keys).toEqual([]);
 });
 
 test('Pool.register() refuses a key that is taken, and answers has() and keys', () => {
@@ -749,6 +772,22 @@ test('ModelHandle.callDetailed() says which worker answered and how long it took
     value: 'x',
     info: { worker: 'w0', queuedMs: 30, serviceMs: 12, attempts: 1, coalesced: false },
   });
+});
+
+test('Pool.events() tells of the model before its workers, and loses the oldest for a reader that is slow', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock, {});
+  const events = pool.events();
+  const first = events.next();
+  pool.register('m', simulated({ minWorkers: 1 }));
+  await clock.advance(1);
+  expect(await first).toMatchObject({ value: { type: 'register', model: 'm' } });
+  for (let turn = 0; turn < 1_100; turn += 1) pool.register(`m${turn}`, simulated());
+  await pool.destroy();
+  const rest: PoolEvent[] = [];
+  for await (const event of events) rest.push(event);
+  expect(rest).toHaveLength(1_024);
+  expect(rest.at(-1)).toMatchObject({ type: 'end' });
 });
 
 test('inspecting a pool, or a refused call, shows no payload', async () => {

@@ -304,8 +304,7 @@ export class Fleet implements MemoryReclaimer {
   }
 
   #spawnWorker(spare: SpareHost | undefined): WorkerSlot['handle'] {
-    const { host, operations, concurrency, idleTimeoutMs, worker } = this.#settings;
-    const start = { ...worker, host, operations, concurrency, idleTimeoutMs, clock: this.#clock };
+    const { start } = this.#settings;
     const handle = this.#spawn(spare === undefined ? start : { ...start, spare });
     // Whoever replaced `spawn` may not have had a use for it.
     spare?.[Symbol.dispose]();

@@ -73,7 +73,11 @@ export class RegisteredModel {
       spares,
     );
     this.dispatcher.fleet = this.fleet;
-    if (settings.minWorkers > 0) this.fleet.check();
+  }
+
+  /** Starts the workers that are always kept. */
+  begin(): void {
+    if (this.settings.minWorkers > 0) this.fleet.check();
   }
 
   call(operation: string, input: unknown, options: PoolCallOptions | undefined, isTry: boolean): unknown {
