@@ -26,7 +26,7 @@ interface Series {
   readonly most: number;
 }
 
-const WIDTH = 760;
+const WIDTH = 790;
 const PANEL = { width: 300, height: 150 };
 const LEFT = 50;
 const GAP = 80;
@@ -46,7 +46,7 @@ export function toSvg(curves: readonly Curve[]): string {
         top,
       ),
       panel(
-        `${model}, delay in ms (batches of ${batch})`,
+        `${model}, ms of delay, batches of ${batch}`,
         byDelay,
         byDelay.map((each) => each.maxDelayMs),
         LEFT + PANEL.width + GAP,
@@ -87,7 +87,7 @@ function panel(title: string, points: readonly Point[], labels: readonly number[
   );
   const legend = series.map(
     ({ name, colour, most }, index) =>
-      `<text x="${left + index * 105}" y="${top + 38}" fill="${colour}">${name} (top ${most.toFixed(most < 100 ? 1 : 0)})</text>`,
+      `<text x="${left + index * 112}" y="${top + 38}" fill="${colour}">${name} (top ${most.toFixed(most < 100 ? 1 : 0)})</text>`,
   );
   return `<text x="${left}" y="${top + 20}" font-weight="600" font-size="13" fill="#1f2a30">${title}</text>
 ${legend.join('')}

@@ -39,7 +39,7 @@ export function rowByRow(data: Uint8Array, width: number): InterleavedPixels {
  */
 export function createPlanarWriter(
   spec: Pick<PreprocessSpec, 'rescale' | 'mean' | 'std' | 'dtype'>,
-  keep = 16,
+  keep = 8,
 ): PlanarWriter {
   const isFloat = spec.dtype === 'float32';
   const tables = [0, 1, 2].map((channel) => {
