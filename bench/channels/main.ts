@@ -41,9 +41,11 @@ const comparison: Comparison = {
     'web streams': 'channels/peers/web-streams.ts',
     'events.on': 'channels/peers/events-on.ts',
     'plain promises': 'channels/peers/promises.ts',
+    bound: 'channels/peers/bound.ts',
   },
   ours: ['millrace'],
-  notPeers: ['plain promises'],
+  notPeers: ['plain promises', 'bound'],
+  maxRunMs: 250,
 };
 
 /** Runs the benchmark. */

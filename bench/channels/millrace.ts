@@ -104,6 +104,7 @@ async function selectLoop(n: number, waiting: boolean): Promise<Outcome> {
         tally.add(armOf[event.arm] as number, event.value);
       }
     },
+    (index, value) => (queues[index] as (typeof queues)[number])[0].send(value),
   );
 }
 

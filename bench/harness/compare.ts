@@ -26,12 +26,16 @@ export interface Comparison {
   readonly ours: readonly string[];
   /** Contenders that are shown but are no peers: they bound what is possible, or break promises. */
   readonly notPeers?: readonly string[];
+  /** A contender that would need longer for one run moves fewer messages in each. */
+  readonly maxRunMs?: number;
 }
 
 export interface ContenderResult {
   readonly contender: string;
   /** Million messages a second, the median of the rounds. */
   readonly rate: number;
+  /** How many messages one of its runs moved, when those of the scenario would take it too long. */
+  readonly n?: number;
   /** CPU time per message, in ns, the median of the rounds. */
   readonly cpuNs: number;
   /** The rate as a ratio to the best peer's: the median of the ratios round by round. */
@@ -58,6 +62,9 @@ interface Options {
 
 /** How many messages a contender moves before it is measured, at least. */
 const WARM_UP = 1_000_000;
+/** As many of the longest runs that are allowed do for that as well. */
+const WARM_UP_RUNS = 6;
+const FIRST_N = 1_000;
 
 function parseArguments(args: readonly string[]): Options {
   const value = (name: string): string | undefined => {
@@ -91,7 +98,8 @@ export async function compare(comparison: Comparison, args: readonly string[]): 
   for (const spec of comparison.scenarios) {
     if (options.filters.length > 0 && !options.filters.some((filter) => spec.name.includes(filter))) continue;
     const n = options.short ? Math.max(1_000, Math.round(spec.n / 4)) : spec.n;
-    const runs = await runScenario(spec, n, names, modules, child as string, options);
+    const limits = { ...options, maxRunMs: comparison.maxRunMs ?? Number.POSITIVE_INFINITY };
+    const runs = await runScenario(spec, n, names, modules, child as string, limits);
     const result = { scenario: spec.name, n, results: summarise(runs, n, comparison, options.cpu) };
     all.push(result);
     if (!options.json) process.stdout.write(render(result, spec, comparison));
@@ -104,7 +112,8 @@ export async function compare(comparison: Comparison, args: readonly string[]): 
   if (all.some(({ results }) => results.some(({ error }) => error !== undefined))) process.exitCode = 1;
 }
 
-export type Runs = Map<string, RunReport[]>;
+/** The runs of each contender; `n` is how many messages each of them moved. */
+export type Runs = Map<string, (RunReport & { readonly n: number })[]>;
 
 async function runScenario(
   spec: ScenarioSpec,
@@ -112,35 +121,56 @@ async function runScenario(
   names: readonly string[],
   modules: readonly string[],
   child: string,
-  { rounds, gc }: Options,
+  { rounds, gc, maxRunMs }: Options & { readonly maxRunMs: number },
 ): Promise<Runs> {
   const runs: Runs = new Map();
-  const processes = new Map<string, ChildProcess>();
+  const processes = new Map<string, { readonly contender: ChildProcess; readonly n: number }>();
+  const run = async (name: string, contender: ChildProcess, n: number, isCounted: boolean): Promise<RunReport> => {
+    const report = checked(await runOnce(contender, n, gc), spec, n);
+    if (report.error !== undefined) {
+      runs.set(name, [{ ...report, n }]);
+      processes.delete(name);
+      contender.kill();
+    } else if (isCounted) runs.get(name)?.push({ ...report, n });
+    return report;
+  };
   try {
     for (const [index, name] of names.entries()) {
       const contender = fork(fileURLToPath(child), [modules[index] as string, spec.name], {
         execArgv: ['--expose-gc'],
       });
-      if (await isReady(contender)) {
-        processes.set(name, contender);
-        runs.set(name, []);
-      } else contender.kill();
-    }
-    // The first rounds warm the compiler up and are not counted.
-    for (let round = -Math.max(2, Math.ceil(WARM_UP / n)); round < rounds; round++) {
-      for (const [name, contender] of processes) {
-        const report = checked(await runOnce(contender, n, gc), spec, n);
-        if (report.error !== undefined) {
-          runs.set(name, [report]);
-          processes.delete(name);
-          contender.kill();
-        } else if (round >= 0) runs.get(name)?.push(report);
+      if (!(await isReady(contender))) {
+        contender.kill();
+        continue;
       }
+      runs.set(name, []);
+      processes.set(name, { contender, n: await warmUp(n, maxRunMs, (count) => run(name, contender, count, false)) });
+      if (runs.get(name)?.length !== 0) processes.delete(name);
+    }
+    for (let round = 0; round < rounds; round++) {
+      for (const [name, { contender, n: share }] of processes) await run(name, contender, share, true);
     }
   } finally {
-    for (const contender of processes.values()) contender.kill();
+    for (const { contender } of processes.values()) contender.kill();
   }
   return runs;
+}
+
+/**
+ * Warms a contender up, and finds out how many messages it can move in a run: those of the scenario, or as many as fit into the time. Some
+ * need more time for each message the more there are, so the number grows step by step.
+ */
+async function warmUp(n: number, maxRunMs: number, run: (count: number) => Promise<RunReport>): Promise<number> {
+  let count = maxRunMs === Number.POSITIVE_INFINITY ? n : Math.min(n, FIRST_N);
+  const start = performance.now();
+  for (let moved = 0; ; ) {
+    const { ms, error } = await run(count);
+    moved += count;
+    if (error !== undefined || performance.now() - start > WARM_UP_RUNS * maxRunMs) return count;
+    const hasTime = moved === count || ms < maxRunMs / 4;
+    if (count < n && hasTime) count = Math.min(n, count * 4);
+    else if (moved >= Math.max(WARM_UP, 2 * count)) return count;
+  }
 }
 
 function isReady(contender: ChildProcess): Promise<boolean> {
@@ -176,7 +206,8 @@ export function checked(report: RunReport, spec: ScenarioSpec, n: number): RunRe
 
 /** Medians, and ratios to the best peer. */
 export function summarise(runs: Runs, n: number, comparison: Comparison, byCpu: boolean): ContenderResult[] {
-  const time = (report: RunReport): number => (byCpu ? report.cpuMs : report.ms);
+  // Per message: not all moved the same number.
+  const time = (report: RunReport & { readonly n: number }): number => (byCpu ? report.cpuMs : report.ms) / report.n;
   const valid = [...runs].filter(([, reports]) => reports.every(({ error }) => error === undefined));
   const outside = new Set([...comparison.ours, ...(comparison.notPeers ?? [])]);
   const peers = valid.filter(([name]) => !outside.has(name));
@@ -184,9 +215,10 @@ export function summarise(runs: Runs, n: number, comparison: Comparison, byCpu: 
   const results: ContenderResult[] = [...runs].map(([contender, reports]) => {
     const error = reports.find((report) => report.error !== undefined)?.error;
     if (error !== undefined) return { contender, rate: 0, cpuNs: 0, error };
-    const rate = n / median(reports.map(time)) / 1_000;
-    const cpuNs = (median(reports.map(({ cpuMs }) => cpuMs)) * 1e6) / n;
-    const ratios = best?.map((peer, round) => time(peer) / time(reports[round] as RunReport));
+    const rate = 1 / median(reports.map(time)) / 1_000;
+    const cpuNs = median(reports.map((report) => report.cpuMs / report.n)) * 1e6;
+    const share = reports[0]?.n ?? n;
+    const ratios = best?.map((peer, round) => time(peer) / time(reports[round] as (typeof reports)[number]));
     const names = Object.keys(reports[0]?.figures ?? {});
     const figures = Object.fromEntries(
       names.map((name) => [name, median(reports.map((report) => report.figures?.[name] ?? 0))]),
@@ -195,6 +227,7 @@ export function summarise(runs: Runs, n: number, comparison: Comparison, byCpu: 
       contender,
       rate,
       cpuNs,
+      ...(share === n ? {} : { n: share }),
       ...(ratios === undefined ? {} : { ratio: median(ratios) }),
       ...(names.length === 0 ? {} : { figures }),
     };
@@ -213,17 +246,18 @@ function render(result: ScenarioResult, spec: ScenarioSpec, comparison: Comparis
   const lines = [
     `\n${result.scenario}  (n = ${result.n}, million ${spec.unit ?? 'messages'}/s, ratio to the best peer)`,
   ];
-  for (const { contender, rate, ratio, cpuNs, figures, error } of result.results) {
+  for (const { contender, rate, ratio, cpuNs, n, figures, error } of result.results) {
     const mark = comparison.ours.includes(contender) ? '*' : comparison.notPeers?.includes(contender) ? '-' : ' ';
     const name = `${mark} ${contender}`.padEnd(26);
     if (error !== undefined) {
       lines.push(`${name} failed: ${error.split('\n').slice(0, 3).join(' | ')}`);
       continue;
     }
+    const share = n === undefined ? '' : `  (n = ${n})`;
     const shown = Object.entries(figures ?? {}).map(([key, figure]) => `${key} ${round(figure)}`);
     const ratioText = ratio === undefined ? '' : `${ratio.toFixed(2)}x`;
     lines.push(
-      `${name} ${round(rate).padStart(8)} ${ratioText.padStart(8)}  cpu ${round(cpuNs)} ns  ${shown.join('  ')}`,
+      `${name} ${round(rate).padStart(8)} ${ratioText.padStart(8)}  cpu ${round(cpuNs)} ns  ${shown.join('  ')}${share}`,
     );
   }
   return `${lines.join('\n')}\n`;

@@ -9,7 +9,7 @@ const comparison: Comparison = {
   ours: ['ours'],
   notPeers: ['floor'],
 };
-const run = (ms: number) => ({ ms, cpuMs: ms * 2, count: 10, sum: 45 });
+const run = (ms: number, n = 10) => ({ ms, cpuMs: ms * 2, count: n, sum: 45, n });
 
 test('checked() fails a contender that has lost or invented a message', () => {
   expect(checked(run(1), spec, 10).error).toBeUndefined();
@@ -32,4 +32,16 @@ test('summarise() takes the ratio round by round, to the best of the peers', () 
   expect(results.get('broken')?.error).toBe('lost');
   expect(results.get('ours')?.rate).toBeCloseTo(0.005);
   expect(results.get('ours')?.cpuNs).toBeCloseTo(400_000);
+});
+
+test('summarise() compares by message, where contenders moved different numbers', () => {
+  const runs: Runs = new Map([
+    ['ours', [run(1)]],
+    ['slow peer', [run(1, 5)]],
+  ]);
+  const [ours, slow] = summarise(runs, 10, comparison, false);
+  expect(ours?.ratio).toBe(2);
+  expect(ours?.n).toBeUndefined();
+  expect(slow?.n).toBe(5);
+  expect(slow?.rate).toBeCloseTo(0.005);
 });

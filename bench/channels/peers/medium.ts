@@ -60,5 +60,6 @@ async function selectLoop(n: number, waiting: boolean) {
         tally.add(queues.indexOf(queue), value as number);
       }
     },
+    (queue, value) => put(queues[queue] as Chan, value),
   );
 }

@@ -60,7 +60,7 @@ async function race(n: number, waiting: boolean) {
     async (queue, from, to) => {
       for (let i = from; i < to; i++) {
         (queues[queue] as Queue).push(i);
-        if (waiting || i % 64 === 0) await null;
+        if (i % 64 === 0) await null;
       }
     },
     async (tally) => {
@@ -72,5 +72,6 @@ async function race(n: number, waiting: boolean) {
         pending[arm] = take(arm);
       }
     },
+    (queue, value) => (queues[queue] as Queue).push(value),
   );
 }

@@ -60,5 +60,6 @@ async function selectLoop(n: number, waiting: boolean) {
         tally.add(arms.get(queue) as number, value as number);
       }
     },
+    (queue, value) => (queues[queue] as Channel<number>).write(value),
   );
 }

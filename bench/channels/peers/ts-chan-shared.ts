@@ -66,6 +66,7 @@ export function scenariosOf(unsafe: boolean): Scenarios {
           tally.add(arm, select.recv(cases[arm] as (typeof cases)[number]).value as number);
         }
       },
+      (queue, value) => (queues[queue] as Chan<number>).send(value),
     );
   }
 }
