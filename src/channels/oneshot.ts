@@ -180,7 +180,7 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     }
     const waiter = new ReplyWaiter<T>();
     this.#waiters().push(waiter);
-    if (signal !== undefined) waiter.listen(signal);
+    waiter.listen(signal);
     return waiter.promise;
   }
 
@@ -267,7 +267,7 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     if (this.#state !== OPEN) return readyVoid();
     const waiter = new ValueWaiter<void>();
     this.#closing().push(waiter);
-    if (signal !== undefined) waiter.listen(signal);
+    waiter.listen(signal);
     return waiter.promise;
   }
 }
@@ -306,4 +306,4 @@ function closedError(): RecvError {
 }
 
 pin(...channel(), new ReplyWaiter(), new Waits());
-printedAs(Receiver, ({ isEmpty, isTerminated }) => ({ isEmpty, isTerminated }));
+printedAs(Receiver, 'isEmpty', 'isTerminated');

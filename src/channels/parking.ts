@@ -120,7 +120,7 @@ export function park<T>(source: Watchable<T>, signal: AbortSignal | undefined): 
   }
   if (found !== NOTHING) return ready(found);
   const waiter = new LookWaiter(source);
-  if (signal !== undefined) waiter.listen(signal);
+  waiter.listen(signal);
   return waiter.promise;
 }
 

@@ -9,40 +9,26 @@ import { addAbortListener, removeAbortListener } from '../core/index.js';
 import { settle, spend } from './budget.js';
 import { unlink, Waiter } from './waiters.js';
 
-function nothing(): void {}
-
-let capturedResolve: (value: never) => void = nothing;
-let capturedReject: (reason: unknown) => void = nothing;
-
-// One executor for all promises: a closure less for each wait.
-function capture(resolve: (value: never) => void, reject: (reason: unknown) => void): void {
-  capturedResolve = resolve;
-  capturedReject = reject;
-}
-
 /** Waits for a `T` and promises an `R`. */
 export abstract class PromiseWaiter<T, R> extends Waiter<T> {
   readonly promise: Promise<R>;
-  readonly #resolve: (value: R) => void;
-  readonly #reject: (reason: unknown) => void;
+  #resolve!: (value: R) => void;
+  #reject!: (reason: unknown) => void;
   #signal: AbortSignal | null = null;
 
   constructor() {
     super();
     // Parked waits count as well: two tasks that wake each other would otherwise keep everything else waiting.
     spend();
-    this.promise = new Promise<R>(
-      capture as unknown as (resolve: (value: R) => void, reject: (reason: unknown) => void) => void,
-    );
-    this.#resolve = capturedResolve as (value: R) => void;
-    this.#reject = capturedReject;
-    // They would hold the last promise, and its value.
-    capturedResolve = nothing;
-    capturedReject = nothing;
+    this.promise = new Promise<R>((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
   }
 
-  /** Has the wait abandoned when the signal fires. The signal must not have fired yet. */
-  listen(signal: AbortSignal): void {
+  /** Has the wait abandoned when the signal fires, if there is one. It must not have fired yet. */
+  listen(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return;
     this.#signal = signal;
     addAbortListener(signal, this);
   }

@@ -6,15 +6,19 @@
  * - A waiter is taken out of its list before it is told anything, and it is told one thing only: `deliver`, `end` or `fail`.
  * - Telling a waiter never runs foreign code at once: it settles promises, whose reactions run later.
  */
-/** A place in a {@link WaiterList}. */
-export abstract class WaitNode {
-  previous: WaitNode | null = null;
-  next: WaitNode | null = null;
-  list: WaiterList<WaitNode> | null = null;
+/** What stands in a {@link WaiterList}. */
+export interface WaitNode {
+  previous: WaitNode | null;
+  next: WaitNode | null;
+  list: WaiterList<WaitNode> | null;
 }
 
 /** One that waits for a value of type `T`, for the end of what it waits at, or for a failure. */
-export abstract class Waiter<T> extends WaitNode {
+export abstract class Waiter<T> implements WaitNode {
+  previous: WaitNode | null = null;
+  next: WaitNode | null = null;
+  list: WaiterList<WaitNode> | null = null;
+
   /** Hands over what was waited for. */
   abstract deliver(value: T): void;
   /** Says that nothing will ever come. */

@@ -21,12 +21,14 @@ export function describeReceived(value: unknown): string {
   }
 }
 
-function outOfRange(action: string, name: string, expected: string, value: unknown): RangeError {
-  return new RangeError(`${action}: ${name} must be ${expected}, received ${describeReceived(value)}`);
-}
-
-function wrongType(action: string, name: string, expected: string, value: unknown): TypeError {
-  return new TypeError(`${action}: ${name} must be ${expected}, received ${describeReceived(value)}`);
+function faultOf(
+  type: typeof TypeError | typeof RangeError,
+  action: string,
+  name: string,
+  expected: string,
+  value: unknown,
+): Error {
+  return new type(`${action}: ${name} must be ${expected}, received ${describeReceived(value)}`);
 }
 
 /** Requires an integer of at least 1 (at most `max`, where given). */
@@ -61,8 +63,9 @@ function requireInteger(
   max: number = Number.MAX_SAFE_INTEGER,
   expected: string,
 ): number {
-  if (typeof value !== 'number') throw wrongType(action, name, expected, value);
-  if (!Number.isSafeInteger(value) || value < min || value > max) throw outOfRange(action, name, expected, value);
+  if (typeof value !== 'number') throw faultOf(TypeError, action, name, expected, value);
+  if (!Number.isSafeInteger(value) || value < min || value > max)
+    throw faultOf(RangeError, action, name, expected, value);
   return value;
 }
 
@@ -74,9 +77,9 @@ export function requireMilliseconds(
   options?: { readonly infinite?: boolean },
 ): number {
   const expected = `a${options?.infinite ? '' : ' finite,'} non-negative number of milliseconds`;
-  if (typeof value !== 'number') throw wrongType(action, name, expected, value);
+  if (typeof value !== 'number') throw faultOf(TypeError, action, name, expected, value);
   if (!(value >= 0 && (value < Number.POSITIVE_INFINITY || options?.infinite))) {
-    throw outOfRange(action, name, expected, value);
+    throw faultOf(RangeError, action, name, expected, value);
   }
   return value;
 }
@@ -84,8 +87,8 @@ export function requireMilliseconds(
 /** Requires a finite number from `min` to `max`, both included. */
 export function requireNumber(action: string, name: string, value: unknown, min: number, max: number): number {
   const expected = `a number from ${min} to ${max}`;
-  if (typeof value !== 'number') throw wrongType(action, name, expected, value);
-  if (!(value >= min && value <= max)) throw outOfRange(action, name, expected, value);
+  if (typeof value !== 'number') throw faultOf(TypeError, action, name, expected, value);
+  if (!(value >= min && value <= max)) throw faultOf(RangeError, action, name, expected, value);
   return value;
 }
 
@@ -95,7 +98,7 @@ export function requireFunction<F extends (...args: never[]) => unknown>(
   name: string,
   value: unknown,
 ): F {
-  if (typeof value !== 'function') throw wrongType(action, name, 'a function', value);
+  if (typeof value !== 'function') throw faultOf(TypeError, action, name, 'a function', value);
   return value as F;
 }
 
@@ -107,20 +110,20 @@ export function requireInstance<T extends object>(
   value: unknown,
   type: abstract new (...args: never[]) => T,
 ): T {
-  if (!(value instanceof type)) throw wrongType(action, name, expected, value);
+  if (!(value instanceof type)) throw faultOf(TypeError, action, name, expected, value);
   return value;
 }
 
 /** Requires a string that is not empty. */
 export function requireString(action: string, name: string, value: unknown): string {
-  if (typeof value !== 'string') throw wrongType(action, name, 'a string', value);
-  if (value === '') throw outOfRange(action, name, 'a string that is not empty', value);
+  if (typeof value !== 'string') throw faultOf(TypeError, action, name, 'a string', value);
+  if (value === '') throw faultOf(RangeError, action, name, 'a string that is not empty', value);
   return value;
 }
 
 /** Requires true or false. */
 export function requireBoolean(action: string, name: string, value: unknown): boolean {
-  if (typeof value !== 'boolean') throw wrongType(action, name, 'a boolean', value);
+  if (typeof value !== 'boolean') throw faultOf(TypeError, action, name, 'a boolean', value);
   return value;
 }
 
@@ -133,8 +136,8 @@ export function requireOneOf<const T extends readonly (string | number)[]>(
 ): T[number] {
   if (allowed.includes(value as T[number])) return value as T[number];
   const expected = `one of ${allowed.map((each) => (typeof each === 'string' ? `'${each}'` : each)).join(', ')}`;
-  if (typeof value !== 'string' && typeof value !== 'number') throw wrongType(action, name, expected, value);
-  throw outOfRange(action, name, expected, value);
+  if (typeof value !== 'string' && typeof value !== 'number') throw faultOf(TypeError, action, name, expected, value);
+  throw faultOf(RangeError, action, name, expected, value);
 }
 
 /** Requires an `AbortSignal`, of this realm or another. */
@@ -146,7 +149,7 @@ export function requireSignal(action: string, value: unknown): AbortSignal {
     typeof signal.aborted !== 'boolean' ||
     typeof signal.addEventListener !== 'function'
   ) {
-    throw wrongType(action, 'signal', 'an AbortSignal', value);
+    throw faultOf(TypeError, action, 'signal', 'an AbortSignal', value);
   }
   return signal;
 }
@@ -163,7 +166,7 @@ export function requireOptions<T extends object>(
 ): Partial<T> {
   if (value === undefined) return {};
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw wrongType(action, 'options', 'an object', value);
+    throw faultOf(TypeError, action, 'options', 'an object', value);
   for (const key of Object.keys(value)) {
     if (!known.includes(key as keyof T & string)) {
       const list = known.length === 0 ? 'no options are known' : `known are ${known.join(', ')}`;

@@ -132,7 +132,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     if (this.isCancelled) return readyVoid();
     const waiter = new TokenWaiter(this);
     this.#watch(waiter);
-    if (signal !== undefined) waiter.listen(signal);
+    waiter.listen(signal);
     return waiter.promise;
   }
 
@@ -361,4 +361,4 @@ class TokenSource implements SelectSource<unknown> {
 }
 
 pin(new TokenSource(new CancellationToken()), new TokenWaiter(new CancellationToken()));
-printedAs(CancellationToken, ({ isCancelled }) => ({ isCancelled }));
+printedAs(CancellationToken, 'isCancelled');

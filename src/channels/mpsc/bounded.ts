@@ -84,25 +84,15 @@ export class Sender<T> extends SenderHandle<T> {
    */
   send(value: T, options?: WaitOptions): Promise<void> {
     const chan = this.chan;
-    if (options === undefined && chan.free > 0 && !chan.closed && this.open) {
-      chan.offer(value);
-      return readyVoid();
+    if (options !== undefined || chan.closed || !this.open) {
+      return this.sendTimeout(value, Number.POSITIVE_INFINITY, options);
     }
-    return this.#sendSlowly(value, options);
-  }
-
-  #sendSlowly(value: T, options: WaitOptions | undefined): Promise<void> {
-    const signal = signalOf('Cannot send', options);
-    if (signal?.aborted) return rejected(signal.reason);
-    const chan = this.chan;
-    if (this.isClosed) return refused(closedWhileSending(value));
     if (chan.free > 0) {
       chan.offer(value);
       return readyVoid();
     }
     const waiter = new SendWaiter(chan, value);
     chan.queueSender(waiter);
-    if (signal !== undefined) waiter.listen(signal);
     return waiter.promise;
   }
 
@@ -140,19 +130,24 @@ export class Sender<T> extends SenderHandle<T> {
   sendTimeout(value: T, ms: number, options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot send', options);
     requireMilliseconds('Cannot send', 'ms', ms, { infinite: true });
+    if (signal?.aborted) return rejected(signal.reason);
     const chan = this.chan;
-    if (signal?.aborted || this.isClosed || chan.free > 0 || ms === Number.POSITIVE_INFINITY) {
-      return this.send(value, options);
+    if (this.isClosed) return refused(closedWhileSending(value));
+    if (chan.free > 0) {
+      chan.offer(value);
+      return readyVoid();
     }
     if (ms === 0) return refused(noRoomWithin(ms, value));
     const waiter = new SendWaiter(chan, value);
     chan.queueSender(waiter);
-    if (signal !== undefined) waiter.listen(signal);
-    // A timer holds the process here: somebody awaits the send.
-    const { clock = systemClock } = chan.settings ?? {};
-    const timer = clock.setTimer(() => waiter.onAbort(noRoomWithin(ms, value)), ms, { ref: true });
-    const cancel = (): void => timer.cancel();
-    waiter.promise.then(cancel, cancel);
+    waiter.listen(signal);
+    if (ms < Number.POSITIVE_INFINITY) {
+      // A timer holds the process here: somebody awaits the send.
+      const { clock = systemClock } = chan.settings ?? {};
+      const timer = clock.setTimer(() => waiter.onAbort(noRoomWithin(ms, value)), ms, { ref: true });
+      const cancel = (): void => timer.cancel();
+      waiter.promise.then(cancel, cancel);
+    }
     return waiter.promise;
   }
 
@@ -305,7 +300,7 @@ export class Sender<T> extends SenderHandle<T> {
     }
     const waiter = new ReserveWaiter(chan, slots, toPermitOf);
     chan.queueSender(waiter);
-    if (signal !== undefined) waiter.listen(signal);
+    waiter.listen(signal);
     return waiter.promise;
   }
 }

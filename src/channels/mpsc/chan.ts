@@ -110,8 +110,9 @@ export class Chan<T> implements SelectSource<T> {
     this.settings = settings;
   }
 
-  get isUnbounded(): boolean {
-    return this.max === UNBOUNDED;
+  /** A number of slots as the receiver says it. */
+  shown(slots: number): number {
+    return this.max === UNBOUNDED ? Number.POSITIVE_INFINITY : slots;
   }
 
   // Sending
@@ -295,7 +296,7 @@ export class Chan<T> implements SelectSource<T> {
   park(owner: object | null): Promise<Received<T>> {
     if (this.#isAwaited()) {
       const waiter = new RecvWaiter<T>(this, owner);
-      this.queueReceiver(waiter);
+      this.register(waiter);
       return waiter.promise;
     }
     spend();
@@ -310,12 +311,6 @@ export class Chan<T> implements SelectSource<T> {
     this.#solo = null;
     this.#soloOwner = null;
     settle(resolve, result);
-  }
-
-  /** Queues one that waits for a value. */
-  queueReceiver(waiter: Waiter<T>): void {
-    this.receivers ??= new WaiterList();
-    this.receivers.push(waiter);
   }
 
   /** Queues one that waits for something to be had. */
@@ -441,8 +436,10 @@ export class Chan<T> implements SelectSource<T> {
     return FAILED;
   }
 
-  register(waiter: SelectWaiter): void {
-    this.queueReceiver(waiter);
+  /** Queues one that waits for a value. */
+  register(waiter: Waiter<T>): void {
+    this.receivers ??= new WaiterList();
+    this.receivers.push(waiter);
   }
 
   unregister(waiter: SelectWaiter): void {

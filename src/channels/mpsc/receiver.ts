@@ -44,12 +44,12 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
   /** How many slots are free: `Infinity` for an unbounded channel. */
   get capacity(): number {
     this.#chan.serve();
-    return this.#chan.isUnbounded ? Number.POSITIVE_INFINITY : this.#chan.free;
+    return this.#chan.shown(this.#chan.free);
   }
 
   /** How many slots there are in all: `Infinity` for an unbounded channel. */
   get maxCapacity(): number {
-    return this.#chan.isUnbounded ? Number.POSITIVE_INFINITY : this.#chan.max;
+    return this.#chan.shown(this.#chan.max);
   }
 
   /** Whether nothing can be sent any more, though values may be left: this receiver has closed, or every sender and permit is gone. */
@@ -230,7 +230,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const waiter = new ValueWaiter<void>();
     chan.queueLooker(waiter);
     if (isGathering) chan.gather();
-    if (signal !== undefined) waiter.listen(signal);
+    waiter.listen(signal);
     return waiter.promise;
   }
 
@@ -296,9 +296,9 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
       return chan.failure === null ? ready(0) : rejected(chan.failure.reason);
     }
     const waiter = new BatchWaiter(chan, buffer, limit);
-    chan.queueReceiver(waiter);
+    chan.register(waiter);
     if (isGathering) chan.gather();
-    if (signal !== undefined) waiter.listen(signal);
+    waiter.listen(signal);
     return waiter.promise;
   }
 }
@@ -348,9 +348,9 @@ function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: ob
   }
   if (signal === undefined) return chan.park(owner);
   const waiter = new RecvWaiter<T>(chan, owner);
-  chan.queueReceiver(waiter);
+  chan.register(waiter);
   waiter.listen(signal);
   return waiter.promise;
 }
 
-printedAs(Receiver, ({ len, capacity, isClosed }) => ({ len, capacity, isClosed }));
+printedAs(Receiver, 'len', 'capacity', 'isClosed');

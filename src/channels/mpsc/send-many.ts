@@ -50,7 +50,7 @@ async function waitForSlot<T>(
 ): Promise<void> {
   const waiter = new ReserveWaiter<T, void>(chan, 1, ignore);
   chan.queueSender(waiter);
-  if (signal !== undefined) waiter.listen(signal);
+  waiter.listen(signal);
   try {
     await waiter.promise;
   } catch (error) {

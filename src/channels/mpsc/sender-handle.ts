@@ -60,7 +60,7 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
     const waiter = new ValueWaiter<void>();
     this.chan.closing ??= new WaiterList();
     this.chan.closing.push(waiter);
-    if (signal !== undefined) waiter.listen(signal);
+    waiter.listen(signal);
     return waiter.promise;
   }
 
@@ -153,5 +153,5 @@ export abstract class WeakHandle<T> implements Disposable {
   }
 }
 
-printedAs(SenderHandle, ({ isClosed, strongCount, weakCount }) => ({ isClosed, strongCount, weakCount }));
-printedAs(WeakHandle, ({ strongCount, weakCount }) => ({ strongCount, weakCount }));
+printedAs(SenderHandle, 'isClosed', 'strongCount', 'weakCount');
+printedAs(WeakHandle, 'strongCount', 'weakCount');

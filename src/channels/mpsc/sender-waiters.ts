@@ -8,7 +8,7 @@ import { SendError } from '../closed-errors.js';
 import { refused, settle, spend } from '../budget.js';
 import type { SelectWaiter } from '../select/selectable.js';
 import { TimeoutError } from '../time/timeout-error.js';
-import { type WaiterList, WaitNode } from '../waiters.js';
+import type { WaiterList, WaitNode } from '../waiters.js';
 import type { Chan, SlotWaiter } from './chan.js';
 
 /**
@@ -26,7 +26,7 @@ export class SendWaiter<T> implements SlotWaiter {
   #resolve!: (result: unknown) => void;
   #signal: AbortSignal | null = null;
 
-  constructor(chan: Chan<T>, value: T | undefined) {
+  constructor(chan: Chan<T>, value?: T) {
     spend();
     this.chan = chan;
     this.value = value;
@@ -35,8 +35,9 @@ export class SendWaiter<T> implements SlotWaiter {
     });
   }
 
-  /** Has the wait abandoned when the signal fires, which must not have happened yet. */
-  listen(signal: AbortSignal): void {
+  /** Has the wait abandoned when the signal fires, if there is one. It must not have fired yet. */
+  listen(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return;
     this.#signal = signal;
     addAbortListener(signal, this);
   }
@@ -79,7 +80,7 @@ export class ReserveWaiter<T, R> extends SendWaiter<T> {
   readonly #toPermit: (chan: Chan<T>, slots: number) => R;
 
   constructor(chan: Chan<T>, slots: number, toPermit: (chan: Chan<T>, slots: number) => R) {
-    super(chan, undefined);
+    super(chan);
     this.need = slots;
     this.#wanted = slots;
     this.#toPermit = toPermit;
@@ -99,13 +100,15 @@ export class ReserveWaiter<T, R> extends SendWaiter<T> {
 }
 
 /** The arm of a select that waits for one slot. */
-export class ReserveLink<T> extends WaitNode implements SlotWaiter {
+export class ReserveLink<T> implements SlotWaiter {
+  previous: WaitNode | null = null;
+  next: WaitNode | null = null;
+  list: WaiterList<WaitNode> | null = null;
   need = 1;
   readonly #target: SelectWaiter;
   readonly #toPermit: () => T;
 
   constructor(target: SelectWaiter, toPermit: () => T) {
-    super();
     this.#target = target;
     this.#toPermit = toPermit;
   }

@@ -50,7 +50,7 @@ export function planOf(
 }
 
 function sourceOf(action: string, name: string, arm: unknown): SelectSource<unknown> {
-  if ((typeof arm === 'object' && arm !== null) || typeof arm === 'function') {
+  if (isObject(arm)) {
     if (typeof (arm as Partial<Selectable<unknown>>).selectSource === 'function') {
       return (arm as Selectable<unknown>).selectSource();
     }
@@ -77,4 +77,8 @@ function orderOf(
     return new ShuffledOrder(count, seededRandom(seed));
   }
   return count === 1 ? null : usual(count);
+}
+
+function isObject(value: unknown): value is object {
+  return Object(value) === value;
 }

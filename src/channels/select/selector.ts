@@ -7,7 +7,7 @@ import { type Plan, planOf } from './plan.js';
 import { RotatingOrder } from './rotating-order.js';
 import { ENDED, FAILED, PENDING, type Poll, READY, type Selectable, type SelectSource } from './selectable.js';
 import type { SelectWaiter, Slot } from './selectable.js';
-import { type AnyEvent, HAS_FAILED, MUST_WAIT, NOTHING, Turn } from './turn.js';
+import { type AnyEvent, HAS_ENDED, HAS_FAILED, MUST_WAIT, NOTHING, Turn } from './turn.js';
 import { PromiseTurn, type Turns } from './wait.js';
 import { unlink, Waiter, type WaiterList } from '../waiters.js';
 
@@ -98,9 +98,11 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
       throw new TypeError(`Cannot select: off must be an array of names, received ${describeReceived(names)}`);
     }
     if (names.length === 0) return this.#turns;
+    for (const name of names) {
+      if (this.#plan.names.includes(name) || this.#plan.disabled.includes(name)) continue;
+      throw new TypeError(`Cannot select: off must name arms, received ${describeReceived(name)}`);
+    }
     this.#reduced ??= new Map();
-    // What is no string could look like a name that was given before.
-    for (const name of names) if (typeof name !== 'string') throw unknownArm(name);
     const key = names.length === 1 ? (names[0] as string) : `\0${JSON.stringify(names)}`;
     let turns = this.#reduced.get(key);
     if (turns === undefined) {
@@ -132,16 +134,7 @@ class SelectorTurns implements Turns {
 /** As many combinations of arms that are off are kept ready. */
 const MAX_REDUCED = 64;
 
-function unknownArm(name: unknown): TypeError {
-  return new TypeError(`Cannot select: off must name arms, received ${describeReceived(name)}`);
-}
-
 function withoutArms(plan: Plan, off: readonly string[]): Plan {
-  for (const name of off) {
-    if (!plan.names.includes(name) && !plan.disabled.includes(name)) {
-      throw unknownArm(name);
-    }
-  }
   const sources = plan.sources.map((source, index) =>
     off.includes(plan.names[index] as string) ? new OffSource(source) : source,
   );
@@ -221,13 +214,10 @@ class SelectorSource<E> implements SelectSource<E> {
   poll(slot: Slot): Poll {
     const found = this.#looker.look();
     if (found === MUST_WAIT) return PENDING;
-    if (found === HAS_FAILED) {
-      slot.value = this.#looker.takeValue();
-      return FAILED;
-    }
-    if (found === NOTHING) return ENDED;
-    slot.value = found;
-    return READY;
+    if (found === HAS_ENDED) return ENDED;
+    const value = this.#looker.takeValue();
+    slot.value = found === HAS_FAILED ? value : { arm: this.#looker.nameOf(found), value };
+    return found === HAS_FAILED ? FAILED : READY;
   }
 
   register(waiter: SelectWaiter): void {

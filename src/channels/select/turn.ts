@@ -19,9 +19,10 @@ export interface AnyEvent {
 /** No arm can ever win. */
 export const NOTHING: AnyEvent = Object.freeze({ arm: null });
 
-/** What a look finds beside an event: that it must wait, or that an arm has failed. */
-export const MUST_WAIT: AnyEvent = Object.freeze({ arm: null });
-export const HAS_FAILED: AnyEvent = Object.freeze({ arm: null });
+/** What a look finds when no arm has won: that it must wait, that an arm has failed, or that none can win any more. */
+export const MUST_WAIT = -1;
+export const HAS_FAILED = -2;
+export const HAS_ENDED = -3;
 
 export class ArmWaiter extends SelectWaiter {
   readonly #turn: Turn;
@@ -52,7 +53,7 @@ export class ArmWaiter extends SelectWaiter {
 
 export abstract class Turn implements Slot {
   readonly #plan: Plan;
-  /** What a look has left: the reason, when it found a failure. */
+  /** What a look has left: the value of the arm that won, or the reason of one that failed. */
   value: unknown = undefined;
   #waiters: ArmWaiter[] | null = null;
   #signal: AbortSignal | null = null;
@@ -72,9 +73,14 @@ export abstract class Turn implements Slot {
     return asked;
   }
 
-  /** Looks at every arm until one has something. */
-  look(): AnyEvent {
-    const { sources, names, order } = this.#plan;
+  /** The name of an arm. */
+  nameOf(index: number): string {
+    return this.#plan.names[index] as string;
+  }
+
+  /** Looks at every arm until one has something. @returns The index of the arm that has won, or what else there is to say. */
+  look(): number {
+    const { sources, order } = this.#plan;
     const count = sources.length;
     let pending = false;
     order?.begin();
@@ -85,10 +91,10 @@ export abstract class Turn implements Slot {
         pending = true;
       } else if (found === READY || found === FAILED) {
         order?.won(index);
-        return found === READY ? { arm: names[index] as string, value: this.takeValue() } : HAS_FAILED;
+        return found === READY ? index : HAS_FAILED;
       }
     }
-    return pending ? MUST_WAIT : NOTHING;
+    return pending ? MUST_WAIT : HAS_ENDED;
   }
 
   takeValue(): unknown {
@@ -130,10 +136,9 @@ export abstract class Turn implements Slot {
 
   /** An arm has won. */
   win(index: number, value: unknown): void {
-    const { names, order } = this.#plan;
     this.withdraw();
-    order?.won(index);
-    this.settled({ arm: names[index] as string, value });
+    this.#plan.order?.won(index);
+    this.settled({ arm: this.nameOf(index), value });
   }
 
   /** An arm can win no more. */

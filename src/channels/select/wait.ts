@@ -1,10 +1,10 @@
 /**
  * A turn as a promise.
  */
-import { ready, rejected, settle, spend } from '../budget.js';
+import { afterPause, ready, rejected, settle, spend } from '../budget.js';
 import { pin } from '../pinned.js';
 import type { Plan } from './plan.js';
-import { type AnyEvent, ArmWaiter, HAS_FAILED, MUST_WAIT, Turn } from './turn.js';
+import { type AnyEvent, ArmWaiter, HAS_ENDED, HAS_FAILED, MUST_WAIT, NOTHING, Turn } from './turn.js';
 
 /** Where a turn goes that has ended, to be used again. */
 export interface Turns {
@@ -48,9 +48,14 @@ export class PromiseTurn extends Turn {
       this.wait(signal);
       return promise;
     }
-    const reason = this.takeValue();
+    const value = this.takeValue();
     this.#recycle();
-    return found === HAS_FAILED ? rejected(reason) : ready(found);
+    if (found === HAS_ENDED) return ready(NOTHING);
+    if (found === HAS_FAILED) return rejected(value);
+    // The event is made where the promise is: the compiler then knows that it is no thenable, and need not ask.
+    return spend()
+      ? afterPause({ arm: this.nameOf(found), value })
+      : Promise.resolve({ arm: this.nameOf(found), value });
   }
 
   protected override settled(event: AnyEvent): void {

@@ -189,7 +189,7 @@ class IntervalCore implements SelectSource<number> {
     if (this.#waiters.head === null && this.clock.now() >= this.#next) return ready(this.#take());
     const waiter = new TickWaiter(this);
     this.register(waiter);
-    if (signal !== undefined) waiter.listen(signal);
+    waiter.listen(signal);
     return waiter.promise;
   }
 
