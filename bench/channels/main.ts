@@ -45,7 +45,7 @@ const comparison: Comparison = {
   },
   ours: ['millrace'],
   notPeers: ['plain promises', 'bound'],
-  maxRunMs: 250,
+  maxRunMs: 150,
 };
 
 /** Runs the benchmark. */
