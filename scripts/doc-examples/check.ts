@@ -17,7 +17,7 @@ export interface CheckOptions {
   /** The names an example of this file may use without importing them, by the module they come from (relative to the root). */
   readonly importsFor: (file: string) => ImportTable;
   readonly types?: boolean;
-  /** How long one example may run, in ms. */
+  /** How long one example may run, in ms. 60,000 by default: some start processes, on machines that do other things. */
   readonly timeLimitMs?: number;
 }
 
@@ -46,7 +46,7 @@ export async function checkExamples(examples: readonly Example[], options: Check
       }
     }
     if (options.types !== false) failures.push(...(await typeCheck(folder, examples)));
-    failures.push(...(await runAll(modules, examples, options.timeLimitMs ?? 10_000)));
+    failures.push(...(await runAll(modules, examples, options.timeLimitMs ?? 60_000)));
     return failures;
   } finally {
     await rm(folder, { recursive: true, force: true });
