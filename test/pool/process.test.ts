@@ -180,3 +180,17 @@ test.for(['one handler', 'several handlers'])(
     await gone(Number(lines[0]?.slice(4)));
   },
 );
+
+test('closeOnSignal() destroys what is left at a second signal', async () => {
+  const mode = 'one handler, two signals';
+  const child = spawn(process.execPath, [fixture('server.mjs'), mode], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines: string[] = [];
+  const closed = once(child, 'close');
+  for await (const line of createInterface(child.stdout)) {
+    lines.push(line);
+    if (line === 'busy' || line === 'closing') child.kill('SIGTERM');
+  }
+  expect(await closed).toEqual([null, 'SIGTERM']);
+  expect(lines.slice(1)).toEqual(['busy', 'closing', 'answered 0', 'codes ERR_POOL_CLOSED']);
+  await gone(Number(lines[0]?.slice(4)));
+});
