@@ -21,6 +21,10 @@ export class OperationQueue {
   readonly hasByteLimit: boolean;
   used = 0;
   usedBytes = 0;
+  /** A loop that has room now takes a request by the hand, and answers true: it does not pass through the channel then. */
+  handOver: ((request: PendingRequest) => boolean) | undefined = undefined;
+  /** Told of each request that has entered the channel. */
+  onEnter: (() => void) | undefined = undefined;
 
   constructor(name: string, operation: AnyOperation) {
     this.name = name;
@@ -48,7 +52,9 @@ export class OperationQueue {
     request.hasPlace = true;
     this.used++;
     this.usedBytes += request.bytes;
+    if (this.handOver?.(request)) return;
     this.sender.trySend(request);
+    this.onEnter?.();
   }
 
   /** Takes a request's place back, and the bytes it still counts for. */

@@ -14,11 +14,12 @@ import { WorkerLoadError } from './worker-errors.js';
 // - Requests are taken by turns: the operation after the last one served comes first, so saturated operations get equal shares.
 // - A call that leaves a full model starts the next request itself, without a turn of the loop; only when none waits is the loop woken.
 // - After `BURST_TAKES` requests or `BURST_MS` the loop lets timers and I/O run, however fast callers are.
-// - Before it waits, the loop gives callers and the model `PATIENCE` microtasks: a fast model and an eager caller are served without a wait.
+// - Before it waits, the loop lingers until the microtasks of this turn of the event loop are done: requests that come meanwhile are started from
+//   where they come, one microtask later, so a fast model and an eager caller are served without a wait.
 
 const BURST_TAKES = 1_024;
 const BURST_MS = 8;
-const PATIENCE = 8;
+const DONE = Promise.resolve();
 
 type LoopArms = Record<string, Selectable<unknown>>;
 type LoopSelector = Selector<LoopArms>;
@@ -45,12 +46,23 @@ export class WorkerLoop {
   #taken = 0;
   #burstStart = 0;
   #isParkedFull = false;
+  #isLingering = false;
+  #isPumping = false;
   #isStopping = false;
   #isIdle = false;
   #lastActiveAt = 0;
   // Places inside the model that are free; as many as were ever taken at once.
   readonly #places: CallPlace[] = [];
   readonly #onLeave = (place: CallPlace): void => this.#left(place);
+  readonly #onEnter = (): void => {
+    if (!this.#isLingering || this.#isPumping) return;
+    this.#isPumping = true;
+    void DONE.then(this.#pump);
+  };
+  readonly #pump = (): void => {
+    this.#isPumping = false;
+    if (this.#isLingering && !this.#isStopping) this.#fill();
+  };
 
   constructor(channels: WorkerChannels<never>, settings: LoopSettings) {
     this.#core = coreOf(channels);
@@ -94,30 +106,20 @@ export class WorkerLoop {
     const arms = this.#makeSelectors();
     this.#lastActiveAt = this.#core.clock.now();
     this.#idle.start();
-    let patience = PATIENCE;
+    for (const queue of this.#queues) queue.onEnter = this.#onEnter;
     while (!(this.#isStopping && this.#inModel === 0)) {
-      if (this.#isBurstOver()) {
-        await this.#pause();
-        // The next turn looks at every arm, so that callers in a hurry keep nobody else waiting.
-        patience = 0;
-      }
+      // After a pause every arm is looked at, so that callers in a hurry keep nobody else waiting.
+      const mustLook = this.#isBurstOver();
+      if (mustLook) await this.#pause();
       if (!this.#isStopping) this.#fill();
-      if (patience > 0 && this.#taken > 0) {
-        while (patience > 0 && !this.#canStart()) {
-          patience--;
-          await undefined;
-        }
-        if (patience > 0) {
-          patience = PATIENCE;
-          continue;
-        }
+      if (!mustLook && this.#taken > 0) {
+        await this.#linger();
+        if (this.#isBurstOver()) continue;
+        // The last call may have left meanwhile, when nobody is told of it.
+        if (this.#isStopping && this.#inModel === 0) break;
       }
-      patience = PATIENCE;
-      // The last call may have left while the loop was patient, when nobody is told of it.
-      if (this.#isStopping && this.#inModel === 0) break;
       this.#isParkedFull = this.#isStopping || this.#inModel >= concurrency;
       const selector = this.#isStopping ? arms.stopping : this.#isParkedFull ? arms.full : arms.free;
-      this.#core.activity.isLingering = false;
       this.#core.state.settle();
       const event = await selector.next();
       this.#isParkedFull = false;
@@ -147,6 +149,14 @@ export class WorkerLoop {
     this.#idle.stop();
   }
 
+  /** Waits until nothing happens any more in this turn of the event loop. */
+  async #linger(): Promise<void> {
+    this.#isLingering = true;
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    this.#isLingering = false;
+    this.#core.activity.isLingering = false;
+  }
+
   /** The arms of a turn: while the model is full the operations are left out, and once the end has begun so is the shutdown. */
   #makeSelectors(): { free: LoopSelector; full: LoopSelector; stopping: LoopSelector } {
     const stopping = { health: this.#channels.health, slot: this.#slot };
@@ -164,7 +174,6 @@ export class WorkerLoop {
   async #pause(): Promise<void> {
     const { activity } = this.#core;
     this.#taken = 0;
-    activity.isLingering = false;
     // The first comes before the event loop has looked at its sockets and ports, or after; the second after.
     for (let turns = activity.hasBlocked ? 2 : 1; turns > 0; turns--) {
       await new Promise<void>((resolve) => scheduleMacrotask(resolve));
@@ -175,13 +184,6 @@ export class WorkerLoop {
   #isBurstOver(): boolean {
     if (this.#core.activity.hasBlocked) return true;
     return this.#taken >= BURST_TAKES || (this.#taken > 0 && this.#lastActiveAt - this.#burstStart > BURST_MS);
-  }
-
-  /** Whether a request waits and the model has room for it. */
-  #canStart(): boolean {
-    if (this.#isStopping || this.#inModel >= this.#settings.concurrency) return false;
-    for (const queue of this.#queues) if (queue.used > 0) return true;
-    return false;
   }
 
   /** Starts what waits, while there is room. */
@@ -222,13 +224,13 @@ export class WorkerLoop {
     this.#places.push(place);
     this.#inModel--;
     this.#lastActiveAt = this.#core.model.lastActiveAt;
-    this.#core.activity.isLingering = this.#inModel === 0;
-    if (!this.#isParkedFull) return;
+    this.#core.activity.isLingering = this.#isLingering && this.#inModel === 0;
+    if (!this.#isParkedFull && !this.#isLingering) return;
     if (!this.#isStopping && !this.#isBurstOver()) {
       this.#fill();
       if (this.#inModel >= this.#settings.concurrency) return;
     }
-    if (this.#freed.capacity > 0) this.#freed.trySend(undefined);
+    if (this.#isParkedFull && this.#freed.capacity > 0) this.#freed.trySend(undefined);
   }
 
   async #answer(ping: Ping): Promise<void> {

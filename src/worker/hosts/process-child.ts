@@ -4,8 +4,7 @@
  */
 import { serveWorker } from '../link/serve-worker.js';
 import { asCloneError } from '../link/clone-error.js';
-import { createLink } from '../link/link.js';
-import type { Message } from '../link/outbox.js';
+import { createLink, type Parcel } from '../link/link.js';
 import { ProgressBoard } from './progress-board.js';
 import { startWatchdog } from './watchdog.js';
 
@@ -22,16 +21,16 @@ process.once('disconnect', () => process.exit(0));
 
 const link = createLink({
   canTransfer: false,
-  send(batch) {
+  send(parcel) {
     if (!process.connected) return;
     try {
-      process.send?.(batch as Message[]);
+      process.send?.(parcel);
     } catch (error) {
       throw asCloneError(error);
     }
   },
   subscribe(handler) {
-    process.on('message', (batch) => handler(batch as Message[]));
+    process.on('message', (parcel) => handler(parcel as Parcel));
   },
 });
 

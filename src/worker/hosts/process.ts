@@ -1,12 +1,11 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, fork, type Serializable } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { constants, getPriority, setPriority } from 'node:os';
 import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { monotonicNow } from '../../core/index.js';
 import { asCloneError } from '../link/clone-error.js';
-import { createLink } from '../link/link.js';
-import type { Message } from '../link/outbox.js';
+import { createLink, type Parcel } from '../link/link.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
@@ -79,17 +78,17 @@ export function startProcessHost(options: HostOptions): Host {
 
   const link = createLink({
     canTransfer: false,
-    send(batch) {
+    send(parcel) {
       // Serialised at once, so it throws here when something can't be cloned; a failed write shows as the child's exit.
       if (!child.connected) return;
       try {
-        child.send(batch as Message[]);
+        child.send(parcel as Serializable);
       } catch (error) {
         throw asCloneError(error);
       }
     },
     subscribe(handler) {
-      child.on('message', (batch) => handler(batch as unknown as Message[]));
+      child.on('message', (parcel) => handler(parcel as unknown as Parcel));
     },
   });
 

@@ -1,7 +1,6 @@
 /** The entry file of a worker thread that hosts a worker. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { createLink } from '../link/link.js';
-import type { Message } from '../link/outbox.js';
+import { createLink, type Parcel } from '../link/link.js';
 import { serveWorker } from '../link/serve-worker.js';
 import { ProgressBoard } from './progress-board.js';
 
@@ -11,11 +10,11 @@ board.countTurns();
 
 const link = createLink({
   canTransfer: true,
-  send(batch, transfer) {
-    port.postMessage(batch, transfer);
+  send(parcel, transfer) {
+    port.postMessage(parcel, transfer.length === 0 ? undefined : transfer);
   },
   subscribe(handler) {
-    port.on('message', (batch: readonly Message[]) => handler(batch));
+    port.on('message', (parcel: Parcel) => handler(parcel));
   },
 });
 

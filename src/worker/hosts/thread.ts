@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
-import { createLink } from '../link/link.js';
-import type { Message } from '../link/outbox.js';
+import { createLink, type Parcel } from '../link/link.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
@@ -41,11 +40,11 @@ export function startThreadHost(options: HostOptions): Host {
 
   const link = createLink({
     canTransfer: true,
-    send(batch, transfer) {
-      worker.postMessage(batch, transfer);
+    send(parcel, transfer) {
+      worker.postMessage(parcel, transfer.length === 0 ? undefined : transfer);
     },
     subscribe(handler) {
-      worker.on('message', (batch: readonly Message[]) => handler(batch));
+      worker.on('message', (parcel: Parcel) => handler(parcel));
     },
   });
   const exited = waitForExit(worker, tail).then((exit) => {

@@ -235,6 +235,8 @@ export class HostedModel {
     // Overdue here means overdue there, give or take a millisecond: the caller's own timer answers.
     if (call.request?.phase === Phase.ANSWERED) this.#link.post([Kind.Gone, call.id]);
     else this.#link.post(message, refused, transfer);
+    // Nobody else's answer can still go with it.
+    if (this.#calls.size === 0) this.#link.flush();
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Message, Outbox, type Refused, type SendBatch } from './outbox.js';
+import { type Message, Outbox, type Refused } from './outbox.js';
 
 /**
  * One side of a two-way pipe of messages between a worker's handle and its host. Messages arrive in order, in batches; a message that can't be
@@ -21,16 +21,21 @@ export interface Link {
   close(): void;
 }
 
-/** What a link is made of: a way to send a batch, and a way to be told of one. */
+/** What crosses at once: several messages, or one, which is known by its kind. */
+export type Parcel = readonly Message[] | Message;
+
+/** What a link is made of: a way to send a parcel, and a way to be told of one. */
 export interface LinkTransport {
-  readonly send: SendBatch;
+  /** Sends, or throws before anything was sent. */
+  readonly send: (parcel: Parcel, transfer: readonly ArrayBuffer[]) => void;
   readonly canTransfer: boolean;
-  subscribe(handler: (batch: readonly Message[]) => void): void;
+  subscribe(handler: (parcel: Parcel) => void): void;
 }
 
 /** Makes a link over a transport. */
 export function createLink(transport: LinkTransport): Link {
-  const outbox = new Outbox(transport.send);
+  const { send } = transport;
+  const outbox = new Outbox((batch, transfer) => send(batch.length === 1 ? (batch[0] as Message) : batch, transfer));
   return {
     canTransfer: transport.canTransfer,
     post(message, refused, transfer) {
@@ -46,8 +51,9 @@ export function createLink(transport: LinkTransport): Link {
       outbox.lastWord = ask;
     },
     receive(handler) {
-      transport.subscribe((batch) => {
-        for (const message of batch) handler(message);
+      transport.subscribe((parcel) => {
+        if (typeof parcel[0] === 'number') handler(parcel);
+        else for (const message of parcel as readonly Message[]) handler(message);
       });
     },
     close() {

@@ -128,6 +128,8 @@ export class HostClient {
       };
       this.host.link.post([Kind.Credit, id, stream.chunkCapacity]);
     }
+    // The first of several of this turn does not wait for them: the host has nothing else to do.
+    if (this.held.size === 1) this.host.link.flush();
   }
 
   /** Asks the host's loop how it is. Undefined when the host dies. */

@@ -80,6 +80,9 @@ export class SupervisedWorker {
     [this.#freed, this.#slot] = mpsc.channel<void>(1);
     this.#queues = [...this.#core.queues.values()];
     this.#pings = new PingAnswerer(this.#core, this.#keepAlive);
+    for (const queue of this.#queues) {
+      queue.handOver = (request) => this.#handOver(queue, request as PendingRequest & AnyRequest);
+    }
   }
 
   /** Runs until the worker is closed or past its restart budget. Never rejects. */
@@ -257,6 +260,16 @@ export class SupervisedWorker {
       if (request === undefined) return;
       this.#take(client, stall, request);
     }
+  }
+
+  /** Takes a request that meets a free slot and nobody before it straight from its call, without a turn of the loop. */
+  #handOver(queue: OperationQueue, request: PendingRequest & AnyRequest): boolean {
+    const serving = this.#serving;
+    if (serving === undefined || serving.isEnding || queue.receiver.len > 0) return false;
+    const { client, stall } = serving;
+    if (client.held.size >= this.#settings.concurrency) return false;
+    this.#take(client, stall, request);
+    return true;
   }
 
   #takeNext(): (PendingRequest & AnyRequest) | undefined {
