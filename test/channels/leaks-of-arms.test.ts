@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import {
   acquiring,
   broadcast,
@@ -11,6 +11,8 @@ import {
   select,
   watch,
 } from '../../src/channels/index.js';
+
+vi.setConfig({ testTimeout: 120_000 });
 
 function liveHeap(): number {
   const { gc } = globalThis as { gc?: () => void };

@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import {
   broadcast,
   CancellationToken,
@@ -19,6 +19,8 @@ import {
   watch,
 } from '../../src/channels/index.js';
 import { drained } from './support/settlement.js';
+
+vi.setConfig({ testTimeout: 120_000 });
 
 type Wait = (signal: AbortSignal) => PromiseLike<unknown>;
 

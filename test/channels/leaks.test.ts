@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { CancellationToken, createSelector, mpsc, select, sleep } from '../../src/channels/index.js';
 import { drained } from './support/settlement.js';
 
@@ -16,6 +16,9 @@ async function growth(turns: number, turn: (at: number) => Promise<unknown>): Pr
   collect();
   return (process.memoryUsage().heapUsed - before) / turns;
 }
+
+// A million turns, on a machine that may be busy with something else.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe('leaks', () => {
   it('181. 1e6 turns over four queues and an idle shutdown leave nothing', async () => {
