@@ -30,8 +30,11 @@ const HOLD_MS = 1_000;
 /** The part of a run's time that bulk waits, after it, for single images that are still being fetched: a slow server would cost it any. */
 const FETCH_SHARE = 0.25;
 
-/** Turns of the event loop after a run: one brings in messages and finished decodes, the next begins what they ask for. */
-const TURNS = 2;
+/**
+ * Turns of the event loop after a run: one brings in messages and finished decodes, the worker's loop may let two more pass before it takes what came,
+ * and the next begins what they ask for. A turn with nothing in it takes microseconds.
+ */
+const TURNS = 6;
 
 /** A single image between its request and its pixels. */
 export class Arrival {
