@@ -49,7 +49,7 @@ describe('leaks', () => {
     });
     expect(perTurn).toBeLessThan(1);
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
-  });
+  }, 60_000);
 
   it('181. idle promises, signals, timers and queues are left as they were', async () => {
     const [tx, rx] = mpsc.channel<number>(1);

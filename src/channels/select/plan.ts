@@ -32,7 +32,8 @@ export function planOf(
   const sources: SelectSource<unknown>[] = [];
   const disabled: string[] = [];
   let prepares = false;
-  for (const [name, arm] of Object.entries(arms)) {
+  for (const name of Object.keys(arms)) {
+    const arm = arms[name];
     if (INTEGER.test(name)) {
       throw new TypeError(`${action}: the name of an arm must not look like an integer, received '${name}'`);
     }
@@ -80,5 +81,5 @@ function orderOf(
 }
 
 function isObject(value: unknown): value is object {
-  return Object(value) === value;
+  return typeof value === 'object' ? value !== null : typeof value === 'function';
 }

@@ -6,6 +6,7 @@ import { planOf } from './plan.js';
 import { PromiseTurn } from './wait.js';
 
 const ACTION = 'Cannot select';
+const OPTIONS: readonly ('biased' | 'seed' | 'random' | 'signal')[] = ['biased', 'seed', 'random', 'signal'];
 
 /**
  * Waits for the first of several arms, and answers with its name and value: tokio's `select!` as a typed value.
@@ -36,7 +37,7 @@ export function select<const A extends ArmsOf<A>>(
   arms: A & CheckedArms<A>,
   options?: SelectOptions & WaitOptions,
 ): Promise<SelectEvent<A>> {
-  const signal = signalOf(ACTION, options, ['biased', 'seed', 'random', 'signal']);
+  const signal = signalOf(ACTION, options, OPTIONS);
   const plan = planOf(ACTION, arms, options, shuffled);
   if (signal?.aborted) return rejected(signal.reason);
   return new PromiseTurn(plan, null).run(signal) as Promise<SelectEvent<A>>;
