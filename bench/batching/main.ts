@@ -30,7 +30,11 @@ export async function run(args: string[]): Promise<void> {
   const curves: Curve[] = [];
   for (const name of chosen === undefined ? Object.keys(COUNTS) : [chosen]) {
     const count = Math.ceil((COUNTS[name] ?? 64) / (isShort ? 4 : 1));
-    curves.push(await measure(name, count, isShort ? 1 : 3));
+    curves.push(
+      isShort
+        ? await measure(name, count, 1, [1, DELAYED_BATCH, 2 * DELAYED_BATCH], [0, 10])
+        : await measure(name, count, 3, BATCHES, DELAYS),
+    );
   }
   if (args.includes('--json')) process.stdout.write(`${JSON.stringify(curves, null, 2)}\n`);
   else for (const curve of curves) process.stdout.write(toTable(curve));
@@ -39,7 +43,13 @@ export async function run(args: string[]): Promise<void> {
   await writeFile(path.join(results, 'batching.svg'), toSvg(curves));
 }
 
-async function measure(name: string, count: number, rounds: number): Promise<Curve> {
+async function measure(
+  name: string,
+  count: number,
+  rounds: number,
+  batches: readonly number[],
+  delays: readonly number[],
+): Promise<Curve> {
   const folder = path.resolve(await findModel(name));
   const paths = await makeImages(count);
   const [module, child] = (await bundle(['embed/contenders/millrace.ts', 'embed/child.ts'].map(benchFile))) as [
@@ -50,8 +60,8 @@ async function measure(name: string, count: number, rounds: number): Promise<Cur
   const dist = pathToFileURL(path.join(path.dirname(benchFile('.')), 'dist/')).href;
   const setup = { folder, spec: await readModelFolder(folder), cores, dist };
   const settings = [
-    ...BATCHES.map((maxBatch) => ({ maxBatch, maxDelayMs: 0 })),
-    ...DELAYS.slice(1).map((maxDelayMs) => ({ maxBatch: DELAYED_BATCH, maxDelayMs })),
+    ...batches.map((maxBatch) => ({ maxBatch, maxDelayMs: 0 })),
+    ...delays.slice(1).map((maxDelayMs) => ({ maxBatch: DELAYED_BATCH, maxDelayMs })),
   ];
   const drivers: Driver[] = [];
   const runs = settings.map((): { speed: number[]; cpu: number[]; latencies: number[] } => ({
