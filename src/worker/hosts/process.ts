@@ -1,7 +1,7 @@
 import { type ChildProcess, fork, type Serializable } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { constants, getPriority, setPriority } from 'node:os';
-import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { monotonicNow } from '../../core/index.js';
 import { asCloneError } from '../link/clone-error.js';
@@ -31,9 +31,8 @@ export function startProcessHost(options: HostOptions): Host {
   const shown = options.stdio === 'inherit';
   const child = fork(fileURLToPath(new URL('./process-child.js', import.meta.url)), [], {
     serialization: 'advanced',
-    // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it. Without a
-    // terminal it stays in the parent's: Linux shares cores out by session first, and a caller whose workers are busy would wait for its turn.
-    detached: process.platform !== 'win32' && [0, 1, 2].some((fd) => isatty(fd)),
+    // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it.
+    detached: process.platform !== 'win32',
     stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'ipc', 'pipe'],
     execArgv,
     env: {
@@ -110,7 +109,8 @@ export function startProcessHost(options: HostOptions): Host {
 
 /**
  * The caller's event loop goes first: it needs little, and a busy worker on the same core would keep it waiting for that. All threads of the
- * child inherit it, as none but the first is there yet.
+ * child inherit it, as none but the first is there yet. Linux shares cores out by session first, and niceness counts inside one only: there the
+ * session of the child is made nicer, too.
  */
 function lowerPriority(pid: number): void {
   try {
@@ -118,6 +118,7 @@ function lowerPriority(pid: number): void {
   } catch {
     // Gone already, or not allowed here: it runs as it is.
   }
+  if (process.platform === 'linux') void writeFile(`/proc/${pid}/autogroup`, String(NICENESS)).catch(() => {});
 }
 
 function waitForExit(
