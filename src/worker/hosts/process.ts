@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { monotonicNow } from '../../core/index.js';
 import { asCloneError } from '../link/clone-error.js';
 import { createLink, type Parcel } from '../link/link.js';
+import { hasControllingTerminal } from './controlling-terminal.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
@@ -31,8 +32,9 @@ export function startProcessHost(options: HostOptions): Host {
   const shown = options.stdio === 'inherit';
   const child = fork(fileURLToPath(new URL('./process-child.js', import.meta.url)), [], {
     serialization: 'advanced',
-    // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it.
-    detached: process.platform !== 'win32',
+    // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it. Without a
+    // terminal it stays in the parent's: Linux shares cores out by session first, and a caller whose workers are busy would wait for its turn.
+    detached: process.platform !== 'win32' && hasControllingTerminal(),
     stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'ipc', 'pipe'],
     execArgv,
     env: {
@@ -109,8 +111,8 @@ export function startProcessHost(options: HostOptions): Host {
 
 /**
  * The caller's event loop goes first: it needs little, and a busy worker on the same core would keep it waiting for that. All threads of the
- * child inherit it, as none but the first is there yet. Linux shares cores out by session first, and niceness counts inside one only: there the
- * session of the child is made nicer, too.
+ * child inherit it, as none but the first is there yet. Niceness counts inside a session only, where Linux was built to share cores out by session:
+ * there a session of the child's own is made nicer, too.
  */
 function lowerPriority(pid: number): void {
   try {
@@ -118,7 +120,8 @@ function lowerPriority(pid: number): void {
   } catch {
     // Gone already, or not allowed here: it runs as it is.
   }
-  if (process.platform === 'linux') void writeFile(`/proc/${pid}/autogroup`, String(NICENESS)).catch(() => {});
+  if (process.platform === 'linux' && hasControllingTerminal())
+    void writeFile(`/proc/${pid}/autogroup`, String(NICENESS)).catch(() => {});
 }
 
 function waitForExit(
