@@ -18,7 +18,7 @@ const load = () => ({
   },
   async *chunks(count: number) {
     for (let index = 0; index < count; index += 1) {
-      if (index === 13) throw new Error('unlucky');
+      if (index === 13 && count === 20) throw new Error('unlucky');
       yield `chunk ${index}`;
     }
   },

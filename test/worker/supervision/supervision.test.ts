@@ -136,6 +136,7 @@ for (const host of ['thread', 'process'] as const) {
       const handle = spawn({ host });
       const { rss } = await handle.ping();
       const call = handle.call('block', 2_500);
+      await eventually(() => handle.stats().inFlight === 1, 15_000);
       const health = await handle.ping();
       expect(health).toMatchObject({ state: 'processing', inFlight: 1, rss });
       expect(health.runningMs).toBeGreaterThan(500);
