@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { open, readFile, realpath, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
@@ -35,7 +36,7 @@ export class OutputLock {
     if (found !== undefined && !found.isFile()) return undefined;
     const target = await realpath(output).catch(() => path.resolve(output));
     const file = `${target}.lock`;
-    const owner = `${process.pid} ${hostname()} ${Date.now()}\n`;
+    const owner = `${process.pid} ${hostname()} ${randomUUID()}\n`;
     for (let isTakingOver = false; ; isTakingOver = true) {
       try {
         const handle = await open(file, 'wx');
