@@ -1,6 +1,7 @@
 /** Pools of real workers in this event loop: types, streams, async context. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { expect, test } from 'vitest';
+import { SimulatedClock } from '../../src/channels/index.js';
 import { createPool, PoolClosedError } from '../../src/pool/index.js';
 import { operation } from '../../src/worker/index.js';
 
@@ -139,4 +140,33 @@ test('a call that times out inside a model that ignores it gives its place back 
   expect(pool.stats().models.m).toMatchObject({ queued: 1, inFlight: 0 });
   release();
   expect(await next).toBe(4);
+});
+
+test('a call whose deadline passes between two looks at the clock has expired', async () => {
+  const simulated = new SimulatedClock();
+  let now = 0;
+  const clock = {
+    now: () => {
+      now += 0.3;
+      return now;
+    },
+    setTimer: simulated.setTimer.bind(simulated),
+  };
+  await using pool = createPool({ clock });
+  const model = pool.register('m', { operations, load, maxWorkers: 1, breaker: false });
+  await pool.warm('m');
+  const outcomes = new Set<string>();
+  for (let round = 0; round < 60; round += 1) {
+    let release = () => {};
+    const held = model.call('hold', new Promise<void>((resolve) => (release = resolve)));
+    const timeoutMs = 10 + round / 7;
+    const calls = Array.from({ length: 12 }, () => model.call('length', 'four', { timeoutMs }));
+    const settled = Promise.allSettled(calls);
+    release();
+    await held;
+    for (const each of await settled) {
+      outcomes.add(each.status === 'fulfilled' ? 'answered' : (each.reason.code ?? each.reason.name));
+    }
+  }
+  expect(outcomes).toEqual(new Set(['ERR_DEADLINE_EXCEEDED', 'answered']));
 });

@@ -340,7 +340,8 @@ export class Dispatcher {
     const isTimed = controller === undefined && first.deadline !== Number.POSITIVE_INFINITY;
     const options = {
       signal: controller === undefined ? first.signal : controller.signal,
-      timeoutMs: isTimed ? first.deadline - now : undefined,
+      // It may have passed since it was looked at last.
+      timeoutMs: isTimed ? Math.max(0, first.deadline - now) : undefined,
       traceparent: first.traceparent,
     };
     const { runInContext } = job;
