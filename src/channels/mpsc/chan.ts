@@ -29,6 +29,7 @@ import {
 } from '../select/selectable.js';
 import { type Waiter, WaiterList, type WaitNode } from '../waiters.js';
 import { type Received, RecvWaiter } from './recv-waiter.js';
+import { ValueBlocks } from './value-blocks.js';
 
 /** The slots of an unbounded channel: the largest power of two that stays a small integer everywhere. */
 export const UNBOUNDED: number = 2 ** 30;
@@ -51,12 +52,6 @@ export interface ChanSettings<T> {
   readonly clock: Clock | undefined;
 }
 
-/** Values in a row, and `undefined` where there is none. */
-type Block<T> = (T | undefined)[];
-
-const FIRST_SIZE = 8;
-const LAST_SIZE = 1024;
-
 /** As many values are served without looking for more. */
 const GATHERED = 32;
 /** How many single values are handed over at once before the channel looks again whether it carries a stream. */
@@ -70,11 +65,9 @@ const UNWATCHED = -1;
 
 const settled: Promise<void> = Promise.resolve();
 
-export class Chan<T> implements SelectSource<T> {
-  readonly max: number;
+export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   readonly settings: ChanSettings<T> | null;
   free: number;
-  length = 0;
   /** Open senders and owned permits. */
   strong = 1;
   weak = 0;
@@ -90,14 +83,6 @@ export class Chan<T> implements SelectSource<T> {
   closing: WaiterList<Waiter<void>> | null = null;
   #solo: ((result: Received<T> | Promise<never>) => void) | null = null;
   #soloOwner: object | null = null;
-  /** The block that is read, from `#at` on. */
-  #head: Block<T> | null = null;
-  #at = 0;
-  /** The block that is written, up to `#end`; the same one as long as one is enough. */
-  #tail: Block<T> | null = null;
-  #end = 0;
-  /** The blocks behind the one that is read. */
-  #more: Block<T>[] | null = null;
   #granting = false;
   #phase: typeof IDLE | typeof GATHERING | typeof SERVING = IDLE;
   #handOvers = HAND_OVERS;
@@ -105,7 +90,7 @@ export class Chan<T> implements SelectSource<T> {
   #seen = UNWATCHED;
 
   constructor(max: number, settings: ChanSettings<T> | null) {
-    this.max = max;
+    super(max);
     this.free = max;
     this.settings = settings;
   }
@@ -131,22 +116,22 @@ export class Chan<T> implements SelectSource<T> {
   /** Puts a value into a slot that is already held. */
   put(value: T): void {
     if (this.#phase !== IDLE) {
-      this.#enqueue(value);
+      this.push(value);
       if (this.#phase === GATHERING && this.#hasEnough()) this.#serve();
     } else if (!this.#isAwaited()) {
       if (this.dropped) {
         this.release(1);
         this.discard(value);
       } else {
-        this.#enqueue(value);
+        this.push(value);
         if (this.lookers !== null && this.lookers.head !== null) this.#tellOrGather();
       }
     } else if (this.#handOvers > 0) {
       this.#handOvers--;
       this.#handOver(value);
     } else {
-      this.#enqueue(value);
-      if (this.#hasEnough()) this.#handOver(this.#dequeue());
+      this.push(value);
+      if (this.#hasEnough()) this.#handOver(this.shift());
       else this.gather();
     }
   }
@@ -217,7 +202,7 @@ export class Chan<T> implements SelectSource<T> {
   #serve(): void {
     this.#handOvers = this.length > 1 ? 0 : HAND_OVERS;
     this.#phase = SERVING;
-    while (this.length > 0 && this.#isAwaited()) this.#handOver(this.#dequeue());
+    while (this.length > 0 && this.#isAwaited()) this.#handOver(this.shift());
     this.#phase = IDLE;
     if (this.length > 0) this.#tellLookers();
   }
@@ -270,7 +255,7 @@ export class Chan<T> implements SelectSource<T> {
 
   /** Takes the oldest value; there must be one. */
   take(): T {
-    const value = this.#dequeue();
+    const value = this.shift();
     this.release(1);
     return value;
   }
@@ -281,7 +266,7 @@ export class Chan<T> implements SelectSource<T> {
     while (taken < limit && this.length > 0) {
       let batch = 0;
       const wanted = Math.min(limit - taken, this.length);
-      while (batch < wanted) batch += this.#dequeueInto(buffer, wanted - batch);
+      while (batch < wanted) batch += this.shiftInto(buffer, wanted - batch);
       taken += batch;
       // Served only now, as a batch: senders that wait refill what was taken.
       this.release(batch);
@@ -394,8 +379,8 @@ export class Chan<T> implements SelectSource<T> {
     this.dropped = true;
     this.close();
     const left: T[] = [];
-    while (this.length > 0) this.#dequeueInto(left, this.length);
-    this.#head = this.#tail = this.#more = null;
+    while (this.length > 0) this.shiftInto(left, this.length);
+    this.clear();
     this.free += left.length;
     if (this.#solo !== null) this.#settleSolo({ done: true, value: undefined });
     this.receivers?.drain((waiter) => waiter.end());
@@ -453,57 +438,5 @@ export class Chan<T> implements SelectSource<T> {
   endings(): WaiterList<Waiter<void>>[] {
     this.lookers ??= new WaiterList();
     return [this.lookers];
-  }
-
-  // The values: blocks in a row, of which the last is written and the first is read. One is enough for a channel that runs empty now and then.
-
-  #enqueue(value: T): void {
-    let block = this.#tail;
-    if (block === null || this.#end === block.length) block = this.#extend(block);
-    block[this.#end++] = value;
-    this.length++;
-  }
-
-  #dequeue(): T {
-    const block = this.#head as Block<T>;
-    const value = block[this.#at] as T;
-    block[this.#at++] = undefined;
-    if (--this.length === 0) this.#at = this.#end = 0;
-    else if (this.#at === block.length) this.#advance();
-    return value;
-  }
-
-  /** Takes values out of the first block, of which there must be some. @returns How many. */
-  #dequeueInto(buffer: T[], limit: number): number {
-    const block = this.#head as Block<T>;
-    const from = this.#at;
-    const to = Math.min(from + Math.min(limit, this.length), block.length);
-    for (let at = from; at < to; at++) {
-      buffer.push(block[at] as T);
-      block[at] = undefined;
-    }
-    this.#at = to;
-    this.length -= to - from;
-    if (this.length === 0) this.#at = this.#end = 0;
-    else if (to === block.length) this.#advance();
-    return to - from;
-  }
-
-  #advance(): void {
-    this.#head = (this.#more as Block<T>[]).shift() as Block<T>;
-    this.#at = 0;
-  }
-
-  #extend(full: Block<T> | null): Block<T> {
-    const size = full === null ? FIRST_SIZE : Math.min(full.length * 2, LAST_SIZE);
-    const block: Block<T> = new Array<T | undefined>(Math.min(size, this.max)).fill(undefined);
-    if (full === null) this.#head = block;
-    else {
-      this.#more ??= [];
-      this.#more.push(block);
-    }
-    this.#tail = block;
-    this.#end = 0;
-    return block;
   }
 }

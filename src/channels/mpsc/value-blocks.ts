@@ -1,0 +1,84 @@
+/** Values in a row, and `undefined` where there is none. */
+type Block<T> = (T | undefined)[];
+
+const FIRST_SIZE = 8;
+const LAST_SIZE = 1024;
+
+/**
+ * First in, first out, without ever copying a value to make room: blocks in a row, of which the last is written and the first is read. One is enough
+ * for a channel that runs empty now and then.
+ */
+export class ValueBlocks<T> {
+  /** The most values there can be. */
+  readonly max: number;
+  length = 0;
+  /** The block that is read, from `#at` on. */
+  #head: Block<T> | null = null;
+  #at = 0;
+  /** The block that is written, up to `#end`; the same one as long as one is enough. */
+  #tail: Block<T> | null = null;
+  #end = 0;
+  /** The blocks behind the one that is read. */
+  #more: Block<T>[] | null = null;
+
+  constructor(max: number) {
+    this.max = max;
+  }
+
+  /** Adds a value behind all others. */
+  push(value: T): void {
+    let block = this.#tail;
+    if (block === null || this.#end === block.length) block = this.#extend(block);
+    block[this.#end++] = value;
+    this.length++;
+  }
+
+  /** Takes the oldest value, of which there must be one. */
+  shift(): T {
+    const block = this.#head as Block<T>;
+    const value = block[this.#at] as T;
+    block[this.#at++] = undefined;
+    if (--this.length === 0) this.#at = this.#end = 0;
+    else if (this.#at === block.length) this.#advance();
+    return value;
+  }
+
+  /** Takes values out of the first block, of which there must be some. @returns How many. */
+  shiftInto(buffer: T[], limit: number): number {
+    const block = this.#head as Block<T>;
+    const from = this.#at;
+    const to = Math.min(from + Math.min(limit, this.length), block.length);
+    for (let at = from; at < to; at++) {
+      buffer.push(block[at] as T);
+      block[at] = undefined;
+    }
+    this.#at = to;
+    this.length -= to - from;
+    if (this.length === 0) this.#at = this.#end = 0;
+    else if (to === block.length) this.#advance();
+    return to - from;
+  }
+
+  /** Lets go of the blocks, once there is nothing in them. */
+  clear(): void {
+    this.#head = this.#tail = this.#more = null;
+  }
+
+  #advance(): void {
+    this.#head = (this.#more as Block<T>[]).shift() as Block<T>;
+    this.#at = 0;
+  }
+
+  #extend(full: Block<T> | null): Block<T> {
+    const size = full === null ? FIRST_SIZE : Math.min(full.length * 2, LAST_SIZE);
+    const block: Block<T> = new Array<T | undefined>(Math.min(size, this.max)).fill(undefined);
+    if (full === null) this.#head = block;
+    else {
+      this.#more ??= [];
+      this.#more.push(block);
+    }
+    this.#tail = block;
+    this.#end = 0;
+    return block;
+  }
+}
