@@ -24,6 +24,8 @@ export type {
   PassedModelOptions,
   WorkerCount,
 } from './facade/pool-options.js';
+/** @internal */
+export { FileLock, type LockHolder } from './file-lock.js';
 export type { HubOptions, HubProgress } from './hub/hub-options.js';
 export {
   Base64InvalidError,

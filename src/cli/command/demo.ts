@@ -7,7 +7,7 @@ import { EXIT, type ExitCode, errorMessage, UsageError } from '../exit-codes.js'
 import { collectInputs, IMAGE_ENDINGS } from '../input/inputs.js';
 import { orderedMap } from '../input/ordered-map.js';
 import { JsonlFileWriter } from '../output/jsonl-writer.js';
-import { OutputLock } from '../output/output-lock.js';
+import { lockOutput } from '../output/output-lock.js';
 import type { EmbedRecord } from '../output/record.js';
 import { PACKAGE_ROOT } from '../package-info.js';
 import { type Report, renderReport } from '../report/html-report.js';
@@ -47,7 +47,7 @@ export async function demoCommand(
   await makeFolder(options.outDir);
   const vectors = path.join(options.outDir, 'embeddings.jsonl');
   const page = path.join(options.outDir, 'index.html');
-  const lock = await OutputLock.take(vectors);
+  const lock = await lockOutput(vectors);
   const writer = await JsonlFileWriter.open(vectors).catch(async (error: unknown) => {
     await lock?.release();
     throw error;

@@ -1,7 +1,7 @@
 import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
 import { BASE64_ENDINGS, collectInputs, type EmbedInput, IMAGE_ENDINGS, type InputList } from '../input/inputs.js';
 import { openWriter, outputFormat } from '../output/open-writer.js';
-import { OutputLock } from '../output/output-lock.js';
+import { lockOutput } from '../output/output-lock.js';
 import { dropErrors, type HeldOutput, readHeldOutput } from '../output/resume.js';
 import { runEmbedding } from '../run-embedding.js';
 import { formatDuration, formatRate } from '../terminal/durations.js';
@@ -34,7 +34,7 @@ export async function embedCommand(
   if (options.retryErrors && !options.resume) {
     throw new UsageError("Cannot try again what failed: '--retry-errors' goes with '--resume'");
   }
-  const lock = toStdout ? undefined : await OutputLock.take(options.out);
+  const lock = toStdout ? undefined : await lockOutput(options.out);
   try {
     return await embedInto(context, args, options);
   } finally {
