@@ -1,5 +1,6 @@
 /** Pools of workers. p-queue is no such pool, but what many use in place of one: it runs functions in the caller's own event loop. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -78,54 +79,75 @@ async function workerPool<T>(act: (pool: WorkerPool) => Promise<T>, options: obj
 const place = ({ pid, isThread }: Where): string =>
   isThread ? 'threads' : pid === process.pid ? 'own loop' : 'processes';
 
+type Sleep = (ms: number) => Promise<unknown>;
+
 /** With one call running and one waiting where there is room for one: what becomes of the third. */
-async function third(
-  first: Promise<unknown>,
-  second: () => Promise<unknown>,
-  next: () => Promise<unknown>,
-): Promise<string> {
-  const before = [first, second()];
+async function third(sleep: Sleep, next: Sleep = sleep): Promise<string> {
+  await sleep(1);
+  const before = [sleep(300), sleep(1)];
   for (const each of before) each.catch(() => {});
   await pause(20);
-  const state = await settledWithin(100, Promise.resolve().then(next));
+  const state = await settledWithin(
+    100,
+    Promise.resolve().then(() => next(1)),
+  );
   await Promise.allSettled(before);
   return state === 'rejected' ? 'refuses' : 'waits';
 }
 
 /** The call behind one of 600 ms has 100 ms: whether it is told so in time. */
-async function inTime(first: Promise<unknown>, second: Promise<unknown>): Promise<string> {
+async function inTime(sleep: Sleep, sleepFor100: Sleep = sleep): Promise<string> {
+  await sleep(1);
+  const first = sleep(600);
   first.catch(() => {});
-  const state = await settledWithin(350, second);
+  const state = await settledWithin(350, sleepFor100(1));
   await first.catch(() => {});
   return yesNo(state === 'rejected');
 }
 
-async function withMarker(act: (marker: string) => Promise<unknown>): Promise<string> {
+async function withMarker(act: (marker: string) => Promise<unknown>, rejected = 'rejects it'): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'millrace-claims-'));
   try {
     const answer = act(path.join(folder, 'marker'));
     answer.catch(() => {});
     const state = await settledWithin(10_000, answer);
-    return state === 'fulfilled' ? 'runs it again' : state === 'rejected' ? 'rejects it' : 'never answers';
+    return state === 'fulfilled' ? 'runs it again' : state === 'rejected' ? rejected : 'never answers';
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** Whether a worker that computes is gone two seconds after its parent was killed. */
+/** Adds `dieOnce` to a p-queue in a process of its own; rejects when that ends without an answer. */
+async function runQueue(marker: string): Promise<void> {
+  const child = spawn(process.execPath, [fileURLToPath(task('queue.mjs')), marker], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', (data: Buffer) => {
+    output += data.toString();
+  });
+  await once(child, 'close');
+  if (output === '') throw new Error(`the process ended with ${child.exitCode}, and said nothing of the call`);
+}
+
+/** Whether a worker that computes is gone two seconds after its parent was killed; of one that is no process, where it is. */
 async function orphan(contender: string): Promise<string> {
   const child = spawn(process.execPath, [fileURLToPath(task('orphan.mjs')), contender], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const pid = await new Promise<number>((resolve, reject) => {
-    child.stdout.on('data', (data: Buffer) => resolve(Number(data.toString())));
+  const where = await new Promise<Where>((resolve, reject) => {
+    child.stdout.on('data', (data: Buffer) => resolve(JSON.parse(data.toString()) as Where));
     child.on('exit', () => reject(new Error(`${contender} ended by itself`)));
   });
+  if (where.pid === child.pid) {
+    child.kill('SIGKILL');
+    return where.isThread ? 'threads' : 'own loop';
+  }
   await pause(500);
   child.kill('SIGKILL');
   await pause(2_000);
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(where.pid, 'SIGKILL');
     return 'no';
   } catch {
     return 'yes';
@@ -167,94 +189,61 @@ export const claims: readonly Claim[] = [
     answers: {
       millrace: () =>
         millrace('thread', async (model) => {
-          await model.call('where', null);
-          const waits = await third(
-            model.call('sleep', 300),
-            () => model.call('sleep', 1),
-            () => model.call('sleep', 1),
-          );
-          const refuses = await third(
-            model.call('sleep', 300),
-            () => model.call('sleep', 1),
-            () => model.tryCall('sleep', 1),
-          );
+          const sleep: Sleep = (ms) => model.call('sleep', ms);
+          const waits = await third(sleep);
+          const refuses = await third(sleep, (ms) => model.tryCall('sleep', ms));
           return waits === refuses ? waits : `${waits}, or ${refuses}`;
         }),
-      piscina: () =>
-        piscina(
-          async (pool) => {
-            const sleep = (ms: number) => pool.run(ms, { name: 'sleep' });
-            await sleep(1);
-            return third(
-              sleep(300),
-              () => sleep(1),
-              () => sleep(1),
-            );
-          },
-          { maxQueue: 1 },
-        ),
-      tinypool: () =>
-        tinypool(
-          async (pool) => {
-            const sleep = (ms: number) => pool.run(ms, { name: 'sleep' });
-            await sleep(1);
-            return third(
-              sleep(300),
-              () => sleep(1),
-              () => sleep(1),
-            );
-          },
-          { maxQueue: 1 },
-        ),
-      workerpool: () =>
-        workerPool(
-          async (pool) => {
-            const sleep = async (ms: number) => await pool.exec('sleep', [ms]);
-            await sleep(1);
-            return third(
-              sleep(300),
-              () => sleep(1),
-              () => sleep(1),
-            );
-          },
-          { maxQueueSize: 1 },
-        ),
-      // It has no bound to be full.
-      'p-queue': async () => 'has no bound',
+      piscina: () => piscina((pool) => third((ms) => pool.run(ms, { name: 'sleep' })), { maxQueue: 1 }),
+      tinypool: () => tinypool((pool) => third((ms) => pool.run(ms, { name: 'sleep' })), { maxQueue: 1 }),
+      workerpool: () => workerPool((pool) => third(async (ms) => await pool.exec('sleep', [ms])), { maxQueueSize: 1 }),
+      // It takes no option for one: a hundred thousand wait behind the one that runs.
+      'p-queue': async () => {
+        const queue = new PQueue({ concurrency: 1 });
+        const all = Array.from({ length: 100_001 }, () => queue.add(() => pause(0)).catch(() => 'refused'));
+        const hasBound = queue.size < 100_000;
+        queue.clear();
+        await all[0];
+        return hasBound ? 'has a bound' : 'has no bound';
+      },
     },
   },
   {
     question: 'a deadline counts the wait in the queue',
     answers: {
       millrace: () =>
-        millrace('thread', async (model) => {
-          await model.call('where', null);
-          return inTime(model.call('sleep', 600), model.call('sleep', 1, { timeoutMs: 100 }));
-        }),
+        millrace('thread', (model) =>
+          inTime(
+            (ms) => model.call('sleep', ms),
+            (ms) => model.call('sleep', ms, { timeoutMs: 100 }),
+          ),
+        ),
       piscina: () =>
-        piscina(async (pool) => {
-          await pool.run(1, { name: 'sleep' });
-          const first = pool.run(600, { name: 'sleep' });
-          return inTime(first, pool.run(1, { name: 'sleep', signal: AbortSignal.timeout(100) }));
-        }),
+        piscina((pool) =>
+          inTime(
+            (ms) => pool.run(ms, { name: 'sleep' }),
+            (ms) => pool.run(ms, { name: 'sleep', signal: AbortSignal.timeout(100) }),
+          ),
+        ),
       tinypool: () =>
-        tinypool(async (pool) => {
-          await pool.run(1, { name: 'sleep' });
-          const first = pool.run(600, { name: 'sleep' });
-          return inTime(first, pool.run(1, { name: 'sleep', signal: AbortSignal.timeout(100) }));
-        }),
+        tinypool((pool) =>
+          inTime(
+            (ms) => pool.run(ms, { name: 'sleep' }),
+            (ms) => pool.run(ms, { name: 'sleep', signal: AbortSignal.timeout(100) }),
+          ),
+        ),
       workerpool: () =>
-        workerPool(async (pool) => {
-          await pool.exec('sleep', [1]);
-          const first = (async () => await pool.exec('sleep', [600]))();
-          return inTime(first, (async () => await pool.exec('sleep', [1]).timeout(100))());
-        }),
+        workerPool((pool) =>
+          inTime(
+            async (ms) => await pool.exec('sleep', [ms]),
+            async (ms) => await pool.exec('sleep', [ms]).timeout(100),
+          ),
+        ),
       'p-queue': async () => {
         const queue = new PQueue({ concurrency: 1 });
-        const first = queue.add(() => pause(600));
         return inTime(
-          first,
-          queue.add(() => pause(1), { timeout: 100 }),
+          (ms) => queue.add(() => pause(ms)),
+          (ms) => queue.add(() => pause(ms), { timeout: 100 }),
         );
       },
     },
@@ -291,7 +280,21 @@ export const claims: readonly Claim[] = [
             return await answer;
           }),
         ),
-      'p-queue': async () => 'no',
+      // In the caller's own loop: the function has to leave that alone, or nothing could abort it at all.
+      'p-queue': async () => {
+        const queue = new PQueue({ concurrency: 1 });
+        const controller = new AbortController();
+        let hasEnded = false;
+        const task = async () => {
+          await pause(300);
+          hasEnded = true;
+        };
+        queue.add(task, { signal: controller.signal }).catch(() => {});
+        await pause(50);
+        controller.abort();
+        await pause(500);
+        return yesNo(!hasEnded);
+      },
     },
   },
   {
@@ -305,7 +308,8 @@ export const claims: readonly Claim[] = [
         workerPool((pool) => withMarker(async (marker) => await pool.exec('dieOnce', [marker])), {
           workerType: 'process',
         }),
-      'p-queue': async () => 'is gone with the process',
+      // Its worker is the process that calls it, so here one of its own.
+      'p-queue': () => withMarker(runQueue, 'is gone with the process'),
     },
   },
   {
@@ -328,10 +332,10 @@ export const claims: readonly Claim[] = [
     question: 'workers that compute end with a parent that is killed',
     answers: {
       millrace: () => orphan('millrace'),
-      piscina: async () => 'threads',
+      piscina: () => orphan('piscina'),
       tinypool: () => orphan('tinypool'),
       workerpool: () => orphan('workerpool'),
-      'p-queue': async () => 'own loop',
+      'p-queue': () => orphan('p-queue'),
     },
   },
 ];

@@ -1,12 +1,13 @@
-// Starts a worker of a contender that computes for a minute, and prints its pid. Its parent then kills this process.
+// Starts a worker of a contender that computes for a minute, and prints where it is. Its parent then kills this process.
 const [contender] = process.argv.slice(2);
 const url = (name) => new URL(name, import.meta.url);
+const print = (where) => console.log(JSON.stringify(where));
 
 if (contender === 'millrace') {
   const { operation, spawnWorker } = await import('../../../../dist/worker/index.js');
   const operations = { where: operation(), spin: operation() };
   const worker = spawnWorker({ operations, module: url('./millrace-model.mjs') });
-  console.log((await worker.call('where', null)).pid);
+  print(await worker.call('where', null));
   void worker.call('spin', 60_000);
 } else if (contender === 'tinypool') {
   const { Tinypool } = await import('tinypool');
@@ -16,13 +17,24 @@ if (contender === 'millrace') {
     minThreads: 1,
     maxThreads: 1,
   });
-  console.log((await pool.run(null, { name: 'where' })).pid);
+  print(await pool.run(null, { name: 'where' }));
   void pool.run(60_000, { name: 'spin' });
+} else if (contender === 'piscina') {
+  const { Piscina } = await import('piscina');
+  const pool = new Piscina({ filename: url('./tasks.mjs').href, minThreads: 1, maxThreads: 1 });
+  print(await pool.run(null, { name: 'where' }));
+  void pool.run(60_000, { name: 'spin' });
+} else if (contender === 'p-queue') {
+  const { default: PQueue } = await import('p-queue');
+  const { spin, where } = await import('./tasks.mjs');
+  const queue = new PQueue();
+  print(await queue.add(where));
+  void queue.add(() => spin(60_000));
 } else {
   const { default: workerpool } = await import('workerpool');
   const { fileURLToPath } = await import('node:url');
   const file = fileURLToPath(url('./workerpool-tasks.mjs'));
   const pool = workerpool.pool(file, { maxWorkers: 1, workerType: 'process' });
-  console.log((await pool.exec('where', [])).pid);
+  print(await pool.exec('where', []));
   void pool.exec('spin', [60_000]);
 }
