@@ -2,7 +2,7 @@
 import type { ModelReport, Row } from './report.js';
 
 const WIDTH = 760;
-const LEFT = 170;
+const LEFT = 200;
 const RIGHT = 60;
 const BAR = 20;
 const GAP = 8;
