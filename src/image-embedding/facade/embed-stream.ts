@@ -38,6 +38,8 @@ export function createEmbedStream<Input>(
     const end = (reason: unknown) => {
       hasEnded = true;
       controller.abort(reason);
+      // Lanes that wait for the source wait no longer; what closing it comes to is heard below.
+      reader.close().catch(() => undefined);
     };
     const onAbort = () => end(signal?.reason);
     const left = new DOMException('The stream was left', 'AbortError');
@@ -95,6 +97,11 @@ interface Item<Input> {
   readonly input: Input;
 }
 
+interface Waiter<Input> {
+  readonly resolve: (item: Item<Input> | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 async function toResult<Input>(
   { index, input }: Item<Input>,
   pending: Promise<Float32Array>,
@@ -111,37 +118,61 @@ async function toResult<Input>(
 /** Numbers the items of a source, and asks it for one at a time, whoever asks. */
 class SourceReader<Input> {
   readonly #iterator: Iterator<Input> | AsyncIterator<Input>;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #waiting: Waiter<Input>[] = [];
+  #isReading = false;
   #count = 0;
   #isDone = false;
+  #closed: Promise<unknown> | undefined;
 
   constructor(source: Iterable<Input> | AsyncIterable<Input>) {
     this.#iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
   }
 
-  /** The next item, or undefined at the end. */
+  /** The next item; undefined at the end, and once it is closed, whether or not the source ever answers. */
   next(): Promise<Item<Input> | undefined> {
-    const next = this.#last.then(async () => {
-      if (this.#isDone) return undefined;
-      const { done, value } = await this.#iterator.next();
-      if (done === true) {
-        this.#isDone = true;
-        return undefined;
+    return new Promise((resolve, reject) => {
+      if (this.#isDone) {
+        resolve(undefined);
+        return;
       }
-      const index = this.#count;
-      this.#count += 1;
-      return { index, input: value };
+      this.#waiting.push({ resolve, reject });
+      if (!this.#isReading) void this.#read();
     });
-    this.#last = next.catch(() => {
-      this.#isDone = true;
-    });
-    return next;
   }
 
   /** Lets the source release what it holds, unless it came to its end. */
   async close(): Promise<void> {
-    if (this.#isDone) return;
+    if (!this.#isDone) {
+      this.#end();
+      const returned = Promise.resolve(this.#iterator.return?.());
+      returned.catch(() => undefined);
+      // A generator that is asked for an item returns only when it has one.
+      if (!this.#isReading) this.#closed = returned;
+    }
+    await this.#closed;
+  }
+
+  async #read(): Promise<void> {
+    this.#isReading = true;
+    try {
+      while (this.#waiting.length > 0) {
+        const { done, value } = await this.#iterator.next();
+        if (done === true) this.#end();
+        if (this.#isDone) return;
+        this.#waiting.shift()?.resolve({ index: this.#count, input: value as Input });
+        this.#count += 1;
+      }
+    } catch (error) {
+      const first = this.#waiting.shift();
+      this.#end();
+      first?.reject(error);
+    } finally {
+      this.#isReading = false;
+    }
+  }
+
+  #end(): void {
     this.#isDone = true;
-    await this.#iterator.return?.();
+    for (const each of this.#waiting.splice(0)) each.resolve(undefined);
   }
 }

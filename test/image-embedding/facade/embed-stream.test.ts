@@ -152,6 +152,37 @@ describe('createEmbedStream()', () => {
     await expect(gather(stream([1], { signal: AbortSignal.abort(reason) }))).rejects.toBe(reason);
   });
 
+  test.each(['left', 'aborted'])(
+    'ends at once when it is %s, though its source may never answer again',
+    async (how) => {
+      const state = { isClosed: false };
+      const idle = {
+        count: 0,
+        next() {
+          this.count += 1;
+          return this.count === 1 ? Promise.resolve({ done: false, value: 1 }) : new Promise<never>(() => undefined);
+        },
+        async return() {
+          state.isClosed = true;
+          return { done: true as const, value: undefined };
+        },
+        [Symbol.asyncIterator]() {
+          return this;
+        },
+      };
+      const outer = new AbortController();
+      const results = stream(idle, { signal: outer.signal });
+      expect((await results.next()).value?.index).toBe(0);
+      if (how === 'left') expect((await results.return()).done).toBe(true);
+      else {
+        const next = results.next();
+        outer.abort(new Error('enough'));
+        await expect(next).rejects.toThrow('enough');
+      }
+      expect(state.isClosed).toBe(true);
+    },
+  );
+
   test('an empty source is an empty stream', async () => {
     expect(await gather(stream([]))).toEqual([]);
   });
