@@ -134,6 +134,10 @@ async function listWanted(reference: ModelReference, commit: string, settings: H
   wanted.push(...[...files.keys()].filter((each) => each.startsWith(`${onnx}_data`) || each === `${onnx}.data`));
   const found = wanted.flatMap((each) => files.get(each) ?? []);
   for (const { path: file, digest, size } of found) {
+    // It becomes a name below the cache.
+    if (file.split(/[\\/]/).some((part) => part === '..' || part === '')) {
+      throw new ModelDownloadError(`Cannot download ${name}: the hub named a file out of the repository: ${file}`);
+    }
     if (!DIGEST.test(digest) || !Number.isSafeInteger(size) || size < 0) {
       throw new ModelDownloadError(`Cannot download ${name}: the hub gave no usable digest or size for ${file}`);
     }

@@ -7,8 +7,9 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { replaceFile } from '../replace-file.js';
 
 /** The folder of one repository in the cache. */
 export interface RepositoryCache {
@@ -38,11 +39,7 @@ export async function readRef(cache: RepositoryCache, revision: string): Promise
 
 /** Notes the commit that a branch or tag stands for. */
 export async function writeRef(cache: RepositoryCache, revision: string, commit: string): Promise<void> {
-  const file = refPath(cache, revision);
-  await mkdir(path.dirname(file), { recursive: true });
-  const temporary = `${file}.${process.pid}.tmp`;
-  await writeFile(temporary, commit);
-  await rename(temporary, file);
+  await replaceFile(refPath(cache, revision), (temporary) => writeFile(temporary, commit));
 }
 
 function refPath(cache: RepositoryCache, revision: string): string {
@@ -57,15 +54,10 @@ export async function linkIntoSnapshot(
   digest: string,
 ): Promise<void> {
   const place = path.join(cache.snapshot(commit), file);
-  await mkdir(path.dirname(place), { recursive: true });
-  const temporary = `${place}.${process.pid}.tmp`;
-  await rm(temporary, { force: true });
-  try {
-    await symlink(path.relative(path.dirname(place), cache.blob(digest)), temporary);
-  } catch {
-    await copyFile(cache.blob(digest), temporary);
-  }
-  await rename(temporary, place);
+  const blob = cache.blob(digest);
+  await replaceFile(place, (temporary) =>
+    symlink(path.relative(path.dirname(place), blob), temporary).catch(() => copyFile(blob, temporary)),
+  );
 }
 
 /** The size of a file, links followed; undefined when there is none. */

@@ -64,6 +64,23 @@ describe('fetchModel()', () => {
     await session.dispose();
   });
 
+  test('is asked several times at once by one process, and answers each', async () => {
+    const folders = await Promise.all([fetchIt(), fetchIt(), fetchIt()]);
+    expect(new Set(folders).size).toBe(1);
+    expect(downloads()).toHaveLength(4);
+    const names = await readdir(cacheDir, { recursive: true });
+    expect(names.filter((each) => /\.(tmp|lock|incomplete)$/.test(each))).toEqual([]);
+  });
+
+  test('puts nothing outside of its cache, whatever the hub calls its files', async () => {
+    hub.files = new Map([...hub.files, [`${DATA}/../../../../../../escaped`, Buffer.from('x')]]);
+    await expect(fetchIt()).rejects.toMatchObject({
+      code: 'ERR_MODEL_DOWNLOAD',
+      message: expect.stringContaining('out of the repository'),
+    });
+    expect(downloads()).toEqual([]);
+  });
+
   test('downloads nothing again, asks nothing for a pinned commit, and takes another number format when asked', async () => {
     await fetchIt();
     const before = hub.requests.length;
