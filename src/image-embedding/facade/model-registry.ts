@@ -1,8 +1,8 @@
 /** The models of a facade: named, resolved once, registered with the pool below. */
-import { stat } from 'node:fs/promises';
 import type { Pool } from '../../pool/index.js';
 import { DeadlineExceededError } from '../../worker/index.js';
 import { fetchModel } from '../hub/fetch-model.js';
+import { modelBytes } from '../model/external-weights.js';
 import { type ModelSource, nameOfSource, resolveModel } from '../model/resolve-model.js';
 import { prepareFile } from '../prepare/prepare-model.js';
 import { type LoadedModel, registerModel } from './loaded-model.js';
@@ -21,7 +21,7 @@ export class ModelRegistry {
   readonly #settings: FacadeSettings;
   readonly #loading = new Map<string, Promise<LoadedModel>>();
   readonly #loaded = new Map<string, LoadedModel>();
-  readonly #downloads = new AbortController();
+  readonly #stopped = new AbortController();
 
   constructor(pool: Pool, settings: FacadeSettings) {
     this.#pool = pool;
@@ -45,9 +45,9 @@ export class ModelRegistry {
     return signal === undefined && timeoutMs === undefined ? loading : waitFor(loading, key, signal, timeoutMs);
   }
 
-  /** Stops the downloads that are under way: the pool goes. */
+  /** Stops what brings models here and prepares them: the pool goes. */
   stop(reason: Error): void {
-    this.#downloads.abort(reason);
+    this.#stopped.abort(reason);
   }
 
   /** What a call names: the key it is registered under, and where it comes from. */
@@ -57,11 +57,10 @@ export class ModelRegistry {
   }
 
   async #resolve(key: string, source: ModelSource): Promise<LoadedModel> {
-    const spec = await resolveModel(source, (reference) =>
-      fetchModel(reference, this.#settings.hub, this.#downloads.signal),
-    );
-    const { prepare, session } = this.#settings;
-    const prepared = prepare === undefined ? undefined : await prepareFile(spec, session, prepare);
+    const { signal } = this.#stopped;
+    const { hub, prepare, session } = this.#settings;
+    const spec = await resolveModel(source, (reference) => fetchModel(reference, hub, signal));
+    const prepared = prepare === undefined ? undefined : await prepareFile(spec, session, prepare, { signal });
     const memoryMb = await estimateMemoryMb(spec.file, prepared !== undefined);
     const loaded = registerModel(this.#pool, { key, spec, prepared, memoryMb }, this.#settings);
     this.#loaded.set(key, loaded);
@@ -78,10 +77,7 @@ const BYTES_PER_PREPARED_BYTE = 0.6;
 
 /** What a worker will cost, until it was measured. A file that is missing costs nothing: its load says what is wrong. */
 async function estimateMemoryMb(file: string, isPrepared: boolean): Promise<number> {
-  const bytes = await stat(file).then(
-    ({ size }) => size,
-    () => 0,
-  );
+  const bytes = await modelBytes(file);
   return Math.round(PROCESS_MB + (bytes * (isPrepared ? BYTES_PER_PREPARED_BYTE : BYTES_PER_MODEL_BYTE)) / 1e6);
 }
 

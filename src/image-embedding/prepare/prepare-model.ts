@@ -1,12 +1,12 @@
 /** Prepares a model for this machine, once for all processes and all times. */
 import { execFile } from 'node:child_process';
-import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { requireOptions, requirePositiveInteger, requireString } from '../../core/index.js';
 import { withFileLock } from '../file-lock.js';
 import type { SessionOptions } from '../inference/session.js';
+import { modelBytes } from '../model/external-weights.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import {
   defaultPreparedFolder,
@@ -31,6 +31,14 @@ export interface PrepareOptions {
 export interface PrepareSettings {
   readonly cache: PreparedCache;
   readonly minBytes: number;
+}
+
+/** How {@link prepareFile} goes about it. */
+export interface PrepareFileOptions {
+  /** Whether it is made again though it is there. */
+  readonly isForced?: boolean;
+  /** Gives it up; a process that prepares the model is ended. */
+  readonly signal?: AbortSignal;
 }
 
 const run = promisify(execFile);
@@ -76,32 +84,30 @@ function isPreparable({ executionProviders, graphOptimizationLevel, extra }: Ses
  * @param spec The model.
  * @param session The options that it will be run with.
  * @param settings See {@link PrepareOptions}.
- * @param isForced Whether it is made again though it is there.
+ * @param options See {@link PrepareFileOptions}.
  * @returns The folder; undefined when the model is to be loaded as it is.
+ * @throws The reason of the signal.
  */
 export async function prepareFile(
   spec: ModelSpec,
   session: SessionOptions,
   settings: PrepareSettings,
-  isForced: boolean = false,
+  { isForced = false, signal }: PrepareFileOptions = {},
 ): Promise<string | undefined> {
   if (!isPreparable(session)) return undefined;
   const { file } = spec;
-  const size = await stat(file).then(
-    ({ size: bytes }) => bytes,
-    () => 0,
-  );
-  if (size < settings.minBytes) return undefined;
   try {
+    if ((await modelBytes(file)) < settings.minBytes) return undefined;
     const { cache } = settings;
     const key = await preparedKey(cache, file);
     const found = isForced ? undefined : await findPrepared(cache, key);
     if (found !== undefined) return found;
-    return await withFileLock(path.join(cache.folder, key), undefined, async () => {
+    return await withFileLock(path.join(cache.folder, key), signal, async () => {
       const made = isForced ? undefined : await findPrepared(cache, key);
-      return made ?? (await writePrepared(cache, key, (folder) => runChild(spec, folder)));
+      return made ?? (await writePrepared(cache, key, (folder) => runChild(spec, folder, signal)));
     });
   } catch (error) {
+    signal?.throwIfAborted();
     process.emitWarning(`${file} could not be prepared and is loaded as it is: ${String(error)}`, 'MillraceWarning');
     return undefined;
   }
@@ -113,9 +119,14 @@ export async function verifyPreparedFile(file: string, settings: PrepareSettings
   return folder === undefined ? undefined : await verifyPrepared(folder);
 }
 
-async function runChild(spec: ModelSpec, folder: string): Promise<void> {
+async function runChild(spec: ModelSpec, folder: string, signal: AbortSignal | undefined): Promise<void> {
   try {
-    await run(process.execPath, [CHILD, JSON.stringify(spec), folder], { timeout: TIMEOUT_MS, killSignal: 'SIGKILL' });
+    const options = {
+      timeout: TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+      ...(signal === undefined ? {} : { signal }),
+    } as const;
+    await run(process.execPath, [CHILD, JSON.stringify(spec), folder], options);
   } catch (error) {
     const { stderr } = error as { readonly stderr?: string };
     throw new Error(stderr?.trim().split('\n').at(-1) || String(error), { cause: error });

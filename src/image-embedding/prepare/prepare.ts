@@ -58,5 +58,5 @@ export async function prepareModel(source: ModelSource, options?: PrepareModelOp
   );
   if (settings === undefined) return { spec, folder: undefined, isVerified: undefined };
   const isVerified = wantsVerification ? await verifyPreparedFile(spec.file, settings) : undefined;
-  return { spec, folder: await prepareFile(spec, {}, settings, isVerified === false), isVerified };
+  return { spec, folder: await prepareFile(spec, {}, settings, { isForced: isVerified === false }), isVerified };
 }

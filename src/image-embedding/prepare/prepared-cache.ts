@@ -9,13 +9,15 @@
  * Invariants: an entry appears whole, by a rename, and is never written to again while it may be mapped. An entry that is not what its manifest
  * says, or that others may write to, is not used.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, realpath, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { PREPARED_GRAPH, PREPARED_WEIGHTS } from '../inference/session.js';
+import { ExternalWeights } from '../model/external-weights.js';
+import { replaceFile } from '../replace-file.js';
 
 /** Where prepared models are kept, and how much of them. */
 export interface PreparedCache {
@@ -30,8 +32,16 @@ interface FileRecord {
   readonly sha256: string;
 }
 
+interface Manifest {
+  /** The entry's own name: one that was moved to another place is not used there. */
+  readonly key: string;
+  readonly files: Readonly<Record<string, FileRecord>>;
+}
+
 const FILES = [PREPARED_GRAPH, PREPARED_WEIGHTS];
-const FORMAT = 1;
+const FORMAT = 2;
+/** What a maker that was killed left behind is older than the longest that one may take, in ms. */
+const ABANDONED_MS = 3_600_000;
 
 /** The cache folder when nothing else is said. */
 export function defaultPreparedFolder(): string {
@@ -39,16 +49,18 @@ export function defaultPreparedFolder(): string {
   return path.join(cache, 'millrace', 'prepared');
 }
 
+/** What weights are laid out for. */
+export interface Machine {
+  /** The version of onnxruntime. */
+  readonly runtime: string;
+  /** The CPU's name, and on Linux the instructions it has. */
+  readonly cpu: string;
+}
+
 /** What a model prepared here is good for: this content, this onnxruntime, this kind of CPU. */
-export async function preparedKey(cache: PreparedCache, file: string): Promise<string> {
-  const parts = [
-    FORMAT,
-    await modelDigest(cache, file),
-    await runtimeVersion(),
-    process.platform,
-    process.arch,
-    await cpuFeatures(),
-  ];
+export async function preparedKey(cache: PreparedCache, file: string, machine?: Machine): Promise<string> {
+  const { runtime, cpu } = machine ?? (await thisMachine());
+  const parts = [FORMAT, await modelDigest(cache, file), runtime, process.platform, process.arch, cpu];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 40);
 }
 
@@ -56,17 +68,17 @@ export async function preparedKey(cache: PreparedCache, file: string): Promise<s
 export async function findPrepared(cache: PreparedCache, key: string): Promise<string | undefined> {
   const folder = path.join(cache.folder, key);
   const manifest = await readManifest(folder);
-  if (manifest === undefined) return undefined;
+  if (manifest?.key !== key) return undefined;
   for (const name of FILES) {
-    const record = manifest[name];
+    const record = manifest.files[name];
     const info = await stat(path.join(folder, name)).catch(() => undefined);
     if (record === undefined || info === undefined || !info.isFile()) return undefined;
     // Hashing it all would take longer than loading it: size and time are those of the file that was hashed.
     if (info.size !== record.size || Math.abs(info.mtimeMs - record.mtimeMs) > 1) return undefined;
     if (!isOurs(info.uid, info.mode)) return undefined;
   }
-  const folderInfo = await stat(folder);
-  if (!isOurs(folderInfo.uid, folderInfo.mode)) return undefined;
+  const info = await stat(folder).catch(() => undefined);
+  if (info === undefined || !isOurs(info.uid, info.mode)) return undefined;
   const now = new Date();
   await utimes(path.join(folder, 'used'), now, now).catch(() => undefined);
   return folder;
@@ -77,7 +89,7 @@ export async function verifyPrepared(folder: string): Promise<boolean> {
   const manifest = await readManifest(folder);
   if (manifest === undefined) return false;
   for (const name of FILES) {
-    if ((await sha256(path.join(folder, name)).catch(() => undefined)) !== manifest[name]?.sha256) return false;
+    if ((await sha256(path.join(folder, name)).catch(() => undefined)) !== manifest.files[name]?.sha256) return false;
   }
   return true;
 }
@@ -89,14 +101,13 @@ export async function writePrepared(
   write: (folder: string) => Promise<void>,
 ): Promise<string> {
   const folder = path.join(cache.folder, key);
-  const temporary = `${folder}.${process.pid}.tmp`;
-  await mkdir(cache.folder, { recursive: true, mode: 0o700 });
-  await rm(temporary, { recursive: true, force: true });
-  await mkdir(temporary, { mode: 0o700 });
+  const temporary = `${folder}.${randomUUID()}.tmp`;
+  await mkdir(temporary, { recursive: true, mode: 0o700 });
   try {
     await write(temporary);
-    const manifest: Record<string, FileRecord> = {};
-    for (const name of FILES) manifest[name] = await seal(path.join(temporary, name));
+    const files: Record<string, FileRecord> = {};
+    for (const name of FILES) files[name] = await seal(path.join(temporary, name));
+    const manifest: Manifest = { key, files };
     await writeFile(path.join(temporary, 'manifest.json'), JSON.stringify(manifest), { mode: 0o600 });
     await writeFile(path.join(temporary, 'used'), '', { mode: 0o600 });
     // A damaged entry in the way goes; one that is mapped by others stays theirs until they end.
@@ -109,12 +120,13 @@ export async function writePrepared(
   return folder;
 }
 
-/** Removes entries, the longest unused first, until the cache is within its bounds; `keep` stays. */
+/** Removes what killed makers left, and entries, the longest unused first, until the cache is within its bounds; `keep` stays. */
 export async function evictPrepared(cache: PreparedCache, keep: string): Promise<void> {
   const entries: { folder: string; bytes: number; usedMs: number }[] = [];
   for (const name of await readdir(cache.folder).catch(() => [])) {
-    if (!/^[0-9a-f]{40}$/.test(name)) continue;
     const folder = path.join(cache.folder, name);
+    if (name.endsWith('.tmp') && (await isAbandoned(folder))) await rm(folder, { recursive: true, force: true });
+    if (!/^[0-9a-f]{40}$/.test(name)) continue;
     const sizes = await Promise.all(
       FILES.map((file) =>
         stat(path.join(folder, file)).then(
@@ -138,6 +150,13 @@ export async function evictPrepared(cache: PreparedCache, keep: string): Promise
   }
 }
 
+async function isAbandoned(folder: string): Promise<boolean> {
+  return stat(folder).then(
+    ({ mtimeMs }) => Date.now() - mtimeMs > ABANDONED_MS,
+    () => false,
+  );
+}
+
 /** Writes a file out to the disk, so that its pages are clean and shared, and records what it is. */
 async function seal(file: string): Promise<FileRecord> {
   const handle = await open(file, 'r+');
@@ -151,10 +170,12 @@ async function seal(file: string): Promise<FileRecord> {
   return { size, mtimeMs, sha256: await sha256(file) };
 }
 
-async function readManifest(folder: string): Promise<Record<string, FileRecord> | undefined> {
+async function readManifest(folder: string): Promise<Manifest | undefined> {
   try {
-    const value: unknown = JSON.parse(await readFile(path.join(folder, 'manifest.json'), 'utf8'));
-    return typeof value === 'object' && value !== null ? (value as Record<string, FileRecord>) : undefined;
+    const value = JSON.parse(await readFile(path.join(folder, 'manifest.json'), 'utf8')) as Partial<Manifest>;
+    return typeof value.key === 'string' && typeof value.files === 'object' && value.files !== null
+      ? { key: value.key, files: value.files }
+      : undefined;
   } catch {
     return undefined;
   }
@@ -166,47 +187,69 @@ function isOurs(uid: number, mode: number): boolean {
   return uid === process.getuid() && (mode & 0o022) === 0;
 }
 
-async function modelDigest(cache: PreparedCache, file: string): Promise<string> {
-  const folder = path.dirname(file);
-  const base = path.basename(file);
-  const names = (await readdir(folder)).filter(
-    (name) => name === base || name.startsWith(`${base}_data`) || name === `${base}.data`,
-  );
-  const digests = await Promise.all(names.sort().map((name) => knownDigest(cache, path.join(folder, name))));
-  return digests.join(' ');
+/** What a model's files hold: its graph, and the files beside it that the graph keeps weights in. */
+async function modelDigest(cache: PreparedCache, graph: string): Promise<string> {
+  const { sha256: digest, weights } = await knownDigest(cache, graph);
+  const folder = await realpath(path.dirname(graph));
+  const digests = weights.map(async (name) => {
+    const file = path.resolve(folder, name);
+    // onnxruntime refuses such a model: nothing of that file is read here either.
+    if (!file.startsWith(folder + path.sep)) throw new Error(`it keeps weights outside its folder, in ${name}`);
+    return [name, (await knownDigest(cache, file)).sha256].join(' ');
+  });
+  return [digest, ...(await Promise.all(digests))].join('\n');
+}
+
+interface KnownDigest {
+  readonly sha256: string;
+  /** The files that weights lie in, where this is a graph. */
+  readonly weights: readonly string[];
 }
 
 /** A file's digest, out of the cache when the same file was hashed before. */
-async function knownDigest(cache: PreparedCache, file: string): Promise<string> {
-  const { size, mtimeMs, ino, dev } = await stat(file);
+async function knownDigest(cache: PreparedCache, file: string): Promise<KnownDigest> {
+  const info = await stat(file);
+  if (!info.isFile()) throw new Error(`${file} is no file`);
+  const { size, mtimeMs, ino, dev } = info;
   const place = createHash('sha256')
-    .update(JSON.stringify([path.resolve(file), size, mtimeMs, ino, dev]))
+    .update(JSON.stringify([FORMAT, path.resolve(file), size, mtimeMs, ino, dev]))
     .digest('hex');
   const record = path.join(cache.folder, 'digests', `${place.slice(0, 40)}.json`);
-  const known = await readFile(record, 'utf8').catch(() => '');
-  if (/^[0-9a-f]{64}$/.test(known)) return known;
-  const digest = await sha256(file);
+  const known = await readKnown(record);
+  if (known !== undefined) return known;
+  const weights = new ExternalWeights();
+  const digest = { sha256: await sha256(file, (chunk) => weights.add(chunk)), weights: weights.names };
   await mkdir(path.dirname(record), { recursive: true, mode: 0o700 });
-  const temporary = `${record}.${process.pid}.tmp`;
-  await writeFile(temporary, digest, { mode: 0o600 });
-  await rename(temporary, record);
+  await replaceFile(record, (temporary) => writeFile(temporary, JSON.stringify(digest), { mode: 0o600 }));
   return digest;
 }
 
-async function sha256(file: string): Promise<string> {
+async function readKnown(record: string): Promise<KnownDigest | undefined> {
+  try {
+    const info = await stat(record);
+    if (!isOurs(info.uid, info.mode)) return undefined;
+    const { sha256: digest, weights } = JSON.parse(await readFile(record, 'utf8')) as Partial<KnownDigest>;
+    const isKnown = /^[0-9a-f]{64}$/.test(digest ?? '') && weights?.every((each) => typeof each === 'string');
+    return isKnown ? { sha256: digest as string, weights: weights ?? [] } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function sha256(file: string, onChunk?: (chunk: Buffer) => void): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) {
+    hash.update(chunk as Buffer);
+    onChunk?.(chunk as Buffer);
+  }
   return hash.digest('hex');
 }
 
-async function runtimeVersion(): Promise<string> {
+/** The machine that this process runs on. */
+export async function thisMachine(): Promise<Machine> {
   const file = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
-  return String((JSON.parse(await readFile(file, 'utf8')) as { version?: unknown }).version);
-}
-
-/** What the layout of weights depends on: the CPU's name, and on Linux the instructions it has. */
-async function cpuFeatures(): Promise<string> {
+  const { version } = JSON.parse(await readFile(file, 'utf8')) as { version?: unknown };
   const info = await readFile('/proc/cpuinfo', 'utf8').catch(() => '');
   const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(info)?.[1] ?? '';
-  return `${os.cpus()[0]?.model ?? ''} ${flags}`;
+  return { runtime: String(version), cpu: `${os.cpus()[0]?.model ?? ''} ${flags}` };
 }
