@@ -201,7 +201,7 @@ export class Pool implements AsyncDisposable {
   }
 
   /** What happens in the pool's life from now on. Ends with the pool; a slow reader loses the oldest of more than 1,024 events. */
-  events(): AsyncIterableIterator<PoolEvent> {
+  events(): AsyncIterableIterator<PoolEvent, void, void> {
     return this.#events.read();
   }
 

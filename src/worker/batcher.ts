@@ -180,7 +180,8 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
       if (batch.length === 0 && this.#isClosed && this.#pending.size === 0) return undefined;
     }
     if (maxDelayMs === 0) return batch;
-    const due = sleep(maxDelayMs, { clock, ref: false });
+    // It holds the process: somebody waits for the answer.
+    const due = sleep(maxDelayMs, { clock });
     try {
       while (batch.length < maxBatch && !this.#isClosed) {
         const event = await select({ more: this.#receiver, due }, { biased: true });

@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import { debuglog } from 'node:util';
-import { Repeater, SlidingBuffer } from '@repeaterjs/repeater';
+import { EventFeed } from './event-feed.js';
 import type { WorkerEvent } from './worker-events.js';
 
 const BUFFERED = 256;
@@ -38,9 +38,7 @@ export const requestChannel: ReturnType<typeof channel> = channel('millrace:work
 export class EventHub {
   readonly #workerId: string;
   readonly #now: () => number;
-  readonly #listeners = new Set<(event: WorkerEvent) => void>();
-  readonly #ends = new Set<() => void>();
-  #isOver = false;
+  readonly #feed: EventFeed<WorkerEvent> = new EventFeed(BUFFERED);
 
   constructor(workerId: string, now: () => number) {
     this.#workerId = workerId;
@@ -49,7 +47,7 @@ export class EventHub {
 
   /** Whether anybody would see an event of this type: a busy worker asks before it makes one. */
   hasAudience(type: WorkerEvent['type']): boolean {
-    return this.#listeners.size > 0 || isDebugging || channels[type].hasSubscribers;
+    return this.#feed.hasReaders || isDebugging || channels[type].hasSubscribers;
   }
 
   emit(body: EventBody): void {
@@ -57,40 +55,17 @@ export class EventHub {
     if (isDebugging) debug('%s', describe(event));
     const diagnostics = channels[event.type];
     if (diagnostics.hasSubscribers) diagnostics.publish(event);
-    for (const listener of this.#listeners) listener(event);
+    this.#feed.emit(event);
   }
 
-  /** An iterator of the events from now on. */
+  /** An iterator of the events from now on; a slow reader loses the oldest of more than 256. */
   events(): AsyncIterableIterator<WorkerEvent, void, void> {
-    // A repeater starts with its first `next()`; what happens before that is kept for it.
-    const early: WorkerEvent[] = [];
-    let tell = (event: WorkerEvent): void => {
-      if (early.push(event) > BUFFERED) early.shift();
-    };
-    let end = (): void => {};
-    const listener = (event: WorkerEvent): void => tell(event);
-    const onEnd = (): void => end();
-    if (!this.#isOver) {
-      this.#listeners.add(listener);
-      this.#ends.add(onEnd);
-    }
-    return new Repeater<WorkerEvent, void, void>(async (push, stop) => {
-      for (const event of early.splice(0)) void push(event);
-      tell = (event) => void push(event);
-      end = stop;
-      if (this.#isOver) stop();
-      await stop;
-      this.#listeners.delete(listener);
-      this.#ends.delete(onEnd);
-    }, new SlidingBuffer(BUFFERED)) as AsyncIterableIterator<WorkerEvent, void, void>;
+    return this.#feed.read();
   }
 
-  /** Ends every iterator, after what it has buffered. */
+  /** Ends every iterator, after what is kept for it. */
   end(): void {
-    this.#isOver = true;
-    for (const end of this.#ends) end();
-    this.#listeners.clear();
-    this.#ends.clear();
+    this.#feed.end();
   }
 }
 

@@ -28,7 +28,7 @@ export type Outcome = 'succeeded' | 'failed' | 'expired' | 'cancelled';
 /** What a request tells its worker. The worker's core is one. */
 export interface RequestOwner {
   readonly clock: Clock;
-  /** It was taken for the first time, and was not answered. */
+  /** It was taken for the first time, or was answered on its way into a model that is at it. */
   onTaken(request: PendingRequest, at: number | undefined): void;
   /** The loop has it in hand: its place in the queue is free. */
   onPlaceFree(request: PendingRequest): void;
@@ -128,9 +128,11 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
     return !this.isClosed;
   }
 
-  /** The loop of the host has had it in hand. */
-  arrive(): void {
-    this.#takeInHand(undefined);
+  /** The loop of the host has had it in hand. `isInside` says that the model is at it, also when its caller has given it up on the way. */
+  arrive(isInside: boolean): void {
+    if (!this.#takeInHand(undefined) && isInside && this.isInModel && !this.isInFlight) {
+      this.owner.onTaken(this, undefined);
+    }
   }
 
   // A loop that has just looked at the clock says what it saw.

@@ -46,6 +46,7 @@ export class WorkerLoop {
   #taken = 0;
   #burstStart = 0;
   #isParkedFull = false;
+  #isFilling = false;
   #isLingering = false;
   #isPumping = false;
   #isStopping = false;
@@ -133,7 +134,9 @@ export class WorkerLoop {
         case 'slot':
           break;
         case 'idle':
+          // A request may have been taken between the timer and here.
           if (this.#inModel === 0) this.#isIdle = this.#channels.enter('idle');
+          else this.#idle.start();
           break;
         case null:
           // Every arm is gone; only a loop that is over leaves its arms without senders.
@@ -188,11 +191,13 @@ export class WorkerLoop {
 
   /** Starts what waits, while there is room. */
   #fill(): void {
+    this.#isFilling = true;
     while (this.#inModel < this.#settings.concurrency && !this.#isBurstOver()) {
       const request = this.#takeNext();
-      if (request === undefined) return;
+      if (request === undefined) break;
       this.#start(request);
     }
+    this.#isFilling = false;
   }
 
   #takeNext(): PendingRequest | undefined {
@@ -225,7 +230,8 @@ export class WorkerLoop {
     this.#inModel--;
     this.#lastActiveAt = this.#core.model.lastActiveAt;
     this.#core.activity.isLingering = this.#isLingering && this.#inModel === 0;
-    if (!this.#isParkedFull && !this.#isLingering) return;
+    // A method that does not wait has left while its request is being started: whoever starts it goes on with the next.
+    if (this.#isFilling || (!this.#isParkedFull && !this.#isLingering)) return;
     if (!this.#isStopping && !this.#isBurstOver()) {
       this.#fill();
       if (this.#inModel >= this.#settings.concurrency) return;

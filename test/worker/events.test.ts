@@ -51,6 +51,9 @@ test('WorkerHandle.events() serves several readers, and leaves nothing behind fo
   await two.return?.();
   await turn();
   expect(hub.hasAudience('late')).toBe(false);
+  const unread = hub.events();
+  await unread.return?.();
+  expect(hub.hasAudience('late')).toBe(false);
 });
 
 test('WorkerHandle.events() keeps the last 256 events for a slow reader', async () => {

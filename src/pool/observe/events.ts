@@ -1,5 +1,5 @@
 import { type Channel, channel } from 'node:diagnostics_channel';
-import { Repeater, SlidingBuffer } from '@repeaterjs/repeater';
+import { EventFeed } from '../../worker/index.js';
 import type { BreakerState } from '../breaker.js';
 
 interface EventBase {
@@ -70,29 +70,20 @@ export function poolChannel(name: string): Channel {
 
 /** Hands the pool's lifecycle events to its readers and to `diagnostics_channel`. */
 export class EventHub {
-  readonly #readers = new Set<{ push(event: PoolEvent): unknown; stop(): void }>();
-  #closed = false;
+  readonly #feed: EventFeed<PoolEvent> = new EventFeed(BUFFERED_EVENTS);
 
   emit(event: PoolEvent): void {
-    for (const reader of this.#readers) reader.push(event);
+    this.#feed.emit(event);
     const published = poolChannel(event.type);
     if (published.hasSubscribers) published.publish(event);
   }
 
-  /** What happens from the first `next()` on; a slow reader loses the oldest of more than 1,024 events. */
-  read(): AsyncIterableIterator<PoolEvent> {
-    return new Repeater<PoolEvent>(async (push, stop) => {
-      if (this.#closed) return stop();
-      const reader = { push, stop };
-      this.#readers.add(reader);
-      await stop;
-      this.#readers.delete(reader);
-    }, new SlidingBuffer(BUFFERED_EVENTS)) as unknown as AsyncIterableIterator<PoolEvent>;
+  /** What happens from now on; a slow reader loses the oldest of more than 1,024 events. */
+  read(): AsyncIterableIterator<PoolEvent, void, void> {
+    return this.#feed.read();
   }
 
   close(): void {
-    this.#closed = true;
-    for (const reader of this.#readers) reader.stop();
-    this.#readers.clear();
+    this.#feed.end();
   }
 }

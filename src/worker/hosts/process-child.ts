@@ -15,7 +15,6 @@ process.on('SIGTERM', () => {});
 const board = new ProgressBoard();
 startWatchdog(board, Number(process.env.MILLRACE_PARENT_PID));
 delete process.env.MILLRACE_PARENT_PID;
-board.countTurns();
 
 process.once('disconnect', () => process.exit(0));
 

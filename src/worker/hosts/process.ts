@@ -65,7 +65,11 @@ export function startProcessHost(options: HostOptions): Host {
     // Only the newest record counts. A record never arrives in pieces: it is far smaller than what a pipe writes at once.
     const at = bytes.length - (bytes.length % RECORD_BYTES) - RECORD_BYTES;
     if (at < 0) return;
-    const value = { begun: bytes.readInt32LE(at), ended: bytes.readInt32LE(at + 4), turns: bytes.readInt32LE(at + 8) };
+    const value = {
+      begun: bytes.readInt32LE(at),
+      ended: bytes.readInt32LE(at + 4),
+      latest: bytes.readInt32LE(at + 8),
+    };
     progress = { value, heardAt: monotonicNow() };
   });
 

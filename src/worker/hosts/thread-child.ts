@@ -6,7 +6,6 @@ import { ProgressBoard } from './progress-board.js';
 
 const port = parentPort as NonNullable<typeof parentPort>;
 const board = new ProgressBoard((workerData as { board: SharedArrayBuffer }).board);
-board.countTurns();
 
 const link = createLink({
   canTransfer: true,

@@ -33,11 +33,11 @@ let last = '';
 let quietTicks = 0;
 setInterval(() => {
   if (process.ppid !== watched) die();
-  const { begun, ended, turns } = board.read();
+  const { begun, ended, latest } = board.read();
   const record = Buffer.allocUnsafe(12);
   record.writeInt32LE(begun, 0);
   record.writeInt32LE(ended, 4);
-  record.writeInt32LE(turns, 8);
+  record.writeInt32LE(latest, 8);
   const key = `${begun} ${ended}`;
   if (key === last && begun === ended && ++quietTicks < QUIET_TICKS) return;
   last = key;

@@ -170,7 +170,7 @@ export class HostedModel {
     this.#fresh.push(call);
     if (mayBlock) this.#link.flush();
     else this.#link.schedule();
-    this.#board.begin();
+    this.#board.begin(call.id);
   }
 
   #takenNotice(): Message | undefined {

@@ -132,6 +132,11 @@ export class HostClient {
     if (this.held.size === 1) this.host.link.flush();
   }
 
+  /** A call is inside the model, by another sign than the host's word, for which it may not have the time. */
+  seenInside(id: number): void {
+    this.held.get(id)?.request.arrive(true);
+  }
+
   /** Asks the host's loop how it is. Undefined when the host dies. */
   ping(): Promise<WorkerHealth | undefined> {
     const id = ++this.#ids;
@@ -171,7 +176,7 @@ export class HostClient {
         const held = this.held.get(message[1] as number);
         if (held?.request.kind !== 'stream') return;
         held.hasStreamed = true;
-        held.request.arrive();
+        held.request.arrive(true);
         this.#events.onProgress();
         void held.request.reply.send(message[2]);
         return;
@@ -192,7 +197,9 @@ export class HostClient {
         return;
       }
       case Kind.Taken:
-        for (let index = 1; index < message.length; index++) this.held.get(message[index] as number)?.request.arrive();
+        for (let index = 1; index < message.length; index++) {
+          this.held.get(message[index] as number)?.request.arrive(true);
+        }
         return;
       case Kind.Pong: {
         const resolve = this.#pings.get(message[1] as number);
@@ -224,7 +231,7 @@ export class HostClient {
     if (held === undefined) return undefined;
     this.held.delete(id);
     held.request.onGone = undefined;
-    held.request.arrive();
+    held.request.arrive(false);
     return held;
   }
 }

@@ -21,7 +21,7 @@ export class PingAnswerer {
   }
 
   answer(client: HostClient, { reply }: Ping): void {
-    // A ping holds the process as a call does. When the host dies it stays unanswered, and times out.
+    // A ping holds the process as a call does.
     const reason = `ping ${++this.#pings}`;
     this.#keepAlive.hold(reason);
     let isAnswered = false;
@@ -29,12 +29,16 @@ export class PingAnswerer {
       // The loop has no time to answer. What the handle knows tells a long call from a hang: since when it runs.
       if (!isInLongCall(client)) return;
       isAnswered = true;
-      reply.send({ ...this.#core.health(), rss: this.#lastRss });
+      reply.send({ ...this.#core.health(), pid: client.host.pid ?? process.pid, rss: this.#lastRss });
     }, BUSY_MS);
     void client.ping().then((health) => {
       timer.cancel();
       this.#keepAlive.release(reason);
-      if (health === undefined) return;
+      if (health === undefined) {
+        // Gone while it was asked: whoever asks again is answered by its replacement.
+        if (!isAnswered) reply.close();
+        return;
+      }
       this.#lastRss = health.rss;
       if (isAnswered) return;
       // The model's numbers are the host's; the queue and the state are the handle's.

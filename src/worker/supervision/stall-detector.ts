@@ -96,6 +96,9 @@ export class StallDetector {
     if (counters !== this.#counters) {
       this.#counters = counters;
       this.#lastCountAt = now;
+    } else if (seen !== undefined && seen.value.begun !== seen.value.ended) {
+      // No other has begun since the last look: one that keeps the thread may not have been able to say that it was taken.
+      this.#client.seenInside(seen.value.latest);
     }
     let overdueSince = Number.POSITIVE_INFINITY;
     let oldest = now;

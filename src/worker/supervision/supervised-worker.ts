@@ -69,6 +69,7 @@ export class SupervisedWorker {
   #serving: { readonly client: HostClient; readonly stall: StallDetector; isEnding: boolean } | undefined;
   /** Whether the loop waits with the operations' arms off. */
   #isParkedFull = false;
+  #isFilling = false;
   #cursor = 0;
 
   constructor(channels: WorkerChannels<Operations>, settings: SupervisionSettings) {
@@ -253,13 +254,16 @@ export class SupervisedWorker {
   /** Sends what waits, operation by operation, while the host has a slot: no turn of the loop is needed for it. */
   #fill(): void {
     const serving = this.#serving;
-    if (serving === undefined || serving.isEnding) return;
+    // A call that can't be sent is over while it is being sent: what comes after it is the outer loop's, however many of them there are.
+    if (serving === undefined || serving.isEnding || this.#isFilling) return;
     const { client, stall } = serving;
+    this.#isFilling = true;
     while (client.held.size < this.#settings.concurrency) {
       const request = this.#takeNext();
-      if (request === undefined) return;
+      if (request === undefined) break;
       this.#take(client, stall, request);
     }
+    this.#isFilling = false;
   }
 
   /** Takes a request that meets a free slot and nobody before it straight from its call, without a turn of the loop. */

@@ -1,0 +1,83 @@
+/** What a supervised worker makes of a host's words, word by word: the hosts are simulated. */
+import { expect, test } from 'vitest';
+import { operation } from '../../../src/worker/index.js';
+import { Kind } from '../../../src/worker/link/messages.js';
+import { superviseSimulated, turn } from './simulated-host.js';
+
+const operations = { work: operation<unknown, unknown>({ capacity: 20_000 }) };
+
+test('SupervisedWorker refuses any number of inputs in a row that cannot be cloned, and goes on with the next', async () => {
+  const { handle, host } = await superviseSimulated(operations);
+  const first = handle.call('work', 'first');
+  const refused = Promise.allSettled(Array.from({ length: 15_000 }, () => handle.call('work', () => {})));
+  const last = handle.call('work', 'last');
+  await turn();
+  host.say([Kind.Answer, 1, 'one']);
+  expect(await first).toBe('one');
+  expect((await refused).filter(({ status }) => status === 'rejected')).toHaveLength(15_000);
+  host.say([Kind.Answer, 15_002, 'two']);
+  expect(await last).toBe('two');
+  expect(handle.stats()).toMatchObject({ accepted: 15_002, succeeded: 2, failed: 15_000, pending: 0, queued: 0 });
+  await handle.destroy();
+});
+
+test('WorkerHandle.stats() counts a call that was given up on its way to the host as in flight while the model is at it', async () => {
+  const { handle, host } = await superviseSimulated(operations);
+  const controller = new AbortController();
+  const call = handle.call('work', 1, { signal: controller.signal });
+  controller.abort(new Error('given up'));
+  await expect(call).rejects.toThrow('given up');
+  expect(handle.stats()).toMatchObject({ cancelled: 1, queued: 1, inFlight: 0 });
+  let isReleased = false;
+  void handle.released().then(() => {
+    isReleased = handle.stats().inFlight === 0;
+  });
+  host.say([Kind.Taken, 1]);
+  await turn();
+  expect(handle.stats()).toMatchObject({ queued: 0, inFlight: 1 });
+  expect(isReleased).toBe(false);
+  host.say([Kind.Gone, 1]);
+  await turn();
+  expect(handle.stats()).toMatchObject({ queued: 0, inFlight: 0, pending: 0 });
+  await handle.destroy();
+});
+
+test('WorkerHandle.stats() tells of a call that keeps the thread before the host could say that it was taken', async () => {
+  const { handle, host, clock } = await superviseSimulated(operations);
+  const call = handle.call('work', 1);
+  await turn();
+  host.progress = { begun: 1, ended: 0, latest: 1 };
+  expect(handle.stats()).toMatchObject({ queued: 1, inFlight: 0 });
+  await clock.advance(2_000);
+  expect(handle.stats()).toMatchObject({ queued: 0, inFlight: 1, queueDepth: { work: 0 } });
+  expect(handle.state.current).toBe('processing');
+  host.say([Kind.Answer, 1, 'done']);
+  expect(await call).toBe('done');
+  await handle.destroy();
+});
+
+test('WorkerHandle.ping() of a worker inside a long call names the process of the host', async () => {
+  const { handle, host, clock } = await superviseSimulated(operations);
+  const call = handle.call('work', 1);
+  await turn();
+  host.progress = { begun: 1, ended: 0, latest: 1 };
+  const ping = handle.ping();
+  await turn();
+  await clock.advance(1_000);
+  expect(await ping).toMatchObject({ pid: 4_242, runningMs: 1_000 });
+  host.say([Kind.Answer, 1, 'done']);
+  await call;
+  await handle.destroy();
+});
+
+test('WorkerHandle.ping() rejects when the host that was asked dies, however long it would have waited', async () => {
+  const { handle, hosts, host, clock } = await superviseSimulated(operations);
+  const ping = handle.ping({ timeoutMs: Number.POSITIVE_INFINITY });
+  await turn();
+  host.exit();
+  await expect(ping).rejects.toMatchObject({ code: 'ERR_WORKER_CLOSED' });
+  await clock.advance(10_000);
+  hosts[1]?.say([Kind.Ready]);
+  await handle.state.waitFor('ready');
+  await handle.destroy();
+});

@@ -1,0 +1,132 @@
+/** Orders of events that only a clock moved by hand brings about: timers that come late, and in the middle of a turn. */
+import { expect, test } from 'vitest';
+import type { Clock, ClockTimer, ClockTimerOptions } from '../../src/core/index.js';
+import { createBatcher, createWorkerChannels, operation, runWorker } from '../../src/worker/index.js';
+
+/** A clock whose time is set, and whose timers fire when they are told to, at once. */
+class HandClock implements Clock {
+  time = 0;
+  readonly held: boolean[] = [];
+  readonly #timers = new Set<{ readonly due: number; readonly callback: () => void }>();
+
+  now(): number {
+    return this.time;
+  }
+
+  setTimer(callback: () => void, ms: number, options?: ClockTimerOptions): ClockTimer {
+    const timer = { due: this.time + ms, callback };
+    this.#timers.add(timer);
+    this.held.push(options?.ref === true);
+    return { cancel: () => void this.#timers.delete(timer) };
+  }
+
+  fire(): void {
+    for (const timer of [...this.#timers]) {
+      if (timer.due <= this.time && this.#timers.delete(timer)) timer.callback();
+    }
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+test('runWorker() does not run a call whose deadline passed while another kept the thread, though its timer had no turn', async () => {
+  const clock = new HandClock();
+  const operations = { block: operation<number, string>(), note: operation<string, string>() };
+  const { handle, channels } = createWorkerChannels(operations, { clock });
+  const ran: string[] = [];
+  let release = (_: string): void => {};
+  runWorker(
+    {
+      block: (ms) => {
+        clock.time += ms;
+        return new Promise((resolve) => {
+          release = resolve;
+        });
+      },
+      note: (text) => {
+        ran.push(text);
+        return text;
+      },
+    },
+    channels,
+    { concurrency: 2 },
+  );
+  await turn();
+  const blocked = handle.call('block', 100);
+  const late = handle.call('note', 'late', { timeoutMs: 50 }).catch((error: unknown) => error);
+  const inTime = handle.call('note', 'in time', { timeoutMs: 500 });
+  expect(await inTime).toBe('in time');
+  expect(await late).toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
+  expect(ran).toEqual(['in time']);
+  release('done');
+  expect(await blocked).toBe('done');
+  expect(handle.stats()).toMatchObject({ accepted: 3, succeeded: 2, expired: 1 });
+  await handle.close();
+});
+
+test('runWorker() becomes idle later when a request came in the very turn in which it would have', async () => {
+  const clock = new HandClock();
+  const { handle, channels } = createWorkerChannels({ hold: operation<Promise<void>, string>() }, { clock });
+  const model = {
+    hold: async (until: Promise<void>) => {
+      await until;
+      return 'held';
+    },
+  };
+  runWorker(model, channels, { concurrency: 2, idleTimeoutMs: 1_000 });
+  await turn();
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  clock.time = 1_000;
+  const call = handle.call('hold', held);
+  clock.fire();
+  await turn();
+  expect(handle.state.current).toBe('processing');
+  release();
+  await call;
+  await turn();
+  expect(handle.state.current).toBe('ready');
+  clock.time = 3_000;
+  clock.fire();
+  await turn();
+  clock.time = 5_000;
+  clock.fire();
+  await turn();
+  expect(handle.state.current).toBe('idle');
+  await handle.close();
+});
+
+test('runWorker() calls methods that do not wait from the same depth, however many calls are there', async () => {
+  const { handle, channels } = createWorkerChannels({ depth: operation<undefined, number>({ capacity: 1_000 }) });
+  const { stackTraceLimit, prepareStackTrace } = Error;
+  Error.stackTraceLimit = Number.POSITIVE_INFINITY;
+  Error.prepareStackTrace = (_, frames) => frames.length;
+  try {
+    runWorker({ depth: () => new Error('here').stack as unknown as number }, channels);
+    await turn();
+    // While the loop lingers after the first, the others are started from where they come.
+    await handle.call('depth', undefined);
+    const depths = await Promise.all(Array.from({ length: 900 }, () => handle.call('depth', undefined)));
+    expect(Math.max(...depths) - Math.min(...depths)).toBeLessThan(20);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+    Error.prepareStackTrace = prepareStackTrace;
+  }
+  await handle.close();
+});
+
+test('BatcherOptions.maxDelayMs holds the process while an item waits for company', async () => {
+  const clock = new HandClock();
+  const batcher = createBatcher<number, number>({ maxDelayMs: 50, run: (items) => items, clock });
+  const answer = batcher.add(1);
+  await turn();
+  expect(clock.held).toEqual([true]);
+  clock.time = 50;
+  clock.fire();
+  expect(await answer).toBe(1);
+  await batcher.close();
+});
