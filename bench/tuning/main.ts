@@ -25,9 +25,12 @@ const VARIANTS: Readonly<Record<string, ImageEmbeddingPoolOptions>> = {
   'MALLOC_ARENA_MAX=16, as without it': { env: { ...process.env, MALLOC_ARENA_MAX: '16' } },
   'VIPS_CONCURRENCY=1': { env: { ...process.env, VIPS_CONCURRENCY: '1' } },
   'VIPS_CONCURRENCY=2': { env: { ...process.env, VIPS_CONCURRENCY: '2' } },
-  'semi-space 4 MB': { execArgv: ['--single-threaded-gc', '--max-semi-space-size=4'] },
-  'semi-space 32 MB': { execArgv: ['--single-threaded-gc', '--max-semi-space-size=32'] },
-  'several collector threads': { execArgv: [] },
+  'heap grows as V8 would': { execArgv: ['--single-threaded-gc'] },
+  'heap grows, young generation as V8 would': { execArgv: ['--single-threaded-gc', '--heap-growing-percent=400'] },
+  'several collector threads': { execArgv: ['--heap-growing-percent=400', '--max-semi-space-size=2'] },
+  'blocks over 1 MB in mappings': {
+    env: { ...process.env, MALLOC_MMAP_THRESHOLD_: '1048576', MALLOC_TRIM_THRESHOLD_: '4194304' },
+  },
   'batch 16': { maxBatch: 16 },
   'batch 4': { maxBatch: 4 },
 };
