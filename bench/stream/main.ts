@@ -2,24 +2,14 @@
  * A million paths through `embedImages`, with workers that answer at once: how fast, and whether the caller's memory stays flat.
  * `npm run bench -- stream [--short] [--json]`
  */
-import { createImageEmbeddingPool } from 'millrace/image-embedding';
-import { MemoryGovernor, type PooledWorker } from 'millrace/pool';
-import { benchFile, bundle } from '../harness/prepare.js';
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-
-interface Report {
-  readonly paths: number;
-  readonly pathsPerSecond: number;
-  readonly cpuMicrosPerPath: number;
-  /** How much more there was in the last quarter than in the first, by the middle of several looks. */
-  readonly heapGrownMb: number;
-  readonly residentGrownMb: number;
-}
+import { benchFile, bundle } from '../harness/prepare.js';
+import type { Report } from './measure.js';
 
 /** Runs the benchmark, in a process of its own. */
 export async function run(args: string[]): Promise<void> {
-  const [url] = await bundle([benchFile('stream/main.ts')]);
+  const [url] = await bundle([benchFile('stream/measure.ts')]);
   const count = args.includes('--short') ? 200_000 : 1_000_000;
   const script = `import(${JSON.stringify(url)}).then((m) => m.measure(${count})).then((r) => process.stdout.write(JSON.stringify(r)))`;
   const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '--eval', script], {
@@ -38,70 +28,4 @@ export async function run(args: string[]): Promise<void> {
       ? `${JSON.stringify(report, null, 2)}\n`
       : `\n| paths | paths/s | CPU µs/path | heap grown MB | resident grown MB |\n| --- | --- | --- | --- | --- |\n| ${report.paths} | ${report.pathsPerSecond.toFixed(0)} | ${report.cpuMicrosPerPath.toFixed(1)} | ${report.heapGrownMb.toFixed(1)} | ${report.residentGrownMb.toFixed(1)} |\n`,
   );
-}
-
-/** Takes so many paths through a stream. */
-export async function measure(count: number): Promise<Report> {
-  const pool = createImageEmbeddingPool({
-    workers: { max: 1 },
-    pool: { governor: new MemoryGovernor({ limitBytes: 8e9 }), spawn: answeringWorker },
-  });
-  const looks: { readonly heap: number; readonly resident: number }[] = [];
-  let taken = 0;
-  const began = performance.now();
-  const cpu = process.cpuUsage();
-  for await (const { embedding } of pool.embedImages(paths(count))) {
-    if (embedding?.length !== 256) throw new Error('An image had no embedding');
-    taken += 1;
-    if (taken % (count / 20) !== 0) continue;
-    globalThis.gc?.();
-    const { heapUsed, rss } = process.memoryUsage();
-    looks.push({ heap: heapUsed / 1e6, resident: rss / 1e6 });
-  }
-  const ms = performance.now() - began;
-  const { user, system } = process.cpuUsage(cpu);
-  await pool.close();
-  if (taken !== count) throw new Error(`${count} paths gave ${taken} results`);
-  const grown = (of: 'heap' | 'resident') => middle(looks.slice(-5), of) - middle(looks.slice(0, 5), of);
-  return {
-    paths: count,
-    pathsPerSecond: (count / ms) * 1000,
-    cpuMicrosPerPath: (user + system) / count,
-    heapGrownMb: grown('heap'),
-    residentGrownMb: grown('resident'),
-  };
-}
-
-function middle(
-  looks: readonly { readonly heap: number; readonly resident: number }[],
-  of: 'heap' | 'resident',
-): number {
-  return looks.map((each) => each[of]).sort((one, other) => one - other)[looks.length >> 1] as number;
-}
-
-function* paths(count: number): Generator<string, void, void> {
-  for (let index = 0; index < count; index += 1) yield `/images/${index}.jpg`;
-}
-
-/** A worker whose model does nothing: all that is left is what the pool and the stream do. */
-function answeringWorker(): PooledWorker {
-  const vector = new Float32Array(256).fill(0.5);
-  const status = { state: 'ready', enteredAt: 0 } as const;
-  const worker = {
-    id: 'at-once',
-    state: {
-      current: 'ready',
-      borrow: () => status,
-      waitFor: (wanted: string | readonly string[] | ((each: typeof status) => boolean)) =>
-        (typeof wanted === 'function' ? wanted(status) : [wanted].flat().includes('ready'))
-          ? Promise.resolve(status)
-          : new Promise(() => undefined),
-    },
-    call: async () => vector,
-    stats: () => ({ inFlight: 0, queued: 0 }),
-    ping: async () => ({}),
-    close: async () => undefined,
-    destroy: async () => undefined,
-  };
-  return worker as unknown as PooledWorker;
 }

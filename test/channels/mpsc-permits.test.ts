@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { FullError, mpsc, PermitError, SendError, SimulatedClock, TimeoutError } from '../../src/channels/index.js';
-import { reasonOf, stateOf, thrownBy } from './support/settlement.js';
+import { drained, reasonOf, stateOf, thrownBy } from './support/settlement.js';
 
 const END = { done: true, value: undefined };
 const got = <T>(value: T) => ({ done: false, value });
@@ -387,7 +387,7 @@ describe('bounded channel: closing', () => {
     rx.close();
     void tx.send(2);
     void tx.reserve();
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await drained();
     process.off('unhandledRejection', record);
     expect(seen).toEqual([]);
     expect(await reasonOf(blocked)).toBeInstanceOf(SendError);

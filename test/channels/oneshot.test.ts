@@ -137,7 +137,7 @@ describe('oneshot', () => {
     process.on('unhandledRejection', record);
     const [tx] = oneshot.channel();
     tx.close();
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await drained();
     process.off('unhandledRejection', record);
     expect(seen).toEqual([]);
   });

@@ -273,7 +273,7 @@ describe('select()', () => {
     const [, rx] = filled(1);
     expect((await select({ failing, item: rx }, { biased: true })).arm).toBe('item');
     reject(new Error('late'));
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await drained();
     process.off('unhandledRejection', record);
     expect(seen).toEqual([]);
     const thenable = { then: (resolve: (value: string) => void) => resolve('then') } as unknown as PromiseLike<string>;

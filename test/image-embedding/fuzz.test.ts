@@ -1,20 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { isMillraceError } from '../../src/core/index.js';
-import type { PreprocessSpec } from '../../src/image-embedding/preprocess-spec.js';
 import { createPreprocessor } from '../../src/image-embedding/preprocessor.js';
+import { squareSpec } from './square-spec.js';
 import { mutatedImages } from './mutated-images.js';
 
-const spec: PreprocessSpec = {
-  resize: { shortestEdge: 64 },
-  resample: 'bicubic',
-  crop: { width: 64, height: 64 },
-  rescale: 1 / 255,
-  mean: [0.5, 0.5, 0.5],
-  std: [0.5, 0.5, 0.5],
-  output: { width: 64, height: 64 },
-  layout: 'chw',
-  dtype: 'float32',
-};
+const spec = squareSpec(64, { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] });
 
 describe('Preprocessor.decode() on damaged images', { timeout: 120_000 }, () => {
   it('gives each a tensor or a coded error that is the caller’s fault', async () => {

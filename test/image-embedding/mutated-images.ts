@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
+import { seeded } from '../seeded.js';
 
 export interface MutatedImage {
   readonly name: string;
@@ -13,15 +14,9 @@ export interface MutatedImage {
 
 type Random = (below: number) => number;
 
-/** A small generator (mulberry32) with a seed. */
 function createRandom(seed: number): Random {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let value = Math.imul(state ^ (state >>> 15), 1 | state);
-    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-    return ((value ^ (value >>> 14)) >>> 0) % below;
-  };
+  const random = seeded(seed);
+  return (below) => Math.floor(random() * below);
 }
 
 /** Sound images, several of each format that is decoded. */

@@ -5,19 +5,13 @@ import { describe, expect, it } from 'vitest';
 import type { PreprocessSpec, Resample } from '../../src/image-embedding/preprocess-spec.js';
 import { createPreprocessor } from '../../src/image-embedding/preprocessor.js';
 import { difference, testPicture } from './decode/plain-resample.js';
+import { squareSpec } from './square-spec.js';
 
 const photos = fileURLToPath(new URL('../../examples/photos/', import.meta.url));
-const clip: PreprocessSpec = {
-  resize: { shortestEdge: 224 },
-  resample: 'bicubic',
-  crop: { width: 224, height: 224 },
-  rescale: 1 / 255,
+const clip = squareSpec(224, {
   mean: [0.48145466, 0.4578275, 0.40821073],
   std: [0.26862954, 0.26130258, 0.27577711],
-  output: { width: 224, height: 224 },
-  layout: 'chw',
-  dtype: 'float32',
-};
+});
 const bytesOnly: PreprocessSpec = { ...clip, dtype: 'uint8' };
 const fast = createPreprocessor(bytesOnly, 'fast');
 const exact = createPreprocessor(bytesOnly, 'exact');

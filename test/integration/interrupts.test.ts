@@ -63,6 +63,7 @@ describe('millrace embed, stopped', { timeout: 90_000 }, () => {
     const children = await descendants(run.pid);
     process.kill(-run.pid, 'SIGINT');
     await until('the notice', () => run.said().includes('once more to quit at once'));
+    // Within 300 ms a second signal counts as the same press.
     await new Promise((resolve) => setTimeout(resolve, 320));
     if (run.child.exitCode === null) process.kill(-run.pid, 'SIGINT');
     expect(await run.ended).toMatchObject({ code: 130 });

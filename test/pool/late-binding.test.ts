@@ -5,6 +5,7 @@
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { powerOfTwoChoices } from '../../src/pool/index.js';
+import { seeded } from '../seeded.js';
 import { simulate, simulated } from './simulated-worker.js';
 
 const WORKERS = 4;
@@ -17,19 +18,9 @@ interface Arrival {
   readonly serviceMs: number;
 }
 
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 // Exponential gaps; service times of two exponential phases with balanced means, which gives the coefficient of variation exactly.
 function arrivals(seed: number): Arrival[] {
-  const random = generator(seed);
+  const random = seeded(seed);
   const exponential = (mean: number) => -mean * Math.log(1 - random());
   const squared = 4;
   const share = (1 + Math.sqrt((squared - 1) / (squared + 1))) / 2;
@@ -95,7 +86,7 @@ async function throughPool(list: readonly Arrival[]): Promise<number> {
 test('late binding: the 99th percentile of waiting is within 1.2 times that of one shared queue', async () => {
   const list = arrivals(1);
   const ideal = sharedQueue(list);
-  const bound = boundAtOnce(list, generator(2));
+  const bound = boundAtOnce(list, seeded(2));
   const pooled = await throughPool(list);
   expect(pooled / ideal).toBeLessThanOrEqual(1.2);
   expect(bound / ideal).toBeGreaterThan(1.4);

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { createWorkerChannels, operation, runWorker, type WorkerHandle } from '../../src/worker/index.js';
+import { seeded } from '../seeded.js';
 
 const operations = {
   work: operation<number, number>({ capacity: 16 }),
@@ -11,17 +12,6 @@ const operations = {
 
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-/** A generator of the same numbers for the same seed (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function expectBalanced(handle: WorkerHandle<typeof operations>): void {

@@ -2,22 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import sharp, { type Sharp } from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { PreprocessSpec } from '../../../src/image-embedding/preprocess-spec.js';
 import { createPreprocessor } from '../../../src/image-embedding/preprocessor.js';
+import { squareSpec } from '../square-spec.js';
 import { difference, testPicture } from './plain-resample.js';
 
 const SIDE = 96;
-const spec: PreprocessSpec = {
-  resize: { shortestEdge: SIDE },
-  resample: 'bicubic',
-  crop: { width: SIDE, height: SIDE },
-  rescale: 1 / 255,
-  mean: [0, 0, 0],
-  std: [1, 1, 1],
-  output: { width: SIDE, height: SIDE },
-  layout: 'chw',
-  dtype: 'uint8',
-};
+const spec = squareSpec(SIDE, { dtype: 'uint8' });
 const modes = [
   ['fast', createPreprocessor(spec, 'fast')],
   ['exact', createPreprocessor(spec, 'exact')],

@@ -5,20 +5,10 @@ import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { isMillraceError } from '../../../src/core/index.js';
 import { describeContent, sniffFormat } from '../../../src/image-embedding/decode/sniff.js';
-import type { PreprocessSpec } from '../../../src/image-embedding/preprocess-spec.js';
 import { createPreprocessor } from '../../../src/image-embedding/preprocessor.js';
+import { squareSpec } from '../square-spec.js';
 
-const spec: PreprocessSpec = {
-  resize: { shortestEdge: 64 },
-  resample: 'bicubic',
-  crop: { width: 64, height: 64 },
-  rescale: 1 / 255,
-  mean: [0, 0, 0],
-  std: [1, 1, 1],
-  output: { width: 64, height: 64 },
-  layout: 'chw',
-  dtype: 'float32',
-};
+const spec = squareSpec(64);
 const preprocessor = createPreprocessor(spec);
 const photo = readFile(fileURLToPath(new URL('../../../examples/photos/cat-1.jpg', import.meta.url)));
 

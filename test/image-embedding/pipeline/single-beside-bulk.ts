@@ -50,10 +50,11 @@ export async function callBesideBulk(runMs: number, calls: number): Promise<Besi
     const bulk = (async () => {
       for (;;) await pool.batchEmbedImages(new Array(1_000).fill(file), { signal: stop.signal, timeoutMs: 600_000 });
     })().catch(() => undefined);
+    // Real time, because the child's runs take it. After some runs bulk fills every place; if it does not yet, a call waits for less.
     await delay(4 * runMs);
     const singles: Beside[] = [];
     for (let count = 0; count < calls; count += 1) {
-      // Spread over the whole of a run, and a little more.
+      // No event to wait for: a call comes at moments spread over the whole of a run, and a little more.
       await delay(1.3 * runMs * ((count * GOLDEN) % 1));
       const called = now();
       const [kind, embed] = Object.entries(kinds)[count % 5] as [string, () => Promise<Float32Array>];

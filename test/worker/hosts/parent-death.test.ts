@@ -37,7 +37,7 @@ async function startParent(state: string, hasTerminal: boolean = false): Promise
   createInterface({ input: child.stdio[hasTerminal ? 3 : 1] as Readable }).on('line', (line) =>
     lines.push(line.trim()),
   );
-  await eventually(() => lines.length > 0, 15_000);
+  await eventually(() => lines.length > 0, 40_000);
   return { process: child, workerPid: Number(lines[0]), lines };
 }
 

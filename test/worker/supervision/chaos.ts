@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { expect } from 'vitest';
+import { seeded } from '../../seeded.js';
 import { eventually, spawnTestWorker, type TestHandle } from '../hosts/spawn-test-worker.js';
 
 /** How much chaos there is to be. */
@@ -12,17 +13,6 @@ export interface ChaosPlan {
   readonly callsPerSignal: number;
   /** Told every thousand answers. */
   readonly onProgress?: (settled: number) => void;
-}
-
-/** A small seeded generator (mulberry32), so that a bad run can be told by its seed. */
-function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** The pids of this process's worker children. */
@@ -86,7 +76,7 @@ async function runClient(
 
 /** Runs clients against workers that are killed, stopped and made to exit, and checks that nothing is lost, doubled or left. */
 export async function runChaos(plan: ChaosPlan): Promise<ReadonlyMap<string, number>> {
-  const next = random(plan.seed);
+  const next = seeded(plan.seed);
   const unhandled: unknown[] = [];
   const onUnhandled = (reason: unknown): void => void unhandled.push(reason);
   process.on('unhandledRejection', onUnhandled);

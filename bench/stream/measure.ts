@@ -1,0 +1,80 @@
+/** Paths through `embedImages`, with workers that answer at once: how fast, and whether the caller's memory stays flat. */
+import { createImageEmbeddingPool } from 'millrace/image-embedding';
+import { MemoryGovernor, type PooledWorker } from 'millrace/pool';
+
+/** What was measured. */
+export interface Report {
+  readonly paths: number;
+  readonly pathsPerSecond: number;
+  readonly cpuMicrosPerPath: number;
+  /** How much more there was in the last quarter than in the first, by the middle of several looks. */
+  readonly heapGrownMb: number;
+  readonly residentGrownMb: number;
+}
+
+/** Takes so many paths through a stream. */
+export async function measure(count: number): Promise<Report> {
+  const pool = createImageEmbeddingPool({
+    workers: { max: 1 },
+    pool: { governor: new MemoryGovernor({ limitBytes: 8e9 }), spawn: answeringWorker },
+  });
+  const looks: { readonly heap: number; readonly resident: number }[] = [];
+  let taken = 0;
+  const began = performance.now();
+  const cpu = process.cpuUsage();
+  for await (const { embedding } of pool.embedImages(paths(count))) {
+    if (embedding?.length !== 256) throw new Error('An image had no embedding');
+    taken += 1;
+    if (taken % (count / 20) !== 0) continue;
+    globalThis.gc?.();
+    const { heapUsed, rss } = process.memoryUsage();
+    looks.push({ heap: heapUsed / 1e6, resident: rss / 1e6 });
+  }
+  const ms = performance.now() - began;
+  const { user, system } = process.cpuUsage(cpu);
+  await pool.close();
+  if (taken !== count) throw new Error(`${count} paths gave ${taken} results`);
+  // The resident size goes up and down with the collector's moods, so single looks say nothing.
+  const grown = (of: 'heap' | 'resident') => middle(looks.slice(-5), of) - middle(looks.slice(0, 5), of);
+  return {
+    paths: count,
+    pathsPerSecond: (count / ms) * 1000,
+    cpuMicrosPerPath: (user + system) / count,
+    heapGrownMb: grown('heap'),
+    residentGrownMb: grown('resident'),
+  };
+}
+
+function middle(
+  looks: readonly { readonly heap: number; readonly resident: number }[],
+  of: 'heap' | 'resident',
+): number {
+  return looks.map((each) => each[of]).sort((one, other) => one - other)[looks.length >> 1] as number;
+}
+
+function* paths(count: number): Generator<string, void, void> {
+  for (let index = 0; index < count; index += 1) yield `/images/${index}.jpg`;
+}
+
+/** A worker whose model does nothing: all that is left is what the pool and the stream do. */
+function answeringWorker(): PooledWorker {
+  const vector = new Float32Array(256).fill(0.5);
+  const status = { state: 'ready', enteredAt: 0 } as const;
+  const worker = {
+    id: 'at-once',
+    state: {
+      current: 'ready',
+      borrow: () => status,
+      waitFor: (wanted: string | readonly string[] | ((each: typeof status) => boolean)) =>
+        (typeof wanted === 'function' ? wanted(status) : [wanted].flat().includes('ready'))
+          ? Promise.resolve(status)
+          : new Promise(() => undefined),
+    },
+    call: async () => vector,
+    stats: () => ({ inFlight: 0, queued: 0 }),
+    ping: async () => ({}),
+    close: async () => undefined,
+    destroy: async () => undefined,
+  };
+  return worker as unknown as PooledWorker;
+}
