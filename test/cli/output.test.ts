@@ -1,7 +1,10 @@
-import { access, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
+import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ClosedPipeError, OutputTakenError, UsageError } from '../../src/cli/exit-codes.js';
@@ -110,6 +113,30 @@ describe('JsonlFileWriter', () => {
     await writer.write(bad);
     await writer.close();
     expect(await readFile(file, 'utf8')).toBe(`${line}${formatRecord(bad)}\n`);
+  });
+
+  test('writes into a pipe, and ends quietly when its reader has gone', async () => {
+    const pipe = path.join(folder, 'pipe.jsonl');
+    await promisify(execFile)('mkfifo', [pipe]);
+    const reader = await open(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writer = await JsonlFileWriter.open(pipe);
+    await writer.write(good);
+    await writer.write(bad);
+    const bytes = Buffer.alloc(1_000);
+    const { bytesRead } = await reader.read(bytes);
+    expect(bytes.toString('utf8', 0, bytesRead)).toBe(`${formatRecord(good)}\n${formatRecord(bad)}\n`);
+    await reader.close();
+    await expect(writer.write(good)).rejects.toBeInstanceOf(ClosedPipeError);
+    await writer.close();
+  });
+
+  test('makes the file that a link leads to', async () => {
+    const file = path.join(folder, 'link.jsonl');
+    await symlink('linked.jsonl', file);
+    const writer = await JsonlFileWriter.open(file);
+    await writer.write(good);
+    await writer.close();
+    expect(await readFile(path.join(folder, 'linked.jsonl'), 'utf8')).toBe(`${formatRecord(good)}\n`);
   });
 
   test.each([

@@ -64,3 +64,8 @@ test('millrace demo: writes the vectors and a page that needs nothing else', asy
 test('millrace demo: shows its progress, line by line where there is no terminal', () => {
   expect(ended.stderr).not.toContain('\u001b[');
 });
+
+test('millrace demo: refuses what is no folder, before anything is started', async () => {
+  const run = await startCli(['demo', 'nowhere'], { cwd: folder }).ended;
+  expect(run).toMatchObject({ code: 2, stderr: 'millrace: Cannot show nowhere: it is no folder\n' });
+});

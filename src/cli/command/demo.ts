@@ -40,6 +40,7 @@ export async function demoCommand(
 ): Promise<ExitCode> {
   const { stdout, stderr } = context;
   const photos = folder ?? (await examplePhotos());
+  if (!(await isFolder(photos))) throw new UsageError(`Cannot show ${photos}: it is no folder`);
   const inputs = await collectInputs([photos], { endings: IMAGE_ENDINGS });
   if ((inputs.total ?? 0) > MAX_PHOTOS) {
     throw new UsageError(`Cannot show ${inputs.total} photographs on one page: ${MAX_PHOTOS} at most`);
@@ -126,7 +127,7 @@ export async function demoCommand(
       failures: failed.map((record) => ({ name: path.basename(record.path), ...record.error })),
     });
     stdout.write(
-      `\n${records.length} photographs in ${formatDuration(embeddedMs)} (${rate}, ${embedder.workers} worker processes, start included)\n` +
+      `\n${records.length} ${records.length === 1 ? 'photograph' : 'photographs'} in ${formatDuration(embeddedMs)} (${rate}, ${embedder.workers} worker processes, start included)\n` +
         `event-loop delay of this process: p99 ${delay}\n` +
         `vectors  ${vectors}\npage     ${pathToFileURL(path.resolve(page)).href}\n`,
     );
@@ -142,11 +143,15 @@ export async function demoCommand(
 
 async function examplePhotos(): Promise<string> {
   const folder = fileURLToPath(new URL('examples/photos', PACKAGE_ROOT));
-  const found = await stat(folder).catch(() => undefined);
-  if (found?.isDirectory()) return path.relative('', folder) || '.';
+  if (await isFolder(folder)) return path.relative('', folder) || '.';
   throw new UsageError(
     'Cannot run the demo: the example photographs are not in the package; name a folder of your own',
   );
+}
+
+async function isFolder(name: string): Promise<boolean> {
+  const found = await stat(name).catch(() => undefined);
+  return found?.isDirectory() ?? false;
 }
 
 async function makeFolder(folder: string): Promise<void> {

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
-import { access, type FileHandle, open } from 'node:fs/promises';
+import { access, type FileHandle, open, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { errorCode, errorMessage, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
+import { ClosedPipeError, errorCode, errorMessage, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
 import { type EmbedRecord, formatRecord, type RecordWriter } from './record.js';
 
 /**
@@ -41,12 +41,16 @@ export class JsonlFileWriter implements RecordWriter {
     const handle = await this.#start();
     try {
       for (let offset = 0; offset < line.length; ) {
-        const { bytesWritten } = await handle.write(line, offset, line.length - offset, this.#size + offset);
+        // A pipe has no positions.
+        const position = this.#isRegular ? this.#size + offset : null;
+        const { bytesWritten } = await handle.write(line, offset, line.length - offset, position);
         offset += bytesWritten;
       }
     } catch (error) {
       // A full disk may have taken half a line.
       await handle.truncate(this.#size).catch(() => {});
+      if (errorCode(error) === 'EPIPE')
+        throw new ClosedPipeError('the reader of the output has gone', { cause: error });
       throw new RunError(`Cannot write ${this.#file}: ${errorMessage(error)}`, { cause: error });
     }
     this.#size += line.length;
@@ -83,7 +87,9 @@ export class JsonlFileWriter implements RecordWriter {
 /** Opens an output that is there; undefined when it has to be made, and can be. @throws UsageError when it cannot be written. */
 async function openExisting(file: string): Promise<FileHandle | undefined> {
   try {
-    return await open(file, 'r+');
+    // A pipe that is open for reading, too, would never tell that its reader has gone.
+    const isRegular = (await stat(file)).isFile();
+    return await open(file, isRegular ? 'r+' : 'w');
   } catch (error) {
     if (errorCode(error) !== 'ENOENT') throw cannotWrite(file, error);
   }
@@ -100,6 +106,9 @@ async function createOutput(file: string): Promise<FileHandle> {
     return await open(file, 'wx+');
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw cannotWrite(file, error);
+    const isMade = await stat(file).catch(() => undefined);
+    // A link whose file is still to be made.
+    if (isMade === undefined) return await openBeside(file, file);
     throw new OutputTakenError(`Cannot write ${file}: another process has made it meanwhile`, { cause: error });
   }
 }
