@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, rm } from 'node:fs/promises';
+import { access, appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -69,6 +69,7 @@ describe('millrace embed, stopped', { timeout: 90_000 }, () => {
     expect(await run.ended).toMatchObject({ code: 130 });
     await until('the end of the workers', () => !children.some(isAlive) || undefined);
     expect((await readRecords(out)).length).toBeLessThan(COUNT);
+    await expect(access(`${out}.lock`)).rejects.toThrow('ENOENT');
   });
 
   test('leaves no child behind when it is killed, and continues behind a torn line', async () => {

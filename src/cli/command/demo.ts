@@ -10,6 +10,7 @@ import { JsonlFileWriter } from '../output/jsonl-writer.js';
 import { lockOutput } from '../output/output-lock.js';
 import type { EmbedRecord } from '../output/record.js';
 import { PACKAGE_ROOT } from '../package-info.js';
+import { quitAtOnce } from '../quit-at-once.js';
 import { type Report, renderReport } from '../report/html-report.js';
 import { findNeighbours, type Neighbour } from '../report/neighbours.js';
 import { runEmbedding } from '../run-embedding.js';
@@ -73,10 +74,7 @@ export async function demoCommand(
     progress = new Progress({ stream: stderr, unit: 'images', total: inputs.total });
     release = handleInterrupts({
       onFirst: () => interrupt.abort(),
-      onSecond: () => {
-        void embedder.destroy(new Error('quit at once'));
-        process.exit(EXIT.interrupted);
-      },
+      onSecond: () => quitAtOnce(embedder, lock),
     });
     const { items } = inputs;
     let model: ModelDescription;

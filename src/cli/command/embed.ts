@@ -1,7 +1,9 @@
+import type { FileLock } from '../../image-embedding/index.js';
 import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
 import { BASE64_ENDINGS, collectInputs, type EmbedInput, IMAGE_ENDINGS, type InputList } from '../input/inputs.js';
 import { openWriter, outputFormat } from '../output/open-writer.js';
 import { lockOutput } from '../output/output-lock.js';
+import { quitAtOnce } from '../quit-at-once.js';
 import { dropErrors, type HeldOutput, readHeldOutput } from '../output/resume.js';
 import { runEmbedding } from '../run-embedding.js';
 import { formatDuration, formatRate } from '../terminal/durations.js';
@@ -36,13 +38,18 @@ export async function embedCommand(
   }
   const lock = toStdout ? undefined : await lockOutput(options.out);
   try {
-    return await embedInto(context, args, options);
+    return await embedInto(context, args, options, lock);
   } finally {
     await lock?.release();
   }
 }
 
-async function embedInto(context: CommandContext, args: readonly string[], options: EmbedOptions): Promise<ExitCode> {
+async function embedInto(
+  context: CommandContext,
+  args: readonly string[],
+  options: EmbedOptions,
+  lock: FileLock | undefined,
+): Promise<ExitCode> {
   const { stderr } = context;
   const toStdout = options.out === '-';
   const format = outputFormat(options.out);
@@ -86,8 +93,7 @@ async function embedInto(context: CommandContext, args: readonly string[], optio
       },
       onSecond: () => {
         shown.stop();
-        void embedder.destroy(new Error('quit at once'));
-        process.exit(EXIT.interrupted);
+        quitAtOnce(embedder, lock);
       },
     });
     const result = await runEmbedding({
