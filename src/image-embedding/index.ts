@@ -9,17 +9,16 @@
 export { similarity } from './embedding-vector.js';
 export { BatchError, type BatchFailure } from './facade/batch-error.js';
 export type { SettledEmbedding } from './facade/embed-batch.js';
-export type { StreamResult } from './facade/embed-stream.js';
-export {
-  type BatchEmbedOptions,
-  createImageEmbeddingPool,
-  type EmbedImagesOptions,
-  ImageEmbeddingPool,
-  type ImageInput,
-  type WarmOptions,
-} from './facade/image-embedding-pool.js';
 export type {
+  BatchEmbedOptions,
+  EmbedImagesOptions,
   EmbedOptions,
+  ImageInput,
+  WarmOptions,
+} from './facade/embed-options.js';
+export type { StreamResult } from './facade/embed-stream.js';
+export { createImageEmbeddingPool, ImageEmbeddingPool } from './facade/image-embedding-pool.js';
+export type {
   ImageEmbeddingPoolOptions,
   PassedModelOptions,
   WorkerCount,

@@ -1,11 +1,15 @@
 /** A batch of any size: in chunks of one inference batch, over all workers. */
 import { setMaxListeners } from 'node:events';
 import PQueue from 'p-queue';
+import { requireBoolean } from '../../core/index.js';
 import type { BatchAnswer } from '../operations.js';
 import { decodeFailure } from '../pipeline/item-failure.js';
+import { BatchError, type BatchFailure } from './batch-error.js';
 import { callOptions, finish } from './embed-call.js';
-import { type LoadedModel, plainError } from './loaded-model.js';
-import type { EmbedOptions, FacadeSettings } from './pool-options.js';
+import { type BatchEmbedOptions, type EmbedOptions, requireEmbedOptions } from './embed-options.js';
+import { plainError } from './loaded-model.js';
+import type { ModelRegistry } from './model-registry.js';
+import type { FacadeSettings } from './pool-options.js';
 
 /** One image of a settled batch. */
 export type SettledEmbedding =
@@ -15,17 +19,38 @@ export type SettledEmbedding =
 /** How many chunks of a batch are under way for each worker: one that runs, one that is made ready. */
 const CHUNKS_PER_WORKER = 2;
 
-/** Embeds image files, and answers each for itself; rejects when the model or the pool fails, or the call is given up. */
+/** Checks a call and embeds its image files: all or nothing, or each for itself with `settle`. */
 export async function embedBatch(
-  load: () => Promise<LoadedModel>,
+  registry: ModelRegistry,
+  settings: FacadeSettings,
+  paths: readonly string[],
+  options: BatchEmbedOptions | undefined,
+): Promise<Float32Array[] | SettledEmbedding[]> {
+  const action = 'Cannot embed batch';
+  const given = requireEmbedOptions<BatchEmbedOptions>(action, options, ['settle']);
+  if (!Array.isArray(paths)) throw new TypeError(`${action}: paths must be an array of strings`);
+  const settle = given.settle === undefined ? false : requireBoolean(action, 'settle', given.settle);
+  const results = await embedEach(registry, settings, paths, given);
+  if (settle) return results;
+  const failures: BatchFailure[] = [];
+  for (const [index, { error }] of results.entries()) {
+    if (error !== undefined) failures.push({ index, input: paths[index] as string, error });
+  }
+  if (failures.length > 0) throw new BatchError(failures, paths.length);
+  return results.map(({ embedding }) => embedding as Float32Array);
+}
+
+/** Answers each image for itself; rejects when the model or the pool fails, or the call is given up. */
+async function embedEach(
+  registry: ModelRegistry,
+  { maxBatch, maxWorkers }: FacadeSettings,
   paths: readonly string[],
   options: Partial<EmbedOptions>,
-  { maxBatch, maxWorkers }: FacadeSettings,
 ): Promise<SettledEmbedding[]> {
   const results: SettledEmbedding[] = new Array(paths.length);
   if (paths.length === 0) return results;
   const started = performance.now();
-  const loaded = await load();
+  const loaded = await registry.load(options);
   const controller = new AbortController();
   setMaxListeners(0, controller.signal);
   const onAbort = () => controller.abort(options.signal?.reason);

@@ -1,7 +1,7 @@
 /** What a call of the facade adds to one of the pool: the rest of its deadline before, cutting and scaling after. */
 import { normalizeInPlace } from '../embedding-vector.js';
 import type { LoadedModel } from './loaded-model.js';
-import type { EmbedOptions } from './pool-options.js';
+import type { EmbedOptions } from './embed-options.js';
 
 /** The deadline counts from the call: what finding the model took is taken off it. */
 export function callOptions(

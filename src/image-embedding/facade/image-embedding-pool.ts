@@ -1,5 +1,4 @@
-import { setMaxListeners } from 'node:events';
-import { isMillraceError, requireBoolean, requirePositiveInteger } from '../../core/index.js';
+import { requireOptions } from '../../core/index.js';
 import {
   createPool,
   type Pool,
@@ -7,66 +6,29 @@ import {
   type PoolCloseOptions,
   type PoolEvent,
   type PoolHealth,
-  type PoolOptions,
   type PoolStats,
 } from '../../pool/index.js';
 import { similarity } from '../embedding-vector.js';
 import type { ModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
-import type { SourceKind } from '../sources/read-source.js';
-import { BatchError, type BatchFailure } from './batch-error.js';
 import { embedBatch, type SettledEmbedding } from './embed-batch.js';
-import { callOptions, finish } from './embed-call.js';
-import { createEmbedStream, type StreamResult } from './embed-stream.js';
-import { imageFilesIn } from './image-files.js';
-import { plainError, processStart, WORKER_MODULE } from './loaded-model.js';
-import { ModelRegistry } from './model-registry.js';
+import { embedImages } from './embed-images.js';
+import { embedOne } from './embed-one.js';
 import {
+  type BatchEmbedOptions,
+  type EmbedImagesOptions,
   type EmbedOptions,
-  type FacadeSettings,
-  type ImageEmbeddingPoolOptions,
-  requireEmbedOptions,
-  requireFacadeOptions,
-} from './pool-options.js';
-
-/** One input of {@link ImageEmbeddingPool.embedImages}: a path, a URL, or the bytes of an image. */
-export type ImageInput = string | URL | Uint8Array;
-
-/** Options of {@link ImageEmbeddingPool.batchEmbedImages}. */
-export interface BatchEmbedOptions extends EmbedOptions {
-  /** Whether images that fail are answered beside those that don't, instead of failing the call. False by default. */
-  readonly settle?: boolean;
-}
-
-/** Options of {@link ImageEmbeddingPool.embedImages}. */
-export interface EmbedImagesOptions extends EmbedOptions {
-  /** How many images are under way at most, finished and not yet taken ones included; two batches per worker by default. */
-  readonly concurrency?: number;
-  /** Whether results come in the order of the source, or as they finish. True by default. */
-  readonly ordered?: boolean;
-}
-
-/** A model, and how many of its workers should be ready. */
-export interface WarmOptions {
-  readonly model?: ModelSource;
-  /** How many workers; all that the pool may have by default. */
-  readonly workers?: number;
-  readonly signal?: AbortSignal;
-}
-
-type SingleOperation = 'embedImage' | 'embedImageUrl' | 'embedImageBase64' | 'embedImageBytes';
-
-const KINDS: Readonly<Record<SingleOperation, SourceKind>> = {
-  embedImage: 'path',
-  embedImageUrl: 'url',
-  embedImageBase64: 'base64',
-  embedImageBytes: 'bytes',
-};
+  type ImageInput,
+  requireModelAndSignal,
+  requireWarmOptions,
+  type WarmOptions,
+} from './embed-options.js';
+import type { StreamResult } from './embed-stream.js';
+import { plainError, spareHosts } from './loaded-model.js';
+import { ModelRegistry } from './model-registry.js';
+import { type FacadeSettings, type ImageEmbeddingPoolOptions, requireFacadeOptions } from './pool-options.js';
 
 const inspect: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never;
-
-/** A repeater holds at most this many values that nobody has taken. */
-const MAX_STREAM_CONCURRENCY = 1_024;
 
 /** Embeds images by models in workers of their own. Made by {@link createImageEmbeddingPool}. */
 export class ImageEmbeddingPool implements AsyncDisposable {
@@ -94,7 +56,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * @throws DeadlineExceededError, PoolOverloadedError, BreakerOpenError, WorkerCrashedError, PoolClosedError See {@link createPool}.
    */
   embedImage(path: string, options?: EmbedOptions): Promise<Float32Array> {
-    return this.#single('embedImage', 'Cannot embed image', path, options);
+    return embedOne(this.#registry, 'embedImage', path, options);
   }
 
   /**
@@ -109,7 +71,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    */
   embedImageUrl(url: string | URL, options?: EmbedOptions): Promise<Float32Array> {
     const text = url instanceof URL ? url.href : url;
-    return this.#single('embedImageUrl', 'Cannot embed image from URL', text, options);
+    return embedOne(this.#registry, 'embedImageUrl', text, options);
   }
 
   /**
@@ -123,7 +85,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * @throws Base64InvalidError And what {@link ImageEmbeddingPool.embedImage} throws.
    */
   embedImageBase64(data: string, options?: EmbedOptions): Promise<Float32Array> {
-    return this.#single('embedImageBase64', 'Cannot embed image from base64', data, options);
+    return embedOne(this.#registry, 'embedImageBase64', data, options);
   }
 
   /**
@@ -137,7 +99,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * @throws ImageUnsupportedError And what {@link ImageEmbeddingPool.embedImage} throws.
    */
   embedImageBytes(bytes: Uint8Array, options?: EmbedOptions): Promise<Float32Array> {
-    return this.#single('embedImageBytes', 'Cannot embed image from bytes', bytes, options);
+    return embedOne(this.#registry, 'embedImageBytes', bytes, options);
   }
 
   /**
@@ -162,27 +124,11 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     paths: readonly string[],
     options?: BatchEmbedOptions & { readonly settle?: false },
   ): Promise<Float32Array[]>;
-  async batchEmbedImages(
+  batchEmbedImages(
     paths: readonly string[],
     options?: BatchEmbedOptions,
   ): Promise<Float32Array[] | SettledEmbedding[]> {
-    const action = 'Cannot embed batch';
-    const given = requireEmbedOptions<BatchEmbedOptions>(action, options, ['settle']);
-    if (!Array.isArray(paths)) throw new TypeError(`${action}: paths must be an array of strings`);
-    const settle = given.settle === undefined ? false : requireBoolean(action, 'settle', given.settle);
-    const results = await embedBatch(
-      () => this.#registry.load(given),
-      paths as readonly string[],
-      given,
-      this.#settings,
-    );
-    if (settle) return results;
-    const failures: BatchFailure[] = [];
-    for (const [index, { error }] of results.entries()) {
-      if (error !== undefined) failures.push({ index, input: paths[index] as string, error });
-    }
-    if (failures.length > 0) throw new BatchError(failures, paths.length);
-    return results.map(({ embedding }) => embedding as Float32Array);
+    return embedBatch(this.#registry, this.#settings, paths, options);
   }
 
   /**
@@ -203,34 +149,9 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     source: Iterable<Input> | AsyncIterable<Input> | string,
     options?: EmbedImagesOptions,
   ): AsyncIterableIterator<StreamResult<Input>, void, void> {
-    const action = 'Cannot embed images';
-    const given = requireEmbedOptions<EmbedImagesOptions>(action, options, ['concurrency', 'ordered']);
-    const inputs = (typeof source === 'string' ? imageFilesIn(source) : source) as
-      | Iterable<Input>
-      | AsyncIterable<Input>;
-    if (
-      typeof inputs !== 'object' ||
-      inputs === null ||
-      !(Symbol.iterator in inputs || Symbol.asyncIterator in inputs)
-    ) {
-      throw new TypeError(`${action}: source must be an iterable of inputs, or a folder`);
-    }
-    const { maxWorkers, maxBatch } = this.#settings;
-    const { signal, concurrency, ordered, ...rest } = given;
-    const controller = new AbortController();
-    // Every image under way listens.
-    setMaxListeners(0, controller.signal);
-    return createEmbedStream<Input>({
-      source: inputs,
-      concurrency:
-        concurrency === undefined
-          ? Math.min(2 * maxBatch * maxWorkers, MAX_STREAM_CONCURRENCY)
-          : requirePositiveInteger(action, 'concurrency', concurrency, MAX_STREAM_CONCURRENCY),
-      ordered: ordered === undefined ? true : requireBoolean(action, 'ordered', ordered),
-      embed: (input, own) => this.#any(input, { priority: 'batch', ...rest, signal: own }),
-      isOwn: isImageFailure,
-      signal,
-      controller,
+    return embedImages<Input>(source, options, this.window, (input, own) => {
+      if (input instanceof URL) return this.embedImageUrl(input, own);
+      return typeof input === 'string' ? this.embedImage(input, own) : this.embedImageBytes(input, own);
     });
   }
 
@@ -250,8 +171,11 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * @throws ModelNotFoundError, ModelMismatchError, ... What is wrong with the model.
    */
   async describe(model?: ModelSource, options?: { readonly signal?: AbortSignal }): Promise<ModelDescription> {
-    const loaded = await this.#registry.load({ model, signal: options?.signal });
-    return loaded.describe({ signal: options?.signal });
+    const action = 'Cannot describe model';
+    const { signal } = requireOptions<{ readonly signal?: AbortSignal }>(action, options, ['signal']);
+    requireModelAndSignal(action, { model, signal });
+    const loaded = await this.#registry.load({ model, signal });
+    return loaded.describe({ signal });
   }
 
   /**
@@ -279,14 +203,15 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   /**
    * Resolves a model, downloading it where needed, and starts workers ahead of the first call.
    *
-   * **Cancel safety:** an abort stops a download; workers that were started stay.
+   * **Cancel safety:** an abort gives up waiting for the model, whose download goes on for others; workers that are starting are waited for.
    *
    * @throws What is wrong with the model.
    */
-  async warm(options: WarmOptions = {}): Promise<void> {
-    const { key } = await this.#registry.load(options);
+  async warm(options?: WarmOptions): Promise<void> {
+    const { workers, ...call } = requireWarmOptions('Cannot warm model', options);
+    const { key } = await this.#registry.load(call);
     try {
-      await this.#pool.warm(key, options.workers ?? this.#settings.maxWorkers);
+      await this.#pool.warm(key, workers ?? this.#settings.maxWorkers);
     } catch (error) {
       throw plainError(error);
     }
@@ -361,51 +286,6 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     const { accepted, succeeded } = this.#pool.stats();
     return `ImageEmbeddingPool { models: [${this.#pool.keys.join(', ')}], accepted: ${accepted}, succeeded: ${succeeded} }`;
   }
-
-  async #single(
-    operation: SingleOperation,
-    action: string,
-    input: string | Uint8Array,
-    options: EmbedOptions | undefined,
-  ): Promise<Float32Array> {
-    const given = requireEmbedOptions<EmbedOptions>(action, options);
-    const wanted = operation === 'embedImageBytes' ? input instanceof Uint8Array : typeof input === 'string';
-    if (!wanted) {
-      const expected = operation === 'embedImageBytes' ? 'a Uint8Array' : 'a string';
-      throw new TypeError(`${action}: input must be ${expected}, received ${typeof input}`);
-    }
-    const started = performance.now();
-    const loaded = this.#registry.ready(given.model) ?? (await this.#registry.load(given));
-    const call = callOptions(given, 'normal', performance.now() - started);
-    try {
-      const raw = await (call.priority === 'batch'
-        ? loaded.handle.call('embedBulkImage', { kind: KINDS[operation], input }, call)
-        : loaded.handle.call(operation, input as never, call));
-      return finish(raw, given, loaded);
-    } catch (error) {
-      throw plainError(error);
-    }
-  }
-
-  #any(input: ImageInput, options: EmbedOptions): Promise<Float32Array> {
-    if (input instanceof URL) return this.embedImageUrl(input, options);
-    return typeof input === 'string' ? this.embedImage(input, options) : this.embedImageBytes(input, options);
-  }
-}
-
-/** Spares that are started as the workers are, with the module that all of them run. */
-function spareHosts(settings: FacadeSettings): PoolOptions {
-  const { spareHosts: count, host } = settings;
-  if (count === 0 || host !== 'process') return {};
-  return { spareHosts: { count, module: WORKER_MODULE, ...processStart(settings) } };
-}
-
-/** Failures of one image, as opposed to those of the model, the pool or the caller's own arguments. */
-function isImageFailure(error: unknown): boolean {
-  return (
-    (isMillraceError(error) && /^ERR_(IMAGE|URL|BASE64|DEADLINE|WORKER_CRASHED|MODEL_INFERENCE)/.test(error.code)) ||
-    error instanceof TypeError
-  );
 }
 
 /**

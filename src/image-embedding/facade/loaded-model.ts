@@ -1,7 +1,14 @@
 /** A model of the facade: resolved, registered with the pool below, and called, with its failures made plain. */
 import { createHash } from 'node:crypto';
 import { isMillraceError } from '../../core/index.js';
-import { autoWorkers, availableCores, type ModelHandle, type Pool, processMemoryGovernor } from '../../pool/index.js';
+import {
+  autoWorkers,
+  availableCores,
+  type ModelHandle,
+  type Pool,
+  processMemoryGovernor,
+  type PoolOptions,
+} from '../../pool/index.js';
 import { inheritedExecArgv, registerErrorClass } from '../../worker/index.js';
 import { imageErrorClasses } from '../image-errors.js';
 import { modelErrorClasses } from '../model/model-errors.js';
@@ -9,6 +16,7 @@ import type { ModelSpec } from '../model/model-spec.js';
 import { type BulkImage, declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
 import type { WorkerModelOptions } from '../pipeline/worker-model.js';
 import type { FacadeSettings, PassedModelOptions } from './pool-options.js';
+import { waitFor } from './wait-for.js';
 
 /** The module that workers run. */
 export const WORKER_MODULE: URL = new URL('../pipeline/worker-model.js', import.meta.url);
@@ -28,7 +36,7 @@ export interface LoadedModel {
   readonly key: string;
   readonly spec: ModelSpec;
   readonly handle: ModelHandle<ImageOperations>;
-  /** What the worker says of it, asked once. */
+  /** What the worker says of it, asked once for all that want to know. */
   describe(options: { readonly signal?: AbortSignal | undefined }): Promise<ModelDescription>;
 }
 
@@ -85,13 +93,17 @@ export function registerModel(
     spec,
     handle,
     async describe({ signal }) {
-      const asked = described ?? handle.call('describe', undefined, signal === undefined ? {} : { signal });
-      described = asked;
-      try {
-        return await asked;
-      } catch (error) {
+      if (described === undefined) {
+        const asked = handle.call('describe', undefined, {});
+        described = asked;
         // A failed answer is not kept: the next question asks again.
-        if (described === asked) described = undefined;
+        asked.catch(() => {
+          if (described === asked) described = undefined;
+        });
+      }
+      try {
+        return await waitFor(described, signal);
+      } catch (error) {
         throw plainError(error);
       }
     },
@@ -103,6 +115,13 @@ export function processStart({ passed }: FacadeSettings): Pick<PassedModelOption
   const start: Record<string, unknown> = { execArgv: [...inheritedExecArgv(), ...WORKER_FLAGS] };
   for (const name of ['env', 'execArgv', 'stdio'] as const) if (passed[name] !== undefined) start[name] = passed[name];
   return start;
+}
+
+/** Spares that are started as the workers are, with the module that all of them run. */
+export function spareHosts(settings: FacadeSettings): PoolOptions {
+  const { spareHosts: count, host } = settings;
+  if (count === 0 || host !== 'process') return {};
+  return { spareHosts: { count, module: WORKER_MODULE, ...processStart(settings) } };
 }
 
 /** With `'auto'`: a worker for each core, and where memory allows fewer, the cores that are left as threads of those. */

@@ -7,6 +7,7 @@ import { type ModelSource, nameOfSource, resolveModel } from '../model/resolve-m
 import { prepareFile } from '../prepare/prepare-model.js';
 import { type LoadedModel, registerModel } from './loaded-model.js';
 import type { FacadeSettings } from './pool-options.js';
+import { waitFor } from './wait-for.js';
 
 /** What a call says of its model. */
 export interface LoadOptions {
@@ -42,7 +43,10 @@ export class ModelRegistry {
       this.#loading.set(key, loading);
       loading.catch(() => this.#loading.delete(key));
     }
-    return signal === undefined && timeoutMs === undefined ? loading : waitFor(loading, key, signal, timeoutMs);
+    if (timeoutMs === undefined) return waitFor(loading, signal);
+    const error = () =>
+      new DeadlineExceededError(`Cannot embed image: ${key} was not ready in ${timeoutMs} ms`, timeoutMs);
+    return waitFor(loading, signal, { ms: timeoutMs, error });
   }
 
   /** Stops what brings models here and prepares them: the pool goes. */
@@ -79,25 +83,4 @@ const BYTES_PER_PREPARED_BYTE = 0.6;
 async function estimateMemoryMb(file: string, isPrepared: boolean): Promise<number> {
   const bytes = await modelBytes(file);
   return Math.round(PROCESS_MB + (bytes * (isPrepared ? BYTES_PER_PREPARED_BYTE : BYTES_PER_MODEL_BYTE)) / 1e6);
-}
-
-/** Waits for a model, which may be a long download, no longer than the call that wants it: the download goes on for others. */
-function waitFor(
-  loading: Promise<LoadedModel>,
-  key: string,
-  signal: AbortSignal | undefined,
-  timeoutMs: number | undefined,
-): Promise<LoadedModel> {
-  signal?.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal?.reason);
-    const onTimeout = () =>
-      reject(new DeadlineExceededError(`Cannot embed image: ${key} was not ready in ${timeoutMs} ms`, timeoutMs ?? 0));
-    const timer = timeoutMs === undefined || timeoutMs > 2 ** 31 - 1 ? undefined : setTimeout(onTimeout, timeoutMs);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    loading.then(resolve, reject).finally(() => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    });
-  });
 }

@@ -6,7 +6,6 @@ import {
   requireOneOf,
   requireOptions,
   requirePositiveInteger,
-  requireSignal,
 } from '../../core/index.js';
 import { availableCores, type ModelOptions, type PoolOptions } from '../../pool/index.js';
 import type { WorkerHost } from '../../worker/index.js';
@@ -220,40 +219,4 @@ function requireWorkers(
     );
   }
   return { minWorkers, maxWorkers, isAuto };
-}
-
-/** Options of every call that embeds. */
-export interface EmbedOptions {
-  /** The model: a name out of `models`, or anything that `model` of the pool may be. */
-  readonly model?: ModelSource;
-  /** Gives the call up. */
-  readonly signal?: AbortSignal;
-  /** How long the answer may take, in ms; 30,000 by default. */
-  readonly timeoutMs?: number;
-  /** Its class; `'normal'` for single images and `'batch'` for many by default. What is `'batch'` gives way inside a worker, too. */
-  readonly priority?: 'interactive' | 'normal' | 'batch';
-  /** Whether the embedding is scaled to length 1, true by default. */
-  readonly normalize?: boolean;
-  /** Cuts the embedding to this length, for models that were trained for it; its full length by default. */
-  readonly dimensions?: number;
-}
-
-/** The keys of {@link EmbedOptions}. */
-export const EMBED_KEYS = ['model', 'signal', 'timeoutMs', 'priority', 'normalize', 'dimensions'] as const;
-
-/** Checks the options of a call. */
-export function requireEmbedOptions<T extends EmbedOptions>(
-  action: string,
-  options: T | undefined,
-  more: readonly (keyof T & string)[] = [],
-): Partial<T> {
-  const given = requireOptions<T>(action, options, [...EMBED_KEYS, ...more]);
-  if (given.model !== undefined) requireModelSource(action, given.model);
-  if (given.signal !== undefined) requireSignal(action, given.signal);
-  if (given.timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
-  if (given.priority !== undefined)
-    requireOneOf(action, 'priority', given.priority, ['interactive', 'normal', 'batch']);
-  if (given.normalize !== undefined) requireBoolean(action, 'normalize', given.normalize);
-  if (given.dimensions !== undefined) requirePositiveInteger(action, 'dimensions', given.dimensions);
-  return given;
 }

@@ -141,6 +141,30 @@ describe('ImageEmbeddingPool', () => {
     expect(results[3]?.error).toMatchObject({ code: 'ERR_URL_FORBIDDEN' });
   });
 
+  test('.describe() answers one who asked when another gives up', async () => {
+    const { pool, calls } = direct();
+    await pool.embedImage(photo('cat-1'));
+    const controller = new AbortController();
+    const asked = [pool.describe(undefined, { signal: controller.signal }), pool.describe()] as const;
+    // While the worker is asked for both.
+    calls.push = () => {
+      controller.abort(new Error('enough'));
+      return 0;
+    };
+    await expect(asked[0]).rejects.toThrow('enough');
+    expect((await asked[1]).dimension).toBe(256);
+  });
+
+  test('.describe() and .warm() refuse what they do not know', async () => {
+    const { pool } = direct();
+    await expect(pool.warm({ worker: 1 } as never)).rejects.toThrow("unknown option 'worker'");
+    await expect(pool.warm({ workers: 0 })).rejects.toBeInstanceOf(RangeError);
+    await expect(pool.warm({ model: 5 as never })).rejects.toBeInstanceOf(TypeError);
+    await expect(pool.describe(5 as never)).rejects.toThrow('Cannot describe model: model must be');
+    await expect(pool.describe(undefined, { signal: 5 as never })).rejects.toBeInstanceOf(TypeError);
+    await expect(pool.describe(undefined, { timeoutMs: 5 } as never)).rejects.toThrow("unknown option 'timeoutMs'");
+  });
+
   test('.embedImages() of a folder that is none ends with a coded error', async () => {
     const { pool } = direct();
     const results = pool.embedImages(path.join(below, 'nowhere'));

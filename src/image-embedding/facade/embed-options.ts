@@ -1,0 +1,86 @@
+/** What calls of an image embedding pool can be told, checked once. */
+import {
+  requireBoolean,
+  requireMilliseconds,
+  requireOneOf,
+  requireOptions,
+  requirePositiveInteger,
+  requireSignal,
+} from '../../core/index.js';
+import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
+
+/** One input of {@link ImageEmbeddingPool.embedImages}: a path, a URL, or the bytes of an image. */
+export type ImageInput = string | URL | Uint8Array;
+
+/** Options of every call that embeds. */
+export interface EmbedOptions {
+  /** The model: a name out of `models`, or anything that `model` of the pool may be. */
+  readonly model?: ModelSource;
+  /** Gives the call up. */
+  readonly signal?: AbortSignal;
+  /** How long the answer may take, in ms; 30,000 by default. */
+  readonly timeoutMs?: number;
+  /** Its class; `'normal'` for single images and `'batch'` for many by default. What is `'batch'` gives way inside a worker, too. */
+  readonly priority?: 'interactive' | 'normal' | 'batch';
+  /** Whether the embedding is scaled to length 1, true by default. */
+  readonly normalize?: boolean;
+  /** Cuts the embedding to this length, for models that were trained for it; its full length by default. */
+  readonly dimensions?: number;
+}
+
+/** Options of {@link ImageEmbeddingPool.batchEmbedImages}. */
+export interface BatchEmbedOptions extends EmbedOptions {
+  /** Whether images that fail are answered beside those that don't, instead of failing the call. False by default. */
+  readonly settle?: boolean;
+}
+
+/** Options of {@link ImageEmbeddingPool.embedImages}. */
+export interface EmbedImagesOptions extends EmbedOptions {
+  /** How many images are under way at most, finished and not yet taken ones included; two batches per worker by default. */
+  readonly concurrency?: number;
+  /** Whether results come in the order of the source, or as they finish. True by default. */
+  readonly ordered?: boolean;
+}
+
+/** A model, and how many of its workers should be ready. */
+export interface WarmOptions {
+  readonly model?: ModelSource;
+  /** How many workers; all that the pool may have by default. */
+  readonly workers?: number;
+  readonly signal?: AbortSignal;
+}
+
+const EMBED_KEYS = ['model', 'signal', 'timeoutMs', 'priority', 'normalize', 'dimensions'] as const;
+
+/** Checks the options of a call. */
+export function requireEmbedOptions<T extends EmbedOptions>(
+  action: string,
+  options: T | undefined,
+  more: readonly (keyof T & string)[] = [],
+): Partial<T> {
+  const given = requireOptions<T>(action, options, [...EMBED_KEYS, ...more]);
+  requireModelAndSignal(action, given);
+  if (given.timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
+  if (given.priority !== undefined)
+    requireOneOf(action, 'priority', given.priority, ['interactive', 'normal', 'batch']);
+  if (given.normalize !== undefined) requireBoolean(action, 'normalize', given.normalize);
+  if (given.dimensions !== undefined) requirePositiveInteger(action, 'dimensions', given.dimensions);
+  return given;
+}
+
+/** Checks the options of {@link ImageEmbeddingPool.warm}. */
+export function requireWarmOptions(action: string, options: WarmOptions | undefined): WarmOptions {
+  const given = requireOptions<WarmOptions>(action, options, ['model', 'workers', 'signal']);
+  requireModelAndSignal(action, given);
+  if (given.workers !== undefined) requirePositiveInteger(action, 'workers', given.workers);
+  return given;
+}
+
+/** Checks which model a call is about, and what gives it up. */
+export function requireModelAndSignal(
+  action: string,
+  { model, signal }: { readonly model?: ModelSource | undefined; readonly signal?: AbortSignal | undefined },
+): void {
+  if (model !== undefined) requireModelSource(action, model);
+  if (signal !== undefined) requireSignal(action, signal);
+}
