@@ -18,7 +18,7 @@ import { autoWorkers, availableCores } from './cores.js';
 import { MemoryGovernor, processMemoryGovernor } from './memory/governor.js';
 import type { PooledWorker } from './pooled-worker.js';
 import type { PriorityShares } from './priority.js';
-import { leastLoaded, powerOfTwoChoices, type Routing, roundRobin } from './routing.js';
+import { guarded, leastLoaded, powerOfTwoChoices, type Routing, roundRobin } from './routing.js';
 import type { ScalingRules } from './scaling.js';
 
 /** A prom-client registry, seen without the package. */
@@ -369,7 +369,7 @@ function requireMaxWorkers(
 }
 
 function requireRouting(action: string, routing: ModelOptions['routing']): Routing {
-  if (typeof routing === 'function') return routing;
+  if (typeof routing === 'function') return guarded(routing);
   switch (
     requireOneOf(action, 'routing', routing ?? 'powerOfTwoChoices', ['powerOfTwoChoices', 'leastLoaded', 'roundRobin'])
   ) {

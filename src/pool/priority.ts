@@ -1,3 +1,5 @@
+import { type Linked, LinkedList } from '../core/index.js';
+
 /** How urgent a call is. */
 export type Priority = 'interactive' | 'normal' | 'batch';
 
@@ -10,60 +12,15 @@ export interface PriorityShares {
   readonly batch: number;
 }
 
-/** What an item must carry to wait in a {@link PriorityQueue}: its links, owned by the queue. */
-export interface Queueable {
+/** What an item must carry to wait in a {@link PriorityQueue}: its links, owned by the queue, and its class. */
+export interface Queueable<T> extends Linked<T> {
   priority: Priority;
-  queuePrevious: Queueable | undefined;
-  queueNext: Queueable | undefined;
   isQueued: boolean;
 }
 
 // Two classes that fall due together are served one after the other, so neither ever has more than this to its credit.
 const CREDIT_LIMIT = 2;
 const ROUNDING = 1e-9;
-
-/** A doubly linked list of items that carry their own links: in one list at a time. */
-export class ItemList<T extends Queueable> {
-  head: T | undefined;
-  tail: T | undefined;
-  size = 0;
-
-  pushBack(item: T): void {
-    item.queuePrevious = this.tail;
-    item.queueNext = undefined;
-    if (this.tail === undefined) this.head = item;
-    else this.tail.queueNext = item;
-    this.tail = item;
-    this.size += 1;
-  }
-
-  pushFront(item: T): void {
-    item.queueNext = this.head;
-    item.queuePrevious = undefined;
-    if (this.head === undefined) this.tail = item;
-    else this.head.queuePrevious = item;
-    this.head = item;
-    this.size += 1;
-  }
-
-  remove(item: T): void {
-    const previous = item.queuePrevious as T | undefined;
-    const next = item.queueNext as T | undefined;
-    if (previous === undefined) this.head = next;
-    else previous.queueNext = next;
-    if (next === undefined) this.tail = previous;
-    else next.queuePrevious = previous;
-    item.queuePrevious = undefined;
-    item.queueNext = undefined;
-    this.size -= 1;
-  }
-
-  toArray(): T[] {
-    const items: T[] = [];
-    for (let item = this.head; item !== undefined; item = item.queueNext as T | undefined) items.push(item);
-    return items;
-  }
-}
 
 /**
  * First in, first out within a class, the more urgent class first, with a share for the others.
@@ -73,18 +30,18 @@ export class ItemList<T extends Queueable> {
  * that is served in its natural turn, or has nothing waiting, keeps no credit. Removal is O(1). Whoever takes may ask for the newest of the
  * class instead; which class it is does not depend on that.
  */
-export class PriorityQueue<T extends Queueable> {
-  readonly #lists: Readonly<Record<Priority, ItemList<T>>>;
+export class PriorityQueue<T extends Queueable<T>> {
+  readonly #lists: Readonly<Record<Priority, LinkedList<T>>>;
   readonly #shares: PriorityShares;
   #normalCredit = 0;
   #batchCredit = 0;
-  #chosen: ItemList<T> | undefined;
+  #chosen: LinkedList<T> | undefined;
   /** How many items wait, of all classes. Only the queue changes it. */
   size = 0;
 
   constructor(shares: PriorityShares) {
     this.#shares = shares;
-    this.#lists = { interactive: new ItemList<T>(), normal: new ItemList<T>(), batch: new ItemList<T>() };
+    this.#lists = { interactive: new LinkedList<T>(), normal: new LinkedList<T>(), batch: new LinkedList<T>() };
   }
 
   sizeOf(priority: Priority): number {
@@ -94,7 +51,7 @@ export class PriorityQueue<T extends Queueable> {
   push(item: T): void {
     item.isQueued = true;
     this.size += 1;
-    this.#lists[item.priority].pushBack(item);
+    this.#lists[item.priority].push(item);
   }
 
   /** Puts an item at the head of its class: for a retry, which has waited once already. */
@@ -116,13 +73,13 @@ export class PriorityQueue<T extends Queueable> {
   /** The item whose turn it is; it stays its turn until it is taken or removed. */
   peek(): T | undefined {
     if (this.#chosen === undefined || this.#chosen.size === 0) this.#chosen = this.#choose();
-    return this.#chosen.head;
+    return this.#chosen.first;
   }
 
   /** Takes the item whose turn it is, or the newest of the same class instead. */
   take(newest = false): T | undefined {
     const head = this.peek();
-    const item = newest ? this.#chosen?.tail : head;
+    const item = newest ? this.#chosen?.last : head;
     this.#chosen = undefined;
     if (item !== undefined) this.remove(item);
     return item;
@@ -132,7 +89,7 @@ export class PriorityQueue<T extends Queueable> {
   takeUrgent(newest = false): T | undefined {
     const { interactive, normal } = this.#lists;
     const list = interactive.size > 0 ? interactive : normal;
-    const item = newest ? list.tail : list.head;
+    const item = newest ? list.last : list.first;
     if (item !== undefined) this.remove(item);
     return item;
   }
@@ -142,7 +99,7 @@ export class PriorityQueue<T extends Queueable> {
     return priorities.flatMap((priority) => this.#lists[priority].toArray());
   }
 
-  #choose(): ItemList<T> {
+  #choose(): LinkedList<T> {
     const { interactive, normal, batch } = this.#lists;
     this.#batchCredit = batch.size === 0 ? 0 : Math.min(this.#batchCredit + this.#shares.batch, CREDIT_LIMIT);
     this.#normalCredit = normal.size === 0 ? 0 : Math.min(this.#normalCredit + this.#shares.normal, CREDIT_LIMIT);

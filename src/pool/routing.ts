@@ -83,3 +83,20 @@ export function roundRobin(): Routing {
     return chosen;
   };
 }
+
+/** A strategy of the user's that cannot lose a request: one that throws, or answers no candidate, is told of once and passed over for the first. */
+export function guarded(routing: Routing): Routing {
+  let isTold = false;
+  return (candidates) => {
+    let problem = 'answered none of the candidates';
+    try {
+      const chosen = routing(candidates);
+      if (candidates.includes(chosen)) return chosen;
+    } catch (error) {
+      problem = `threw ${String(error)}`;
+    }
+    if (!isTold) process.emitWarning(`A routing strategy ${problem}: the first worker is taken`, 'MillraceWarning');
+    isTold = true;
+    return candidates[0] as RoutingCandidate;
+  };
+}

@@ -1,7 +1,7 @@
 import { mpsc } from '../channels/index.js';
+import { LinkedList } from '../core/index.js';
 import type { AnyOperation } from './operation.js';
 import type { PendingRequest } from './pending-request.js';
-import { RequestList } from './request-list.js';
 
 // Invariants:
 // - `used` counts the requests that hold a place, `usedBytes` the bytes of those among them that are not answered.
@@ -14,7 +14,7 @@ export class OperationQueue {
   readonly operation: AnyOperation;
   readonly sender: mpsc.Sender<PendingRequest>;
   readonly receiver: mpsc.Receiver<PendingRequest>;
-  readonly waiting: RequestList<PendingRequest> = new RequestList();
+  readonly waiting: LinkedList<PendingRequest> = new LinkedList();
   readonly maxItems: number;
   readonly maxBytes: number;
   /** Whether bytes count: only then is an input measured. */

@@ -1,8 +1,7 @@
-import { type AbortListener, addAbortListener, type Clock, removeAbortListener } from '../core/index.js';
+import { type AbortListener, addAbortListener, type Clock, type Linked, removeAbortListener } from '../core/index.js';
 import type { DeadlineEntry } from './deadline-timer.js';
 import type { CallOptions } from './handle.js';
 import type { OperationQueue } from './operation-queue.js';
-import type { Linked } from './request-list.js';
 import { CallerTrace } from './trace.js';
 import { DeadlineExceededError } from './worker-errors.js';
 

@@ -1,6 +1,6 @@
+import { LinkedList } from '../core/index.js';
 import type { OperationQueue } from './operation-queue.js';
 import type { Outcome, PendingRequest } from './pending-request.js';
-import { RequestList } from './request-list.js';
 import type { WorkerStats } from './worker-stats.js';
 
 // Invariant: accepted = succeeded + failed + expired + cancelled + unanswered.size, after every public step.
@@ -8,7 +8,7 @@ import type { WorkerStats } from './worker-stats.js';
 /** The account of every call: which wait for room, which are unanswered, and how the others ended. */
 export class RequestLedger {
   /** Requests that were accepted and are not answered. */
-  readonly unanswered: RequestList<PendingRequest> = new RequestList();
+  readonly unanswered: LinkedList<PendingRequest> = new LinkedList();
   /** Calls that wait for room. */
   waiting = 0;
   /** Calls that were never accepted. */

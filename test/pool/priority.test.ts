@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest';
 import { type Priority, PriorityQueue, type Queueable } from '../../src/pool/priority.js';
 
-interface Item extends Queueable {
+interface Item extends Queueable<Item> {
   readonly name: string;
 }
 const item = (priority: Priority, name = ''): Item => ({
   priority,
   name,
-  queuePrevious: undefined,
-  queueNext: undefined,
+  previous: undefined,
+  next: undefined,
   isQueued: false,
 });
 const shares = { normal: 0.2, batch: 0.05 };

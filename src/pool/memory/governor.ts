@@ -180,6 +180,14 @@ export class MemoryGovernor {
     });
   }
 
+  /** Rejects what a requester waits for: it has no use for it any more, and is in the way of others. */
+  forgo(requester: MemoryReclaimer): void {
+    for (const waiter of this.#waiters.filter((each) => each.requester === requester)) {
+      waiter.timer?.cancel();
+      this.#expire(waiter);
+    }
+  }
+
   /** Tells that a worker has gone idle, which may be what a waiter needs. */
   idleChanged(): void {
     if (this.#waiters.length > 0) this.#serve();

@@ -13,15 +13,14 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '../../core/index.js';
 import { CircuitBreaker, NO_PASS } from '../breaker.js';
 import type { ModelSettings, PoolSettings } from '../options.js';
-import { ItemList, type Priority } from '../priority.js';
+import type { Priority } from '../priority.js';
 import { Door } from './door.js';
-import { isDeadlineExceeded, isModelFault, isWorkerLost } from './faults.js';
 import type { Fleet } from './fleet.js';
-import { Call, type CallInfo, Job } from './job.js';
+import { Call, Job } from './job.js';
 import { JobQueue } from './job-queue.js';
 import { OperationQueue } from './operation-queue.js';
 import { RateEstimate } from './rate.js';
-import { Run } from './run.js';
+import { type Lease, Runs } from './runs.js';
 import { Settlement } from './settlement.js';
 import type { WorkerSlot } from './worker-slot.js';
 
@@ -34,13 +33,6 @@ export interface CallSettings {
   /** Refuses at once instead of waiting for room. */
   readonly isTry: boolean;
   readonly isDetailed: boolean;
-}
-
-/** A stream's place in a worker: the stream is read from it, then it is given back. */
-export interface Lease {
-  readonly job: Job;
-  readonly slot: WorkerSlot;
-  readonly call: Call;
 }
 
 // One executor for all promises: it runs at once, so what it is given can be picked up right after.
@@ -61,18 +53,16 @@ export class Dispatcher {
   readonly #queue: JobQueue;
   readonly #door: Door;
   readonly #calls: Settlement;
-  readonly #running = new ItemList<Job>();
-  // Places for runs that are over: what reacts to a worker's answer is made once for the place, not for every run.
-  readonly #runs: Run[] = [];
+  readonly #runs: Runs;
   #isOverloaded = false;
   readonly #enter = (job: Job): void => {
     // Timers may be late: what ran out of time outside was never let in.
     const now = this.#clock.now();
-    for (const call of job.calls()) {
+    for (const call of job.calls.toArray()) {
       if (call.deadline <= now) this.#calls.settle(call, 'expired', this.#door.noRoomInTime(call));
     }
-    if (job.first === undefined) {
-      this.#over(job);
+    if (job.calls.size === 0) {
+      job.close();
       return;
     }
     this.#accept(job);
@@ -101,6 +91,19 @@ export class Dispatcher {
       },
       aborted: (call) => this.#giveUp(call, 'cancelled', call.signal?.reason),
     });
+    this.#runs = new Runs({
+      settings,
+      clock: pool.clock,
+      calls: this.#calls,
+      door: this.#door,
+      rate: this.rate,
+      fleet: () => this.#workers,
+      onPlace: (slot) => {
+        if (this.#queue.size > 0) this.pump();
+        this.#workers.answered(slot);
+      },
+      onRetry: (job) => this.#retry(job),
+    });
   }
 
   set fleet(fleet: Fleet) {
@@ -117,7 +120,7 @@ export class Dispatcher {
   }
 
   get running(): number {
-    return this.#running.size;
+    return this.#runs.size;
   }
 
   /** Takes a request. Never throws: every failure comes through the promise. A stream operation is answered with a {@link Lease}. */
@@ -146,7 +149,7 @@ export class Dispatcher {
     }
     // What is held back by a reserve is in nobody's way.
     const isFirst = this.#queue.size === 0 || (options.priority !== 'batch' && this.#queue.isAllBulk);
-    const worker = isFirst ? this.#workers.pick(options.priority) : undefined;
+    const worker = isFirst ? this.#workers.slots.pick(options.priority) : undefined;
     const hasRoom = worker !== undefined || this.#queue.hasRoom(operation, job.bytes);
     // A free worker gets its request whatever the door's estimate says, which would else never be corrected.
     if (worker === undefined) {
@@ -169,7 +172,7 @@ export class Dispatcher {
     if (worker !== undefined) {
       this.#accept(job);
       if (job.controller !== undefined) this.#calls.watch(call);
-      this.#run(job, worker, call.startedAt);
+      this.#runs.start(job, worker, call.startedAt);
       return answer;
     }
     this.#calls.watch(call);
@@ -190,7 +193,7 @@ export class Dispatcher {
         return;
       }
       const { job, slot } = next;
-      if (this.#dropExpired(job)) this.#run(job, slot);
+      if (this.#dropExpired(job)) this.#runs.start(job, slot, this.#clock.now());
       this.#queue.admitOutside(job.operation, this.#enter);
     }
     this.#isOverloaded = false;
@@ -200,10 +203,10 @@ export class Dispatcher {
   // The job whose turn it is and a worker with room for any, or the most urgent job where only the reserve is left.
   #next(): { readonly job: Job; readonly slot: WorkerSlot } | undefined {
     const newest = this.#isOverloaded && this.#settings.refuseEarly;
-    const open = this.#workers.pick('batch');
+    const open = this.#workers.slots.pick('batch');
     if (open !== undefined) return { job: this.#queue.take(newest) as Job, slot: open };
     if (this.#settings.reserve === 0 || this.#queue.isAllBulk) return undefined;
-    const reserved = this.#workers.pick('normal');
+    const reserved = this.#workers.slots.pick('normal');
     return reserved && { job: this.#queue.takeUrgent(newest) as Job, slot: reserved };
   }
 
@@ -224,19 +227,12 @@ export class Dispatcher {
   failAll(why: string, cause: unknown): void {
     this.#door.closing = why;
     this.failQueued(this.#door.closed(undefined, cause));
-    for (const job of this.#running.toArray()) {
-      for (const call of job.calls()) this.#calls.settle(call, 'failed', this.#door.closed(job.operation.name, cause));
-    }
+    this.#runs.failAll((job) => this.#door.closed(job.operation.name, cause));
   }
 
   /** A stream's place is given back. */
   endLease(lease: Lease, outcome: 'succeeded' | 'failed' | 'cancelled', error: unknown): void {
-    if (outcome === 'succeeded') this.#succeeded(lease.job, lease.slot, undefined);
-    else if (outcome === 'failed') this.#failed(lease.job, lease.slot, error);
-    else {
-      this.#leftEarly(lease.job, lease.slot);
-      this.#calls.settle(lease.call, 'cancelled', undefined);
-    }
+    this.#runs.endLease(lease, outcome, error);
   }
 
   get #workers(): Fleet {
@@ -250,7 +246,7 @@ export class Dispatcher {
     { signal, timeoutMs = this.#settings.timeoutMs, isDetailed, traceparent }: CallSettings,
   ): Call {
     const call = new Call(job, resolve, reject, signal, this.#clock.now(), timeoutMs, isDetailed, traceparent);
-    job.add(call);
+    job.calls.push(call);
     return call;
   }
 
@@ -267,22 +263,17 @@ export class Dispatcher {
   }
 
   #accept(job: Job): void {
-    for (let call = job.first; call !== undefined; call = call.next) this.#calls.accept(call);
+    for (let call = job.calls.first; call !== undefined; call = call.next) this.#calls.accept(call);
   }
 
   #failWaiting(job: Job, error: unknown): void {
     this.#takeOut(job);
-    for (const call of job.calls()) this.#calls.settle(call, 'failed', error);
+    for (const call of job.calls.toArray()) this.#calls.settle(call, 'failed', error);
   }
 
   #takeOut(job: Job): void {
     this.#queue.remove(job);
-    this.#over(job);
-  }
-
-  #over(job: Job): void {
-    job.state = 'over';
-    if (job.key !== undefined && job.operation.shared.get(job.key) === job) job.operation.shared.delete(job.key);
+    job.close();
   }
 
   // One caller leaves; the run goes on if others wait for it.
@@ -290,11 +281,9 @@ export class Dispatcher {
     const { job } = call;
     const { operation } = job;
     this.#calls.settle(call, outcome, error, job.state === 'running' && outcome === 'expired');
-    if (job.first !== undefined) return;
+    if (job.calls.size > 0) return;
     if (job.state === 'running') {
-      // Nobody may join a run that is being given up.
-      operation.shared.delete(job.key);
-      job.controller?.abort(error);
+      this.#runs.giveUp(job, error);
       return;
     }
     this.#takeOut(job);
@@ -309,135 +298,23 @@ export class Dispatcher {
   #dropExpired(job: Job): boolean {
     const now = this.#clock.now();
     const needMs = this.#settings.refuseEarly && this.#queue.size > 0 ? this.rate.likelyServiceMs : 0;
-    for (let call = job.first, next: Call | undefined; call !== undefined; call = next) {
+    for (let call = job.calls.first, next: Call | undefined; call !== undefined; call = next) {
       next = call.next;
       if (call.deadline <= now || call.deadline < now + needMs) {
         this.#calls.settle(call, 'expired', this.#door.tooLate(call));
       }
     }
-    if (job.first !== undefined) return true;
-    this.#over(job);
+    if (job.calls.size > 0) return true;
+    job.close();
     return false;
-  }
-
-  #run(job: Job, slot: WorkerSlot, now: number = this.#clock.now()): void {
-    const { operation, controller } = job;
-    const first = job.first as Call;
-    job.state = 'running';
-    job.slot = slot;
-    job.attempts += 1;
-    job.runningSince = now;
-    operation.running += 1;
-    operation.waitSeconds.observe((now - first.startedAt) / 1000);
-    this.#running.pushBack(job);
-    slot.begin(job);
-    if (controller === undefined) this.#calls.unwatch(first);
-    if (operation.declaration.kind === 'stream') {
-      first.resolve({ job, slot, call: first } satisfies Lease);
-      return;
-    }
-    // A shared run has no deadline of its own: its callers', which may come later, are watched here.
-    const isTimed = controller === undefined && first.deadline !== Number.POSITIVE_INFINITY;
-    const options = {
-      signal: controller === undefined ? first.signal : controller.signal,
-      // It may have passed since it was looked at last.
-      timeoutMs: isTimed ? Math.max(0, first.deadline - now) : undefined,
-      traceparent: first.traceparent,
-    };
-    const { runInContext } = job;
-    const reply = (
-      runInContext === undefined
-        ? slot.handle.call(operation.name, job.input as never, options)
-        : runInContext(() => slot.handle.call(operation.name, job.input as never, options))
-    ) as Promise<unknown>;
-    const run = this.#runs.pop() ?? new Run(this.#runs, this.#succeeded, this.#failed);
-    run.begin(job, slot, reply);
-  }
-
-  #left(job: Job): void {
-    this.#running.remove(job);
-    job.operation.running -= 1;
-    this.#over(job);
-  }
-
-  // The answer is decided, but the model may still be at it.
-  #leftEarly(job: Job, slot: WorkerSlot): void {
-    if (job.state !== 'running') return;
-    this.#left(job);
-    slot.endEarly(job, () => this.#afterAnswer(slot));
-    this.#afterAnswer(slot);
-  }
-
-  #afterAnswer(slot: WorkerSlot): void {
-    if (this.#queue.size > 0) this.pump();
-    this.#workers.answered(slot);
-  }
-
-  readonly #succeeded = (job: Job, slot: WorkerSlot, value: unknown): void => {
-    if (job.state !== 'running') return;
-    const now = this.#clock.now();
-    const serviceMs = now - job.runningSince;
-    this.#left(job);
-    this.rate.observe(serviceMs);
-    job.operation.serviceSeconds.observe(serviceMs / 1000);
-    slot.end(job, now);
-    for (let call = job.first; call !== undefined; call = job.first) {
-      // An answer that comes late is no answer, whatever came of it.
-      if (now > call.deadline) this.#calls.settle(call, 'expired', this.#door.tooLate(call), true);
-      else
-        this.#calls.settle(call, 'succeeded', call.isDetailed ? { value, info: infoOf(call, slot, serviceMs) } : value);
-    }
-    this.#afterAnswer(slot);
-  };
-
-  readonly #failed = (job: Job, slot: WorkerSlot, error: unknown): void => {
-    if (job.state !== 'running') return;
-    const now = this.#clock.now();
-    if (isWorkerLost(error) && slot.state === 'accepting') this.#workers.lost(slot, error);
-    if (isWorkerLost(error) && slot.state === 'gone' && this.#mayRetry(job, now)) {
-      this.#left(job);
-      this.#retry(job);
-      return;
-    }
-    const isTooLate = (call: Call) => isDeadlineExceeded(error) && now >= call.deadline - 1;
-    const calls = job.calls();
-    const isEarly = calls.every((call) => call.signal?.aborted || isTooLate(call));
-    if (isEarly) this.#leftEarly(job, slot);
-    else {
-      this.#left(job);
-      slot.end(job, now);
-      this.rate.observe(now - job.runningSince);
-    }
-    for (const call of calls) {
-      if (call.signal?.aborted) this.#calls.settle(call, 'cancelled', error);
-      else if (isTooLate(call)) this.#calls.settle(call, 'expired', error, true);
-      else this.#calls.settle(call, 'failed', error, isModelFault(error));
-    }
-    if (!isEarly) this.#afterAnswer(slot);
-  };
-
-  #mayRetry(job: Job, now: number): boolean {
-    const { idempotent, kind } = job.operation.declaration;
-    if (!idempotent || kind === 'stream' || job.attempts > this.#settings.retries) return false;
-    return job.calls().some((call) => call.deadline > now && !call.signal?.aborted);
   }
 
   #retry(job: Job): void {
     const { operation } = job;
     operation.ledger.retried += 1;
-    for (const call of job.calls()) this.#calls.watch(call);
+    for (let call = job.calls.first; call !== undefined; call = call.next) this.#calls.watch(call);
     if (job.key !== undefined) operation.shared.set(job.key, job);
     this.#queue.pushFront(job);
     this.pump();
   }
-}
-
-function infoOf(call: Call, slot: WorkerSlot, serviceMs: number): CallInfo {
-  return {
-    worker: slot.id,
-    queuedMs: Math.max(0, call.job.runningSince - call.startedAt),
-    serviceMs,
-    attempts: call.job.attempts,
-    coalesced: call.isCoalesced,
-  };
 }

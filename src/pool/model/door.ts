@@ -31,7 +31,7 @@ export class Door {
   overloaded(operation: string, isTry: boolean, timeoutMs: number, hasRoom: boolean): PoolOverloadedError | undefined {
     const { settings, queue, rate } = this.#parts;
     const fleet = this.#parts.fleet();
-    if (isTry && fleet.backOffMs > 0 && fleet.accepting + fleet.starting === 0) {
+    if (isTry && fleet.backOffMs > 0 && fleet.slots.accepting + fleet.starting === 0) {
       const message = `${this.#subject(operation)}: no worker, the last one failed`;
       const cause = fleet.lastFailure;
       return withoutStack(() => new PoolOverloadedError(message, fleet.backOffMs, { cause }));
@@ -40,7 +40,7 @@ export class Door {
       return this.#overloaded(`${this.#subject(operation)}: its queue is full`);
     }
     if (!settings.refuseEarly) return undefined;
-    const waitMs = rate.waitMs(queue.size + queue.outside + 1, fleet.places);
+    const waitMs = rate.waitMs(queue.size + queue.outside + 1, fleet.slots.places);
     if (waitMs === undefined || waitMs + rate.likelyServiceMs <= timeoutMs) return undefined;
     const message = `${this.#subject(operation)}: its deadline of ${timeoutMs} ms cannot be met`;
     return this.#overloaded(message);
@@ -84,7 +84,7 @@ export class Door {
   #retryAfterMs(): number {
     const { queue, rate } = this.#parts;
     const fleet = this.#parts.fleet();
-    const waitMs = rate.waitMs((queue.size + 1) / 2, fleet.places);
+    const waitMs = rate.waitMs((queue.size + 1) / 2, fleet.slots.places);
     return Math.max(1, Math.ceil(waitMs ?? Math.max(RETRY_GUESS_MS, fleet.backOffMs)));
   }
 }

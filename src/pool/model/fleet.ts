@@ -1,21 +1,23 @@
 /**
- * The workers of one model: starts them, watches them, evicts them.
+ * The workers of one model: has them started, watches them, evicts them.
  *
- * Invariants: a slot's memory guard is disposed of once, when its worker is gone; `starting` counts starts under way, those that wait for memory
- * included; at most one timer runs, for the next moment at which time alone changes the scaling decision. Everything here is synchronous save the
- * waiting for a worker, and nothing holds a lock, so registration, maintenance and shutdown cannot wait for each other.
+ * Invariants: a slot's memory guard is disposed of once, when its worker is gone; at most one timer runs, for the next moment at which time alone
+ * changes the scaling decision. Everything here is synchronous save the waiting for a worker, and nothing holds a lock, so registration, maintenance
+ * and shutdown cannot wait for each other.
  */
-import type { Clock, ClockTimer } from '../../core/index.js';
-import type { SpareHost, WorkerState } from '../../worker/index.js';
-import type { MemoryGuard, MemoryReclaimer } from '../memory/governor.js';
+import type { Clock } from '../../core/index.js';
+import type { WorkerState } from '../../worker/index.js';
+import type { MemoryReclaimer } from '../memory/governor.js';
 import { addBatchSizes, type BatchSizes } from '../observe/batch-sizes.js';
 import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
-import type { Priority } from '../priority.js';
 import { decideScaling } from '../scaling.js';
 import type { SpareHosts } from '../spare-hosts.js';
 import { StartBackOff } from './back-off.js';
-import { measureWorker } from './measure.js';
-import { WorkerSlot } from './worker-slot.js';
+import { Starts } from './starts.js';
+import { WakeUp } from './wake-up.js';
+import { WorkerCosts } from './worker-costs.js';
+import type { WorkerSlot } from './worker-slot.js';
+import { WorkerSlots } from './worker-slots.js';
 
 /** What a fleet tells the rest of its model. */
 export interface FleetListener {
@@ -31,13 +33,10 @@ export interface FleetListener {
 }
 
 const EVICTION_MS = 5_000;
-/** What a worker with a process of its own is taken to cost before anything is known. */
-const UNKNOWN_PROCESS_BYTES = 128_000_000;
-const MEASURE_EVERY_MS = 10_000;
 
 export class Fleet implements MemoryReclaimer {
   readonly owner: string;
-  readonly slots: WorkerSlot[] = [];
+  readonly slots: WorkerSlots;
   starts = 0;
   restarts = 0;
   crashes = 0;
@@ -50,21 +49,16 @@ export class Fleet implements MemoryReclaimer {
   readonly #settings: ModelSettings;
   readonly #pool: PoolSettings;
   readonly #clock: Clock;
-  readonly #spawn: SpawnPooledWorker;
   readonly #listener: FleetListener;
   readonly #spares: SpareHosts | undefined;
   readonly #backOff: StartBackOff;
+  readonly #costs: WorkerCosts;
+  readonly #starts: Starts;
+  readonly #wakeUp: WakeUp;
   readonly #reclaimer: Disposable;
-  readonly #room: WorkerSlot[] = [];
-  #starting = 0;
   #saturatedSince: number | undefined;
   #lastGrowthAt = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown;
-  #learntBytes: number | undefined;
-  #measuredAt = Number.NEGATIVE_INFINITY;
-  #timer: ClockTimer | undefined;
-  #timerDue = Number.POSITIVE_INFINITY;
-  // Set by close and destroy: nothing is started any more, and starts under way are given up.
   #isClosed = false;
 
   constructor(
@@ -78,29 +72,29 @@ export class Fleet implements MemoryReclaimer {
     this.#settings = settings;
     this.#pool = pool;
     this.#clock = pool.clock;
-    this.#spawn = spawn;
     this.#listener = listener;
     this.#spares = spares;
     this.#backOff = new StartBackOff(pool.clock, settings.backOffMs, settings.restartsPerMinute);
+    this.slots = new WorkerSlots(settings.routing);
+    this.#costs = new WorkerCosts(settings, pool.clock, this.slots);
+    this.#wakeUp = new WakeUp(pool.clock, () => this.check());
+    this.#starts = new Starts({
+      settings,
+      pool,
+      spawn,
+      spares,
+      costs: this.#costs,
+      requester: this,
+      onSpawned: (slot) => this.#spawned(slot),
+      onReady: (slot) => this.#becomeReady(slot),
+      onFailed: (slot, error) => this.#startFailed(slot, error),
+    });
     this.#reclaimer = pool.governor.addReclaimer(this);
   }
 
+  /** Starts under way. */
   get starting(): number {
-    return this.#starting;
-  }
-
-  /** Workers that can take requests, with room or without. */
-  get accepting(): number {
-    let count = 0;
-    for (const slot of this.slots) if (slot.state === 'accepting') count += 1;
-    return count;
-  }
-
-  /** Places for requests in the workers that can take them, taken or free. */
-  get places(): number {
-    let places = 0;
-    for (const slot of this.slots) if (slot.state === 'accepting') places += slot.window;
-    return places;
+    return this.#starts.size;
   }
 
   /** In how many ms a worker may be started, 0 unless a load failed or a worker crashed lately. */
@@ -111,22 +105,6 @@ export class Fleet implements MemoryReclaimer {
   /** The last failed load or crash, while a back-off lasts. */
   get lastFailure(): unknown {
     return this.#backOff.remainingMs > 0 ? this.#lastFailure : undefined;
-  }
-
-  /** What the next worker is taken to cost, in bytes. */
-  get costBytes(): number {
-    return (
-      this.#learntBytes ?? this.#settings.memoryBytes ?? (this.#settings.host === 'process' ? UNKNOWN_PROCESS_BYTES : 0)
-    );
-  }
-
-  /** The worker that gets the next request, of that class, if any has room for it. */
-  pick(priority: Priority): WorkerSlot | undefined {
-    const room = this.#room;
-    room.length = 0;
-    for (const slot of this.slots) if (slot.hasRoom(priority)) room.push(slot);
-    if (room.length <= 1) return room[0];
-    return this.#settings.routing(room) as WorkerSlot;
   }
 
   /** To be called when requests wait and no worker has room for them. */
@@ -145,76 +123,69 @@ export class Fleet implements MemoryReclaimer {
   /** To be called when a worker has answered something. */
   answered(slot: WorkerSlot): void {
     if (slot.pending > 0 || slot.state !== 'accepting') return;
-    const { idleTimeoutMs, cooldownMs } = this.#settings;
+    const { idleTimeoutMs, cooldownMs, minWorkers } = this.#settings;
     // One timer serves all idle workers: it is late for none, and looks again when it came too early.
-    if (this.slots.length > this.#settings.minWorkers && this.#timer === undefined) {
-      this.#wakeAt(this.#clock.now() + idleTimeoutMs + cooldownMs);
-    }
+    if (this.slots.size > minWorkers) this.#wakeUp.at((slot.idleSince as number) + idleTimeoutMs + cooldownMs);
     this.#pool.governor.idleChanged();
-    this.#measure(slot);
+    this.#costs.measure(slot, false);
   }
 
   /** Does now what the scaling decision asks for, and sees to it that it is asked again in time. */
   check(): void {
     if (this.#isClosed) return;
-    this.#stopTimer();
+    this.#wakeUp.stop();
     const decision = decideScaling(this.#settings, {
       now: this.#clock.now(),
       queued: this.#listener.queued(),
-      starting: this.#starting,
-      workers: this.slots.filter((slot) => slot.state === 'accepting'),
+      starting: this.starting,
+      workers: this.slots.inState('accepting'),
       saturatedSince: this.#saturatedSince,
       lastGrowthAt: this.#lastGrowthAt,
       notBefore: this.#backOff.notBefore,
     });
-    for (let count = 0; count < decision.start; count += 1) this.#start().catch(() => {});
+    for (let count = 0; count < decision.start; count += 1) this.#starts.start().catch(() => {});
     for (const id of decision.evict) {
-      const slot = this.slots.find((each) => each.id === id);
+      const slot = this.slots.find(id);
       if (slot !== undefined) this.#evict(slot);
     }
-    if (decision.recheckAt !== undefined) this.#wakeAt(decision.recheckAt);
+    if (decision.recheckAt !== undefined) this.#wakeUp.at(decision.recheckAt);
   }
 
   /** Starts workers up to a number, and resolves once that many can take requests. */
   async warm(target: number): Promise<void> {
-    const missing = Math.min(target, this.#settings.maxWorkers) - this.accepting - this.#starting;
-    const starts: Promise<void>[] = [...this.#startsUnderWay];
-    for (let count = 0; count < missing; count += 1) starts.push(this.#start());
+    const missing = Math.min(target, this.#settings.maxWorkers) - this.slots.accepting - this.starting;
+    const starts = this.#starts.promises();
+    for (let count = 0; count < missing; count += 1) starts.push(this.#starts.start());
     const results = await Promise.allSettled(starts);
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   /** Evicts every idle worker, down to `minWorkers` unless `all`, and answers how many once they are gone. */
   async evictIdle(all: boolean): Promise<number> {
-    const idle = this.slots.filter((slot) => slot.state === 'accepting' && slot.pending === 0);
-    const spare = all ? idle.length : Math.max(0, this.accepting + this.#starting - this.#settings.minWorkers);
+    const idle = this.slots.inState('accepting').filter((slot) => slot.pending === 0);
+    const spare = all ? idle.length : Math.max(0, this.slots.accepting + this.starting - this.#settings.minWorkers);
     const evicted = idle.sort((a, b) => (a.idleSince ?? 0) - (b.idleSince ?? 0)).slice(0, spare);
     await Promise.all(evicted.map((slot) => this.#evict(slot)));
     return evicted.length;
   }
 
   idleSince(): number | undefined {
-    if (this.accepting + this.#starting <= this.#settings.minWorkers) return undefined;
-    return this.#leastRecentlyUsed()?.idleSince;
+    if (this.slots.accepting + this.starting <= this.#settings.minWorkers) return undefined;
+    return this.slots.leastRecentlyUsed()?.idleSince;
   }
 
   reclaim(): void {
-    const slot = this.#leastRecentlyUsed();
+    const slot = this.slots.leastRecentlyUsed();
     if (slot !== undefined) this.#evict(slot);
   }
 
   reclaimingBytes(): number {
-    let bytes = 0;
-    for (const slot of this.slots) if (slot.state === 'leaving') bytes += slot.guard.bytes;
-    return bytes;
+    return this.slots.leavingBytes;
   }
 
   /** Closes every worker; resolves once all are gone. What a model still does for nobody at the timeout is cut off. */
   async close(timeoutMs: number): Promise<void> {
-    this.#isClosed = true;
-    this.#stopTimer();
-    await Promise.all(this.slots.map((slot) => this.#leave(slot, () => this.#closeWorker(slot, timeoutMs))));
-    this.#reclaimer[Symbol.dispose]();
+    await this.#end((slot) => this.#closeWorker(slot, timeoutMs));
   }
 
   async #closeWorker(slot: WorkerSlot, timeoutMs: number): Promise<void> {
@@ -234,81 +205,33 @@ export class Fleet implements MemoryReclaimer {
 
   /** Ends every worker now; resolves once all are gone. */
   async destroy(reason: unknown): Promise<void> {
+    await this.#end((slot) => slot.handle.destroy(reason));
+  }
+
+  async #end(endWorker: (slot: WorkerSlot) => Promise<void>): Promise<void> {
     this.#isClosed = true;
-    this.#stopTimer();
-    await Promise.all(this.slots.map((slot) => this.#leave(slot, () => slot.handle.destroy(reason))));
+    this.#wakeUp.close();
+    this.#starts.close();
+    await Promise.all(this.slots.toArray().map((slot) => this.#leave(slot, () => endWorker(slot))));
     this.#reclaimer[Symbol.dispose]();
   }
 
-  /** How many workers are in which state. */
+  /** How many workers are in which state; a start that waits for memory counts as spawning. */
   workersByState(): Partial<Record<WorkerState, number>> {
-    const counts: Partial<Record<WorkerState, number>> = {};
-    const waitingForMemory = this.#starting - this.slots.filter((slot) => slot.state === 'starting').length;
-    if (waitingForMemory > 0) counts.spawning = waitingForMemory;
-    for (const slot of this.slots) {
-      const { current } = slot.handle.state;
-      counts[current] = (counts[current] ?? 0) + 1;
-    }
+    const counts = this.slots.countByState();
+    const waitingForMemory = this.starting - this.slots.inState('starting').length;
+    if (waitingForMemory > 0) counts.spawning = (counts.spawning ?? 0) + waitingForMemory;
     return counts;
   }
 
-  get heldBytes(): number {
-    let bytes = 0;
-    for (const slot of this.slots) bytes += slot.guard.bytes;
-    return bytes;
-  }
-
-  readonly #startsUnderWay = new Set<Promise<void>>();
-
-  #start(): Promise<void> {
-    this.#starting += 1;
-    const start = this.#startOne().finally(() => this.#startsUnderWay.delete(start));
-    this.#startsUnderWay.add(start);
-    return start;
-  }
-
-  async #startOne(): Promise<void> {
-    const { governor } = this.#pool;
-    let guard: MemoryGuard | undefined;
-    let slot: WorkerSlot | undefined;
-    // Before memory is asked for: what a spare holds is part of what its worker will cost.
-    const spare = this.#settings.host === 'process' ? this.#spares?.take(this.#settings.worker) : undefined;
-    try {
-      const bytes = this.costBytes;
-      guard =
-        governor.tryAcquire(this.owner, bytes) ??
-        (await governor.acquire(this.owner, bytes, this.#settings.memoryWaitMs, this));
-      if (this.#isClosed) throw new Error('closed while it waited for memory');
-      slot = new WorkerSlot(this.#spawnWorker(spare), guard, this.#settings, this.#clock);
-      this.slots.push(slot);
-      this.starts += 1;
-      if (this.#missing > 0) {
-        this.#missing -= 1;
-        this.restarts += 1;
-      }
-      this.#listener.onEvent('start', slot.id);
-      await slot.handle.state.waitFor(['ready', 'processing', 'idle']);
-    } catch (error) {
-      this.#starting -= 1;
-      if (slot !== undefined) {
-        this.#remove(slot);
-        void slot.handle.destroy(error).catch(() => {});
-      } else {
-        guard?.[Symbol.dispose]();
-        spare?.[Symbol.dispose]();
-      }
-      throw this.#startFailed(error);
+  #spawned(slot: WorkerSlot): void {
+    this.slots.add(slot);
+    this.starts += 1;
+    if (this.#missing > 0) {
+      this.#missing -= 1;
+      this.restarts += 1;
     }
-    this.#starting -= 1;
-    this.#becomeReady(slot);
-  }
-
-  #spawnWorker(spare: SpareHost | undefined): WorkerSlot['handle'] {
-    const { start } = this.#settings;
-    const handle = this.#spawn(spare === undefined ? start : { ...start, spare });
-    // Whoever replaced `spawn` may not have had a use for it.
-    spare?.[Symbol.dispose]();
-    return handle;
+    this.#listener.onEvent('start', slot.id);
   }
 
   #becomeReady(slot: WorkerSlot): void {
@@ -320,13 +243,18 @@ export class Fleet implements MemoryReclaimer {
     this.#backOff.loaded();
     this.#listener.onEvent('ready', slot.id);
     this.#watchEnd(slot);
-    this.#measure(slot, true);
+    this.#costs.measure(slot, true);
     this.#listener.onRoom();
     this.check();
     if (slot.pending === 0) this.#pool.governor.idleChanged();
   }
 
-  #startFailed(error: unknown): unknown {
+  #startFailed(slot: WorkerSlot | undefined, error: unknown): unknown {
+    // One that is leaving gives its memory back when it is gone.
+    if (slot?.state === 'starting') {
+      this.#remove(slot);
+      void slot.handle.destroy(error).catch(() => {});
+    }
     // The handle says that it is over; its cause is why.
     const cause = unwrapClosed(error);
     if (this.#isClosed) return cause;
@@ -334,24 +262,20 @@ export class Fleet implements MemoryReclaimer {
     this.#lastFailure = cause;
     const backOffMs = this.#backOff.loadFailed();
     this.#listener.onLoadFailure(cause, backOffMs);
-    if (this.accepting === 0 && this.#starting === 0) this.#listener.onNoWorkers(cause);
+    if (this.slots.accepting === 0 && this.starting === 0) this.#listener.onNoWorkers(cause);
     this.check();
     return cause;
   }
 
   #watchEnd(slot: WorkerSlot): void {
     slot.handle.state.waitFor(['evicting', 'failed', 'dead']).then(
-      (status) => this.#ended(slot, status.cause),
-      (error: unknown) => this.#ended(slot, unwrapClosed(error)),
+      (status) => this.lost(slot, status.cause),
+      (error: unknown) => this.lost(slot, unwrapClosed(error)),
     );
   }
 
   /** A worker is over, or on its way, without having been asked to end. Also told by the calls that it took along, who may hear of it first. */
   lost(slot: WorkerSlot, error: unknown): void {
-    this.#ended(slot, error);
-  }
-
-  #ended(slot: WorkerSlot, error: unknown): void {
     if (slot.state !== 'accepting') return;
     // Its loop has returned and nothing failed: it has retired, after work well done, and needs no back-off.
     if (slot.served > 0 && (error === undefined || isPlainEnd(error))) {
@@ -365,7 +289,7 @@ export class Fleet implements MemoryReclaimer {
     this.#listener.onCrash(slot.id, error);
     void slot.handle.destroy(error).catch(() => {});
     const isWithinBudget = this.#backOff.crashed();
-    if (!isWithinBudget && this.accepting === 0 && this.#starting === 0) this.#listener.onNoWorkers(error);
+    if (!isWithinBudget && this.slots.accepting === 0 && this.starting === 0) this.#listener.onNoWorkers(error);
     this.check();
   }
 
@@ -376,15 +300,6 @@ export class Fleet implements MemoryReclaimer {
       this.#remove(slot);
     }
     this.check();
-  }
-
-  #leastRecentlyUsed(): WorkerSlot | undefined {
-    let oldest: WorkerSlot | undefined;
-    for (const slot of this.slots) {
-      if (slot.state !== 'accepting' || slot.pending > 0 || slot.idleSince === undefined) continue;
-      if (oldest === undefined || slot.idleSince < (oldest.idleSince as number)) oldest = slot;
-    }
-    return oldest;
   }
 
   #evict(slot: WorkerSlot): Promise<void> {
@@ -404,44 +319,12 @@ export class Fleet implements MemoryReclaimer {
   }
 
   #remove(slot: WorkerSlot): void {
-    const index = this.slots.indexOf(slot);
-    if (index < 0) return;
-    this.slots.splice(index, 1);
+    if (!this.slots.remove(slot)) return;
     this.retiredBatchSizes = addBatchSizes(this.retiredBatchSizes, slot.batchSizes);
     slot.state = 'gone';
     slot.guard[Symbol.dispose]();
     this.#spares?.refill();
     this.#listener.onEvent('end', slot.id);
-  }
-
-  #measure(slot: WorkerSlot, now = false): void {
-    if (this.#settings.host !== 'process') return;
-    const at = this.#clock.now();
-    if (!now && at - this.#measuredAt < MEASURE_EVERY_MS) return;
-    this.#measuredAt = at;
-    void measureWorker(slot.handle).then((bytes) => {
-      if (bytes === undefined || slot.state === 'gone') return;
-      slot.measuredBytes = bytes;
-      slot.guard.correct(bytes);
-      this.#learntBytes = Math.max(...this.slots.map((each) => each.measuredBytes ?? 0));
-    });
-  }
-
-  #wakeAt(due: number): void {
-    if (this.#isClosed || due === Number.POSITIVE_INFINITY || this.#timerDue <= due) return;
-    this.#stopTimer();
-    this.#timerDue = due;
-    this.#timer = this.#clock.setTimer(() => {
-      this.#timer = undefined;
-      this.#timerDue = Number.POSITIVE_INFINITY;
-      this.check();
-    }, due - this.#clock.now());
-  }
-
-  #stopTimer(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.#timerDue = Number.POSITIVE_INFINITY;
   }
 }
 

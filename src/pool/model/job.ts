@@ -1,4 +1,4 @@
-import type { AbortListener, ClockTimer } from '../../core/index.js';
+import { type AbortListener, type ClockTimer, type Linked, LinkedList } from '../../core/index.js';
 import { NO_PASS } from '../breaker.js';
 import type { Priority, Queueable } from '../priority.js';
 import type { OperationQueue } from './operation-queue.js';
@@ -19,7 +19,7 @@ export interface CallInfo {
 }
 
 /** One caller's wish for an answer. */
-export class Call {
+export class Call implements Linked<Call> {
   readonly job: Job;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -67,14 +67,13 @@ export class Call {
 export type JobState = 'waiting' | 'queued' | 'running' | 'over';
 
 /** One run of an operation, for one caller, or for several whose requests are identical. */
-export class Job implements Queueable {
+export class Job implements Queueable<Job> {
   readonly operation: OperationQueue;
   readonly input: unknown;
   readonly bytes: number;
   readonly cost: number;
   /** The calls that wait for its answer, in the order they came: most often one. */
-  first: Call | undefined;
-  last: Call | undefined;
+  readonly calls: LinkedList<Call> = new LinkedList();
   /** Set when the run may be shared: what makes a request identical, and what gives the run up once nobody waits for it. */
   readonly key: unknown;
   readonly controller: AbortController | undefined;
@@ -85,8 +84,9 @@ export class Job implements Queueable {
   /** Runs a function in the first caller's async context; set when the job had to wait. */
   runInContext: (<R>(fn: () => R) => R) | undefined;
   priority: Priority;
-  queuePrevious: Queueable | undefined;
-  queueNext: Queueable | undefined;
+  /** Its neighbours in the queue, outside of it, or among the jobs that run. */
+  previous: Job | undefined;
+  next: Job | undefined;
   isQueued = false;
 
   constructor(
@@ -106,26 +106,10 @@ export class Job implements Queueable {
     this.controller = key === undefined ? undefined : new AbortController();
   }
 
-  /** The calls as they are now, for a walk that takes some out. */
-  calls(): Call[] {
-    const calls: Call[] = [];
-    for (let call = this.first; call !== undefined; call = call.next) calls.push(call);
-    return calls;
-  }
-
-  add(call: Call): void {
-    call.previous = this.last;
-    if (this.last === undefined) this.first = call;
-    else this.last.next = call;
-    this.last = call;
-  }
-
-  remove(call: Call): void {
-    if (call.previous === undefined) this.first = call.next;
-    else call.previous.next = call.next;
-    if (call.next === undefined) this.last = call.previous;
-    else call.next.previous = call.previous;
-    call.previous = undefined;
-    call.next = undefined;
+  /** It will not run any more: an identical request gets a job of its own from now on. */
+  close(): void {
+    this.state = 'over';
+    const { shared } = this.operation;
+    if (this.key !== undefined && shared.get(this.key) === this) shared.delete(this.key);
   }
 }

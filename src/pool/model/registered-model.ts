@@ -86,11 +86,18 @@ export class RegisteredModel {
     try {
       checked = this.#check(operation, options, isTry, false);
     } catch (error) {
-      const failed = Promise.reject(error);
-      return isStream ? new PooledStream(this.dispatcher, () => failed, undefined) : failed;
+      return isStream ? this.#stream(undefined, () => Promise.reject(error)) : Promise.reject(error);
     }
     if (!isStream) return this.dispatcher.submit(operation, input, checked);
-    return new PooledStream(this.dispatcher, () => this.dispatcher.submit(operation, input, checked), checked);
+    return this.#stream(checked.signal, (signal) => this.dispatcher.submit(operation, input, { ...checked, signal }));
+  }
+
+  #stream(signal: AbortSignal | undefined, lease: (signal: AbortSignal) => Promise<unknown>): PooledStream {
+    return new PooledStream({
+      signal,
+      lease,
+      end: (held, outcome, error) => this.dispatcher.endLease(held, outcome, error),
+    });
   }
 
   callDetailed(operation: string, input: unknown, options: PoolCallOptions | undefined): Promise<unknown> {

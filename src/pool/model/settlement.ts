@@ -83,7 +83,7 @@ export class Settlement {
     this.unwatch(call);
     const { job } = call;
     const { operation } = job;
-    job.remove(call);
+    job.calls.remove(call);
     if (call.pass !== NO_PASS) {
       this.#breaker?.settle(call.pass, outcome === 'succeeded' ? 'success' : isFault ? 'failure' : 'neutral');
     }

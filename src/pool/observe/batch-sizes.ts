@@ -41,9 +41,9 @@ function askForBatchSizes(slot: WorkerSlot): Promise<void> {
 
 /** Asks a model's workers for their batch sizes, and adds up what all of them ever told. */
 export async function gatherBatchSizes(fleet: Fleet): Promise<Histogram> {
-  await Promise.all(fleet.slots.filter((slot) => slot.state === 'accepting').map(askForBatchSizes));
+  await Promise.all(fleet.slots.inState('accepting').map(askForBatchSizes));
   const histogram = new Histogram(BATCH_BOUNDS);
-  for (const sizes of [fleet.retiredBatchSizes, ...fleet.slots.map((slot) => slot.batchSizes)]) {
+  for (const sizes of [fleet.retiredBatchSizes, ...fleet.slots.toArray().map((slot) => slot.batchSizes)]) {
     for (const [size, count] of Object.entries(sizes)) histogram.observe(Number(size), count);
   }
   return histogram;

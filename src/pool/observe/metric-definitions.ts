@@ -157,7 +157,7 @@ export function defineMetrics(prom: typeof Prom, registry: Prom.Registry, source
     'memory_bytes',
     'Memory held by workers.',
     M,
-    one((model) => model.fleet.heldBytes),
+    one((model) => model.fleet.slots.heldBytes),
   );
   gauge('memory_limit_bytes', 'Memory that workers may hold.', ['pool'], function* () {
     for (const { settings } of sources) yield [{ pool: settings.name }, settings.governor.limitBytes];

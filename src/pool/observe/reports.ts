@@ -75,7 +75,7 @@ export function healthOf(model: RegisteredModel): ModelHealth {
   };
   const hasFailed = fleet.backOffMs > 0;
   let status: HealthStatus = 'healthy';
-  if (breaker === 'open' || (hasFailed && fleet.accepting === 0)) status = 'unhealthy';
+  if (breaker === 'open' || (hasFailed && fleet.slots.accepting === 0)) status = 'unhealthy';
   else if (breaker === 'half-open' || hasFailed || dispatcher.outside > 0) status = 'degraded';
   return {
     status,
@@ -84,7 +84,7 @@ export function healthOf(model: RegisteredModel): ModelHealth {
     waiting: dispatcher.outside,
     inFlight: dispatcher.running,
     latency: { meanMs: dispatcher.rate.serviceMs, p50Ms: quantileMs(0.5), p99Ms: quantileMs(0.99) },
-    memoryBytes: fleet.heldBytes,
+    memoryBytes: fleet.slots.heldBytes,
     breaker,
   };
 }
@@ -99,7 +99,7 @@ export function statsOf(model: RegisteredModel): ModelStats {
     queued: dispatcher.queued,
     waiting: dispatcher.outside,
     inFlight: dispatcher.running,
-    workers: fleet.slots.length,
+    workers: fleet.slots.size,
     starts: fleet.starts,
     crashes: fleet.crashes,
     evictions: fleet.evictions,

@@ -1,11 +1,11 @@
-/** What a {@link RequestList} links: its links belong to the list. */
+/** What a {@link LinkedList} links: the links belong to the list that the item is in. */
 export interface Linked<T> {
   next: T | undefined;
   previous: T | undefined;
 }
 
 /** An intrusive doubly linked list: O(1) at both ends and for a removal from the middle, and no allocation. An item is in one list at most. */
-export class RequestList<T extends Linked<T>> {
+export class LinkedList<T extends Linked<T>> {
   first: T | undefined;
   last: T | undefined;
   size = 0;
@@ -19,6 +19,15 @@ export class RequestList<T extends Linked<T>> {
     this.size++;
   }
 
+  /** Puts an item that is in no list before all others. */
+  pushFront(item: T): void {
+    item.next = this.first;
+    if (this.first === undefined) this.last = item;
+    else this.first.previous = item;
+    this.first = item;
+    this.size++;
+  }
+
   /** Removes an item that is in this list. */
   remove(item: T): void {
     if (item.previous === undefined) this.first = item.next;
@@ -28,5 +37,12 @@ export class RequestList<T extends Linked<T>> {
     item.next = undefined;
     item.previous = undefined;
     this.size--;
+  }
+
+  /** The items as they are now, for a walk that takes some out. */
+  toArray(): T[] {
+    const items: T[] = [];
+    for (let item = this.first; item !== undefined; item = item.next) items.push(item);
+    return items;
   }
 }

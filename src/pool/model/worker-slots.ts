@@ -1,0 +1,104 @@
+import type { WorkerState } from '../../worker/index.js';
+import type { Priority } from '../priority.js';
+import type { Routing } from '../routing.js';
+import type { SlotState, WorkerSlot } from './worker-slot.js';
+
+/** The workers of a model that are there, and what is asked of them all together. */
+export class WorkerSlots implements Iterable<WorkerSlot> {
+  readonly #routing: Routing;
+  readonly #slots: WorkerSlot[] = [];
+  readonly #room: WorkerSlot[] = [];
+
+  constructor(routing: Routing) {
+    this.#routing = routing;
+  }
+
+  get size(): number {
+    return this.#slots.length;
+  }
+
+  /** Workers that can take requests, with room or without. */
+  get accepting(): number {
+    let count = 0;
+    for (const slot of this.#slots) if (slot.state === 'accepting') count += 1;
+    return count;
+  }
+
+  /** Places for requests in the workers that can take them, taken or free. */
+  get places(): number {
+    let places = 0;
+    for (const slot of this.#slots) if (slot.state === 'accepting') places += slot.window;
+    return places;
+  }
+
+  /** Memory that is spoken for, in bytes. */
+  get heldBytes(): number {
+    let bytes = 0;
+    for (const slot of this.#slots) bytes += slot.guard.bytes;
+    return bytes;
+  }
+
+  /** The part of it that is on its way back. */
+  get leavingBytes(): number {
+    let bytes = 0;
+    for (const slot of this.#slots) if (slot.state === 'leaving') bytes += slot.guard.bytes;
+    return bytes;
+  }
+
+  add(slot: WorkerSlot): void {
+    this.#slots.push(slot);
+  }
+
+  /** False when it is not there. */
+  remove(slot: WorkerSlot): boolean {
+    const index = this.#slots.indexOf(slot);
+    if (index < 0) return false;
+    this.#slots.splice(index, 1);
+    return true;
+  }
+
+  find(id: string): WorkerSlot | undefined {
+    return this.#slots.find((slot) => slot.id === id);
+  }
+
+  /** The worker that gets the next request, of that class, if any has room for it. */
+  pick(priority: Priority): WorkerSlot | undefined {
+    const room = this.#room;
+    room.length = 0;
+    for (const slot of this.#slots) if (slot.hasRoom(priority)) room.push(slot);
+    if (room.length <= 1) return room[0];
+    return this.#routing(room) as WorkerSlot;
+  }
+
+  inState(state: SlotState): WorkerSlot[] {
+    return this.#slots.filter((slot) => slot.state === state);
+  }
+
+  /** The idle worker that has been so for longest. */
+  leastRecentlyUsed(): WorkerSlot | undefined {
+    let oldest: WorkerSlot | undefined;
+    for (const slot of this.#slots) {
+      if (slot.state !== 'accepting' || slot.pending > 0 || slot.idleSince === undefined) continue;
+      if (oldest === undefined || slot.idleSince < (oldest.idleSince as number)) oldest = slot;
+    }
+    return oldest;
+  }
+
+  /** How many are in which state. */
+  countByState(): Partial<Record<WorkerState, number>> {
+    const counts: Partial<Record<WorkerState, number>> = {};
+    for (const slot of this.#slots) {
+      const { current } = slot.handle.state;
+      counts[current] = (counts[current] ?? 0) + 1;
+    }
+    return counts;
+  }
+
+  toArray(): WorkerSlot[] {
+    return [...this.#slots];
+  }
+
+  [Symbol.iterator](): Iterator<WorkerSlot> {
+    return this.#slots[Symbol.iterator]();
+  }
+}

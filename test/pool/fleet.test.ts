@@ -1,0 +1,88 @@
+/** What a pool does with its workers where several things happen at once; the workers are simulated. */
+import { expect, test, vi } from 'vitest';
+import { SimulatedClock } from '../../src/channels/index.js';
+import { MemoryGovernor } from '../../src/pool/index.js';
+import { simulate, simulated } from './simulated-worker.js';
+
+test('Pool.close() gives up what waits for memory: nobody is evicted for it, and nobody waits behind it', async () => {
+  const clock = new SimulatedClock();
+  const governor = new MemoryGovernor({ limitBytes: 100_000_000, clock });
+  const held = governor.tryAcquire('somebody else', 60_000_000);
+  const closing = simulate(clock, {}, { governor, name: 'closing' }).pool;
+  closing.register('large', simulated({ memoryMb: 80 }));
+  const refused = closing.call('large', 'echo', 1) as Promise<unknown>;
+  const outcome = refused.catch((error: unknown) => error);
+  await clock.advance(1);
+  expect(governor.waiting).toBe(1);
+  const other = governor.acquire('another', 40_000_000, 1_000);
+  await closing.destroy();
+  expect(await outcome).toMatchObject({ code: 'ERR_POOL_CLOSED' });
+  expect((await other).bytes).toBe(40_000_000);
+  expect(governor.waiting).toBe(0);
+  held?.[Symbol.dispose]();
+});
+
+test('a worker that is closed while it loads holds its memory until it is gone', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers, governor } = simulate(clock, { loadMs: 1_000 });
+  pool.register('m', simulated({ minWorkers: 1, memoryMb: 10 }));
+  await clock.advance(1);
+  let end = (): void => {};
+  const worker = workers[0] as NonNullable<(typeof workers)[0]>;
+  const close = worker.close.bind(worker);
+  worker.close = async () => {
+    await close();
+    await new Promise<void>((resolve) => {
+      end = resolve;
+    });
+  };
+  const closed = pool.close();
+  await clock.advance(1);
+  expect(governor.heldBytes).toBe(10_000_000);
+  end();
+  await closed;
+  expect(governor.heldBytes).toBe(0);
+});
+
+test('an idle worker is evicted in time though a later timer runs already', async () => {
+  const clock = new SimulatedClock();
+  const behaviour = { serviceMs: () => 10, loadError: (index: number) => (index === 1 ? new Error('no') : undefined) };
+  const { pool } = simulate(clock, behaviour);
+  const model = pool.register(
+    'm',
+    simulated({ maxWorkers: 2, idleTimeoutMs: 100, cooldownMs: 0, scaleUpAfterMs: 5, backOffMs: 60_000 }),
+  );
+  // The second is wanted, fails, and may be tried again in a minute.
+  const calls = Promise.all(Array.from({ length: 4 }, (_, n) => model.call('echo', n)));
+  await clock.advance(50);
+  await calls;
+  expect(pool.stats().models.m).toMatchObject({ workers: 1, loadFailures: 1 });
+  await clock.advance(200);
+  expect(pool.stats().models.m).toMatchObject({ workers: 0, evictions: 1 });
+  await pool.close();
+});
+
+test('a routing strategy that throws, or answers no candidate, loses no request', async () => {
+  const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  try {
+    const clock = new SimulatedClock();
+    const { pool } = simulate(clock, { serviceMs: () => 10 });
+    const strategies = [
+      () => {
+        throw new Error('out of order');
+      },
+      () => ({ id: 'nobody', pending: 0, pendingCost: 0, window: 1 }),
+    ];
+    for (const [index, routing] of strategies.entries()) {
+      const model = pool.register(`m${index}`, simulated({ minWorkers: 2, maxWorkers: 2, routing }));
+      await clock.advance(1);
+      const answers = Promise.all([1, 2, 3, 4].map((n) => model.call('echo', n)));
+      await clock.advance(100);
+      expect(await answers).toEqual([1, 2, 3, 4]);
+    }
+    expect(warned).toHaveBeenCalledTimes(2);
+    await pool.close();
+  } finally {
+    warned.mockRestore();
+  }
+});
