@@ -19,6 +19,12 @@ const EMBEDDING_CODES = exitCodes({
 
 const MODEL_CODES = exitCodes({ 0: 'done', 2: 'wrong usage, or a model that cannot be used' });
 
+const PREPARE_CODES = exitCodes({
+  0: 'done, or a small model that needs none of it',
+  1: 'it is here, but could not be prepared: it will be loaded as it is',
+  2: 'wrong usage, or a model that cannot be used',
+});
+
 const EMBED_EXAMPLES = `
 Examples:
   millrace embed photos/ --out vectors.jsonl
@@ -98,7 +104,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
       finish(await inspectCommand(context, model, options));
     });
 
-  subcommand('prepare', 'Bring a model here and prepare it for this machine, ahead of its first use.', MODEL_CODES)
+  subcommand('prepare', 'Bring a model here and prepare it for this machine, ahead of its first use.', PREPARE_CODES)
     .argument('<model>', 'a model folder, or a name on the Hugging Face hub')
     .option('--verify', 'read all of what was prepared before against its digests')
     .action(async (model: string, options: { verify?: boolean }) => {

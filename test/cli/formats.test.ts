@@ -34,6 +34,7 @@ test('outputFormat() goes by the ending, and refuses one it does not know', () =
     'jsonl',
     'parquet',
   ]);
+  expect(() => outputFormat('')).toThrow('the name of the output is empty');
   expect(() => outputFormat('a.csv')).toThrow(/the ending must be .jsonl, .npy or .parquet, received '.csv'/);
 });
 

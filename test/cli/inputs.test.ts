@@ -123,6 +123,17 @@ describe('collectInputs()', () => {
     ]);
   });
 
+  test('fails where the list can not be read to its end', async () => {
+    const stdin = new Readable({ read() {} });
+    stdin.push('a.jpg\nb.jpg\n');
+    setImmediate(() => stdin.destroy(new Error('the disk has failed')));
+    const { items } = await collectInputs(['-'], { endings, stdin });
+    const reading = (async () => {
+      for await (const _ of items);
+    })();
+    await expect(reading).rejects.toThrow('the disk has failed');
+  });
+
   test('ends the list when its signal aborts, though the stream stays open', async () => {
     const stdin = new Readable({ read() {} });
     stdin.push('a.jpg\n');

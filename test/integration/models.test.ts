@@ -1,11 +1,11 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parquetReadObjects } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testModelFiles, testModels } from '../../scripts/make-test-models.js';
+import { testModelFiles, testModels, writeTestModel } from '../../scripts/make-test-models.js';
 import { type LocalHub, startLocalHub } from '../image-embedding/hub/local-hub.js';
 import { PHOTOS, readRecords, runCli } from './cli-process.js';
 
@@ -48,6 +48,19 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
     });
     expect((await runCli(['models'], { env: other })).stdout).toContain(NAME);
     expect(await runCli(['prepare', 'millrace/none'], { env: other })).toMatchObject({ code: 2 });
+  });
+
+  test('says that it could not prepare one, and why', async () => {
+    await mkdir(path.join(folder, 'large'));
+    const model = await writeTestModel('tiny-clip', path.join(folder, 'large'));
+    await truncate(path.join(model, 'onnx', 'vision_model.onnx'), 16_000_000);
+    await writeFile(path.join(folder, 'file'), '');
+    const ended = await runCli(['prepare', model], { env: { XDG_CACHE_HOME: path.join(folder, 'file') } });
+    expect(ended).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('prepared      no: it is loaded as it is'),
+      stderr: expect.stringContaining('could not be prepared and is loaded as it is: Error: ENOTDIR'),
+    });
   });
 
   test('says that there is no such model', async () => {

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises'
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { availableCores } from '../../pool/index.js';
 import { EXIT, type ExitCode, errorCode, errorMessage } from '../exit-codes.js';
 import { cacheFolder } from '../model-cache.js';
 import { PACKAGE_ROOT } from '../package-info.js';
@@ -24,7 +25,7 @@ const GIGABYTE = 2 ** 30;
 /** `millrace doctor`: what of the machine matters to millrace, and a picture embedded as proof. Every line is ok or says what to do. */
 export async function doctorCommand(context: CommandContext): Promise<ExitCode> {
   const natives = [await checkNative('onnxruntime-node'), await checkNative('sharp')];
-  const findings = [checkNode(), ...natives, await checkCores(), checkMemory(), await checkCache()];
+  const findings = [checkNode(), ...natives, checkCores(), checkMemory(), await checkCache()];
   for (const finding of findings) print(context, finding);
   const missing = natives.filter((finding) => !finding.isOk).map((finding) => finding.what);
   const selfTest = missing.length === 0 ? await checkSelfTest(context) : skippedSelfTest(missing);
@@ -56,22 +57,14 @@ async function checkNative(name: string): Promise<Finding> {
   }
 }
 
-async function checkCores(): Promise<Finding> {
+function checkCores(): Finding {
   const cores = os.availableParallelism();
-  const quota = await cpuQuota();
-  const limit = quota === undefined ? '' : `, limited to ${quota} by the control group`;
-  return { isOk: true, what: 'cores', found: `${cores}${limit}` };
-}
-
-/** How many cores a control group (version 2, then 1) leaves to this process; undefined where it sets no limit. */
-async function cpuQuota(): Promise<number | undefined> {
-  const read = (file: string): Promise<string> => readFile(file, 'utf8').catch(() => '');
-  const [quota = '', period = ''] = (await read('/sys/fs/cgroup/cpu.max')).trim().split(' ');
-  const cores = Number(quota) / Number(period);
-  if (Number.isFinite(cores) && cores > 0) return Math.round(cores * 100) / 100;
-  const older = Number(await read('/sys/fs/cgroup/cpu/cpu.cfs_quota_us'));
-  const olderPeriod = Number(await read('/sys/fs/cgroup/cpu/cpu.cfs_period_us'));
-  return older > 0 && olderPeriod > 0 ? Math.round((older / olderPeriod) * 100) / 100 : undefined;
+  const left = availableCores();
+  return {
+    isOk: true,
+    what: 'cores',
+    found: `${cores}${left < cores ? `, limited to ${left} by the control group` : ''}`,
+  };
 }
 
 function checkMemory(): Finding {

@@ -23,15 +23,16 @@ export async function prepareCommand(
     throw new UsageError(`${errorCode(error)}: ${errorMessage(error)}`, { cause: error });
   }
   stderr.write(erase);
-  const { spec, folder, isVerified } = prepared;
+  const { spec, folder, isSmall, isVerified } = prepared;
   if (isVerified === false)
     stdout.write('what was prepared before did not hold against its digests, and was made again\n');
   stdout.write(`model         ${spec.file}\n`);
-  stdout.write(
-    `prepared      ${folder === undefined ? 'no: a small model loads as fast without' : `${folder} (${await megabytes(folder)} MB)`}\n`,
-  );
+  const why = isSmall
+    ? 'a small model loads as fast without'
+    : 'it is loaded as it is, for the reason that the warning gives';
+  stdout.write(`prepared      ${folder === undefined ? `no: ${why}` : `${folder} (${await megabytes(folder)} MB)`}\n`);
   if (isVerified === true) stdout.write('verified      yes\n');
-  return EXIT.ok;
+  return folder === undefined && !isSmall ? EXIT.failed : EXIT.ok;
 }
 
 async function megabytes(folder: string): Promise<number> {

@@ -25,6 +25,7 @@ const FORMATS: Readonly<Record<string, OutputFormat>> = {
  */
 export function outputFormat(out: string): OutputFormat {
   if (out === '-') return 'jsonl';
+  if (out === '') throw new UsageError("Cannot write: the name of the output is empty; '-' is standard output");
   const ending = path.extname(out).toLowerCase();
   const format = FORMATS[ending];
   if (format !== undefined) return format;

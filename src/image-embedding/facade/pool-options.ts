@@ -12,7 +12,7 @@ import type { WorkerHost } from '../../worker/index.js';
 import type { SessionOptions } from '../inference/session.js';
 import { type HubOptions, type HubSettings, requireHubOptions } from '../hub/hub-options.js';
 import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
-import { type PrepareOptions, type PrepareSettings, requirePrepareOptions } from '../prepare/prepare-model.js';
+import { type PrepareOptions, type PrepareSettings, requirePrepareOption } from '../prepare/prepare-model.js';
 import type { PreprocessMode } from '../preprocessor.js';
 import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '../sources/limits.js';
 
@@ -190,7 +190,7 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
     limits: resolveImageLimits(given.limits, action),
     hub: requireHubOptions(action, given.hub),
     session: requireOptions<SessionOptions>(action, given.session, SESSION_KEYS),
-    prepare: requirePrepareOptions(action, given.prepare),
+    prepare: requirePrepareOption(action, given.prepare),
     coalesce: given.coalesce === undefined ? true : requireBoolean(action, 'coalesce', given.coalesce),
     pool: given.pool,
     passed: Object.freeze(passed) as PassedModelOptions,

@@ -45,20 +45,21 @@ const run = promisify(execFile);
 const CHILD = fileURLToPath(new URL('./prepare-child.js', import.meta.url));
 const TIMEOUT_MS = 600_000;
 
-/** Checks prepare options and fills them; undefined when models are not to be prepared. */
-export function requirePrepareOptions(
+/** Checks the option of a pool and fills it; undefined when models are not to be prepared. */
+export function requirePrepareOption(
   action: string,
-  options: PrepareOptions | 'auto' | 'off' | undefined,
+  option: PrepareOptions | 'auto' | 'off' | undefined,
 ): PrepareSettings | undefined {
-  if (options === 'off') return undefined;
-  if (typeof options === 'string' && options !== 'auto') {
-    throw new RangeError(`${action}: prepare must be 'auto', 'off' or an object, received '${options as string}'`);
+  if (option === 'off') return undefined;
+  if (typeof option === 'string' && option !== 'auto') {
+    throw new RangeError(`${action}: prepare must be 'auto', 'off' or an object, received '${option as string}'`);
   }
-  const given = requireOptions<PrepareOptions>(action, options === 'auto' ? undefined : options, [
-    'cacheDir',
-    'maxBytes',
-    'minBytes',
-  ]);
+  return requirePrepareOptions(action, option === 'auto' ? undefined : option);
+}
+
+/** Checks prepare options and fills them. */
+export function requirePrepareOptions(action: string, options: PrepareOptions | undefined): PrepareSettings {
+  const given = requireOptions<PrepareOptions>(action, options, ['cacheDir', 'maxBytes', 'minBytes']);
   const folder =
     given.cacheDir === undefined ? defaultPreparedFolder() : requireString(action, 'prepare.cacheDir', given.cacheDir);
   const maxBytes =

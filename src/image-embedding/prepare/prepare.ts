@@ -1,6 +1,7 @@
 import { requireBoolean, requireOptions } from '../../core/index.js';
 import { fetchModel } from '../hub/fetch-model.js';
 import { type HubOptions, requireHubOptions } from '../hub/hub-options.js';
+import { modelBytes } from '../model/external-weights.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { type ModelSource, requireModelSource, resolveModel } from '../model/resolve-model.js';
 import { type PrepareOptions, prepareFile, requirePrepareOptions, verifyPreparedFile } from './prepare-model.js';
@@ -18,6 +19,8 @@ export interface PreparedModel {
   readonly spec: ModelSpec;
   /** The folder of the prepared model; undefined when it is too small to be worth it, or can't be prepared. */
   readonly folder: string | undefined;
+  /** Whether it is too small to be worth it: loaded as it is, it is there as fast. */
+  readonly isSmall: boolean;
   /** Whether what was there was whole; undefined when it was not asked for, or nothing was there. */
   readonly isVerified: boolean | undefined;
 }
@@ -56,7 +59,8 @@ export async function prepareModel(source: ModelSource, options?: PrepareModelOp
   const spec = await resolveModel(requireModelSource(action, source), (reference) =>
     fetchModel(reference, hubSettings, undefined),
   );
-  if (settings === undefined) return { spec, folder: undefined, isVerified: undefined };
+  const isSmall = (await modelBytes(spec.file)) < settings.minBytes;
   const isVerified = wantsVerification ? await verifyPreparedFile(spec.file, settings) : undefined;
-  return { spec, folder: await prepareFile(spec, {}, settings, { isForced: isVerified === false }), isVerified };
+  const folder = await prepareFile(spec, {}, settings, { isForced: isVerified === false });
+  return { spec, folder, isSmall, isVerified };
 }

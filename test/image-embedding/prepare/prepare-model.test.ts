@@ -29,6 +29,7 @@ import type { ModelSpec } from '../../../src/image-embedding/model/model-spec.js
 import {
   type PrepareOptions,
   prepareFile,
+  requirePrepareOption,
   requirePrepareOptions,
   verifyPreparedFile,
 } from '../../../src/image-embedding/prepare/prepare-model.js';
@@ -57,9 +58,7 @@ afterEach(async () => {
 });
 
 function settings(more: PrepareOptions = {}) {
-  const filled = requirePrepareOptions('Test', { cacheDir, minBytes: 1, ...more });
-  if (filled === undefined) throw new Error('nothing is to be prepared');
-  return filled;
+  return requirePrepareOptions('Test', { cacheDir, minBytes: 1, ...more });
 }
 
 async function prepared(more: PrepareOptions = {}, model: ModelSpec = spec): Promise<string> {
@@ -258,8 +257,9 @@ describe('prepareFile()', () => {
     expect(await prepareFile(spec, {}, settings({ minBytes: 10_000_000 }))).toBeUndefined();
     expect(await prepareFile(spec, { executionProviders: ['cuda', 'cpu'] }, settings())).toBeUndefined();
     expect(await prepareFile(spec, { graphOptimizationLevel: 'basic' }, settings())).toBeUndefined();
-    expect(requirePrepareOptions('Test', 'off')).toBeUndefined();
-    expect(() => requirePrepareOptions('Test', 'on' as never)).toThrow(RangeError);
+    expect(requirePrepareOption('Test', 'off')).toBeUndefined();
+    expect(requirePrepareOption('Test', 'auto')).toEqual(requirePrepareOptions('Test', undefined));
+    expect(() => requirePrepareOption('Test', 'on' as never)).toThrow(RangeError);
     expect(() => requirePrepareOptions('Test', { folder: 'x' } as never)).toThrow(TypeError);
   });
 
