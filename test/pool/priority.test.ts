@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type Priority, PriorityQueue, type Queueable } from '../../src/pool/priority.js';
 
@@ -70,4 +71,29 @@ test('PriorityQueue.peek() does not spend the turn of what it shows', () => {
     taken.push(got?.priority);
   }
   expect(taken.slice(0, 4)).toEqual(['interactive', 'normal', 'interactive', 'normal']);
+});
+
+test('PriorityQueue keeps the order of a class over any pushes at either end, removals and takes', () => {
+  const step = fc.tuple(fc.constantFrom('push', 'pushFront', 'remove', 'take', 'takeNewest'), fc.nat(9));
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      const queue = new PriorityQueue<Item>(shares);
+      const expected: Item[] = [];
+      for (const [what, which] of steps) {
+        if (what === 'push' || what === 'pushFront') {
+          const made = item('normal', `${expected.length}`);
+          queue[what](made);
+          if (what === 'push') expected.push(made);
+          else expected.unshift(made);
+        } else if (what === 'remove') {
+          const [removed] = expected.splice(which % Math.max(1, expected.length), 1);
+          if (removed !== undefined) expect(queue.remove(removed)).toBe(true);
+        } else {
+          expect(queue.take(what === 'takeNewest')).toBe(what === 'take' ? expected.shift() : expected.pop());
+        }
+        expect(queue.toArray()).toEqual(expected);
+        expect([queue.size, queue.sizeOf('normal')]).toEqual([expected.length, expected.length]);
+      }
+    }),
+  );
 });
