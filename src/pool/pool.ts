@@ -3,17 +3,13 @@ import type { Operations } from '../worker/index.js';
 import { PoolClosedError, UnknownModelError } from './errors.js';
 import { type PoolCallOptions, RegisteredModel } from './model/registered-model.js';
 import { createModelHandle, type ModelHandle } from './model-handle.js';
+import { requireModelOptions } from './model-settings.js';
 import { EventHub, type PoolEvent } from './observe/events.js';
 import { sumLedgers } from './observe/ledger.js';
 import { claimName, publishMetrics, renderMetrics, withdrawMetrics } from './observe/prometheus.js';
 import { healthOf, type PoolHealth, type PoolStats, statsOf, worstOf } from './observe/reports.js';
-import {
-  type ModelOptions,
-  type PoolOptions,
-  type PoolSettings,
-  requireModelOptions,
-  requirePoolOptions,
-} from './options.js';
+import type { ModelOptions, PoolOptions } from './options.js';
+import { type PoolSettings, requirePoolOptions } from './pool-settings.js';
 import { SpareHosts } from './spare-hosts.js';
 import { requireWorkerStart, spawnPooledWorker } from './spawn.js';
 

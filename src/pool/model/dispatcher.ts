@@ -12,7 +12,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '../../core/index.js';
 import { CircuitBreaker, NO_PASS } from '../breaker.js';
-import type { ModelSettings, PoolSettings } from '../options.js';
+import type { ModelSettings } from '../model-settings.js';
+import type { PoolSettings } from '../pool-settings.js';
 import type { Priority } from '../priority.js';
 import { Door } from './door.js';
 import type { Fleet } from './fleet.js';

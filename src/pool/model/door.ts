@@ -2,7 +2,7 @@
 import { DeadlineExceededError, UnknownOperationError } from '../../worker/index.js';
 import type { CircuitBreaker } from '../breaker.js';
 import { BreakerOpenError, PoolClosedError, PoolOverloadedError, withoutStack } from '../errors.js';
-import type { ModelSettings } from '../options.js';
+import type { ModelSettings } from '../model-settings.js';
 import type { Fleet } from './fleet.js';
 import type { Call } from './job.js';
 import type { JobQueue } from './job-queue.js';

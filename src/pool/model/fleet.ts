@@ -8,8 +8,10 @@
 import type { Clock } from '../../core/index.js';
 import type { WorkerState } from '../../worker/index.js';
 import type { MemoryReclaimer } from '../memory/governor.js';
+import type { ModelSettings } from '../model-settings.js';
 import { addBatchSizes, type BatchSizes } from '../observe/batch-sizes.js';
-import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
+import type { SpawnPooledWorker } from '../options.js';
+import type { PoolSettings } from '../pool-settings.js';
 import { decideScaling } from '../scaling.js';
 import type { SpareHosts } from '../spare-hosts.js';
 import { StartBackOff } from './back-off.js';

@@ -4,7 +4,7 @@
  * Invariants: the counts of an operation are those of its jobs in the queue; a job is in the queue, outside, or in neither; nothing waits outside of
  * an operation that has room.
  */
-import type { ModelSettings } from '../options.js';
+import type { ModelSettings } from '../model-settings.js';
 import { type Priority, PriorityQueue, priorities } from '../priority.js';
 import type { Job } from './job.js';
 import type { OperationQueue } from './operation-queue.js';

@@ -1,6 +1,8 @@
 import { type Clock, requireMilliseconds, requireOneOf, requireOptions, requireSignal } from '../../core/index.js';
+import type { ModelSettings } from '../model-settings.js';
 import type { EventHub, PoolEvent } from '../observe/events.js';
-import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
+import type { SpawnPooledWorker } from '../options.js';
+import type { PoolSettings } from '../pool-settings.js';
 import { type Priority, priorities } from '../priority.js';
 import type { SpareHosts } from '../spare-hosts.js';
 import { type CallSettings, Dispatcher } from './dispatcher.js';

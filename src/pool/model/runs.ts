@@ -7,7 +7,7 @@
  *   come and go one by one, and streams, whose reader may have stopped reading.
  */
 import { type Clock, LinkedList } from '../../core/index.js';
-import type { ModelSettings } from '../options.js';
+import type { ModelSettings } from '../model-settings.js';
 import type { Door } from './door.js';
 import { isDeadlineExceeded, isModelFault, isWorkerLost } from './faults.js';
 import type { Fleet } from './fleet.js';

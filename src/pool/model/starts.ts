@@ -5,7 +5,9 @@
  */
 import type { SpareHost } from '../../worker/index.js';
 import type { MemoryGuard, MemoryReclaimer } from '../memory/governor.js';
-import type { ModelSettings, PoolSettings, SpawnPooledWorker } from '../options.js';
+import type { ModelSettings } from '../model-settings.js';
+import type { SpawnPooledWorker } from '../options.js';
+import type { PoolSettings } from '../pool-settings.js';
 import type { SpareHosts } from '../spare-hosts.js';
 import type { WorkerCosts } from './worker-costs.js';
 import { WorkerSlot } from './worker-slot.js';

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/index.js';
 import { residentBytes } from '../memory/resident.js';
-import type { ModelSettings } from '../options.js';
+import type { ModelSettings } from '../model-settings.js';
 import type { PooledWorker } from '../pooled-worker.js';
 import type { WorkerSlot } from './worker-slot.js';
 import type { WorkerSlots } from './worker-slots.js';

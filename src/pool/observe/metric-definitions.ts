@@ -2,7 +2,7 @@
 import type * as Prom from 'prom-client';
 import type { BreakerState } from '../breaker.js';
 import type { RegisteredModel } from '../model/registered-model.js';
-import type { PoolSettings } from '../options.js';
+import type { PoolSettings } from '../pool-settings.js';
 import { gatherBatchSizes } from './batch-sizes.js';
 import type { Histogram } from './histogram.js';
 

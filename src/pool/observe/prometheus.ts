@@ -5,7 +5,8 @@
 import type * as Prom from 'prom-client';
 import { MissingPackageError } from '../errors.js';
 import type { RegisteredModel } from '../model/registered-model.js';
-import type { MetricsRegistry, PoolSettings } from '../options.js';
+import type { MetricsRegistry } from '../options.js';
+import type { PoolSettings } from '../pool-settings.js';
 import { defineMetrics, type MetricsSource } from './metric-definitions.js';
 
 type Models = () => Iterable<RegisteredModel>;

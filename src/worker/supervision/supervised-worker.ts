@@ -1,12 +1,10 @@
-import { createSelector, mpsc, type Selectable, sleep } from '../../channels/index.js';
-import type { ClockTimer } from '../../core/index.js';
+import { createSelector, sleep } from '../../channels/index.js';
 import type { Host } from '../hosts/host.js';
 import type { HostInit } from '../link/messages.js';
 import type { Operations } from '../operation.js';
-import type { OperationQueue } from '../operation-queue.js';
 import type { PendingRequest } from '../pending-request.js';
 import type { AnyRequest } from '../request.js';
-import { coreOf, type Ping, type WorkerChannels } from '../worker-channels.js';
+import { coreOf, type WorkerChannels } from '../worker-channels.js';
 import type { WorkerCore } from '../worker-core.js';
 import { WorkerCrashedError, WorkerLoadError } from '../worker-errors.js';
 import { isLive } from '../worker-state.js';
@@ -16,12 +14,11 @@ import { type HeldCall, HostClient } from './host-client.js';
 import { type HostWatch, watchHost } from './host-watch.js';
 import { KeepAlive } from './keep-alive.js';
 import { PingAnswerer } from './ping-answerer.js';
+import { Rest } from './rest.js';
 import { SecondChances } from './second-chances.js';
-import type { StallDetector } from './stall-detector.js';
+import { Serving, type ServingEnd } from './serving.js';
 
 // Invariants:
-// - a request leaves the worker's queue only when the host has a free slot for it: what waits, waits in the one queue whose capacity counts, and
-//   survives the host;
 // - `client.held.size` and what `again` keeps are together at most `concurrency`;
 // - whatever ends a host (crash, exit, kill) goes one way: `exited` settles, `#afterCrash` gives every held call back or an answer.
 
@@ -41,20 +38,12 @@ export interface SupervisionSettings {
 /** How long a host may take to dispose of its model and end before it is killed, in ms: less than a closing handle waits. */
 const RELEASE_MS = 4_000;
 
-const CONTROL = { kill: '#kill', shutdown: '#shutdown', down: '#down', ping: '#ping', slot: '#slot' } as const;
-
-type LoopArms = Record<string, Selectable<unknown>>;
-
 /** The loop of a worker whose model lives elsewhere: it starts hosts, feeds them, and replaces them when they die. */
 export class SupervisedWorker {
   readonly #channels: WorkerChannels<Operations>;
   readonly #core: WorkerCore;
   readonly #settings: SupervisionSettings;
   readonly #budget: RestartBudget;
-  readonly #queues: readonly OperationQueue[];
-  /** Wakes the loop when a full host has room again. */
-  readonly #freed: mpsc.Sender<void>;
-  readonly #slot: mpsc.Receiver<void>;
   readonly #keepAlive = new KeepAlive();
   readonly #pings: PingAnswerer;
   /** Calls of a dead host that the next one is given. */
@@ -63,14 +52,9 @@ export class SupervisedWorker {
   #lastFailure: unknown;
   #wasReady = false;
   #lastProgressAt = 0;
-  #quietSince = 0;
-  #idleTimer: ClockTimer | undefined;
+  readonly #rest: Rest;
   /** The host that is being served, while it is. */
-  #serving: { readonly client: HostClient; readonly stall: StallDetector; isEnding: boolean } | undefined;
-  /** Whether the loop waits with the operations' arms off. */
-  #isParkedFull = false;
-  #isFilling = false;
-  #cursor = 0;
+  #serving: Serving | undefined;
 
   constructor(channels: WorkerChannels<Operations>, settings: SupervisionSettings) {
     this.#channels = channels;
@@ -78,11 +62,10 @@ export class SupervisedWorker {
     this.#settings = settings;
     this.#budget = new RestartBudget(settings.restart);
     this.#again = new SecondChances(this.#core, settings.retries);
-    [this.#freed, this.#slot] = mpsc.channel<void>(1);
-    this.#queues = [...this.#core.queues.values()];
     this.#pings = new PingAnswerer(this.#core, this.#keepAlive);
-    for (const queue of this.#queues) {
-      queue.handOver = (request) => this.#handOver(queue, request as PendingRequest & AnyRequest);
+    this.#rest = new Rest(this.#core, this.#keepAlive, settings.idleTimeoutMs);
+    for (const queue of this.#core.queues.values()) {
+      queue.handOver = (request) => this.#serving?.handOver(queue, request as PendingRequest & AnyRequest) ?? false;
     }
   }
 
@@ -103,7 +86,7 @@ export class SupervisedWorker {
     } catch (error) {
       cause = error;
     } finally {
-      this.#idleTimer?.cancel();
+      this.#rest.stop();
       this.#client?.host.kill();
       const end = cause ?? this.#lastFailure ?? new WorkerCrashedError('Cannot answer: the worker has ended');
       this.#again.giveUp(this.#client?.takeHeld() ?? [], end);
@@ -157,9 +140,8 @@ export class SupervisedWorker {
       await this.#release(client);
       return undefined;
     }
-    if (end.isStalled) host.kill();
-    const exit = await client.exited;
-    const error = crashError(this.#core.id, exit, end.isStalled ? end.reason : undefined);
+    if (end.stalled !== undefined) host.kill();
+    const error = crashError(this.#core.id, await client.exited, end.stalled);
     this.#afterCrash(client, error);
     // Asked to end while it was dying: it has ended.
     return kill.isCancelled ? undefined : { error, isPermanent: false };
@@ -194,160 +176,30 @@ export class SupervisedWorker {
     }
   }
 
-  async #serve(client: HostClient, watch: HostWatch): Promise<'killed' | 'shutdown' | ServeEnd> {
-    const { shutdown, kill } = this.#core;
-    const { concurrency } = this.#settings;
-    const { down, stall } = watch;
-    const ending: LoopArms = {
-      [CONTROL.kill]: kill,
-      [CONTROL.down]: down,
-      [CONTROL.ping]: this.#channels.health,
-      [CONTROL.slot]: this.#slot,
-    };
-    const full: LoopArms = { ...ending, [CONTROL.shutdown]: shutdown };
-    // Biased: control goes first, and the operations' turns are the cursor's to keep.
-    const arms = {
-      ending: createSelector<LoopArms>(ending, { biased: true }),
-      full: createSelector<LoopArms>(full, { biased: true }),
-      free: createSelector<LoopArms>({ ...full, ...this.#channels.operations }, { biased: true }),
-    };
-    const serving = { client, stall, isEnding: false };
+  async #serve(client: HostClient, watch: HostWatch): Promise<ServingEnd> {
+    this.#channels.enter('ready');
+    const serving = new Serving({
+      core: this.#core,
+      channels: this.#channels as unknown as WorkerChannels<never>,
+      client,
+      watch,
+      concurrency: this.#settings.concurrency,
+      pings: this.#pings,
+      onActivity: (held) => this.#rest.note(held),
+    });
+    this.#serving = serving;
     try {
-      this.#channels.enter('ready');
-      this.#serving = serving;
-      for (const held of this.#again.take()) this.#send(client, stall, held);
-      this.#noteActivity(client);
-      for (;;) {
-        this.#fill();
-        if (serving.isEnding && client.held.size === 0) return 'shutdown';
-        this.#isParkedFull = serving.isEnding || client.held.size >= concurrency;
-        const event = await (serving.isEnding ? arms.ending : this.#isParkedFull ? arms.full : arms.free).next();
-        this.#isParkedFull = false;
-        switch (event.arm) {
-          case CONTROL.kill:
-            return 'killed';
-          case CONTROL.down:
-            return { isStalled: watch.stalled !== undefined, reason: watch.stalled };
-          case CONTROL.shutdown:
-            serving.isEnding = true;
-            break;
-          case CONTROL.ping:
-            this.#pings.answer(client, event.value as Ping);
-            break;
-          case CONTROL.slot:
-            break;
-          case null:
-            return 'killed';
-          default: {
-            const request = event.value as PendingRequest & AnyRequest;
-            this.#cursor = this.#queues.indexOf(request.queue) + 1;
-            this.#take(client, stall, request);
-          }
-        }
-      }
+      return await serving.run(this.#again.take());
     } finally {
       this.#serving = undefined;
-      stall.stop();
+      watch.stall.stop();
     }
-  }
-
-  /** Sends what waits, operation by operation, while the host has a slot: no turn of the loop is needed for it. */
-  #fill(): void {
-    const serving = this.#serving;
-    // A call that can't be sent is over while it is being sent: what comes after it is the outer loop's, however many of them there are.
-    if (serving === undefined || serving.isEnding || this.#isFilling) return;
-    const { client, stall } = serving;
-    this.#isFilling = true;
-    while (client.held.size < this.#settings.concurrency) {
-      const request = this.#takeNext();
-      if (request === undefined) break;
-      this.#take(client, stall, request);
-    }
-    this.#isFilling = false;
-  }
-
-  /** Takes a request that meets a free slot and nobody before it straight from its call, without a turn of the loop. */
-  #handOver(queue: OperationQueue, request: PendingRequest & AnyRequest): boolean {
-    const serving = this.#serving;
-    if (serving === undefined || serving.isEnding || queue.receiver.len > 0) return false;
-    const { client, stall } = serving;
-    if (client.held.size >= this.#settings.concurrency) return false;
-    this.#take(client, stall, request);
-    return true;
-  }
-
-  #takeNext(): (PendingRequest & AnyRequest) | undefined {
-    const queues = this.#queues;
-    for (let turn = 0; turn < queues.length; turn++) {
-      if (this.#cursor >= queues.length) this.#cursor = 0;
-      const queue = queues[this.#cursor++] as OperationQueue;
-      if (queue.used === 0) continue;
-      const next = queue.receiver.tryRecv();
-      if (next.state === 'ok') return next.value as PendingRequest & AnyRequest;
-    }
-    return undefined;
-  }
-
-  #take(client: HostClient, stall: StallDetector, request: PendingRequest & AnyRequest): void {
-    // Its caller gave up while it waited.
-    if (!request.dispatch()) return;
-    this.#core.enterModel(request);
-    const held: HeldCall = {
-      request,
-      operation: this.#queues.indexOf(request.queue),
-      attempts: 0,
-      hasStreamed: false,
-      abandonedAt: undefined,
-    };
-    this.#send(client, stall, held);
-    this.#noteActivity(client);
-  }
-
-  #send(client: HostClient, stall: StallDetector, held: HeldCall): void {
-    const { deadline } = held.request;
-    client.send(held, deadline === undefined ? -1 : Math.max(0, deadline - this.#core.clock.now()));
-    stall.watch();
   }
 
   #onFinal(held: HeldCall, failure: { readonly error: unknown } | undefined): void {
     this.#lastProgressAt = this.#core.clock.now();
     this.#core.leaveModel(held.request, failure !== undefined, failure?.error);
-    const serving = this.#serving;
-    if (serving === undefined) return;
-    this.#fill();
-    const { held: still } = serving.client;
-    if (this.#isParkedFull && still.size < this.#settings.concurrency && (!serving.isEnding || still.size === 0)) {
-      this.#isParkedFull = false;
-      if (this.#freed.capacity > 0) this.#freed.trySend();
-    }
-    if (still.size === 0) this.#noteActivity(serving.client);
-  }
-
-  // --- rest
-
-  /** An idle worker does not hold the process; one with calls does. */
-  #noteActivity(client: HostClient): void {
-    if (client.held.size > 0) {
-      this.#keepAlive.hold('calls');
-      if (this.#wasReady) this.#keepAlive.release('life');
-      return;
-    }
-    this.#keepAlive.release('calls');
-    this.#keepAlive.release('life');
-    this.#quietSince = this.#core.clock.now();
-    if (this.#idleTimer === undefined && Number.isFinite(this.#settings.idleTimeoutMs)) this.#armIdle();
-  }
-
-  /** One timer that looks when it fires how long it has been quiet: none is started or stopped for each request. */
-  #armIdle(): void {
-    const { clock } = this.#core;
-    const left = this.#quietSince + this.#settings.idleTimeoutMs - clock.now();
-    this.#idleTimer = clock.setTimer(() => {
-      this.#idleTimer = undefined;
-      if (this.#core.state.current !== 'ready') return;
-      if (clock.now() - this.#quietSince < this.#settings.idleTimeoutMs) this.#armIdle();
-      else this.#channels.enter('idle');
-    }, left);
+    this.#serving?.onFinal();
   }
 
   // --- the end of a host
@@ -393,9 +245,4 @@ export class SupervisedWorker {
 interface Failure {
   readonly error: unknown;
   readonly isPermanent: boolean;
-}
-
-interface ServeEnd {
-  readonly isStalled: boolean;
-  readonly reason: string | undefined;
 }
