@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -6,6 +6,7 @@ import path from 'node:path';
 import { parquetReadObjects } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testModelFiles, testModels, writeTestModel } from '../../scripts/make-test-models.js';
+import { OnnxBuilder } from '../../scripts/onnx/onnx-builder.js';
 import { type LocalHub, startLocalHub } from '../image-embedding/hub/local-hub.js';
 import { PHOTOS, readRecords, runCli } from './cli-process.js';
 
@@ -48,6 +49,38 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
     });
     expect((await runCli(['models'], { env: other })).stdout).toContain(NAME);
     expect(await runCli(['prepare', 'millrace/none'], { env: other })).toMatchObject({ code: 2 });
+  });
+
+  test('prepares a large one, holds it against its digests, and makes it again when it differs', async () => {
+    const model = await writeTestModel('tiny-clip', await mkdtemp(path.join(folder, 'large ')));
+    const builder = new OnnxBuilder();
+    builder.input('pixel_values', 'float32', ['batch', 3, 32, 32]);
+    const weight = builder.externalWeight('weight', [3, 1_400_000], 'weights.raw');
+    const flat = builder.node('Flatten', [builder.node('GlobalAveragePool', ['pixel_values'])], { axis: 1 });
+    builder.node('MatMul', [flat, weight], {}, 'image_embeds');
+    builder.output('image_embeds', 'float32', ['batch', 1_400_000]);
+    await writeFile(path.join(model, 'onnx', 'vision_model.onnx'), builder.build({ name: 'large', doc: '' }));
+    await writeFile(
+      path.join(model, 'onnx', 'weights.raw'),
+      new Uint8Array(new Float32Array(3 * 1_400_000).fill(0.5).buffer),
+    );
+    const prepare = (...more: string[]) =>
+      runCli(['prepare', model, ...more], { env: { XDG_CACHE_HOME: path.join(folder, 'prepared ü') } });
+    const first = await prepare();
+    expect(first).toMatchObject({ code: 0, stderr: '' });
+    const [, made = ''] = /^prepared {6}(.*) \(\d+ MB\)$/m.exec(first.stdout) ?? [];
+    expect(made.startsWith(path.join(folder, 'prepared ü', 'millrace', 'prepared'))).toBe(true);
+    expect((await prepare('--verify')).stdout).toMatch(/^verified {6}yes$/m);
+
+    const weights = path.join(made, 'weights.bin');
+    const { atime, mtime } = await stat(weights);
+    const file = await open(weights, 'r+');
+    await file.write(Buffer.of(1, 2, 3), 0, 3, 5_000_000);
+    await file.close();
+    await utimes(weights, atime, mtime);
+    expect(await prepare()).toEqual(first);
+    expect((await prepare('--verify')).stdout).toContain('did not hold against its digests, and was made again');
+    expect((await prepare('--verify')).stdout).toMatch(/^verified {6}yes$/m);
   });
 
   test('says that it could not prepare one, and why', async () => {
