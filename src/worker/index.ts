@@ -50,7 +50,15 @@ export {
   type StreamOperationOptions,
   type UnaryOperation,
 } from './operation.js';
-export type { AnyRequest, Reply, RequestOf, StreamReply, StreamRequest, UnaryRequest } from './request.js';
+export type {
+  AnyRequest,
+  ModelForRequest,
+  Reply,
+  RequestOf,
+  StreamReply,
+  StreamRequest,
+  UnaryRequest,
+} from './request.js';
 export { answerRequest } from './run-request.js';
 export { type RunWorkerOptions, runWorker } from './run-worker.js';
 export { type SpareHost, type SpareHostOptions, startSpareHost } from './hosts/spare-host.js';

@@ -1,3 +1,4 @@
+import type { CallContext } from './model.js';
 import type { InputOf, OutputOf, StreamOperation } from './operation.js';
 import type { Trace } from './trace.js';
 
@@ -29,9 +30,9 @@ export interface StreamReply<Chunk> {
   readonly isClosed: boolean;
 }
 
-interface RequestBase<Input> {
+interface RequestBase<Input, Name extends string> {
   /** The operation that was called. */
-  readonly operation: string;
+  readonly operation: Name;
   /** The caller's input. Reading it takes the request, see `take()`. */
   readonly input: Input;
   /** Aborts when the answer is not wanted any more: the caller gave up, the deadline passed, the worker was destroyed. Made when first read. */
@@ -49,13 +50,13 @@ interface RequestBase<Input> {
 }
 
 /** A request for one value, as a loop receives it. */
-export interface UnaryRequest<Input, Output> extends RequestBase<Input> {
+export interface UnaryRequest<Input, Output, Name extends string = string> extends RequestBase<Input, Name> {
   readonly kind: 'unary';
   readonly reply: Reply<Output>;
 }
 
 /** A request for a stream of chunks, as a loop receives it. */
-export interface StreamRequest<Input, Chunk> extends RequestBase<Input> {
+export interface StreamRequest<Input, Chunk, Name extends string = string> extends RequestBase<Input, Name> {
   readonly kind: 'stream';
   readonly reply: StreamReply<Chunk>;
 }
@@ -63,8 +64,20 @@ export interface StreamRequest<Input, Chunk> extends RequestBase<Input> {
 /** Any request. */
 export type AnyRequest = UnaryRequest<unknown, unknown> | StreamRequest<unknown, unknown>;
 
-/** The request of an operation. */
-export type RequestOf<O> =
+/** The request of an operation, by the name that it was declared with. */
+export type RequestOf<O, Name extends string = string> =
   O extends StreamOperation<never, unknown>
-    ? StreamRequest<InputOf<O>, OutputOf<O>>
-    : UnaryRequest<InputOf<O>, OutputOf<O>>;
+    ? StreamRequest<InputOf<O>, OutputOf<O>, Name>
+    : UnaryRequest<InputOf<O>, OutputOf<O>, Name>;
+
+/** What a model must have to answer a request, or any of several: the methods of their operations. */
+export type ModelForRequest<R extends AnyRequest> = string extends R['operation']
+  ? object
+  : { readonly [Name in R['operation']]: MethodForRequest<Extract<R, { readonly operation: Name }>> };
+
+type MethodForRequest<R> =
+  R extends StreamRequest<infer Input, infer Chunk>
+    ? (input: Input, context: CallContext) => AsyncIterable<Chunk>
+    : R extends UnaryRequest<infer Input, infer Output>
+      ? (input: Input, context: CallContext) => Promise<Output> | Output
+      : never;

@@ -2,7 +2,7 @@ import type { CallContext, UntypedModel } from './model.js';
 import type { PendingRequest } from './pending-request.js';
 import { PendingStream } from './pending-stream.js';
 import type { PendingUnary } from './pending-unary.js';
-import type { AnyRequest } from './request.js';
+import type { AnyRequest, ModelForRequest } from './request.js';
 import type { WorkerCore } from './worker-core.js';
 
 type Method = (input: unknown, context: CallContext) => unknown;
@@ -168,7 +168,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
  * **Cancel safety:** not applicable; it takes no signal. The method sees the request's own.
  *
  * @param request A request from one of the receivers in `channels.operations`.
- * @param model The model that has the method.
+ * @param model The model that has the method: one for another operation, or with other types, does not compile.
  * @returns A promise that resolves once the call has left the model.
  * @example
  * ```ts
@@ -180,10 +180,10 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
  * await answer; // => 'HELLO'
  * ```
  */
-export function answerRequest(request: AnyRequest, model: object): Promise<void> {
+export function answerRequest<R extends AnyRequest>(request: R, model: ModelForRequest<R>): Promise<void> {
   const pending = request as unknown as PendingRequest;
   return new Promise((resolve) => {
     const place = new CallPlace(pending.owner as WorkerCore, () => resolve());
-    if (!place.run(pending, model as UntypedModel)) resolve();
+    if (!place.run(pending, model as unknown as UntypedModel)) resolve();
   });
 }

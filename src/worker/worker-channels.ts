@@ -28,7 +28,7 @@ export interface WorkerChannels<Ops extends Operations> {
   /** What the worker can do. */
   readonly declared: Ops;
   /** One receiver of requests per operation. */
-  readonly operations: { readonly [K in OperationName<Ops>]: mpsc.Receiver<RequestOf<Ops[K]>> };
+  readonly operations: { readonly [K in OperationName<Ops>]: mpsc.Receiver<RequestOf<Ops[K], K>> };
   /** Pings, to be answered with {@link WorkerChannels.report}. */
   readonly health: mpsc.Receiver<Ping>;
   /** Cancelled when the loop should take no more, let what runs finish, release the model and end. */

@@ -5,6 +5,7 @@
 import type { mpsc } from '../../../src/channels/index.js';
 import { type CallInfo, createPool, type UnaryName } from '../../../src/pool/index.js';
 import {
+  type AnyRequest,
   answerRequest,
   createBatcher,
   createWorkerChannels,
@@ -106,7 +107,31 @@ export async function loops(): Promise<void> {
   if (other !== undefined) holds<Equal<typeof other.input, Image>>();
   // @ts-expect-error: no such queue
   channels.operations.embedd;
-  if (value !== undefined) await answerRequest(value, { embed: (text: string) => new Float32Array(text.length) });
+  if (value !== undefined) holds<Equal<typeof value.operation, 'embed'>>();
+
+  const model = {
+    embed: (text: string) => new Float32Array(text.length),
+    resize: async ({ image }: InputOf<Ops['resize']>) => image,
+    async *describe({ width }: Image) {
+      yield { token: String(width) };
+    },
+  };
+  if (value !== undefined && other !== undefined) {
+    await answerRequest(value, model);
+    await answerRequest(other, model);
+    await answerRequest(Math.random() < 0.5 ? value : other, model);
+    await answerRequest(value as AnyRequest, {});
+    // @ts-expect-error: the model has no such method
+    await answerRequest(value, { resize: model.resize });
+    // @ts-expect-error: the wrong input
+    await answerRequest(value, { embed: (count: number) => new Float32Array(count) });
+    // @ts-expect-error: the wrong output
+    await answerRequest(value, { embed: (text: string) => text });
+    // @ts-expect-error: one value is no stream
+    await answerRequest(other, { describe: async () => ({ token: '' }) });
+    // @ts-expect-error: enough for one of the two only
+    await answerRequest(Math.random() < 0.5 ? value : other, { embed: model.embed });
+  }
 }
 
 export async function pools(): Promise<void> {
