@@ -66,14 +66,19 @@ export function rejected(reason: unknown): Promise<never> {
 
 /** The same for one that may go unseen: it is no unhandled rejection. */
 export function refused(reason: unknown): Promise<never> {
-  const promise = rejected(reason);
+  return mayGoUnseen(rejected(reason));
+}
+
+/** Says of a promise that nobody has to look at it: that it rejects is no unhandled rejection. */
+export function mayGoUnseen<P extends Promise<unknown>>(promise: P): P {
   promise.then(undefined, ignore);
   return promise;
 }
 
-function ignore(): void {}
+export function ignore(): void {}
 
-const DONE: Promise<void> = Promise.resolve();
+/** A promise that has settled long ago: to await it takes one microtask. */
+export const DONE: Promise<void> = Promise.resolve();
 
 /** A promise of nothing: the same one every time, unless there is a pause. */
 export function readyVoid(): Promise<void> {

@@ -180,8 +180,7 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     }
     const waiter = new ReplyWaiter<T>();
     this.#waiters().push(waiter);
-    waiter.listen(signal);
-    return waiter.promise;
+    return waiter.until(signal);
   }
 
   /**
@@ -267,8 +266,7 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     if (this.#state !== OPEN) return readyVoid();
     const waiter = new ValueWaiter<void>();
     this.#closing().push(waiter);
-    waiter.listen(signal);
-    return waiter.promise;
+    return waiter.until(signal);
   }
 }
 

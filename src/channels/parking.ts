@@ -6,7 +6,7 @@
  * - Nothing is taken on behalf of a waiter: its own look takes it, so a waiter that is withdrawn has taken nothing.
  * - A wake-up reaches every waiter that was there when it was given, and ends: one that finds nothing and parks again waits for the next.
  */
-import { ready, rejected } from './budget.js';
+import { DONE, ready, rejected } from './budget.js';
 import { PromiseWaiter } from './promise-waiter.js';
 import {
   ENDED,
@@ -22,8 +22,6 @@ import { unlink, Waiter, WaiterList } from './waiters.js';
 
 /** What a look answers when there is nothing yet. */
 export const NOTHING: unique symbol = Symbol('nothing yet');
-
-const DONE: Promise<void> = Promise.resolve();
 
 /** Something that can be looked at, with a place to wait for a change. */
 export interface Watchable<T> {
@@ -120,8 +118,7 @@ export function park<T>(source: Watchable<T>, signal: AbortSignal | undefined): 
   }
   if (found !== NOTHING) return ready(found);
   const waiter = new LookWaiter(source);
-  waiter.listen(signal);
-  return waiter.promise;
+  return waiter.until(signal);
 }
 
 /** Lets anything that can be looked at be an arm of `select`: a result that is done is the end, a look that throws is a failure. */

@@ -26,11 +26,13 @@ export abstract class PromiseWaiter<T, R> extends Waiter<T> {
     });
   }
 
-  /** Has the wait abandoned when the signal fires, if there is one. It must not have fired yet. */
-  listen(signal: AbortSignal | undefined): void {
-    if (signal === undefined) return;
-    this.#signal = signal;
-    addAbortListener(signal, this);
+  /** The promise, whose wait is abandoned when the signal fires, if there is one. It must not have fired yet. */
+  until(signal: AbortSignal | undefined): Promise<R> {
+    if (signal !== undefined) {
+      this.#signal = signal;
+      addAbortListener(signal, this);
+    }
+    return this.promise;
   }
 
   override fail(reason: unknown): void {

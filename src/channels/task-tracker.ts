@@ -1,4 +1,4 @@
-import { describeReceived, requireFunction } from '../core/index.js';
+import { faultOf, requireFunction } from '../core/index.js';
 import { signalOf, type WaitOptions } from './abort.js';
 import { NOTHING, ParkingLot, park } from './parking.js';
 import { readyVoid, rejected } from './budget.js';
@@ -117,7 +117,7 @@ export class TaskTracker {
    */
   async trackFuture<T>(future: PromiseLike<T>): Promise<T> {
     if (typeof (future as PromiseLike<T> | null | undefined)?.then !== 'function') {
-      throw new TypeError(`Cannot track: future must be a promise, received ${describeReceived(future)}`);
+      throw faultOf(TypeError, 'Cannot track', 'future', 'a promise', future);
     }
     const token = this.token();
     try {

@@ -6,7 +6,7 @@ import {
   startHostTimer,
   stopHostTimer,
 } from './host.js';
-import { describeReceived, requireFunction, requireMilliseconds } from './validate.js';
+import { faultOf, requireFunction, requireMilliseconds } from './validate.js';
 
 /** A timer that was started on a {@link Clock}. */
 export interface ClockTimer {
@@ -69,7 +69,7 @@ function requireTimer(callback: unknown, ms: unknown): void {
   const action = 'Cannot set timer';
   requireFunction(action, 'callback', callback);
   if (typeof ms !== 'number' || Number.isNaN(ms)) {
-    throw new TypeError(`${action}: ms must be a number of milliseconds, received ${describeReceived(ms)}`);
+    throw faultOf(TypeError, action, 'ms', 'a number of milliseconds', ms);
   }
 }
 

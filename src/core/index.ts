@@ -8,6 +8,8 @@ export { type Linked, LinkedList } from './linked-list.js';
 export { monotonicNow, scheduleMacrotask } from './host.js';
 export {
   describeReceived,
+  faultOf,
+  isSignal,
   requireBoolean,
   requireFunction,
   requireInstance,

@@ -21,7 +21,8 @@ export function describeReceived(value: unknown): string {
   }
 }
 
-function faultOf(
+/** The fault of an argument, to be thrown. */
+export function faultOf(
   type: typeof TypeError | typeof RangeError,
   action: string,
   name: string,
@@ -31,28 +32,19 @@ function faultOf(
   return new type(`${action}: ${name} must be ${expected}, received ${describeReceived(value)}`);
 }
 
+/** That of an argument that is no number, or one out of range. */
+function numberFaultOf(action: string, name: string, expected: string, value: unknown): Error {
+  return faultOf(typeof value === 'number' ? RangeError : TypeError, action, name, expected, value);
+}
+
 /** Requires an integer of at least 1 (at most `max`, where given). */
 export function requirePositiveInteger(action: string, name: string, value: unknown, max?: number): number {
-  return requireInteger(
-    action,
-    name,
-    value,
-    1,
-    max,
-    max === undefined ? 'a positive integer' : `a positive integer up to ${max}`,
-  );
+  return requireInteger(action, name, value, 1, max, 'a positive integer');
 }
 
 /** Requires an integer of at least 0 (at most `max`, where given). */
 export function requireNonNegativeInteger(action: string, name: string, value: unknown, max?: number): number {
-  return requireInteger(
-    action,
-    name,
-    value,
-    0,
-    max,
-    max === undefined ? 'a non-negative integer' : `an integer from 0 to ${max}`,
-  );
+  return requireInteger(action, name, value, 0, max, 'a non-negative integer');
 }
 
 function requireInteger(
@@ -60,13 +52,11 @@ function requireInteger(
   name: string,
   value: unknown,
   min: number,
-  max: number = Number.MAX_SAFE_INTEGER,
+  max: number = Number.POSITIVE_INFINITY,
   expected: string,
 ): number {
-  if (typeof value !== 'number') throw faultOf(TypeError, action, name, expected, value);
-  if (!Number.isSafeInteger(value) || value < min || value > max)
-    throw faultOf(RangeError, action, name, expected, value);
-  return value;
+  if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
+  throw numberFaultOf(action, name, max < Number.POSITIVE_INFINITY ? `${expected} up to ${max}` : expected, value);
 }
 
 /** Requires a number of milliseconds: at least 0, finite unless `infinite` is allowed. */
@@ -76,20 +66,15 @@ export function requireMilliseconds(
   value: unknown,
   options?: { readonly infinite?: boolean },
 ): number {
+  if (typeof value === 'number' && value >= 0 && (value < Number.POSITIVE_INFINITY || options?.infinite)) return value;
   const expected = `a${options?.infinite ? '' : ' finite,'} non-negative number of milliseconds`;
-  if (typeof value !== 'number') throw faultOf(TypeError, action, name, expected, value);
-  if (!(value >= 0 && (value < Number.POSITIVE_INFINITY || options?.infinite))) {
-    throw faultOf(RangeError, action, name, expected, value);
-  }
-  return value;
+  throw numberFaultOf(action, name, expected, value);
 }
 
 /** Requires a finite number from `min` to `max`, both included. */
 export function requireNumber(action: string, name: string, value: unknown, min: number, max: number): number {
-  const expected = `a number from ${min} to ${max}`;
-  if (typeof value !== 'number') throw faultOf(TypeError, action, name, expected, value);
-  if (!(value >= min && value <= max)) throw faultOf(RangeError, action, name, expected, value);
-  return value;
+  if (typeof value === 'number' && value >= min && value <= max) return value;
+  throw numberFaultOf(action, name, `a number from ${min} to ${max}`, value);
 }
 
 /** Requires a function. */
@@ -140,18 +125,16 @@ export function requireOneOf<const T extends readonly (string | number)[]>(
   throw faultOf(RangeError, action, name, expected, value);
 }
 
-/** Requires an `AbortSignal`, of this realm or another. */
+/** Whether it is an `AbortSignal`, of this realm or another. */
+export function isSignal(value: unknown): value is AbortSignal {
+  const signal = value as Partial<AbortSignal> | null | undefined;
+  return typeof signal?.aborted === 'boolean' && typeof signal.addEventListener === 'function';
+}
+
+/** Requires an `AbortSignal`. */
 export function requireSignal(action: string, value: unknown): AbortSignal {
-  const signal = value as AbortSignal | null;
-  if (
-    typeof signal !== 'object' ||
-    signal === null ||
-    typeof signal.aborted !== 'boolean' ||
-    typeof signal.addEventListener !== 'function'
-  ) {
-    throw faultOf(TypeError, action, 'signal', 'an AbortSignal', value);
-  }
-  return signal;
+  if (!isSignal(value)) throw faultOf(TypeError, action, 'signal', 'an AbortSignal', value);
+  return value;
 }
 
 /**

@@ -101,7 +101,7 @@ test('SpareHosts.close() ends all of them and gives their memory back once', asy
 });
 
 test('createPool() refuses wrong spareHosts', () => {
-  expect(() => createPool({ spareHosts: -1 })).toThrow('spareHosts.count must be an integer from 0 to 64');
+  expect(() => createPool({ spareHosts: -1 })).toThrow('spareHosts.count must be a non-negative integer up to 64');
   expect(() => createPool({ spareHosts: { cuont: 1 } as never })).toThrow("unknown option 'cuont'");
   const governor = new MemoryGovernor({ limitBytes: 1e9 });
   const registry = new Registry();

@@ -7,7 +7,7 @@
  */
 import { addAbortListener, describeReceived, removeAbortListener, requireSignal } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, readyVoid, rejected } from '../budget.js';
+import { ignore, ready, readyVoid, rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
   PENDING,
@@ -22,8 +22,6 @@ import { Waiter, WaiterList } from '../waiters.js';
 import { DropGuard } from './drop-guard.js';
 import { printedAs } from '../inspect.js';
 import { pin } from '../pinned.js';
-
-const ignore = (): void => {};
 
 let watch: (token: CancellationToken, watcher: Waiter<unknown>) => void;
 let tellTree: (token: CancellationToken, reason: unknown) => void;
@@ -132,8 +130,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     if (this.isCancelled) return readyVoid();
     const waiter = new TokenWaiter(this);
     this.#watch(waiter);
-    waiter.listen(signal);
-    return waiter.promise;
+    return waiter.until(signal);
   }
 
   /** A new token that is cancelled with this one, and can be cancelled without it. That of a cancelled token is born cancelled. */

@@ -1,4 +1,4 @@
-import { describeReceived } from '../../core/index.js';
+import { faultOf } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { LookIterator } from '../look-iterator.js';
 import { LookSource, NOTHING, ParkingLot, park, type Watchable } from '../parking.js';
@@ -58,7 +58,7 @@ export class JoinSet<T> implements Selectable<TaskResult<T>>, Disposable, AsyncD
    */
   spawn(task: Task<T>): AbortHandle {
     if (typeof task !== 'function' && typeof (task as PromiseLike<T> | null | undefined)?.then !== 'function') {
-      throw new TypeError(`Cannot spawn: task must be a function or a promise, received ${describeReceived(task)}`);
+      throw faultOf(TypeError, 'Cannot spawn', 'task', 'a function or a promise', task);
     }
     const running = new RunningTask<T>(task, (over, result) => {
       // A set that was emptied by detachAll() has forgotten it.

@@ -1,3 +1,4 @@
+import { DONE } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import type { Chan } from './chan.js';
 
@@ -22,7 +23,7 @@ export class BatchWaiter<T> extends PromiseWaiter<T, number> {
     this.buffer.push(value);
     this.#taken = 1;
     if (this.#chan.isServingLast) this.#finish();
-    else void settled.then(() => this.#finish());
+    else void DONE.then(() => this.#finish());
   }
 
   override end(): void {
@@ -41,5 +42,3 @@ export class BatchWaiter<T> extends PromiseWaiter<T, number> {
     this.resolve(this.#taken);
   }
 }
-
-const settled: Promise<void> = Promise.resolve();

@@ -5,7 +5,7 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, readyVoid, refused, rejected } from '../budget.js';
+import { mayGoUnseen, ready, readyVoid, refused, rejected } from '../budget.js';
 import { FullError, SendError } from '../closed-errors.js';
 import { Chan, UNBOUNDED } from './chan.js';
 import { type ChannelOptions, settingsOf } from './options.js';
@@ -140,15 +140,15 @@ export class Sender<T> extends SenderHandle<T> {
     if (ms === 0) return refused(noRoomWithin(ms, value));
     const waiter = new SendWaiter(chan, value);
     chan.queueSender(waiter);
-    waiter.listen(signal);
+    const sent = waiter.until(signal);
     if (ms < Number.POSITIVE_INFINITY) {
       // A timer holds the process here: somebody awaits the send.
       const { clock = systemClock } = chan.settings ?? {};
       const timer = clock.setTimer(() => waiter.onAbort(noRoomWithin(ms, value)), ms, { ref: true });
       const cancel = (): void => timer.cancel();
-      waiter.promise.then(cancel, cancel);
+      sent.then(cancel, cancel);
     }
-    return waiter.promise;
+    return sent;
   }
 
   /**
@@ -167,7 +167,7 @@ export class Sender<T> extends SenderHandle<T> {
     const sending = new Promise<number>((resolve, reject) => {
       sendMany(this, values, options).then(resolve, (error: unknown) => {
         // As of a send: a channel that closes is no unhandled rejection.
-        if (error instanceof SendError) sending.then(undefined, ignore);
+        if (error instanceof SendError) mayGoUnseen(sending);
         reject(error);
       });
     });
@@ -300,8 +300,7 @@ export class Sender<T> extends SenderHandle<T> {
     }
     const waiter = new ReserveWaiter(chan, slots, toPermitOf);
     chan.queueSender(waiter);
-    waiter.listen(signal);
-    return waiter.promise;
+    return waiter.until(signal);
   }
 }
 
@@ -327,15 +326,17 @@ function toPermits<T>(chan: Chan<T>, slots: number): PermitIterator<T> {
   return new PermitIterator(chan, slots);
 }
 
-function ignore(): void {}
-
 // One of everything that a wait is made of, waiting for ever.
 const [tx, rx] = channel<number>(1);
+const { chan } = tx;
 void rx.recv();
 void rx.recv();
 void rx.recvMany(1);
-const [fullTx, fullRx] = channel<number>(1);
-fullTx.trySend(1);
-void fullTx.send(1);
-void fullTx.reserve();
-pin(tx, rx, fullTx, fullRx, rx[Symbol.asyncIterator](), new Permit(new Chan(1, null)));
+pin(
+  tx,
+  rx,
+  rx[Symbol.asyncIterator](),
+  new SendWaiter(chan, 1),
+  new ReserveWaiter(chan, 1, toPermit),
+  new Permit(chan),
+);

@@ -16,7 +16,7 @@
  *   One whose receiver is gone has ended, whatever permits are held.
  */
 import type { Clock } from '../../core/index.js';
-import { refused, settle, spend } from '../budget.js';
+import { DONE, refused, settle, spend } from '../budget.js';
 import {
   ENDED,
   FAILED,
@@ -28,6 +28,7 @@ import {
   type Slot,
 } from '../select/selectable.js';
 import { type Waiter, WaiterList, type WaitNode } from '../waiters.js';
+import { GATHERED, GATHERING, HAND_OVERS, IDLE, SERVING, UNWATCHED } from './gathering.js';
 import { type Received, RecvWaiter } from './recv-waiter.js';
 import { ValueBlocks } from './value-blocks.js';
 
@@ -51,19 +52,6 @@ export interface ChanSettings<T> {
   readonly onUndelivered: ((value: T) => void) | undefined;
   readonly clock: Clock | undefined;
 }
-
-/** As many values are served without looking for more. */
-const GATHERED = 32;
-/** How many single values are handed over at once before the channel looks again whether it carries a stream. */
-const HAND_OVERS = 8;
-
-/** What the channel does with the values for those who wait. */
-const IDLE = 0;
-const GATHERING = 1;
-const SERVING = 2;
-const UNWATCHED = -1;
-
-const settled: Promise<void> = Promise.resolve();
 
 export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   readonly settings: ChanSettings<T> | null;
@@ -186,10 +174,10 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
 
   // A value that comes alone waits for two hops: a producer that its own send has woken sends the next one in the first.
   async #watch(): Promise<void> {
-    await settled;
+    await DONE;
     while (this.#phase === GATHERING && this.length > this.#seen) {
       this.#seen = this.length;
-      await settled;
+      await DONE;
     }
     this.#seen = UNWATCHED;
     this.serve();

@@ -1,4 +1,4 @@
-import { describeReceived, requireFunction, requireNonNegativeInteger } from '../../core/index.js';
+import { faultOf, requireFunction, requireNonNegativeInteger } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { afterPause, ready, readyVoid, rejected, spend } from '../budget.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
@@ -150,7 +150,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    */
   recvManyInto(buffer: T[], limit: number, options?: WaitOptions): Promise<number> {
     if (!Array.isArray(buffer)) {
-      throw new TypeError(`Cannot receive: buffer must be an array, received ${describeReceived(buffer)}`);
+      throw faultOf(TypeError, 'Cannot receive', 'buffer', 'an array', buffer);
     }
     if (!Object.isExtensible(buffer)) throw new TypeError('Cannot receive: buffer must be an array that can grow');
     return this.#recvMany(buffer, limit, options);
@@ -230,8 +230,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const waiter = new ValueWaiter<void>();
     chan.queueLooker(waiter);
     if (isGathering) chan.gather();
-    waiter.listen(signal);
-    return waiter.promise;
+    return waiter.until(signal);
   }
 
   /**
@@ -298,8 +297,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const waiter = new BatchWaiter(chan, buffer, limit);
     chan.register(waiter);
     if (isGathering) chan.gather();
-    waiter.listen(signal);
-    return waiter.promise;
+    return waiter.until(signal);
   }
 }
 
@@ -349,8 +347,7 @@ function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: ob
   if (signal === undefined) return chan.park(owner);
   const waiter = new RecvWaiter<T>(chan, owner);
   chan.register(waiter);
-  waiter.listen(signal);
-  return waiter.promise;
+  return waiter.until(signal);
 }
 
 printedAs(Receiver, 'len', 'capacity', 'isClosed');

@@ -6,7 +6,7 @@
  */
 import { requireFunction } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, rejected } from '../budget.js';
+import { ignore, ready, rejected } from '../budget.js';
 import { SendError } from '../closed-errors.js';
 import type { Chan } from './chan.js';
 import { closedWhileSending, ReserveWaiter } from './sender-waiters.js';
@@ -50,15 +50,12 @@ async function waitForSlot<T>(
 ): Promise<void> {
   const waiter = new ReserveWaiter<T, void>(chan, 1, ignore);
   chan.queueSender(waiter);
-  waiter.listen(signal);
   try {
-    await waiter.promise;
+    await waiter.until(signal);
   } catch (error) {
     throw error instanceof SendError ? closedWhileSending(restOf(left, ahead)) : error;
   }
 }
-
-function ignore(): void {}
 
 /** Sends the next value into a slot that is held. @returns False, and the slot is free again, when there is none. */
 function sendNext<T>(chan: Chan<T>, iterator: Iterator<T>): boolean {

@@ -60,8 +60,7 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
     const waiter = new ValueWaiter<void>();
     this.chan.closing ??= new WaiterList();
     this.chan.closing.push(waiter);
-    waiter.listen(signal);
-    return waiter.promise;
+    return waiter.until(signal);
   }
 
   /**

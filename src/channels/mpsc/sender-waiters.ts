@@ -5,7 +5,7 @@
  */
 import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
-import { refused, settle, spend } from '../budget.js';
+import { mayGoUnseen, refused, settle, spend } from '../budget.js';
 import type { SelectWaiter } from '../select/selectable.js';
 import { TimeoutError } from '../time/timeout-error.js';
 import type { WaiterList, WaitNode } from '../waiters.js';
@@ -35,11 +35,13 @@ export class SendWaiter<T> implements SlotWaiter {
     });
   }
 
-  /** Has the wait abandoned when the signal fires, if there is one. It must not have fired yet. */
-  listen(signal: AbortSignal | undefined): void {
-    if (signal === undefined) return;
-    this.#signal = signal;
-    addAbortListener(signal, this);
+  /** The promise, whose wait is abandoned when the signal fires, if there is one. It must not have fired yet. */
+  until(signal: AbortSignal | undefined): Promise<never> {
+    if (signal !== undefined) {
+      this.#signal = signal;
+      addAbortListener(signal, this);
+    }
+    return this.promise;
   }
 
   gathered(): number {
@@ -53,7 +55,7 @@ export class SendWaiter<T> implements SlotWaiter {
 
   // A caller that does not look loses its value, but not the process.
   end(): void {
-    this.promise.then(undefined, ignore);
+    mayGoUnseen(this.promise);
     this.settle(refused(this.refusal()));
   }
 
@@ -137,5 +139,3 @@ export function noRoomWithin(ms: number, value: unknown): TimeoutError {
 export function closedWhileReserving(): SendError<undefined> {
   return new SendError('Cannot reserve: the channel is closed', undefined);
 }
-
-function ignore(): void {}

@@ -1,4 +1,4 @@
-import { describeReceived, requireBoolean, requireFunction } from '../../core/index.js';
+import { faultOf, isSignal, requireBoolean, requireFunction } from '../../core/index.js';
 import type { Arms, SelectOptions } from './arms.js';
 import { type Order, ShuffledOrder, seededRandom } from './order.js';
 import { promiseSource } from './promise-source.js';
@@ -26,7 +26,7 @@ export function planOf(
   usual: (count: number) => Order,
 ): Plan {
   if (typeof arms !== 'object' || arms === null) {
-    throw new TypeError(`${action}: arms must be an object, received ${describeReceived(arms)}`);
+    throw faultOf(TypeError, action, 'arms', 'an object', arms);
   }
   const names: string[] = [];
   const sources: SelectSource<unknown>[] = [];
@@ -51,16 +51,13 @@ export function planOf(
 }
 
 function sourceOf(action: string, name: string, arm: unknown): SelectSource<unknown> {
-  if (isObject(arm)) {
-    if (typeof (arm as Partial<Selectable<unknown>>).selectSource === 'function') {
-      return (arm as Selectable<unknown>).selectSource();
-    }
-    if ('aborted' in arm && 'addEventListener' in arm) return new SignalSource(arm as AbortSignal);
-    if (typeof (arm as { then?: unknown }).then === 'function') return promiseSource(arm as PromiseLike<unknown>);
+  if (typeof (arm as Partial<Selectable<unknown>>).selectSource === 'function') {
+    return (arm as Selectable<unknown>).selectSource();
   }
-  throw new TypeError(
-    `${action}: arm '${name}' must be a receiver, a token, a timer, a signal, a promise or another arm, or be falsy, received ${describeReceived(arm)}`,
-  );
+  if (isSignal(arm)) return new SignalSource(arm);
+  if (typeof (arm as { then?: unknown }).then === 'function') return promiseSource(arm as PromiseLike<unknown>);
+  const expected = 'a receiver, a token, a timer, a signal, a promise or another arm, or be falsy';
+  throw faultOf(TypeError, action, `arm '${name}'`, expected, arm);
 }
 
 function orderOf(
@@ -73,13 +70,9 @@ function orderOf(
   if (random !== undefined) return new ShuffledOrder(count, requireFunction(action, 'random', random));
   if (seed !== undefined) {
     if (typeof seed !== 'number' || !Number.isFinite(seed)) {
-      throw new TypeError(`${action}: seed must be a finite number, received ${describeReceived(seed)}`);
+      throw faultOf(TypeError, action, 'seed', 'a finite number', seed);
     }
     return new ShuffledOrder(count, seededRandom(seed));
   }
   return count === 1 ? null : usual(count);
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' ? value !== null : typeof value === 'function';
 }

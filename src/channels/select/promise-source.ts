@@ -9,10 +9,9 @@
  * - Until one that has settled already could have said so, everybody who looks is told to come back.
  * - The source lives as long as its promise. A waiter that is withdrawn leaves nothing in it.
  */
+import { DONE } from '../budget.js';
 import { type Waiter, WaiterList } from '../waiters.js';
 import { FAILED, PENDING, type Poll, READY, type SelectSource, type SelectWaiter, type Slot } from './selectable.js';
-
-const DONE: Promise<void> = Promise.resolve();
 
 class PromiseSource implements SelectSource<unknown> {
   // Held only until the subscription: afterwards the promise holds the source, not the other way round.

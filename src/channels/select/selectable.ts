@@ -16,18 +16,9 @@
  * The same source may be registered with several waiters at a time: one receiver in two arms, two selects over one receiver.
  */
 import { Waiter, type WaiterList } from '../waiters.js';
+import { ENDED, FAILED, PENDING, type Poll, READY } from './poll.js';
 
-/** Nothing yet. */
-export const PENDING = 0;
-/** A value was taken and lies in the slot. */
-export const READY = 1;
-/** Nothing will ever come. */
-export const ENDED = 2;
-/** It failed; the reason lies in the slot. */
-export const FAILED = 3;
-
-/** What a look at a source answers. */
-export type Poll = typeof PENDING | typeof READY | typeof ENDED | typeof FAILED;
+export { ENDED, FAILED, PENDING, type Poll, READY };
 
 /** Where a look leaves what it found. */
 export interface Slot {

@@ -1,4 +1,4 @@
-import { describeReceived, requireOptions } from '../../core/index.js';
+import { describeReceived, faultOf, requireOptions } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { rejected } from '../budget.js';
 import type { ArmsOf, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
@@ -7,7 +7,8 @@ import { type Plan, planOf } from './plan.js';
 import { RotatingOrder } from './rotating-order.js';
 import { ENDED, FAILED, PENDING, type Poll, READY, type Selectable, type SelectSource } from './selectable.js';
 import type { SelectWaiter, Slot } from './selectable.js';
-import { type AnyEvent, HAS_ENDED, HAS_FAILED, MUST_WAIT, NOTHING, Turn } from './turn.js';
+import { HAS_ENDED, HAS_FAILED, MUST_WAIT } from './poll.js';
+import { type AnyEvent, NOTHING, Turn } from './turn.js';
 import { PromiseTurn, type Turns } from './wait.js';
 import { unlink, Waiter, type WaiterList } from '../waiters.js';
 
@@ -95,7 +96,7 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
 
   #without(names: readonly string[]): SelectorTurns {
     if (!Array.isArray(names)) {
-      throw new TypeError(`Cannot select: off must be an array of names, received ${describeReceived(names)}`);
+      throw faultOf(TypeError, 'Cannot select', 'off', 'an array of names', names);
     }
     if (names.length === 0) return this.#turns;
     for (const name of names) {

@@ -8,7 +8,8 @@
  */
 import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import type { Plan } from './plan.js';
-import { FAILED, PENDING, READY, type SelectSource, SelectWaiter, type Slot } from './selectable.js';
+import { FAILED, HAS_ENDED, HAS_FAILED, MUST_WAIT, PENDING, READY } from './poll.js';
+import { type SelectSource, SelectWaiter, type Slot } from './selectable.js';
 
 /** What a select gives, whatever its arms. */
 export interface AnyEvent {
@@ -18,11 +19,6 @@ export interface AnyEvent {
 
 /** No arm can ever win. */
 export const NOTHING: AnyEvent = Object.freeze({ arm: null });
-
-/** What a look finds when no arm has won: that it must wait, that an arm has failed, or that none can win any more. */
-export const MUST_WAIT = -1;
-export const HAS_FAILED = -2;
-export const HAS_ENDED = -3;
 
 export class ArmWaiter extends SelectWaiter {
   readonly #turn: Turn;

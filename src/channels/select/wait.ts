@@ -4,7 +4,8 @@
 import { afterPause, ready, rejected, settle, spend } from '../budget.js';
 import { pin } from '../pinned.js';
 import type { Plan } from './plan.js';
-import { type AnyEvent, ArmWaiter, HAS_ENDED, HAS_FAILED, MUST_WAIT, NOTHING, Turn } from './turn.js';
+import { HAS_ENDED, HAS_FAILED, MUST_WAIT } from './poll.js';
+import { type AnyEvent, ArmWaiter, NOTHING, Turn } from './turn.js';
 
 /** Where a turn goes that has ended, to be used again. */
 export interface Turns {

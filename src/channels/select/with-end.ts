@@ -1,4 +1,4 @@
-import { describeReceived } from '../../core/index.js';
+import { faultOf } from '../../core/index.js';
 import type { ArmValue } from './arms.js';
 import { ENDED, type Poll, READY, type Selectable, type SelectSource, SelectWaiter, type Slot } from './selectable.js';
 
@@ -19,9 +19,7 @@ export function withEnd<T>(source: Selectable<T>): Selectable<IteratorResult<T, 
 export function withEnd<S extends Selectable<unknown>>(source: S): Selectable<IteratorResult<ArmValue<S>, undefined>>;
 export function withEnd<T>(source: Selectable<T>): Selectable<IteratorResult<T, undefined>> {
   if (typeof source?.selectSource !== 'function') {
-    throw new TypeError(
-      `Cannot make an arm with its end: source must be a receiver or another arm, received ${describeReceived(source)}`,
-    );
+    throw faultOf(TypeError, 'Cannot make an arm with its end', 'source', 'a receiver or another arm', source);
   }
   return {
     selectSource: () => new WithEndSource(source.selectSource()),

@@ -171,8 +171,7 @@ export class Semaphore {
     const permit = this.#core.take(count);
     if (permit !== undefined) return ready(permit);
     const waiter = new AcquireWaiter(this.#core, count);
-    waiter.listen(signal);
-    return waiter.promise;
+    return waiter.until(signal);
   }
 }
 

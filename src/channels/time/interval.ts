@@ -1,6 +1,6 @@
 import {
   type Clock,
-  describeReceived,
+  faultOf,
   requireBoolean,
   requireMilliseconds,
   requireOneOf,
@@ -189,8 +189,7 @@ class IntervalCore implements SelectSource<number> {
     if (this.#waiters.head === null && this.clock.now() >= this.#next) return ready(this.#take());
     const waiter = new TickWaiter(this);
     this.register(waiter);
-    waiter.listen(signal);
-    return waiter.promise;
+    return waiter.until(signal);
   }
 
   restart(next: number): void {
@@ -241,7 +240,7 @@ class IntervalCore implements SelectSource<number> {
 
 function requireInstant(action: string, name: string, value: unknown): number {
   if (typeof value !== 'number') {
-    throw new TypeError(`${action}: ${name} must be a number of milliseconds, received ${describeReceived(value)}`);
+    throw faultOf(TypeError, action, name, 'a number of milliseconds', value);
   }
   if (Number.isNaN(value)) throw new RangeError(`${action}: ${name} must be a number of milliseconds, received NaN`);
   return value;

@@ -3,14 +3,14 @@ import {
   addAbortListener,
   removeAbortListener,
   type Clock,
-  describeReceived,
+  faultOf,
   requireMilliseconds,
   requireOptions,
   requireSignal,
   scheduleMacrotask,
   systemClock,
 } from '../../core/index.js';
-import { rejected, settle, spend } from '../budget.js';
+import { mayGoUnseen, rejected, settle, spend } from '../budget.js';
 import { RecvError } from '../closed-errors.js';
 import type { ArmValue } from '../select/arms.js';
 import { select } from '../select/select.js';
@@ -71,16 +71,14 @@ export async function timeout<T>(ms: number, operation: TimedOperation<T>, optio
   if (signal !== undefined) requireSignal(action, signal);
   if (signal?.aborted) {
     // Nobody else may be left to hear of its failure.
-    if (operation instanceof Promise) operation.catch(ignore);
+    if (operation instanceof Promise) mayGoUnseen(operation);
     return rejected(signal.reason);
   }
   const runsOn = clock ?? systemClock;
   if (isSelectable(operation)) return timeoutOfArm(ms, operation, runsOn, signal);
   if (typeof operation !== 'function') {
     if (typeof operation?.then !== 'function') {
-      throw new TypeError(
-        `${action}: operation must be an arm, a function or a promise, received ${describeReceived(operation)}`,
-      );
+      throw faultOf(TypeError, action, 'operation', 'an arm, a function or a promise', operation);
     }
     return timeoutOfPromise(ms, operation, null, runsOn, signal);
   }
@@ -141,8 +139,6 @@ function timeoutOfPromise<T>(
     );
   });
 }
-
-function ignore(): void {}
 
 function isSelectable<T>(operation: TimedOperation<T>): operation is Selectable<T> {
   return typeof (operation as Partial<Selectable<T>> | null)?.selectSource === 'function';

@@ -1,0 +1,26 @@
+/**
+ * What a look answers. In a file without imports: from such a one, bundlers put the numbers where they are used.
+ */
+
+// At one arm
+
+/** Nothing yet. */
+export const PENDING = 0;
+/** A value was taken and lies in the slot. */
+export const READY = 1;
+/** Nothing will ever come. */
+export const ENDED = 2;
+/** It failed; the reason lies in the slot. */
+export const FAILED = 3;
+
+/** What a look at a source answers. */
+export type Poll = typeof PENDING | typeof READY | typeof ENDED | typeof FAILED;
+
+// At all arms: the index of the one that has won, or
+
+/** that it must wait, */
+export const MUST_WAIT = -1;
+/** that an arm has failed, */
+export const HAS_FAILED = -2;
+/** or that none can win any more. */
+export const HAS_ENDED = -3;
