@@ -273,7 +273,7 @@ export class Sender<T> extends SenderHandle<T> {
   #own(chan: Chan<T>): OwnedPermit<T> {
     if (this.open) this.open = false;
     else chan.strong++;
-    return new OwnedPermit(chan, () => new Sender(chan));
+    return new OwnedPermit(chan, () => toSender(chan));
   }
 
   #claim(slots: number): void {
@@ -316,6 +316,10 @@ export class WeakSender<T> extends WeakHandle<T> {
   clone(): WeakSender<T> {
     return new WeakSender(this.cloned());
   }
+}
+
+function toSender<T>(chan: Chan<T>): Sender<T> {
+  return new Sender(chan);
 }
 
 function toPermit<T>(chan: Chan<T>): Permit<T> {

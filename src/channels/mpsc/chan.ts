@@ -120,7 +120,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     } else {
       this.push(value);
       if (this.#hasEnough()) this.#handOver(this.shift());
-      else this.gather();
+      else this.#gather();
     }
   }
 
@@ -136,7 +136,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
       if (this.#handOvers > 0) this.#handOvers--;
       this.#tellLookers();
     } else {
-      this.gather();
+      this.#gather();
     }
   }
 
@@ -156,16 +156,21 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     return this.#phase === SERVING && !this.#isAwaited();
   }
 
-  /** Whether a batch had better wait for more than the values that are there: they are part of a stream, as far as one can know. */
-  isWorthGathering(limit: number): boolean {
+  /**
+   * Whether who asks had better wait, although values are there: they are part of a stream, as far as one can know, and are left until no more come.
+   */
+  gathersUpTo(limit: number): boolean {
     if (this.length >= limit || this.closed || this.strong === 0 || this.#hasEnough()) return false;
-    if (this.#handOvers === 0) return true;
-    this.#handOvers--;
-    return false;
+    if (this.#handOvers > 0) {
+      this.#handOvers--;
+      return false;
+    }
+    this.#gather();
+    return true;
   }
 
   /** Leaves the values that are there for those who wait until no more come. */
-  gather(): void {
+  #gather(): void {
     this.#phase = GATHERING;
     const isWatched = this.#seen !== UNWATCHED;
     this.#seen = 0;
@@ -252,9 +257,8 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   takeMany(buffer: T[], limit: number): number {
     let taken = 0;
     while (taken < limit && this.length > 0) {
-      let batch = 0;
-      const wanted = Math.min(limit - taken, this.length);
-      while (batch < wanted) batch += this.shiftInto(buffer, wanted - batch);
+      const batch = Math.min(limit - taken, this.length);
+      this.shiftInto(buffer, batch);
       taken += batch;
       // Served only now, as a batch: senders that wait refill what was taken.
       this.release(batch);
@@ -348,14 +352,10 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    if (this.senders !== null) {
-      let gathered = 0;
-      this.senders.drain((waiter) => {
-        gathered += waiter.gathered();
-        waiter.end();
-      });
-      if (gathered > 0) this.free += gathered;
-    }
+    this.senders?.drain((waiter) => {
+      this.free += waiter.gathered();
+      waiter.end();
+    });
     if (this.free === this.max) this.#checkEnd();
     this.closing?.drain((waiter) => waiter.deliver());
   }
@@ -367,7 +367,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     this.dropped = true;
     this.close();
     const left: T[] = [];
-    while (this.length > 0) this.shiftInto(left, this.length);
+    this.shiftInto(left, this.length);
     this.clear();
     this.free += left.length;
     if (this.#solo !== null) this.#settleSolo({ done: true, value: undefined });

@@ -225,11 +225,10 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
     chan.serve();
-    const isGathering = chan.length > 0 && chan.isWorthGathering(Number.POSITIVE_INFINITY);
-    if (!isGathering && (chan.length > 0 || chan.hasEnded())) return readyVoid();
+    const mustWait = chan.length > 0 ? chan.gathersUpTo(Number.POSITIVE_INFINITY) : !chan.hasEnded();
+    if (!mustWait) return readyVoid();
     const waiter = new ValueWaiter<void>();
     chan.queueLooker(waiter);
-    if (isGathering) chan.gather();
     return waiter.until(signal);
   }
 
@@ -289,14 +288,10 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const chan = this.#chan;
     if (limit === 0) return ready(0);
     chan.serve();
-    const isGathering = chan.length > 0 && chan.isWorthGathering(limit);
-    if (chan.length > 0 && !isGathering) return ready(chan.takeMany(buffer, limit));
-    if (chan.hasEnded()) {
-      return chan.failure === null ? ready(0) : rejected(chan.failure.reason);
-    }
+    if (chan.length > 0 && !chan.gathersUpTo(limit)) return ready(chan.takeMany(buffer, limit));
+    if (chan.hasEnded()) return atEnd(chan, 0);
     const waiter = new BatchWaiter(chan, buffer, limit);
     chan.register(waiter);
-    if (isGathering) chan.gather();
     return waiter.until(signal);
   }
 }
@@ -324,8 +319,7 @@ class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   throw(error?: unknown): Promise<Received<T>> {
-    this.#left = true;
-    this.#chan.endReceiversOf(this);
+    void this.return();
     return Promise.reject(error);
   }
 
@@ -341,13 +335,16 @@ function takeOne<T>(chan: Chan<T>): Promise<Received<T>> {
 }
 
 function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: object | null): Promise<Received<T>> {
-  if (chan.hasEnded()) {
-    return chan.failure === null ? ready<Received<T>>({ done: true, value: undefined }) : rejected(chan.failure.reason);
-  }
+  if (chan.hasEnded()) return atEnd<Received<T>>(chan, { done: true, value: undefined });
   if (signal === undefined) return chan.park(owner);
   const waiter = new RecvWaiter<T>(chan, owner);
   chan.register(waiter);
   return waiter.until(signal);
+}
+
+/** What a wait gives once the channel has ended. */
+function atEnd<R>({ failure }: Pick<Chan<never>, 'failure'>, result: R): Promise<R> {
+  return failure === null ? ready(result) : rejected(failure.reason);
 }
 
 printedAs(Receiver, 'len', 'capacity', 'isClosed');

@@ -38,25 +38,26 @@ export class ValueBlocks<T> {
     const block = this.#head as Block<T>;
     const value = block[this.#at] as T;
     block[this.#at++] = undefined;
-    if (--this.length === 0) this.#at = this.#end = 0;
-    else if (this.#at === block.length) this.#advance();
+    this.length--;
+    if (this.#at === block.length || this.length === 0) this.#advance();
     return value;
   }
 
-  /** Takes values out of the first block, of which there must be some. @returns How many. */
-  shiftInto(buffer: T[], limit: number): number {
-    const block = this.#head as Block<T>;
-    const from = this.#at;
-    const to = Math.min(from + Math.min(limit, this.length), block.length);
-    for (let at = from; at < to; at++) {
-      buffer.push(block[at] as T);
-      block[at] = undefined;
+  /** Takes the oldest values, of which there must be as many. */
+  shiftInto(buffer: T[], count: number): void {
+    for (let left = count; left > 0; ) {
+      const block = this.#head as Block<T>;
+      const from = this.#at;
+      const to = Math.min(from + left, block.length);
+      for (let at = from; at < to; at++) {
+        buffer.push(block[at] as T);
+        block[at] = undefined;
+      }
+      left -= to - from;
+      this.#at = to;
+      this.length -= to - from;
+      if (to === block.length || this.length === 0) this.#advance();
     }
-    this.#at = to;
-    this.length -= to - from;
-    if (this.length === 0) this.#at = this.#end = 0;
-    else if (to === block.length) this.#advance();
-    return to - from;
   }
 
   /** Lets go of the blocks, once there is nothing in them. */
@@ -64,8 +65,10 @@ export class ValueBlocks<T> {
     this.#head = this.#tail = this.#more = null;
   }
 
+  // Behind the block that was read, or at its start again when there is nothing in any.
   #advance(): void {
-    this.#head = (this.#more as Block<T>[]).shift() as Block<T>;
+    if (this.length > 0) this.#head = (this.#more as Block<T>[]).shift() as Block<T>;
+    else this.#end = 0;
     this.#at = 0;
   }
 

@@ -46,9 +46,12 @@ export class ShuffledOrder implements Order {
   won(): void {}
 }
 
+/** Spreads seeds that lie close together: 2^32 divided by the golden ratio. */
+const GOLDEN = 0x9e3779b1;
+
 /** A generator of numbers from 0 up to but not including 1, after Marsaglia's xorshift with 32 bits. */
 export function seededRandom(seed: number): () => number {
-  let state = (Math.imul(seed | 0, 0x9e3779b1) ^ Math.floor(seed / 2 ** 32)) | 0 || 0x6d2b79f5;
+  let state = Math.imul(seed | 0, GOLDEN) ^ Math.floor(seed / 2 ** 32) || GOLDEN;
   return () => {
     state ^= state << 13;
     state ^= state >>> 17;
