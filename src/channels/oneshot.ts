@@ -126,7 +126,7 @@ class ReplyWaiter<T> extends PromiseWaiter<T, T> {
   }
 
   override end(): void {
-    this.reject(closedError());
+    this.fail(closedError());
   }
 }
 

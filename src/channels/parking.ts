@@ -91,7 +91,7 @@ class LookWaiter<T> extends PromiseWaiter<void, T> {
       found = this.#source.look();
     } catch (error) {
       this.#settled = true;
-      this.reject(error);
+      this.fail(error);
       return;
     }
     if (found === NOTHING) {

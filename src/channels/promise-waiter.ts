@@ -6,23 +6,25 @@
  * - A withdrawn waiter has taken nothing.
  */
 import { addAbortListener, removeAbortListener } from '../core/index.js';
-import { settle, spend } from './budget.js';
-import { unlink, Waiter } from './waiters.js';
+import { refused, settle, spend } from './budget.js';
+import { unlink, type Waiter, type WaiterList, type WaitNode } from './waiters.js';
 
-/** Waits for a `T` and promises an `R`. */
-export abstract class PromiseWaiter<T, R> extends Waiter<T> {
+/**
+ * Waits for a `T` and promises an `R`. It is a {@link Waiter} without being below it: one constructor less for what is made for each message.
+ */
+export abstract class PromiseWaiter<T, R> implements Waiter<T> {
+  previous: WaitNode | null = null;
+  next: WaitNode | null = null;
+  list: WaiterList<WaitNode> | null = null;
   readonly promise: Promise<R>;
-  #resolve!: (value: R) => void;
-  #reject!: (reason: unknown) => void;
+  #resolve!: (result: R | Promise<never>) => void;
   #signal: AbortSignal | null = null;
 
   constructor() {
-    super();
     // Parked waits count as well: two tasks that wake each other would otherwise keep everything else waiting.
     spend();
-    this.promise = new Promise<R>((resolve, reject) => {
+    this.promise = new Promise<R>((resolve) => {
       this.#resolve = resolve;
-      this.#reject = reject;
     });
   }
 
@@ -35,13 +37,17 @@ export abstract class PromiseWaiter<T, R> extends Waiter<T> {
     return this.promise;
   }
 
-  override fail(reason: unknown): void {
-    this.reject(reason);
+  abstract deliver(value: T): void;
+  abstract end(): void;
+
+  // To resolve with what is rejected is to reject, and needs no function of its own.
+  fail(reason: unknown): void {
+    this.resolve(refused(reason));
   }
 
   /** Abandons the wait, if it still waits. */
-  override onAbort(reason: unknown): void {
-    if (this.withdraw()) this.reject(reason);
+  onAbort(reason: unknown): void {
+    if (this.withdraw()) this.fail(reason);
   }
 
   /** Takes the waiter out of where it waits. @returns False when it was not waiting any more. */
@@ -49,19 +55,10 @@ export abstract class PromiseWaiter<T, R> extends Waiter<T> {
     return unlink(this);
   }
 
-  protected resolve(value: R): void {
-    if (this.#signal !== null) this.#deafen(this.#signal);
-    settle(this.#resolve, value);
-  }
-
-  protected reject(reason: unknown): void {
-    if (this.#signal !== null) this.#deafen(this.#signal);
-    settle(this.#reject, reason);
-  }
-
-  #deafen(signal: AbortSignal): void {
+  protected resolve(result: R | Promise<never>): void {
+    if (this.#signal !== null) removeAbortListener(this.#signal, this);
     this.#signal = null;
-    removeAbortListener(signal, this);
+    settle(this.#resolve, result);
   }
 }
 

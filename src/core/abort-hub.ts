@@ -8,29 +8,24 @@ export interface AbortListener {
 //   at every addition, and Node warns of a leak when it grows.
 // - Nothing is held for a signal on which nobody waits.
 
-class AbortHub {
+class AbortHub extends Set<AbortListener> {
   readonly #signal: AbortSignal;
-  readonly #listeners: Set<AbortListener> = new Set();
 
   constructor(signal: AbortSignal) {
+    super();
     this.#signal = signal;
     signal.addEventListener('abort', this);
   }
 
-  add(listener: AbortListener): void {
-    this.#listeners.add(listener);
-  }
-
   remove(listener: AbortListener): void {
-    if (!this.#listeners.delete(listener) || this.#listeners.size > 0) return;
-    this.#drop();
+    if (this.delete(listener) && this.size === 0) this.#drop();
   }
 
   /** The listener: an object, so that it needs no closure. */
   handleEvent(): void {
     // Whoever is taken back on the way is not told any more.
-    for (const listener of this.#listeners) {
-      this.#listeners.delete(listener);
+    for (const listener of this) {
+      this.delete(listener);
       listener.onAbort(this.#signal.reason);
     }
     this.#drop();

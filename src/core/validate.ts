@@ -52,11 +52,11 @@ function requireInteger(
   name: string,
   value: unknown,
   min: number,
-  max: number = Number.POSITIVE_INFINITY,
+  max: number = Number.MAX_SAFE_INTEGER,
   expected: string,
 ): number {
   if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
-  throw numberFaultOf(action, name, max < Number.POSITIVE_INFINITY ? `${expected} up to ${max}` : expected, value);
+  throw numberFaultOf(action, name, max < Number.MAX_SAFE_INTEGER ? `${expected} up to ${max}` : expected, value);
 }
 
 /** Requires a number of milliseconds: at least 0, finite unless `infinite` is allowed. */
@@ -66,7 +66,7 @@ export function requireMilliseconds(
   value: unknown,
   options?: { readonly infinite?: boolean },
 ): number {
-  if (typeof value === 'number' && value >= 0 && (value < Number.POSITIVE_INFINITY || options?.infinite)) return value;
+  if (typeof value === 'number' && value >= 0 && (Number.isFinite(value) || options?.infinite)) return value;
   const expected = `a${options?.infinite ? '' : ' finite,'} non-negative number of milliseconds`;
   throw numberFaultOf(action, name, expected, value);
 }

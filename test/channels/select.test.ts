@@ -495,7 +495,7 @@ describe('select()', () => {
       expect(() => select({ rx, arm } as never)).toThrow(TypeError);
     }
     expect(() => select(null as never)).toThrow(TypeError);
-    expect(() => select({ 0: rx } as never)).toThrow('must not look like an integer');
+    expect(() => select({ 0: rx } as never)).toThrow('must be anything but an integer');
     expect(() => createSelector({ '17': rx } as never)).toThrow(TypeError);
     expect(() => select({ rx }, { baised: true } as never)).toThrow(TypeError);
     expect(() => select({ rx }, { biased: 1 } as never)).toThrow(TypeError);

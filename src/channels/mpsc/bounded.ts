@@ -14,7 +14,8 @@ import { Permit, PermitIterator } from './permit.js';
 import { Receiver } from './receiver.js';
 import { sendMany } from './send-many.js';
 import { pin } from '../pinned.js';
-import { SenderHandle, WeakHandle } from './sender-handle.js';
+import { SenderHandle } from './sender-handle.js';
+import { WeakSender } from './weak-sender.js';
 import { closedWhileReserving, closedWhileSending, noRoomWithin, ReserveWaiter, SendWaiter } from './sender-waiters.js';
 
 /**
@@ -141,7 +142,7 @@ export class Sender<T> extends SenderHandle<T> {
     const waiter = new SendWaiter(chan, value);
     chan.queueSender(waiter);
     const sent = waiter.until(signal);
-    if (ms < Number.POSITIVE_INFINITY) {
+    if (Number.isFinite(ms)) {
       // A timer holds the process here: somebody awaits the send.
       const { clock = systemClock } = chan.settings ?? {};
       const timer = clock.setTimer(() => waiter.onAbort(noRoomWithin(ms, value)), ms, { ref: true });
@@ -202,8 +203,7 @@ export class Sender<T> extends SenderHandle<T> {
    * @throws SendError When the channel is closed.
    */
   tryReserve(): Permit<T> {
-    this.#claim(1);
-    return new Permit(this.chan);
+    return new Permit(this.#claim(1));
   }
 
   /**
@@ -231,8 +231,7 @@ export class Sender<T> extends SenderHandle<T> {
    */
   tryReserveMany(count: number): PermitIterator<T> {
     requireNonNegativeInteger('Cannot reserve', 'count', count);
-    this.#claim(count);
-    return new PermitIterator(this.chan, count);
+    return new PermitIterator(this.#claim(count), count);
   }
 
   /**
@@ -255,8 +254,7 @@ export class Sender<T> extends SenderHandle<T> {
    * @throws SendError When the channel is closed.
    */
   tryReserveOwned(): OwnedPermit<T> {
-    this.#claim(1);
-    return this.#own(this.chan);
+    return this.#own(this.#claim(1));
   }
 
   /** Another sender into the same channel, counted and closed on its own. */
@@ -266,7 +264,7 @@ export class Sender<T> extends SenderHandle<T> {
 
   /** A handle that does not keep the channel open. */
   downgrade(): WeakSender<T> {
-    return new WeakSender(this.downgraded());
+    return new WeakSender(this.chan, toSender);
   }
 
   // The sender closed while its reservation waited: then the permit counts for itself.
@@ -276,12 +274,13 @@ export class Sender<T> extends SenderHandle<T> {
     return new OwnedPermit(chan, () => toSender(chan));
   }
 
-  #claim(slots: number): void {
+  #claim(slots: number): Chan<T> {
     const chan = this.chan;
     if (this.isClosed) throw closedWhileReserving();
     chan.serve();
     if (slots > chan.free) throw new FullError('Cannot reserve: the channel is full', undefined);
     chan.free -= slots;
+    return chan;
   }
 
   #reserve<R>(
@@ -294,27 +293,13 @@ export class Sender<T> extends SenderHandle<T> {
     const chan = this.chan;
     if (this.isClosed) return refused(closedWhileReserving());
     chan.serve();
-    if (slots === 0 || (slots <= chan.free && chan.senders?.head == null)) {
+    if (slots <= chan.free) {
       chan.free -= slots;
       return ready(toPermitOf(chan, slots));
     }
     const waiter = new ReserveWaiter(chan, slots, toPermitOf);
     chan.queueSender(waiter);
     return waiter.until(signal);
-  }
-}
-
-/** A handle to a bounded channel that does not keep it open. */
-export class WeakSender<T> extends WeakHandle<T> {
-  /** A sender, as long as there is another one or a permit that owns one; nothing afterwards. */
-  upgrade(): Sender<T> | undefined {
-    const chan = this.upgraded();
-    return chan === undefined ? undefined : new Sender(chan);
-  }
-
-  /** Another weak sender. */
-  clone(): WeakSender<T> {
-    return new WeakSender(this.cloned());
   }
 }
 

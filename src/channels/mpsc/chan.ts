@@ -42,7 +42,7 @@ export interface SlotWaiter extends WaitNode {
   /** How many it has already. */
   gathered(): number;
   /** Called when it has them all, out of the queue. */
-  granted(): void;
+  deliver(): void;
   /** Called instead when the channel closes. */
   end(): void;
 }
@@ -92,8 +92,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
 
   /** Sends a value for which a slot is free; there must be an open sender. */
   offer(value: T): void {
-    if (this.#solo !== null && this.#phase === IDLE && this.#handOvers > 0) {
-      this.#handOvers--;
+    if (this.#solo !== null && this.#phase === IDLE && this.#spendHandOver()) {
       this.#settleSolo({ done: false, value });
     } else {
       this.free--;
@@ -105,17 +104,18 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   put(value: T): void {
     if (this.#phase !== IDLE) {
       this.push(value);
-      if (this.#phase === GATHERING && this.#hasEnough()) this.#serve();
+      if (this.#hasEnough()) this.serve();
     } else if (!this.#isAwaited()) {
       if (this.dropped) {
         this.release(1);
         this.discard(value);
       } else {
         this.push(value);
-        if (this.lookers !== null && this.lookers.head !== null) this.#tellOrGather();
+        if (this.lookers === null || this.lookers.head === null) return;
+        if (this.#spendHandOver() || this.#hasEnough()) this.#tellLookers();
+        else this.#gather();
       }
-    } else if (this.#handOvers > 0) {
-      this.#handOvers--;
+    } else if (this.#spendHandOver()) {
       this.#handOver(value);
     } else {
       this.push(value);
@@ -131,13 +131,11 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     this.release(1);
   }
 
-  #tellOrGather(): void {
-    if (this.#handOvers > 0 || this.#hasEnough()) {
-      if (this.#handOvers > 0) this.#handOvers--;
-      this.#tellLookers();
-    } else {
-      this.#gather();
-    }
+  /** Whether a single value is handed over at once; one less is, then. */
+  #spendHandOver(): boolean {
+    if (this.#handOvers === 0) return false;
+    this.#handOvers--;
+    return true;
   }
 
   #tellLookers(): void {
@@ -160,11 +158,8 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
    * Whether who asks had better wait, although values are there: they are part of a stream, as far as one can know, and are left until no more come.
    */
   gathersUpTo(limit: number): boolean {
-    if (this.length >= limit || this.closed || this.strong === 0 || this.#hasEnough()) return false;
-    if (this.#handOvers > 0) {
-      this.#handOvers--;
-      return false;
-    }
+    if (this.length >= limit || this.closed || this.strong === 0) return false;
+    if (this.#hasEnough() || this.#spendHandOver()) return false;
     this.#gather();
     return true;
   }
@@ -239,7 +234,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
       this.free -= waiter.need;
       waiter.need = 0;
       senders.shift();
-      waiter.granted();
+      waiter.deliver();
     }
     this.#granting = false;
   }
@@ -267,14 +262,14 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   }
 
   /**
-   * Waits for one value, without a record where nobody else waits: by far the most frequent wait there is. Such a wait cannot be abandoned, and is
-   * older than all that are in the list.
+   * Waits for one value, without a record where nobody else waits and there is no signal: by far the most frequent wait there is. Such a wait
+   * cannot be abandoned, and is older than all that are in the list.
    */
-  park(owner: object | null): Promise<Received<T>> {
-    if (this.#isAwaited()) {
+  park(signal: AbortSignal | undefined, owner: object | null): Promise<Received<T>> {
+    if (signal !== undefined || this.#isAwaited()) {
       const waiter = new RecvWaiter<T>(this, owner);
       this.register(waiter);
-      return waiter.promise;
+      return waiter.until(signal);
     }
     spend();
     this.#soloOwner = owner;
@@ -370,9 +365,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     this.shiftInto(left, this.length);
     this.clear();
     this.free += left.length;
-    if (this.#solo !== null) this.#settleSolo({ done: true, value: undefined });
-    this.receivers?.drain((waiter) => waiter.end());
-    this.#tellLookers();
+    this.#checkEnd();
     this.#discardAll(left);
   }
 

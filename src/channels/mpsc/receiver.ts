@@ -5,7 +5,6 @@ import type { Selectable, SelectSource } from '../select/selectable.js';
 import type { Chan } from './chan.js';
 import { BatchWaiter } from './batch-waiter.js';
 import type { Received } from './recv-waiter.js';
-import { RecvWaiter } from './recv-waiter.js';
 import { printedAs } from '../inspect.js';
 import { ValueWaiter } from '../promise-waiter.js';
 
@@ -86,7 +85,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * ```
    */
   recv(options?: WaitOptions): Promise<Received<T>> {
-    const signal = options === undefined ? undefined : signalOf('Cannot receive', options);
+    const signal = signalOf('Cannot receive', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
     chan.serve();
@@ -149,10 +148,9 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * @throws Whatever reason a sender closed with (rejects), once the channel has ended.
    */
   recvManyInto(buffer: T[], limit: number, options?: WaitOptions): Promise<number> {
-    if (!Array.isArray(buffer)) {
-      throw faultOf(TypeError, 'Cannot receive', 'buffer', 'an array', buffer);
+    if (!Array.isArray(buffer) || !Object.isExtensible(buffer)) {
+      throw faultOf(TypeError, 'Cannot receive', 'buffer', 'an array that can grow', buffer);
     }
-    if (!Object.isExtensible(buffer)) throw new TypeError('Cannot receive: buffer must be an array that can grow');
     return this.#recvMany(buffer, limit, options);
   }
 
@@ -225,7 +223,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
     chan.serve();
-    const mustWait = chan.length > 0 ? chan.gathersUpTo(Number.POSITIVE_INFINITY) : !chan.hasEnded();
+    const mustWait = chan.length > 0 ? chan.gathersUpTo(chan.max) : !chan.hasEnded();
     if (!mustWait) return readyVoid();
     const waiter = new ValueWaiter<void>();
     chan.queueLooker(waiter);
@@ -283,7 +281,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
 
   #recvMany(buffer: T[], limit: number, options: WaitOptions | undefined): Promise<number> {
     requireNonNegativeInteger('Cannot receive', 'limit', limit);
-    const signal = options === undefined ? undefined : signalOf('Cannot receive', options);
+    const signal = signalOf('Cannot receive', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
     if (limit === 0) return ready(0);
@@ -336,10 +334,7 @@ function takeOne<T>(chan: Chan<T>): Promise<Received<T>> {
 
 function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: object | null): Promise<Received<T>> {
   if (chan.hasEnded()) return atEnd<Received<T>>(chan, { done: true, value: undefined });
-  if (signal === undefined) return chan.park(owner);
-  const waiter = new RecvWaiter<T>(chan, owner);
-  chan.register(waiter);
-  return waiter.until(signal);
+  return chan.park(signal, owner);
 }
 
 /** What a wait gives once the channel has ended. */

@@ -7,7 +7,6 @@
 import { requireFunction } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { ignore, ready, rejected } from '../budget.js';
-import { SendError } from '../closed-errors.js';
 import type { Chan } from './chan.js';
 import { closedWhileSending, ReserveWaiter } from './sender-waiters.js';
 
@@ -20,41 +19,40 @@ export async function sendMany<T>(
   const signal = signalOf('Cannot send', options);
   requireFunction('Cannot send', 'values[Symbol.iterator]', values?.[Symbol.iterator]);
   const iterator = values[Symbol.iterator]();
-  const left = hasSize(values) ? iterator : null;
+  const left = hasSize(values) ? iterator : undefined;
   if (signal?.aborted) return rejected(signal.reason);
-  if (sender.isClosed) return rejected(closedWhileSending(restOf(left, null)));
+  if (sender.isClosed) return rejected(closedWhileSending(restOf(left, undefined)));
   const { chan } = sender;
+  let sent = 0;
+  let ahead: IteratorResult<T> | undefined;
   // Counted as a sender of its own: closing the other one lets it finish.
   chan.strong++;
   try {
-    for (let sent = 0; ; sent++) {
+    for (;;) {
       if (signal?.aborted) throw signal.reason;
-      const ahead = left === null ? null : left.next();
+      ahead ??= left?.next();
       if (ahead?.done) return ready(sent);
       if (chan.closed) throw closedWhileSending(restOf(left, ahead));
       if (chan.free > 0) chan.free--;
-      else await waitForSlot(chan, signal, left, ahead);
-      if (ahead !== null) chan.put(ahead.value);
+      else if (!(await waitForSlot(chan, signal))) continue;
+      if (ahead !== undefined) chan.put(ahead.value);
       else if (!sendNext(chan, iterator)) return ready(sent);
+      ahead = undefined;
+      sent++;
     }
   } finally {
     chan.dropSender();
   }
 }
 
-async function waitForSlot<T>(
-  chan: Chan<T>,
-  signal: AbortSignal | undefined,
-  left: Iterator<T> | null,
-  ahead: IteratorResult<T> | null,
-): Promise<void> {
-  const waiter = new ReserveWaiter<T, void>(chan, 1, ignore);
+/** Waits for a slot and holds it. @returns False when the signal has fired or the channel is closed. */
+function waitForSlot<T>(chan: Chan<T>, signal: AbortSignal | undefined): Promise<boolean> {
+  const waiter = new ReserveWaiter(chan, 1, ignore);
   chan.queueSender(waiter);
-  try {
-    await waiter.until(signal);
-  } catch (error) {
-    throw error instanceof SendError ? closedWhileSending(restOf(left, ahead)) : error;
-  }
+  return waiter.until(signal).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Sends the next value into a slot that is held. @returns False, and the slot is free again, when there is none. */
@@ -77,9 +75,9 @@ function hasSize(values: Iterable<unknown>): boolean {
 }
 
 /** What is left of values that were asked ahead, the one that was asked last included. */
-function restOf<T>(left: Iterator<T> | null, ahead: IteratorResult<T> | null): T[] {
+function restOf<T>(left: Iterator<T> | undefined, ahead: IteratorResult<T> | undefined): T[] {
   const rest: T[] = [];
-  if (left === null) return rest;
+  if (left === undefined) return rest;
   for (let next = ahead ?? left.next(); !next.done; next = left.next()) rest.push(next.value);
   return rest;
 }

@@ -96,61 +96,6 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
     this.chan.strong++;
     return this.chan;
   }
-
-  /** @internal */
-  protected downgraded(): Chan<T> {
-    this.chan.weak++;
-    return this.chan;
-  }
-}
-
-/** What weak senders of both kinds share. */
-export abstract class WeakHandle<T> implements Disposable {
-  /** @internal */
-  readonly chan: Chan<T>;
-  #open = true;
-
-  /** @internal */
-  constructor(chan: Chan<T>) {
-    this.chan = chan;
-  }
-
-  /** How many senders there are, permits that own one included. */
-  get strongCount(): number {
-    return this.chan.strong;
-  }
-
-  /** How many weak senders there are. */
-  get weakCount(): number {
-    return this.chan.weak;
-  }
-
-  /** Lets go of this weak sender; a second call does nothing. */
-  close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.chan.weak--;
-  }
-
-  /** The same as `close()`. */
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  /** @internal */
-  protected upgraded(): Chan<T> | undefined {
-    if (!this.#open || this.chan.strong === 0) return undefined;
-    this.chan.strong++;
-    return this.chan;
-  }
-
-  /** @internal */
-  protected cloned(): Chan<T> {
-    if (!this.#open) throw new SendError('Cannot clone weak sender: it is closed', undefined);
-    this.chan.weak++;
-    return this.chan;
-  }
 }
 
 printedAs(SenderHandle, 'isClosed', 'strongCount', 'weakCount');
-printedAs(WeakHandle, 'strongCount', 'weakCount');

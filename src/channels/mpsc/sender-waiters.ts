@@ -3,72 +3,43 @@
  *
  * Invariant: what a waiter gathered goes with it, into its value or permit when it is granted, back to the channel when it is withdrawn.
  */
-import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
-import { mayGoUnseen, refused, settle, spend } from '../budget.js';
+import { mayGoUnseen } from '../budget.js';
+import { PromiseWaiter } from '../promise-waiter.js';
 import type { SelectWaiter } from '../select/selectable.js';
 import { TimeoutError } from '../time/timeout-error.js';
 import type { WaiterList, WaitNode } from '../waiters.js';
 import type { Chan, SlotWaiter } from './chan.js';
 
-/**
- * A send that waits for room. It stands by itself, below no base class: one constructor instead of four for what a full channel makes for
- * each message.
- */
-export class SendWaiter<T> implements SlotWaiter {
-  previous: WaitNode | null = null;
-  next: WaitNode | null = null;
-  list: WaiterList<WaitNode> | null = null;
+/** A send that waits for room. */
+export class SendWaiter<T, R = void> extends PromiseWaiter<void, R> implements SlotWaiter {
   need = 1;
   readonly chan: Chan<T>;
   readonly value: T | undefined;
-  readonly promise: Promise<never>;
-  #resolve!: (result: unknown) => void;
-  #signal: AbortSignal | null = null;
 
   constructor(chan: Chan<T>, value?: T) {
-    spend();
+    super();
     this.chan = chan;
     this.value = value;
-    this.promise = new Promise<never>((resolve) => {
-      this.#resolve = resolve as (result: unknown) => void;
-    });
-  }
-
-  /** The promise, whose wait is abandoned when the signal fires, if there is one. It must not have fired yet. */
-  until(signal: AbortSignal | undefined): Promise<never> {
-    if (signal !== undefined) {
-      this.#signal = signal;
-      addAbortListener(signal, this);
-    }
-    return this.promise;
   }
 
   gathered(): number {
     return 0;
   }
 
-  granted(): void {
+  override deliver(): void {
     this.chan.put(this.value as T);
-    this.settle(undefined);
+    this.resolve(undefined as R);
   }
 
   // A caller that does not look loses its value, but not the process.
-  end(): void {
+  override end(): void {
     mayGoUnseen(this.promise);
-    this.settle(refused(this.refusal()));
+    this.fail(this.refusal());
   }
 
-  /** Abandons the wait, if it still waits. */
-  onAbort(reason: unknown): void {
-    if (this.chan.withdrawSender(this)) this.settle(refused(reason));
-  }
-
-  // To resolve with what is rejected is to reject, and needs no function of its own.
-  protected settle(result: unknown): void {
-    if (this.#signal !== null) removeAbortListener(this.#signal, this);
-    this.#signal = null;
-    settle(this.#resolve, result);
+  protected override withdraw(): boolean {
+    return this.chan.withdrawSender(this);
   }
 
   protected refusal(): SendError {
@@ -77,7 +48,7 @@ export class SendWaiter<T> implements SlotWaiter {
 }
 
 /** A reservation that waits for its slots, and then turns them into a permit. */
-export class ReserveWaiter<T, R> extends SendWaiter<T> {
+export class ReserveWaiter<T, R> extends SendWaiter<T, R> {
   readonly #wanted: number;
   readonly #toPermit: (chan: Chan<T>, slots: number) => R;
 
@@ -92,8 +63,8 @@ export class ReserveWaiter<T, R> extends SendWaiter<T> {
     return this.#wanted - this.need;
   }
 
-  override granted(): void {
-    this.settle(this.#toPermit(this.chan, this.#wanted));
+  override deliver(): void {
+    this.resolve(this.#toPermit(this.chan, this.#wanted));
   }
 
   protected override refusal(): SendError {
@@ -119,7 +90,7 @@ export class ReserveLink<T> implements SlotWaiter {
     return 0;
   }
 
-  granted(): void {
+  deliver(): void {
     this.#target.deliver(this.#toPermit());
   }
 

@@ -1,7 +1,8 @@
 import { Chan, UNBOUNDED } from './chan.js';
 import { type ChannelOptions, settingsOf } from './options.js';
 import { Receiver } from './receiver.js';
-import { SenderHandle, WeakHandle } from './sender-handle.js';
+import { SenderHandle } from './sender-handle.js';
+import { WeakSender } from './weak-sender.js';
 import { closedWhileSending } from './sender-waiters.js';
 
 /**
@@ -43,20 +44,13 @@ export class UnboundedSender<T> extends SenderHandle<T> {
 
   /** A handle that does not keep the channel open. */
   downgrade(): WeakUnboundedSender<T> {
-    return new WeakUnboundedSender(this.downgraded());
+    return new WeakSender(this.chan, toSender);
   }
 }
 
 /** A handle to an unbounded channel that does not keep it open. */
-export class WeakUnboundedSender<T> extends WeakHandle<T> {
-  /** A sender, as long as there is another one; nothing afterwards. */
-  upgrade(): UnboundedSender<T> | undefined {
-    const chan = this.upgraded();
-    return chan === undefined ? undefined : new UnboundedSender(chan);
-  }
+export type WeakUnboundedSender<T> = WeakSender<T, UnboundedSender<T>>;
 
-  /** Another weak sender. */
-  clone(): WeakUnboundedSender<T> {
-    return new WeakUnboundedSender(this.cloned());
-  }
+function toSender<T>(chan: Chan<T>): UnboundedSender<T> {
+  return new UnboundedSender(chan);
 }

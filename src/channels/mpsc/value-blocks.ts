@@ -73,8 +73,8 @@ export class ValueBlocks<T> {
   }
 
   #extend(full: Block<T> | null): Block<T> {
-    const size = full === null ? FIRST_SIZE : Math.min(full.length * 2, LAST_SIZE);
-    const block: Block<T> = new Array<T | undefined>(Math.min(size, this.max)).fill(undefined);
+    const size = Math.min(full === null ? FIRST_SIZE : full.length * 2, LAST_SIZE, this.max);
+    const block: Block<T> = new Array<T | undefined>(size).fill(undefined);
     if (full === null) this.#head = block;
     else {
       this.#more ??= [];

@@ -9,8 +9,6 @@ import { SignalSource } from './signal-source.js';
 export interface Plan {
   readonly names: readonly string[];
   readonly sources: readonly SelectSource<unknown>[];
-  /** The names of arms that were falsy. */
-  readonly disabled: readonly string[];
   /** Whether any source wants to be prepared. */
   readonly prepares: boolean;
   /** That in which they were written, if none. */
@@ -30,24 +28,20 @@ export function planOf(
   }
   const names: string[] = [];
   const sources: SelectSource<unknown>[] = [];
-  const disabled: string[] = [];
   let prepares = false;
   for (const name of Object.keys(arms)) {
     const arm = arms[name];
     if (INTEGER.test(name)) {
-      throw new TypeError(`${action}: the name of an arm must not look like an integer, received '${name}'`);
+      throw faultOf(TypeError, action, 'the name of an arm', 'anything but an integer', name);
     }
-    if (!arm) {
-      disabled.push(name);
-      continue;
-    }
+    if (!arm) continue;
     const source = sourceOf(action, name, arm);
     if (source.prepare !== undefined) prepares = true;
     names.push(name);
     sources.push(source);
   }
   if (names.length === 0) throw new TypeError(`${action}: at least one arm must be enabled, received none`);
-  return { names, sources, disabled, prepares, order: orderOf(action, names.length, options, usual) };
+  return { names, sources, prepares, order: orderOf(action, names.length, options, usual) };
 }
 
 function sourceOf(action: string, name: string, arm: unknown): SelectSource<unknown> {
@@ -56,7 +50,7 @@ function sourceOf(action: string, name: string, arm: unknown): SelectSource<unkn
   }
   if (isSignal(arm)) return new SignalSource(arm);
   if (typeof (arm as { then?: unknown }).then === 'function') return promiseSource(arm as PromiseLike<unknown>);
-  const expected = 'a receiver, a token, a timer, a signal, a promise or another arm, or be falsy';
+  const expected = 'a receiver, a signal, a promise or another arm, or be falsy';
   throw faultOf(TypeError, action, `arm '${name}'`, expected, arm);
 }
 

@@ -49,7 +49,7 @@ export function createSelector<const A extends ArmsOf<A>>(
 ): Selector<A> {
   const action = 'Cannot create selector';
   requireOptions(action, options, ['biased', 'seed', 'random']);
-  return new Selector<A>(planOf(action, arms, options, rotating));
+  return new Selector<A>(planOf(action, arms, options, rotating), Object.keys(arms));
 }
 
 function rotating(count: number): Order {
@@ -63,13 +63,16 @@ function rotating(count: number): Order {
  */
 export class Selector<A> implements Selectable<SelectEvent<A>> {
   readonly #plan: Plan;
+  /** The names of all arms, of those that were falsy as well. */
+  readonly #names: readonly string[];
   readonly #turns: SelectorTurns;
   /** Those with arms that are off, by their names. */
   #reduced: Map<string, SelectorTurns> | null = null;
 
   /** @internal */
-  constructor(plan: Plan) {
+  constructor(plan: Plan, names: readonly string[]) {
     this.#plan = plan;
+    this.#names = names;
     this.#turns = new SelectorTurns(plan);
   }
 
@@ -100,7 +103,7 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
     }
     if (names.length === 0) return this.#turns;
     for (const name of names) {
-      if (this.#plan.names.includes(name) || this.#plan.disabled.includes(name)) continue;
+      if (this.#names.includes(name)) continue;
       throw new TypeError(`Cannot select: off must name arms, received ${describeReceived(name)}`);
     }
     this.#reduced ??= new Map();

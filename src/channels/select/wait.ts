@@ -1,7 +1,7 @@
 /**
  * A turn as a promise.
  */
-import { afterPause, ready, rejected, settle, spend } from '../budget.js';
+import { afterPause, ready, refused, rejected, settle, spend } from '../budget.js';
 import { pin } from '../pinned.js';
 import type { Plan } from './plan.js';
 import { HAS_ENDED, HAS_FAILED, MUST_WAIT } from './poll.js';
@@ -15,8 +15,7 @@ export interface Turns {
 export class PromiseTurn extends Turn {
   readonly #prepares: boolean;
   readonly #turns: Turns | null;
-  #resolve: ((event: AnyEvent) => void) | null = null;
-  #reject: ((reason: unknown) => void) | null = null;
+  #resolve: ((event: AnyEvent | Promise<never>) => void) | null = null;
 
   constructor(plan: Plan, turns: Turns | null) {
     super(plan);
@@ -42,9 +41,8 @@ export class PromiseTurn extends Turn {
     const found = this.look();
     if (found === MUST_WAIT) {
       spend();
-      const promise = new Promise<AnyEvent>((resolve, reject) => {
+      const promise = new Promise<AnyEvent>((resolve) => {
         this.#resolve = resolve;
-        this.#reject = reject;
       });
       this.wait(signal);
       return promise;
@@ -59,23 +57,22 @@ export class PromiseTurn extends Turn {
       : Promise.resolve({ arm: this.nameOf(found), value });
   }
 
-  protected override settled(event: AnyEvent): void {
-    settle(this.#resolve as (event: AnyEvent) => void, event);
+  protected override settled(event: AnyEvent | Promise<never>): void {
+    settle(this.#resolve as (event: AnyEvent | Promise<never>) => void, event);
     this.#recycle();
   }
 
+  // To resolve with what is rejected is to reject, and needs no function of its own.
   protected override failed(reason: unknown): void {
-    settle(this.#reject as (reason: unknown) => void, reason);
-    this.#recycle();
+    this.settled(refused(reason));
   }
 
-  // Its functions would hold the last promise, and its value.
+  // Its function would hold the last promise, and its value.
   #recycle(): void {
     this.#resolve = null;
-    this.#reject = null;
     if (this.#turns !== null) this.#turns.spare = this;
   }
 }
 
-const turn: PromiseTurn = new PromiseTurn({ names: [], sources: [], disabled: [], prepares: false, order: null }, null);
+const turn: PromiseTurn = new PromiseTurn({ names: [], sources: [], prepares: false, order: null }, null);
 pin(turn, new ArmWaiter(turn, 0));
