@@ -8,10 +8,7 @@
  * - A held settlement has happened: its value is taken, and an abort after it changes nothing.
  */
 import { monotonicNow, scheduleMacrotask } from '../core/index.js';
-
-const UNITS = 1024;
-const CLOCK_MASK = 31;
-const MAX_BURST_MS = 8;
+import { CLOCK_MASK, MAX_BURST_MS, UNITS } from './budget-limits.js';
 
 let left = UNITS;
 let pausing = false;

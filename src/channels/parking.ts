@@ -41,12 +41,6 @@ export class ParkingLot extends WaiterList<Waiter<void>> {
     this.#size++;
   }
 
-  override shift(): Waiter<void> | null {
-    const node = super.shift();
-    if (node !== null) this.#size--;
-    return node;
-  }
-
   override remove(node: Waiter<void>): boolean {
     const removed = super.remove(node);
     if (removed) this.#size--;

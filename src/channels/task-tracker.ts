@@ -117,7 +117,7 @@ export class TaskTracker {
    */
   async trackFuture<T>(future: PromiseLike<T>): Promise<T> {
     if (typeof (future as PromiseLike<T> | null | undefined)?.then !== 'function') {
-      throw faultOf(TypeError, 'Cannot track', 'future', 'a promise', future);
+      throw faultOf('Cannot track', 'future', 'a promise', future);
     }
     const token = this.token();
     try {

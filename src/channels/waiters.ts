@@ -50,13 +50,7 @@ export class WaiterList<N extends WaitNode> {
   /** Takes out the oldest. */
   shift(): N | null {
     const node = this.head;
-    if (node === null) return null;
-    const next = node.next as N | null;
-    this.head = next;
-    if (next === null) this.tail = null;
-    else next.previous = null;
-    node.next = null;
-    node.list = null;
+    if (node !== null) this.remove(node);
     return node;
   }
 
@@ -79,13 +73,11 @@ export class WaiterList<N extends WaitNode> {
    */
   drain(tell: (node: N) => void): void {
     const last = this.tail;
-    if (last === null) return;
-    for (;;) {
-      const node = this.shift();
-      if (node === null) return;
-      tell(node);
-      if (node === last) return;
-    }
+    let node: N | null;
+    do {
+      node = this.shift();
+      if (node !== null) tell(node);
+    } while (node !== last && node !== null);
   }
 }
 

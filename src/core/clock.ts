@@ -40,18 +40,13 @@ export const systemClock: Clock = {
     requireTimer(callback, ms);
     const deadline = monotonicNow() + ms;
     let isHeld = options?.ref ?? false;
-    let timer: HostTimer | undefined;
-    const arm = (left: number): void => {
-      timer = startHostTimer(fire, left, isHeld);
-    };
     // Host timers may fire up to a millisecond early and take at most 2^31-1 ms: what is left is waited for again.
     const fire = (): void => {
       const left = deadline - monotonicNow();
-      timer = undefined;
-      if (left > 0) arm(left);
-      else callback();
+      timer = left > 0 ? startHostTimer(fire, left, isHeld) : undefined;
+      if (timer === undefined) callback();
     };
-    arm(ms);
+    let timer: HostTimer | undefined = startHostTimer(fire, ms, isHeld);
     return {
       cancel() {
         if (timer !== undefined) stopHostTimer(timer);
@@ -69,7 +64,7 @@ function requireTimer(callback: unknown, ms: unknown): void {
   const action = 'Cannot set timer';
   requireFunction(action, 'callback', callback);
   if (typeof ms !== 'number' || Number.isNaN(ms)) {
-    throw faultOf(TypeError, action, 'ms', 'a number of milliseconds', ms);
+    throw faultOf(action, 'ms', 'a number of milliseconds', ms);
   }
 }
 

@@ -23,18 +23,18 @@ export function describeReceived(value: unknown): string {
 
 /** The fault of an argument, to be thrown. */
 export function faultOf(
-  type: typeof TypeError | typeof RangeError,
   action: string,
   name: string,
   expected: string,
   value: unknown,
+  type: typeof TypeError | typeof RangeError = TypeError,
 ): Error {
   return new type(`${action}: ${name} must be ${expected}, received ${describeReceived(value)}`);
 }
 
 /** That of an argument that is no number, or one out of range. */
 function numberFaultOf(action: string, name: string, expected: string, value: unknown): Error {
-  return faultOf(typeof value === 'number' ? RangeError : TypeError, action, name, expected, value);
+  return faultOf(action, name, expected, value, typeof value === 'number' ? RangeError : TypeError);
 }
 
 /** Requires an integer of at least 1 (at most `max`, where given). */
@@ -52,11 +52,11 @@ function requireInteger(
   name: string,
   value: unknown,
   min: number,
-  max: number = Number.MAX_SAFE_INTEGER,
+  max: number = Number.POSITIVE_INFINITY,
   expected: string,
 ): number {
   if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
-  throw numberFaultOf(action, name, max < Number.MAX_SAFE_INTEGER ? `${expected} up to ${max}` : expected, value);
+  throw numberFaultOf(action, name, Number.isFinite(max) ? `${expected} up to ${max}` : expected, value);
 }
 
 /** Requires a number of milliseconds: at least 0, finite unless `infinite` is allowed. */
@@ -83,7 +83,7 @@ export function requireFunction<F extends (...args: never[]) => unknown>(
   name: string,
   value: unknown,
 ): F {
-  if (typeof value !== 'function') throw faultOf(TypeError, action, name, 'a function', value);
+  if (typeof value !== 'function') throw faultOf(action, name, 'a function', value);
   return value as F;
 }
 
@@ -95,20 +95,20 @@ export function requireInstance<T extends object>(
   value: unknown,
   type: abstract new (...args: never[]) => T,
 ): T {
-  if (!(value instanceof type)) throw faultOf(TypeError, action, name, expected, value);
+  if (!(value instanceof type)) throw faultOf(action, name, expected, value);
   return value;
 }
 
 /** Requires a string that is not empty. */
 export function requireString(action: string, name: string, value: unknown): string {
-  if (typeof value !== 'string') throw faultOf(TypeError, action, name, 'a string', value);
-  if (value === '') throw faultOf(RangeError, action, name, 'a string that is not empty', value);
+  if (typeof value !== 'string') throw faultOf(action, name, 'a string', value);
+  if (value === '') throw faultOf(action, name, 'a string that is not empty', value, RangeError);
   return value;
 }
 
 /** Requires true or false. */
 export function requireBoolean(action: string, name: string, value: unknown): boolean {
-  if (typeof value !== 'boolean') throw faultOf(TypeError, action, name, 'a boolean', value);
+  if (typeof value !== 'boolean') throw faultOf(action, name, 'a boolean', value);
   return value;
 }
 
@@ -121,8 +121,8 @@ export function requireOneOf<const T extends readonly (string | number)[]>(
 ): T[number] {
   if (allowed.includes(value as T[number])) return value as T[number];
   const expected = `one of ${allowed.map((each) => (typeof each === 'string' ? `'${each}'` : each)).join(', ')}`;
-  if (typeof value !== 'string' && typeof value !== 'number') throw faultOf(TypeError, action, name, expected, value);
-  throw faultOf(RangeError, action, name, expected, value);
+  if (typeof value !== 'string' && typeof value !== 'number') throw faultOf(action, name, expected, value);
+  throw faultOf(action, name, expected, value, RangeError);
 }
 
 /** Whether it is an `AbortSignal`, of this realm or another. */
@@ -133,7 +133,7 @@ export function isSignal(value: unknown): value is AbortSignal {
 
 /** Requires an `AbortSignal`. */
 export function requireSignal(action: string, value: unknown): AbortSignal {
-  if (!isSignal(value)) throw faultOf(TypeError, action, 'signal', 'an AbortSignal', value);
+  if (!isSignal(value)) throw faultOf(action, 'signal', 'an AbortSignal', value);
   return value;
 }
 
@@ -149,11 +149,10 @@ export function requireOptions<T extends object>(
 ): Partial<T> {
   if (value === undefined) return {};
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw faultOf(TypeError, action, 'options', 'an object', value);
+    throw faultOf(action, 'options', 'an object', value);
   for (const key of Object.keys(value)) {
     if (!known.includes(key as keyof T & string)) {
-      const list = known.length === 0 ? 'no options are known' : `known are ${known.join(', ')}`;
-      throw new TypeError(`${action}: unknown option '${key}', ${list}`);
+      throw new TypeError(`${action}: unknown option '${key}', known are ${known.join(', ') || 'none'}`);
     }
   }
   return value;

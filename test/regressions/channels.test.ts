@@ -7,6 +7,7 @@ import {
   fromReadableStream,
   mpsc,
   OnceCell,
+  reserving,
   select,
   SimulatedClock,
   timeout,
@@ -163,4 +164,17 @@ it('a sender in JSON shows figures, and never what waits in its channel', async 
     expect(JSON.stringify({ handle })).toContain('"strongCount":1');
     expect(JSON.stringify({ handle })).not.toContain('payload');
   }
+});
+
+it('Receiver.close() grants no slot to a blocked send, though a select of several reservations is withdrawn on the way', async () => {
+  const [tx, rx] = mpsc.channel<string>(3);
+  tx.trySend('before');
+  const several = tx.reserveMany(3);
+  const event = select({ one: reserving(tx), other: reserving(tx) });
+  const blocked = tx.send('after');
+  rx.close();
+  await expect(several).rejects.toMatchObject({ code: 'ERR_CHANNEL_CLOSED' });
+  await expect(blocked).rejects.toMatchObject({ code: 'ERR_CHANNEL_CLOSED', value: 'after' });
+  expect(await event).toEqual({ arm: null });
+  expect(await rx.recvMany(9)).toEqual(['before']);
 });

@@ -58,7 +58,7 @@ export class JoinSet<T> implements Selectable<TaskResult<T>>, Disposable, AsyncD
    */
   spawn(task: Task<T>): AbortHandle {
     if (typeof task !== 'function' && typeof (task as PromiseLike<T> | null | undefined)?.then !== 'function') {
-      throw faultOf(TypeError, 'Cannot spawn', 'task', 'a function or a promise', task);
+      throw faultOf('Cannot spawn', 'task', 'a function or a promise', task);
     }
     const running = new RunningTask<T>(task, (over, result) => {
       // A set that was emptied by detachAll() has forgotten it.

@@ -85,7 +85,7 @@ export class Sender<T> extends SenderHandle<T> {
    */
   send(value: T, options?: WaitOptions): Promise<void> {
     const chan = this.chan;
-    if (options !== undefined || chan.closed || !this.open) {
+    if (options !== undefined || this.isClosed) {
       return this.sendTimeout(value, Number.POSITIVE_INFINITY, options);
     }
     if (chan.free > 0) {

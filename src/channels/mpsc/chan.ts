@@ -27,7 +27,7 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
-import { type Waiter, WaiterList, type WaitNode } from '../waiters.js';
+import { unlink, type Waiter, WaiterList, type WaitNode } from '../waiters.js';
 import { GATHERED, GATHERING, HAND_OVERS, IDLE, SERVING, UNWATCHED } from './gathering.js';
 import { type Received, RecvWaiter } from './recv-waiter.js';
 import { ValueBlocks } from './value-blocks.js';
@@ -213,9 +213,8 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
 
   /** Takes a waiting sender out of the queue; what it gathered goes to the next. @returns False when it was not there. */
   withdrawSender(waiter: SlotWaiter): boolean {
-    if (this.senders === null || !this.senders.remove(waiter)) return false;
-    const gathered = waiter.gathered();
-    if (gathered > 0) this.release(gathered);
+    if (!unlink(waiter)) return false;
+    this.release(waiter.gathered());
     return true;
   }
 
@@ -223,16 +222,12 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   #grant(): void {
     const senders = this.senders as WaiterList<SlotWaiter>;
     this.#granting = true;
-    while (this.free > 0) {
+    while (this.free > 0 && senders.head !== null) {
       const waiter = senders.head;
-      if (waiter === null) break;
-      if (waiter.need > this.free) {
-        waiter.need -= this.free;
-        this.free = 0;
-        break;
-      }
-      this.free -= waiter.need;
-      waiter.need = 0;
+      const slots = Math.min(waiter.need, this.free);
+      this.free -= slots;
+      waiter.need -= slots;
+      if (waiter.need > 0) break;
       senders.shift();
       waiter.deliver();
     }
@@ -309,7 +304,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     while (waiter !== null) {
       const next = waiter.next as Waiter<T> | null;
       if ((waiter as { owner?: object | null }).owner === owner) {
-        this.receivers?.remove(waiter);
+        unlink(waiter);
         waiter.end();
       }
       waiter = next;
@@ -319,7 +314,6 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   #checkEnd(): void {
     if (!this.hasEnded()) return;
     this.#tellLookers();
-    if (!this.#isAwaited()) return;
     const failure = this.failure;
     // To resolve with what is rejected is to reject, and needs no function of its own.
     if (this.#solo !== null) {
@@ -340,18 +334,21 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   /** One sender less. */
   dropSender(): void {
     this.strong--;
-    if (this.strong === 0 && this.free === this.max) this.#checkEnd();
+    this.#checkEnd();
   }
 
   /** The receiver takes no new sends; what is buffered or promised by a permit still comes. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
+    let gathered = 0;
     this.senders?.drain((waiter) => {
-      this.free += waiter.gathered();
+      gathered += waiter.gathered();
       waiter.end();
     });
-    if (this.free === this.max) this.#checkEnd();
+    // Only now: a slot that is free while senders wait would be granted to one of them.
+    this.free += gathered;
+    this.#checkEnd();
     this.closing?.drain((waiter) => waiter.deliver());
   }
 
@@ -376,7 +373,6 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
 
   // Every value is handed over, whatever the hook throws; what it threw first is thrown in the end.
   #discardAll(values: readonly T[]): void {
-    if (this.settings?.onUndelivered === undefined) return;
     let failure: { readonly error: unknown } | undefined;
     for (const value of values) {
       try {
@@ -409,7 +405,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   }
 
   unregister(waiter: SelectWaiter): void {
-    this.receivers?.remove(waiter);
+    unlink(waiter);
   }
 
   isEnded(): boolean {

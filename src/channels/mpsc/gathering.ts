@@ -1,5 +1,5 @@
 /**
- * How a channel gathers; see there. In a file without imports: from such a one, bundlers put the numbers where they are used.
+ * The numbers of a channel that gathers; see `chan.ts`. In a file without imports: from such a one, bundlers put them where they are used.
  */
 
 /** As many values are served without looking for more. */

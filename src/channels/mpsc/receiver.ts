@@ -149,7 +149,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    */
   recvManyInto(buffer: T[], limit: number, options?: WaitOptions): Promise<number> {
     if (!Array.isArray(buffer) || !Object.isExtensible(buffer)) {
-      throw faultOf(TypeError, 'Cannot receive', 'buffer', 'an array that can grow', buffer);
+      throw faultOf('Cannot receive', 'buffer', 'an array that can grow', buffer);
     }
     return this.#recvMany(buffer, limit, options);
   }
@@ -219,7 +219,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * ```
    */
   ready(options?: WaitOptions): Promise<void> {
-    const signal = signalOf('Cannot wait for a value', options);
+    const signal = signalOf('Cannot wait', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
     chan.serve();

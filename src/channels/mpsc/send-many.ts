@@ -7,6 +7,7 @@
 import { requireFunction } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { ignore, ready, rejected } from '../budget.js';
+import type { SendError } from '../closed-errors.js';
 import type { Chan } from './chan.js';
 import { closedWhileSending, ReserveWaiter } from './sender-waiters.js';
 
@@ -21,7 +22,7 @@ export async function sendMany<T>(
   const iterator = values[Symbol.iterator]();
   const left = hasSize(values) ? iterator : undefined;
   if (signal?.aborted) return rejected(signal.reason);
-  if (sender.isClosed) return rejected(closedWhileSending(restOf(left, undefined)));
+  if (sender.isClosed) return rejected(closedBefore(left, undefined));
   const { chan } = sender;
   let sent = 0;
   let ahead: IteratorResult<T> | undefined;
@@ -32,7 +33,7 @@ export async function sendMany<T>(
       if (signal?.aborted) throw signal.reason;
       ahead ??= left?.next();
       if (ahead?.done) return ready(sent);
-      if (chan.closed) throw closedWhileSending(restOf(left, ahead));
+      if (chan.closed) throw closedBefore(left, ahead);
       if (chan.free > 0) chan.free--;
       else if (!(await waitForSlot(chan, signal))) continue;
       if (ahead !== undefined) chan.put(ahead.value);
@@ -74,10 +75,9 @@ function hasSize(values: Iterable<unknown>): boolean {
   return typeof (length ?? size) === 'number';
 }
 
-/** What is left of values that were asked ahead, the one that was asked last included. */
-function restOf<T>(left: Iterator<T> | undefined, ahead: IteratorResult<T> | undefined): T[] {
+/** The error with what is left of values that are asked ahead, the one that was asked last included. */
+function closedBefore<T>(left: Iterator<T> | undefined, ahead: IteratorResult<T> | undefined): SendError<T[]> {
   const rest: T[] = [];
-  if (left === undefined) return rest;
-  for (let next = ahead ?? left.next(); !next.done; next = left.next()) rest.push(next.value);
-  return rest;
+  for (let next = ahead ?? left?.next(); next && !next.done; next = left?.next()) rest.push(next.value);
+  return closedWhileSending(rest);
 }

@@ -54,7 +54,7 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
    * @param options A signal that abandons the wait.
    */
   closed(options?: WaitOptions): Promise<void> {
-    const signal = signalOf('Cannot wait for the close', options);
+    const signal = signalOf('Cannot wait', options);
     if (signal?.aborted) return rejected(signal.reason);
     if (this.isClosed) return readyVoid();
     const waiter = new ValueWaiter<void>();

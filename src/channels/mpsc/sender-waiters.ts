@@ -3,43 +3,73 @@
  *
  * Invariant: what a waiter gathered goes with it, into its value or permit when it is granted, back to the channel when it is withdrawn.
  */
+import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
-import { mayGoUnseen } from '../budget.js';
-import { PromiseWaiter } from '../promise-waiter.js';
+import { mayGoUnseen, refused, settle, spend } from '../budget.js';
+import type { PromiseWaiter } from '../promise-waiter.js';
 import type { SelectWaiter } from '../select/selectable.js';
 import { TimeoutError } from '../time/timeout-error.js';
 import type { WaiterList, WaitNode } from '../waiters.js';
 import type { Chan, SlotWaiter } from './chan.js';
 
-/** A send that waits for room. */
-export class SendWaiter<T, R = void> extends PromiseWaiter<void, R> implements SlotWaiter {
+/**
+ * A send that waits for room. It does what a {@link PromiseWaiter} does, but stands by itself: a full channel makes one for each message, and one
+ * constructor instead of two is some 6 % of the time of that message.
+ */
+export class SendWaiter<T, R = void> implements SlotWaiter {
+  previous: WaitNode | null = null;
+  next: WaitNode | null = null;
+  list: WaiterList<WaitNode> | null = null;
   need = 1;
   readonly chan: Chan<T>;
   readonly value: T | undefined;
+  readonly promise: Promise<R>;
+  #resolve!: (result: R | Promise<never>) => void;
+  #signal: AbortSignal | null = null;
 
   constructor(chan: Chan<T>, value?: T) {
-    super();
+    spend();
     this.chan = chan;
     this.value = value;
+    this.promise = new Promise<R>((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  /** The promise, whose wait is abandoned when the signal fires, if there is one. It must not have fired yet. */
+  until(signal: AbortSignal | undefined): Promise<R> {
+    if (signal !== undefined) {
+      this.#signal = signal;
+      addAbortListener(signal, this);
+    }
+    return this.promise;
   }
 
   gathered(): number {
     return 0;
   }
 
-  override deliver(): void {
+  deliver(): void {
     this.chan.put(this.value as T);
     this.resolve(undefined as R);
   }
 
   // A caller that does not look loses its value, but not the process.
-  override end(): void {
+  end(): void {
     mayGoUnseen(this.promise);
-    this.fail(this.refusal());
+    this.resolve(refused(this.refusal()));
   }
 
-  protected override withdraw(): boolean {
-    return this.chan.withdrawSender(this);
+  /** Abandons the wait, if it still waits. */
+  onAbort(reason: unknown): void {
+    if (this.chan.withdrawSender(this)) this.resolve(refused(reason));
+  }
+
+  // To resolve with what is rejected is to reject, and needs no function of its own.
+  protected resolve(result: R | Promise<never>): void {
+    if (this.#signal !== null) removeAbortListener(this.#signal, this);
+    this.#signal = null;
+    settle(this.#resolve, result);
   }
 
   protected refusal(): SendError {
@@ -100,7 +130,7 @@ export class ReserveLink<T> implements SlotWaiter {
 }
 
 export function closedWhileSending<T>(value: T): SendError<T> {
-  return new SendError('Cannot send: the channel is closed', value);
+  return isClosed('Cannot send', value);
 }
 
 export function noRoomWithin(ms: number, value: unknown): TimeoutError {
@@ -108,5 +138,9 @@ export function noRoomWithin(ms: number, value: unknown): TimeoutError {
 }
 
 export function closedWhileReserving(): SendError<undefined> {
-  return new SendError('Cannot reserve: the channel is closed', undefined);
+  return isClosed('Cannot reserve', undefined);
+}
+
+function isClosed<T>(action: string, value: T): SendError<T> {
+  return new SendError(`${action}: the channel is closed`, value);
 }

@@ -33,7 +33,7 @@ export class UnboundedSender<T> extends SenderHandle<T> {
    */
   send(value: T): void {
     const chan = this.chan;
-    if (chan.closed || !this.open) throw closedWhileSending(value);
+    if (this.isClosed) throw closedWhileSending(value);
     chan.offer(value);
   }
 

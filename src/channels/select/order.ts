@@ -18,24 +18,25 @@ export interface Order {
 /** Shuffled by a generator. */
 export class ShuffledOrder implements Order {
   readonly #indices: number[] = [];
+  readonly #count: number;
   readonly #random: () => number;
 
   constructor(count: number, random: () => number) {
-    for (let index = 0; index < count; index++) this.#indices.push(index);
+    this.#count = count;
     this.#random = random;
   }
 
   // The same draws give the same order only from the same start.
   begin(): void {
-    const indices = this.#indices;
-    for (let index = 0; index < indices.length; index++) indices[index] = index;
+    for (let index = 0; index < this.#count; index++) this.#indices[index] = index;
   }
 
   at(position: number): number {
     const indices = this.#indices;
-    const left = indices.length - position;
+    const left = this.#count - position;
     if (left > 1) {
-      const other = position + Math.min(left - 1, Math.max(0, Math.floor(this.#random() * left) || 0));
+      // An index, whatever a generator of the user's may answer.
+      const other = position + (((this.#random() * left) >>> 0) % left);
       const index = indices[other] as number;
       indices[other] = indices[position] as number;
       indices[position] = index;

@@ -24,7 +24,7 @@ export function planOf(
   usual: (count: number) => Order,
 ): Plan {
   if (typeof arms !== 'object' || arms === null) {
-    throw faultOf(TypeError, action, 'arms', 'an object', arms);
+    throw faultOf(action, 'arms', 'an object', arms);
   }
   const names: string[] = [];
   const sources: SelectSource<unknown>[] = [];
@@ -32,7 +32,7 @@ export function planOf(
   for (const name of Object.keys(arms)) {
     const arm = arms[name];
     if (INTEGER.test(name)) {
-      throw faultOf(TypeError, action, 'the name of an arm', 'anything but an integer', name);
+      throw faultOf(action, 'the name of an arm', 'anything but an integer', name);
     }
     if (!arm) continue;
     const source = sourceOf(action, name, arm);
@@ -51,7 +51,7 @@ function sourceOf(action: string, name: string, arm: unknown): SelectSource<unkn
   if (isSignal(arm)) return new SignalSource(arm);
   if (typeof (arm as { then?: unknown }).then === 'function') return promiseSource(arm as PromiseLike<unknown>);
   const expected = 'a receiver, a signal, a promise or another arm, or be falsy';
-  throw faultOf(TypeError, action, `arm '${name}'`, expected, arm);
+  throw faultOf(action, `arm '${name}'`, expected, arm);
 }
 
 function orderOf(
@@ -63,8 +63,8 @@ function orderOf(
   if (biased !== undefined && requireBoolean(action, 'biased', biased)) return null;
   if (random !== undefined) return new ShuffledOrder(count, requireFunction(action, 'random', random));
   if (seed !== undefined) {
-    if (typeof seed !== 'number' || !Number.isFinite(seed)) {
-      throw faultOf(TypeError, action, 'seed', 'a finite number', seed);
+    if (!Number.isFinite(seed)) {
+      throw faultOf(action, 'seed', 'a finite number', seed);
     }
     return new ShuffledOrder(count, seededRandom(seed));
   }

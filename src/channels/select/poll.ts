@@ -1,8 +1,6 @@
 /**
- * What a look answers. In a file without imports: from such a one, bundlers put the numbers where they are used.
+ * What a look at an arm answers, and one at all arms. In a file without imports: from such a one, bundlers put the numbers where they are used.
  */
-
-// At one arm
 
 /** Nothing yet. */
 export const PENDING = 0;
@@ -16,11 +14,11 @@ export const FAILED = 3;
 /** What a look at a source answers. */
 export type Poll = typeof PENDING | typeof READY | typeof ENDED | typeof FAILED;
 
-// At all arms: the index of the one that has won, or
+// What a look at all arms answers, when none has won.
 
-/** that it must wait, */
+/** It must wait. */
 export const MUST_WAIT = -1;
-/** that an arm has failed, */
+/** An arm has failed. */
 export const HAS_FAILED = -2;
-/** or that none can win any more. */
+/** No arm can win any more. */
 export const HAS_ENDED = -3;

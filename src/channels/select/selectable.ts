@@ -15,7 +15,7 @@
  *
  * The same source may be registered with several waiters at a time: one receiver in two arms, two selects over one receiver.
  */
-import { Waiter, type WaiterList } from '../waiters.js';
+import type { Waiter, WaiterList, WaitNode } from '../waiters.js';
 import { ENDED, FAILED, PENDING, type Poll, READY } from './poll.js';
 
 export { ENDED, FAILED, PENDING, type Poll, READY };
@@ -27,9 +27,21 @@ export interface Slot {
 }
 
 /** A waiter of a select. */
-export abstract class SelectWaiter extends Waiter<unknown> {
+export abstract class SelectWaiter implements Waiter<unknown> {
+  previous: WaitNode | null = null;
+  next: WaitNode | null = null;
+  list: WaiterList<WaitNode> | null = null;
   /** For the source: whatever it needs to find its own node again. */
   link: unknown = null;
+
+  abstract deliver(value: unknown): void;
+  abstract end(): void;
+  abstract fail(reason: unknown): void;
+
+  /** A source may be a signal. */
+  onAbort(reason: unknown): void {
+    this.deliver(reason);
+  }
 }
 
 declare const won: unique symbol;

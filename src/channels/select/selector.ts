@@ -99,7 +99,7 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
 
   #without(names: readonly string[]): SelectorTurns {
     if (!Array.isArray(names)) {
-      throw faultOf(TypeError, 'Cannot select', 'off', 'an array of names', names);
+      throw faultOf('Cannot select', 'off', 'an array of names', names);
     }
     if (names.length === 0) return this.#turns;
     for (const name of names) {

@@ -102,7 +102,8 @@ export abstract class Turn implements Slot {
   /** Waits at every arm, after a look that found nothing. */
   wait(signal: AbortSignal | undefined): void {
     const { sources } = this.#plan;
-    const waiters = this.#waiters ?? this.#makeWaiters();
+    this.#waiters ??= sources.map((_, index) => new ArmWaiter(this, index));
+    const waiters = this.#waiters;
     for (let index = 0; index < sources.length; index++) {
       const source = sources[index] as SelectSource<unknown>;
       if (source.isEnded()) continue;
@@ -113,13 +114,6 @@ export abstract class Turn implements Slot {
     if (signal === undefined) return;
     this.#signal = signal;
     addAbortListener(signal, this);
-  }
-
-  #makeWaiters(): ArmWaiter[] {
-    const waiters: ArmWaiter[] = [];
-    for (let index = 0; index < this.#plan.sources.length; index++) waiters.push(new ArmWaiter(this, index));
-    this.#waiters = waiters;
-    return waiters;
   }
 
   /** Takes the turn out of everywhere it waits. */

@@ -19,7 +19,7 @@ export function withEnd<T>(source: Selectable<T>): Selectable<IteratorResult<T, 
 export function withEnd<S extends Selectable<unknown>>(source: S): Selectable<IteratorResult<ArmValue<S>, undefined>>;
 export function withEnd<T>(source: Selectable<T>): Selectable<IteratorResult<T, undefined>> {
   if (typeof source?.selectSource !== 'function') {
-    throw faultOf(TypeError, 'Cannot make an arm with its end', 'source', 'a receiver or another arm', source);
+    throw faultOf('Cannot make an arm with its end', 'source', 'a receiver or another arm', source);
   }
   return {
     selectSource: () => new WithEndSource(source.selectSource()),

@@ -240,7 +240,7 @@ class IntervalCore implements SelectSource<number> {
 
 function requireInstant(action: string, name: string, value: unknown): number {
   if (typeof value !== 'number') {
-    throw faultOf(TypeError, action, name, 'a number of milliseconds', value);
+    throw faultOf(action, name, 'a number of milliseconds', value);
   }
   if (Number.isNaN(value)) throw new RangeError(`${action}: ${name} must be a number of milliseconds, received NaN`);
   return value;

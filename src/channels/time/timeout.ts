@@ -78,7 +78,7 @@ export async function timeout<T>(ms: number, operation: TimedOperation<T>, optio
   if (isSelectable(operation)) return timeoutOfArm(ms, operation, runsOn, signal);
   if (typeof operation !== 'function') {
     if (typeof operation?.then !== 'function') {
-      throw faultOf(TypeError, action, 'operation', 'an arm, a function or a promise', operation);
+      throw faultOf(action, 'operation', 'an arm, a function or a promise', operation);
     }
     return timeoutOfPromise(ms, operation, null, runsOn, signal);
   }
