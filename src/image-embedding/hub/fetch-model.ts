@@ -2,6 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { isMillraceError } from '../../core/index.js';
+import { weightFiles } from '../model/external-weights.js';
 import { ModelDigestError, ModelDownloadError, ModelNotFoundError, ModelOfflineError } from '../model/model-errors.js';
 import { type ModelDtype, modelDtypes, modelFileCandidates } from '../model/model-folder.js';
 import type { ModelReference } from '../model/resolve-model.js';
@@ -62,7 +63,7 @@ export async function fetchModel(
   }
   let commit: string;
   try {
-    commit = COMMIT.test(revision) ? revision : await askCommit(name, revision, settings);
+    commit = COMMIT.test(revision) ? revision : await askCommit(name, revision, settings, signal);
   } catch (error) {
     // The hub is out of reach: what the branch stood for last will do.
     if (hasKnown && isMillraceError(error, 'ERR_MODEL_DOWNLOAD')) return verified(cache.snapshot(known), reference);
@@ -76,8 +77,11 @@ export async function fetchModel(
 /** Whether a snapshot has all that reading and loading it will ask for. */
 async function isComplete(snapshot: string, reference: ModelReference): Promise<boolean> {
   const names = await snapshotFiles(snapshot);
-  if (!names.has('preprocessor_config.json')) return false;
-  return pickOnnx(names, reference) !== undefined;
+  const onnx = pickOnnx(names, reference);
+  if (onnx === undefined || !names.has('preprocessor_config.json')) return false;
+  const weights = await weightFiles(path.join(snapshot, onnx));
+  const sizes = await Promise.all(weights.map(sizeOf));
+  return sizes.every((size) => size !== undefined);
 }
 
 async function snapshotFiles(snapshot: string): Promise<Set<string>> {
@@ -95,10 +99,15 @@ function pickOnnx(names: ReadonlySet<string>, { file, dtype = 'auto' }: ModelRef
   return wanted.flatMap(modelFileCandidates).find((each) => names.has(each));
 }
 
-async function askCommit(name: string, revision: string, settings: HubSettings): Promise<string> {
+async function askCommit(
+  name: string,
+  revision: string,
+  settings: HubSettings,
+  signal: AbortSignal | undefined,
+): Promise<string> {
   const { modelInfo } = await import('@huggingface/hub');
-  const info = await asModelError(name, () =>
-    modelInfo({ name, revision, additionalFields: ['sha'], ...endpointOf(settings) }),
+  const info = await asModelError(name, signal, () =>
+    modelInfo({ name, revision, additionalFields: ['sha'], ...endpointOf(settings, signal) }),
   );
   if (!COMMIT.test(String(info.sha))) {
     throw new ModelDownloadError(`Cannot download ${name}: the hub did not say which commit ${revision} is`);
@@ -106,12 +115,18 @@ async function askCommit(name: string, revision: string, settings: HubSettings):
   return info.sha as string;
 }
 
-async function listWanted(reference: ModelReference, commit: string, settings: HubSettings): Promise<WantedFile[]> {
+async function listWanted(
+  reference: ModelReference,
+  commit: string,
+  settings: HubSettings,
+  signal: AbortSignal | undefined,
+): Promise<WantedFile[]> {
   const { listFiles } = await import('@huggingface/hub');
   const { from: name } = reference;
   const files = new Map<string, WantedFile>();
-  await asModelError(name, async () => {
-    for await (const entry of listFiles({ repo: name, revision: commit, recursive: true, ...endpointOf(settings) })) {
+  const hub = endpointOf(settings, signal);
+  await asModelError(name, signal, async () => {
+    for await (const entry of listFiles({ repo: name, revision: commit, recursive: true, ...hub })) {
       if (entry.type !== 'file') continue;
       files.set(entry.path, { path: entry.path, size: entry.size, digest: entry.lfs?.oid ?? entry.oid ?? '' });
     }
@@ -153,7 +168,7 @@ async function download(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { from: name } = reference;
-  const files = await listWanted(reference, commit, settings);
+  const files = await listWanted(reference, commit, settings, signal);
   const received = new Map<string, number>();
   const missing: WantedFile[] = [];
   for (const file of files) if ((await sizeOf(cache.blob(file.digest))) !== file.size) missing.push(file);
@@ -216,14 +231,23 @@ async function verified(snapshot: string, { from: name, digests = {} }: ModelRef
   return snapshot;
 }
 
-function endpointOf({ endpoint, accessToken }: HubSettings): { hubUrl: string; accessToken?: string } {
-  return { hubUrl: endpoint, ...(accessToken === undefined ? {} : { accessToken }) };
+/** Where the hub is, and how it is asked: no longer than a download may stand still. */
+function endpointOf(
+  { endpoint, accessToken, stallTimeoutMs }: HubSettings,
+  signal: AbortSignal | undefined,
+): { hubUrl: string; accessToken?: string; fetch: typeof fetch } {
+  const ask: typeof fetch = (input, init) => {
+    const patience = AbortSignal.timeout(Math.min(stallTimeoutMs, 2 ** 31 - 1));
+    return fetch(input, { ...init, signal: signal === undefined ? patience : AbortSignal.any([signal, patience]) });
+  };
+  return { hubUrl: endpoint, ...(accessToken === undefined ? {} : { accessToken }), fetch: ask };
 }
 
-async function asModelError<T>(name: string, ask: () => Promise<T>): Promise<T> {
+async function asModelError<T>(name: string, signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (cause) {
+    signal?.throwIfAborted();
     const status = (cause as { statusCode?: unknown }).statusCode;
     if (status === 404)
       throw new ModelNotFoundError(`Cannot use model: the hub has no ${name} of this revision`, { cause });

@@ -37,14 +37,19 @@ export class ExternalWeights {
 /** A graph of this size holds its weights itself: one that does not has some megabytes at most. */
 const LARGE_GRAPH_BYTES = 16_000_000;
 
-/** How many bytes a model has, in its graph and the files that the graph keeps weights in; what can't be read counts nothing. */
-export async function modelBytes(graph: string): Promise<number> {
+/** The files beside a graph that it keeps weights in; none where it can't be read. */
+export async function weightFiles(graph: string): Promise<string[]> {
   const size = await sizeOf(graph);
-  if (size === 0 || size >= LARGE_GRAPH_BYTES) return size;
+  if (size === 0 || size >= LARGE_GRAPH_BYTES) return [];
   const weights = new ExternalWeights();
   weights.add(await readFile(graph).catch(() => Buffer.alloc(0)));
-  const sizes = await Promise.all(weights.names.map((name) => sizeOf(path.resolve(path.dirname(graph), name))));
-  return sizes.reduce((sum, each) => sum + each, size);
+  return weights.names.map((name) => path.resolve(path.dirname(graph), name));
+}
+
+/** How many bytes a model has, in its graph and the files that the graph keeps weights in; what can't be read counts nothing. */
+export async function modelBytes(graph: string): Promise<number> {
+  const sizes = await Promise.all([graph, ...(await weightFiles(graph))].map(sizeOf));
+  return sizes.reduce((sum, each) => sum + each, 0);
 }
 
 async function sizeOf(file: string): Promise<number> {

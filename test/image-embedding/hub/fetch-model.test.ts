@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { lstat, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { testModelFiles, testModels } from '../../../scripts/make-test-models.js';
+import { OnnxBuilder } from '../../../scripts/onnx/onnx-builder.js';
 import { fetchModel } from '../../../src/image-embedding/hub/fetch-model.js';
 import { type HubOptions, type HubProgress, requireHubOptions } from '../../../src/image-embedding/hub/hub-options.js';
 import { EmbeddingSession } from '../../../src/image-embedding/inference/session.js';
@@ -70,6 +73,32 @@ describe('fetchModel()', () => {
     expect(downloads()).toHaveLength(4);
     const names = await readdir(cacheDir, { recursive: true });
     expect(names.filter((each) => /\.(tmp|lock|incomplete)$/.test(each))).toEqual([]);
+  });
+
+  test('gives up a hub that takes the question and never answers it', async () => {
+    const silent = createServer(() => undefined).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const endpoint = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    await expect(fetchIt({ endpoint, stallTimeoutMs: 50 })).rejects.toMatchObject({ code: 'ERR_MODEL_DOWNLOAD' });
+    const controller = new AbortController();
+    const waiting = fetchModel({ from: NAME }, settings({ endpoint, stallTimeoutMs: 60_000 }), controller.signal);
+    await once(silent, 'request');
+    controller.abort(new Error('enough'));
+    await expect(waiting).rejects.toThrow('enough');
+    silent.closeAllConnections();
+    silent.close();
+  });
+
+  test('brings again what is missing of a pinned commit, weights beside the graph included', async () => {
+    const builder = new OnnxBuilder();
+    builder.externalWeight('weight', [3, 4], path.basename(DATA));
+    hub.files = new Map([...hub.files, [ONNX, builder.build({ name: 'large', doc: '' })]]);
+    const pinned = { revision: hub.commit };
+    const folder = await fetchIt({}, pinned);
+    await rm(path.join(folder, DATA));
+    await expect(fetchIt({ offline: true }, pinned)).rejects.toMatchObject({ code: 'ERR_MODEL_OFFLINE' });
+    await fetchIt({}, pinned);
+    expect((await stat(path.join(folder, DATA))).size).toBe(data.length);
   });
 
   test('puts nothing outside of its cache, whatever the hub calls its files', async () => {
