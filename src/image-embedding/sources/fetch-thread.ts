@@ -3,6 +3,7 @@
  * loop, and would take as many runs, with its timeouts running all the while. Started by the first URL.
  */
 import {
+  isLive,
   operation,
   registerErrorClass,
   spawnWorker,
@@ -31,7 +32,8 @@ export class FetchThread {
 
   /** Fetches as {@link bytesFromUrl} does. */
   fetch(url: unknown, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    this.#worker ??= this.#start();
+    // One that crashed more often than it may is over for good.
+    if (this.#worker === undefined || !isLive(this.#worker.state.current)) this.#worker = this.#start();
     // The limits' own timeouts end it.
     const options = { timeoutMs: Number.POSITIVE_INFINITY, ...(signal === undefined ? {} : { signal }) };
     return this.#worker.call('fetch', url as string, options);
