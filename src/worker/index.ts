@@ -14,6 +14,7 @@ export {
   createBatcher,
 } from './batcher.js';
 export { type ErrorClass, RemoteError, registerErrorClass } from './codec/error-registry.js';
+/** @internal */
 export { EventFeed } from './event-feed.js';
 export type { RequestReport } from './event-hub.js';
 export { inheritedExecArgv } from './hosts/exec-argv.js';
