@@ -251,7 +251,7 @@ describe('ImageEmbeddingPool', () => {
       endpoint: hub.endpoint,
       cacheDir: path.join(below, 'slow'),
       offline: false,
-      stallTimeoutMs: 700,
+      stallTimeoutMs: 2_000,
     };
     const { pool } = direct({ model: 'millrace/slow', hub: hubOptions });
     const late = pool.embedImage(photo('cat-1'), { timeoutMs: 100 });

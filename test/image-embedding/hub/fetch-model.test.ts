@@ -45,7 +45,7 @@ afterEach(async () => {
 });
 
 const settings = (more: HubOptions = {}) =>
-  requireHubOptions('Test', { endpoint: hub.endpoint, cacheDir, offline: false, stallTimeoutMs: 300, ...more });
+  requireHubOptions('Test', { endpoint: hub.endpoint, cacheDir, offline: false, ...more });
 const fetchIt = (more: HubOptions = {}, reference = {}) =>
   fetchModel({ from: NAME, ...reference }, settings(more), undefined);
 const downloads = () => hub.requests.filter((each) => each.includes('/resolve/'));
@@ -178,7 +178,7 @@ describe('fetchModel()', () => {
 
   test('tries again when a download stands still', async () => {
     hub.faults.set(ONNX, ['stall']);
-    await fetchIt();
+    await fetchIt({ stallTimeoutMs: 2_000 });
     expect(downloads().filter((each) => each.replace(/ bytes.*/, '').endsWith(ONNX))).toHaveLength(2);
   });
 

@@ -132,11 +132,13 @@ describe('prepareFile()', () => {
 
   test('goes on at once where another process was killed in the middle of it', async () => {
     const script = fileURLToPath(new URL('./prepare-child-race.mjs', import.meta.url));
-    const child = spawn(process.execPath, [script, path.join(below, 'tiny-clip'), cacheDir]);
+    // In a group of its own, so that the process that it has started for this is killed with it.
+    const child = spawn(process.execPath, [script, path.join(below, 'tiny-clip'), cacheDir], { detached: true });
     const isUnderWay = async () => (await readdir(cacheDir).catch(() => [])).some((name) => name.endsWith('.tmp'));
     while (!(await isUnderWay())) await new Promise((resolve) => setTimeout(resolve, 1));
-    child.kill('SIGKILL');
-    await once(child, 'exit');
+    const gone = once(child, 'exit');
+    process.kill(-(child.pid as number), 'SIGKILL');
+    await gone;
     const left = (await readdir(cacheDir)).filter((name) => name.endsWith('.tmp'));
     expect(left).toHaveLength(1);
     await utimes(path.join(cacheDir, left[0] as string), 1, 1);
