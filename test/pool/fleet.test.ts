@@ -2,6 +2,7 @@
 import { expect, test, vi } from 'vitest';
 import { SimulatedClock } from '../../src/channels/index.js';
 import { MemoryGovernor } from '../../src/pool/index.js';
+import { WorkerCrashedError } from '../../src/worker/index.js';
 import { simulate, simulated } from './simulated-worker.js';
 
 test('Pool.close() gives up what waits for memory: nobody is evicted for it, and nobody waits behind it', async () => {
@@ -85,4 +86,32 @@ test('a routing strategy that throws, or answers no candidate, loses no request'
   } finally {
     warned.mockRestore();
   }
+});
+
+test('Pool.health() is degraded while calls wait for room, and healthy again once they do not', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock, { serviceMs: () => 10 });
+  const model = pool.register('m', simulated({ maxWorkers: 1, queueLimit: 1 }));
+  const answers = Promise.all([1, 2, 3].map((n) => model.call('echo', n)));
+  await clock.advance(1);
+  expect(pool.health()).toMatchObject({ status: 'degraded', models: { m: { queued: 1, waiting: 1, inFlight: 1 } } });
+  await clock.advance(100);
+  await answers;
+  expect(pool.health()).toMatchObject({ status: 'healthy', models: { m: { queued: 0, waiting: 0 } } });
+  await pool.close();
+});
+
+test('a model that fails with the crash of a worker of its own has not crashed, and is not replaced', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock, {
+    answer: () => {
+      throw new WorkerCrashedError('a worker that the model has for itself');
+    },
+  });
+  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+  const failed = model.call('echo', 1).catch((error: unknown) => error);
+  await clock.advance(10);
+  expect(await failed).toBeInstanceOf(WorkerCrashedError);
+  expect(pool.stats().models.m).toMatchObject({ failed: 1, retried: 0, crashes: 0, starts: 1, workers: 1 });
+  await pool.close();
 });

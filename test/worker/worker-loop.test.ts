@@ -130,3 +130,22 @@ test('BatcherOptions.maxDelayMs holds the process while an item waits for compan
   expect(await answer).toBe(1);
   await batcher.close();
 });
+
+test('createBatcher() gathers items from several operations of a model into one batch', async () => {
+  const batches: string[][] = [];
+  const batcher = createBatcher<string, string>({
+    run: (items) => {
+      batches.push(items);
+      return items.map((item) => item.toUpperCase());
+    },
+  });
+  const operations = { title: operation<string, string>(), body: operation<string, string>() };
+  const { handle, channels } = createWorkerChannels(operations);
+  runWorker({ title: (text) => batcher.add(text), body: (text) => batcher.add(text) }, channels, { concurrency: 4 });
+  await turn();
+  const answers = [handle.call('title', 'a'), handle.call('body', 'b'), handle.call('title', 'c')];
+  expect(await Promise.all(answers)).toEqual(['A', 'B', 'C']);
+  expect(batches.some((items) => items.includes('b') && items.length > 1)).toBe(true);
+  await handle.close();
+  await batcher.close();
+});

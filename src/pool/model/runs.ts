@@ -139,8 +139,9 @@ export class Runs {
   readonly #failed = (job: Job, slot: WorkerSlot, error: unknown): void => {
     if (job.state !== 'running') return;
     const now = this.#clock.now();
-    if (isWorkerLost(error) && slot.state === 'accepting') this.#parts.fleet().lost(slot, error);
-    if (isWorkerLost(error) && slot.state === 'gone' && this.#mayRetry(job, now)) {
+    const isLost = isWorkerLost(error, slot.handle);
+    if (isLost && slot.state === 'accepting') this.#parts.fleet().lost(slot, error);
+    if (isLost && slot.state === 'gone' && this.#mayRetry(job, now)) {
       this.#left(job);
       this.#parts.onRetry(job);
       return;

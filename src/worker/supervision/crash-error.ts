@@ -16,14 +16,28 @@ function hasEatenItsHeap({ cause, stderr }: HostExit): boolean {
   return stderr.some((line) => line.startsWith('FATAL ERROR: ') && line.includes('out of memory'));
 }
 
+const crashed = new WeakMap<object, string>();
+
+/**
+ * The id of the worker whose crash an error tells of. Undefined for any other error, and for one that has crossed from another host: that tells of a
+ * worker which a model has for itself.
+ *
+ * @internal
+ */
+export function crashedWorker(error: unknown): string | undefined {
+  return typeof error === 'object' && error !== null ? crashed.get(error) : undefined;
+}
+
 /** What a call of a dead host is answered with. `stalled` says why it was killed, when it was. */
 export function crashError(id: string, exit: HostExit, stalled: string | undefined): WorkerCrashedError {
   const what = stalled ?? describeExit(exit);
   const stderr = exit.stderr.join('\n');
-  return new WorkerCrashedError(`Cannot answer: ${id} must live until it has, but ${what}`, {
+  const error = new WorkerCrashedError(`Cannot answer: ${id} must live until it has, but ${what}`, {
     exitCode: exit.exitCode,
     signal: exit.signal,
     stderr,
     ...(exit.cause === undefined ? {} : { cause: exit.cause }),
   });
+  crashed.set(error, id);
+  return error;
 }

@@ -81,3 +81,47 @@ test('WorkerHandle.ping() rejects when the host that was asked dies, however lon
   await handle.state.waitFor('ready');
   await handle.destroy();
 });
+
+test('SupervisedWorker gives saturated operations equal shares of a host, within 10 %', async () => {
+  const { handle, host } = await superviseSimulated({
+    often: operation<number, number>({ capacity: 300 }),
+    seldom: operation<number, number>({ capacity: 300 }),
+  });
+  const calls = Array.from({ length: 300 }, (_, n) => handle.call('often', n));
+  calls.push(...Array.from({ length: 100 }, (_, n) => handle.call('seldom', n)));
+  const settled = Promise.allSettled(calls);
+  const shares = [0, 0];
+  for (let id = 1; id <= 200; id++) {
+    await turn();
+    const call = host.sent.find(([kind, each]) => kind === Kind.Call && each === id);
+    shares[call?.[2] as 0 | 1] = (shares[call?.[2] as 0 | 1] ?? 0) + 1;
+    host.say([Kind.Answer, id, id]);
+  }
+  expect(shares[0]).toBeGreaterThanOrEqual(90);
+  expect(shares[1]).toBeGreaterThanOrEqual(90);
+  await handle.destroy();
+  await settled;
+});
+
+test('SupervisedWorker runs an idempotent call again on the replacement, at most `retries` times, and only where its deadline allows', async () => {
+  const idempotent = { work: operation<string, string>({ idempotent: true }) };
+  const { handle, hosts, clock } = await superviseSimulated(idempotent, { concurrency: 2 });
+  const outcome = (call: Promise<string>) => call.catch((error: { code: string }) => error.code);
+  const patient = outcome(handle.call('work', 'patient'));
+  const hasty = outcome(handle.call('work', 'hasty', { timeoutMs: 100 }));
+  for (let life = 0; life < 2; life++) {
+    await turn();
+    hosts[life]?.exit();
+    // Longer than the first back-off takes, and than the deadline.
+    for (let step = 0; step < 4 && hosts.length === life + 1; step++) {
+      await turn();
+      await clock.advance(100);
+    }
+    hosts[life + 1]?.say([Kind.Ready]);
+  }
+  expect(await patient).toBe('ERR_WORKER_CRASHED');
+  expect(await hasty).toBe('ERR_DEADLINE_EXCEEDED');
+  const given = hosts.map(({ sent }) => sent.filter(([kind]) => kind === Kind.Call).map((call) => call[3]));
+  expect(given.slice(0, 2)).toEqual([['patient', 'hasty'], ['patient']]);
+  await handle.destroy();
+});
