@@ -4,6 +4,7 @@ import { IdleTimer } from './idle-timer.js';
 import { requireModel, type UntypedModel } from './model.js';
 import type { OperationQueue } from './operation-queue.js';
 import type { PendingRequest } from './pending-request.js';
+import { QueueTurns } from './queue-turns.js';
 import { CallPlace } from './run-request.js';
 import { coreOf, type Ping, type WorkerChannels } from './worker-channels.js';
 import type { WorkerCore } from './worker-core.js';
@@ -36,11 +37,11 @@ export class WorkerLoop {
   readonly #channels: WorkerChannels<never>;
   readonly #settings: LoopSettings;
   readonly #queues: readonly OperationQueue[];
+  readonly #turns: QueueTurns;
   readonly #idle: IdleTimer;
   readonly #freed: mpsc.Sender<void>;
   readonly #slot: mpsc.Receiver<void>;
   #model!: UntypedModel;
-  #cursor = 0;
   #inModel = 0;
   // Requests since timers and I/O last had their turn, and when the first of them was taken.
   #taken = 0;
@@ -70,6 +71,7 @@ export class WorkerLoop {
     this.#channels = channels;
     this.#settings = settings;
     this.#queues = [...this.#core.queues.values()];
+    this.#turns = new QueueTurns(this.#queues);
     this.#idle = new IdleTimer(this.#core.clock, settings.idleTimeoutMs, () =>
       this.#inModel > 0 ? undefined : this.#lastActiveAt,
     );
@@ -144,7 +146,7 @@ export class WorkerLoop {
           break;
         default: {
           const request = event.value as PendingRequest;
-          this.#cursor = this.#queues.indexOf(request.queue) + 1;
+          this.#turns.served(request.queue);
           this.#start(request);
         }
       }
@@ -193,23 +195,11 @@ export class WorkerLoop {
   #fill(): void {
     this.#isFilling = true;
     while (this.#inModel < this.#settings.concurrency && !this.#isBurstOver()) {
-      const request = this.#takeNext();
+      const request = this.#turns.take();
       if (request === undefined) break;
       this.#start(request);
     }
     this.#isFilling = false;
-  }
-
-  #takeNext(): PendingRequest | undefined {
-    const queues = this.#queues;
-    for (let turn = 0; turn < queues.length; turn++) {
-      if (this.#cursor >= queues.length) this.#cursor = 0;
-      const queue = queues[this.#cursor++] as OperationQueue;
-      if (queue.used === 0) continue;
-      const next = queue.receiver.tryRecv();
-      if (next.state === 'ok') return next.value;
-    }
-    return undefined;
   }
 
   #start(request: PendingRequest): void {

@@ -1,4 +1,5 @@
 /** Streams through a pool whose readers do as they like. */
+import { getEventListeners } from 'node:events';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/channels/index.js';
 import { createPool } from '../../src/pool/index.js';
@@ -76,4 +77,16 @@ test('a stream that is left while a chunk is awaited is cancelled at once', asyn
   const ended = pool.destroy();
   await clock.advance(10_000);
   await ended;
+});
+
+test('a stream that nobody reads any more leaves no listener on its signal', async () => {
+  const { clock, pool, model } = open();
+  const { signal } = new AbortController();
+  const stream = model.call('count', 1_000, { signal, timeoutMs: 100 });
+  await stream.next();
+  expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+  await clock.advance(100);
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
+  expect(pool.stats()).toMatchObject({ expired: 1, pending: 0 });
+  await pool.close();
 });

@@ -34,6 +34,8 @@ export interface CallSettings {
   /** Refuses at once instead of waiting for room. */
   readonly isTry: boolean;
   readonly isDetailed: boolean;
+  /** Told of the call, for one that is not refused. */
+  readonly onCall?: (call: Call) => void;
 }
 
 // One executor for all promises: it runs at once, so what it is given can be picked up right after.
@@ -231,6 +233,11 @@ export class Dispatcher {
     this.#runs.failAll((job) => this.#door.closed(job.operation.name, cause));
   }
 
+  /** Gives up a call, at whatever stage it is. */
+  giveUp(call: Call, reason: unknown): void {
+    if (!call.isSettled) this.#giveUp(call, 'cancelled', reason);
+  }
+
   /** A stream's place is given back. */
   endLease(lease: Lease, outcome: 'succeeded' | 'failed' | 'cancelled', error: unknown): void {
     this.#runs.endLease(lease, outcome, error);
@@ -244,10 +251,11 @@ export class Dispatcher {
     job: Job,
     resolve: (value: unknown) => void,
     reject: (error: unknown) => void,
-    { signal, timeoutMs = this.#settings.timeoutMs, isDetailed, traceparent }: CallSettings,
+    { signal, timeoutMs = this.#settings.timeoutMs, isDetailed, traceparent, onCall }: CallSettings,
   ): Call {
     const call = new Call(job, resolve, reject, signal, this.#clock.now(), timeoutMs, isDetailed, traceparent);
     job.calls.push(call);
+    onCall?.(call);
     return call;
   }
 

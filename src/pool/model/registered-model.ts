@@ -8,7 +8,7 @@ import type { SpareHosts } from '../spare-hosts.js';
 import { type CallSettings, Dispatcher } from './dispatcher.js';
 import { isModelFault } from './faults.js';
 import { Fleet } from './fleet.js';
-import { PooledStream } from './stream.js';
+import { PooledStream, type StreamSource } from './stream.js';
 
 /** Options of a call to a pool. */
 export interface PoolCallOptions {
@@ -88,16 +88,16 @@ export class RegisteredModel {
     try {
       checked = this.#check(operation, options, isTry, false);
     } catch (error) {
-      return isStream ? this.#stream(undefined, () => Promise.reject(error)) : Promise.reject(error);
+      return isStream ? this.#stream(() => Promise.reject(error)) : Promise.reject(error);
     }
     if (!isStream) return this.dispatcher.submit(operation, input, checked);
-    return this.#stream(checked.signal, (signal) => this.dispatcher.submit(operation, input, { ...checked, signal }));
+    return this.#stream((onCall) => this.dispatcher.submit(operation, input, { ...checked, onCall }));
   }
 
-  #stream(signal: AbortSignal | undefined, lease: (signal: AbortSignal) => Promise<unknown>): PooledStream {
+  #stream(lease: StreamSource['lease']): PooledStream {
     return new PooledStream({
-      signal,
       lease,
+      giveUp: (call, reason) => this.dispatcher.giveUp(call, reason),
       end: (held, outcome, error) => this.dispatcher.endLease(held, outcome, error),
     });
   }

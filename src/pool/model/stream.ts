@@ -1,13 +1,13 @@
-import { type AbortListener, addAbortListener, removeAbortListener } from '../../core/index.js';
 import type { ReplyStream } from '../../worker/index.js';
+import type { Call } from './job.js';
 import type { Lease } from './runs.js';
 
 /** What a stream is read from. */
 export interface StreamSource {
-  /** The caller's own signal. */
-  readonly signal: AbortSignal | undefined;
-  /** Asks for a place in a worker. */
-  lease(signal: AbortSignal): Promise<unknown>;
+  /** Asks for a place in a worker. Tells of the call that waits for it, unless it is refused. */
+  lease(onCall: (call: Call) => void): Promise<unknown>;
+  /** Gives up a call that waits. */
+  giveUp(call: Call, reason: unknown): void;
   /** Gives the place back. */
   end(lease: Lease, outcome: 'succeeded' | 'failed' | 'cancelled', error: unknown): void;
 }
@@ -18,12 +18,11 @@ const DONE = Object.freeze({ done: true, value: undefined }) as IteratorResult<u
  * A stream's answer, read through the pool: it asks for a place when it is first read, holds it while the worker's stream is read, and gives it
  * back at the end, at a failure, or when its reader leaves, at whatever moment that is.
  */
-export class PooledStream implements ReplyStream<unknown>, AbortListener {
+export class PooledStream implements ReplyStream<unknown> {
   readonly #source: StreamSource;
-  // Aborts for the caller's signal, and when the reader leaves while it waits for its place.
-  readonly #given = new AbortController();
   #chunks: Promise<AsyncIterator<unknown, void>> | undefined;
   #reply: AsyncIterator<unknown, void> | undefined;
+  #call: Call | undefined;
   #lease: Lease | undefined;
   #isOver = false;
 
@@ -48,10 +47,10 @@ export class PooledStream implements ReplyStream<unknown>, AbortListener {
 
   async return(): Promise<IteratorResult<unknown, void>> {
     if (this.#isOver) return DONE;
-    const left = new DOMException('The consumer left the stream', 'AbortError');
+    const left = leftTheStream();
     void this.#reply?.return?.();
     this.#end('cancelled', left);
-    this.#given.abort(left);
+    if (this.#lease === undefined && this.#call !== undefined) this.#source.giveUp(this.#call, left);
     return DONE;
   }
 
@@ -63,23 +62,18 @@ export class PooledStream implements ReplyStream<unknown>, AbortListener {
     await this.return();
   }
 
-  /** The caller's signal has aborted. */
-  onAbort(reason: unknown): void {
-    this.#given.abort(reason);
-  }
-
   async #open(): Promise<AsyncIterator<unknown, void>> {
-    const { signal } = this.#source;
-    if (signal?.aborted) this.#given.abort(signal.reason);
-    else if (signal !== undefined) addAbortListener(signal, this);
-    const lease = (await this.#source.lease(this.#given.signal)) as Lease;
+    const lease = (await this.#source.lease((call) => {
+      this.#call = call;
+    })) as Lease;
     const { job, slot, call } = lease;
+    // Its reader has left between the grant of the place and here.
+    if (this.#isOver) throw leftTheStream();
     this.#lease = lease;
     const timeoutMs =
       call.deadline === Number.POSITIVE_INFINITY ? undefined : Math.max(0, call.deadline - job.runningSince);
     const chunks = slot.handle.call(job.operation.name, job.input as never, {
-      // Aborted already where the reader has left: then the worker refuses.
-      signal: this.#given.signal,
+      signal: call.signal,
       timeoutMs,
       traceparent: call.traceparent,
     }) as unknown as AsyncIterable<unknown, void>;
@@ -89,7 +83,10 @@ export class PooledStream implements ReplyStream<unknown>, AbortListener {
 
   #end(outcome: 'succeeded' | 'failed' | 'cancelled', error: unknown): void {
     this.#isOver = true;
-    if (this.#source.signal !== undefined) removeAbortListener(this.#source.signal, this);
     if (this.#lease !== undefined) this.#source.end(this.#lease, outcome, error);
   }
+}
+
+function leftTheStream(): DOMException {
+  return new DOMException('The consumer left the stream', 'AbortError');
 }

@@ -3,18 +3,12 @@
  * them; left out on purpose are the flags that would open a second inspector on the same port, and those that say what the parent itself runs.
  */
 
-const dropped = new Set([
-  '--inspect',
-  '--inspect-brk',
-  '--inspect-wait',
+// What is left out, and may take its value as the next word.
+const droppedWithValue = new Set([
   '--inspect-port',
   '--debug-port',
   '--inspect-publish-uid',
-  '--watch',
   '--watch-path',
-  '--watch-preserve-output',
-  '--test',
-  '--test-only',
   '--test-name-pattern',
   '--test-reporter',
   '--test-reporter-destination',
@@ -23,30 +17,23 @@ const dropped = new Set([
   '--print',
   '-p',
   '-pe',
-  '--check',
-  '-c',
-  '--interactive',
-  '-i',
   '--input-type',
   '--run',
 ]);
 
-// Those of the above that take their value as the next word.
-const takesValue = new Set([
-  '--inspect-port',
-  '--debug-port',
-  '--inspect-publish-uid',
-  '--watch-path',
-  '--test-name-pattern',
-  '--test-reporter',
-  '--test-reporter-destination',
-  '--eval',
-  '-e',
-  '--print',
-  '-p',
-  '-pe',
-  '--input-type',
-  '--run',
+const dropped = new Set([
+  ...droppedWithValue,
+  '--inspect',
+  '--inspect-brk',
+  '--inspect-wait',
+  '--watch',
+  '--watch-preserve-output',
+  '--test',
+  '--test-only',
+  '--check',
+  '-c',
+  '--interactive',
+  '-i',
 ]);
 
 /**
@@ -65,7 +52,7 @@ export function filterExecArgv(argv: readonly string[]): string[] {
       continue;
     }
     const next = argv[index + 1];
-    if (!word.includes('=') && takesValue.has(name) && next !== undefined && !next.startsWith('-')) index++;
+    if (!word.includes('=') && droppedWithValue.has(name) && next !== undefined && !next.startsWith('-')) index++;
   }
   return kept;
 }

@@ -1,6 +1,7 @@
 import { createSelector, mpsc, type Selectable } from '../../channels/index.js';
 import type { OperationQueue } from '../operation-queue.js';
 import type { PendingRequest } from '../pending-request.js';
+import { QueueTurns } from '../queue-turns.js';
 import type { AnyRequest } from '../request.js';
 import type { Ping, WorkerChannels } from '../worker-channels.js';
 import type { WorkerCore } from '../worker-core.js';
@@ -10,8 +11,7 @@ import type { PingAnswerer } from './ping-answerer.js';
 
 // Invariants:
 // - a request leaves the worker's queue only when the host has a free slot for it: what waits, waits in the one queue whose capacity counts, and
-//   survives the host;
-// - operations take turns: the one after the last that was served comes first.
+//   survives the host.
 
 /** Why a host is served no more: it is down, the worker is to end now, or it has ended what it was given. */
 export type ServingEnd = { readonly stalled: string | undefined } | 'killed' | 'shutdown';
@@ -38,10 +38,10 @@ export class Serving {
   readonly #parts: ServingParts;
   readonly #client: HostClient;
   readonly #queues: readonly OperationQueue[];
+  readonly #turns: QueueTurns;
   /** Wakes the loop when a full host has room again. */
   readonly #freed: mpsc.Sender<void>;
   readonly #slot: mpsc.Receiver<void>;
-  #cursor = 0;
   #isEnding = false;
   /** Whether the loop waits with the operations' arms off. */
   #isParkedFull = false;
@@ -51,6 +51,7 @@ export class Serving {
     this.#parts = parts;
     this.#client = parts.client;
     this.#queues = [...parts.core.queues.values()];
+    this.#turns = new QueueTurns(this.#queues);
     [this.#freed, this.#slot] = mpsc.channel<void>(1);
   }
 
@@ -83,7 +84,7 @@ export class Serving {
           break;
         default: {
           const request = event.value as AnyPending;
-          this.#cursor = this.#queues.indexOf(request.queue) + 1;
+          this.#turns.served(request.queue);
           this.#take(request);
         }
       }
@@ -108,7 +109,7 @@ export class Serving {
     if (held.size === 0) this.#parts.onActivity(0);
   }
 
-  // Biased: control goes first, and the operations' turns are the cursor's to keep.
+  // Biased: control goes first, and the operations' turns are kept elsewhere.
   #makeSelectors() {
     const { core, channels, watch } = this.#parts;
     const ending: LoopArms = {
@@ -135,23 +136,11 @@ export class Serving {
     if (this.#isEnding || this.#isFilling) return;
     this.#isFilling = true;
     while (this.#hasSlot()) {
-      const request = this.#takeNext();
+      const request = this.#turns.take();
       if (request === undefined) break;
-      this.#take(request);
+      this.#take(request as AnyPending);
     }
     this.#isFilling = false;
-  }
-
-  #takeNext(): AnyPending | undefined {
-    const queues = this.#queues;
-    for (let turn = 0; turn < queues.length; turn++) {
-      if (this.#cursor >= queues.length) this.#cursor = 0;
-      const queue = queues[this.#cursor++] as OperationQueue;
-      if (queue.used === 0) continue;
-      const next = queue.receiver.tryRecv();
-      if (next.state === 'ok') return next.value as AnyPending;
-    }
-    return undefined;
   }
 
   #take(request: AnyPending): void {
