@@ -15,6 +15,7 @@ import { WorkerLoadError } from './worker-errors.js';
 // - Requests are taken by turns: the operation after the last one served comes first, so saturated operations get equal shares.
 // - A call that leaves a full model starts the next request itself, without a turn of the loop; only when none waits is the loop woken.
 // - After `BURST_TAKES` requests or `BURST_MS` the loop lets timers and I/O run, however fast callers are.
+// - A request that comes alone, to a loop that waits with all queues empty, is started from where it comes, without a turn of the loop.
 // - Before it waits, the loop lingers until the microtasks of this turn of the event loop are done: requests that come meanwhile are started from
 //   where they come, one microtask later, so a fast model and an eager caller are served without a wait.
 
@@ -48,6 +49,10 @@ export class WorkerLoop {
   #burstStart = 0;
   #isParkedFull = false;
   #isFilling = false;
+  // Waits with the operations' arms on, and no request has entered a queue since.
+  #isParkedFree = false;
+  // Received from its queue when the model had become full.
+  #early: PendingRequest | undefined;
   #isLingering = false;
   #isPumping = false;
   #isStopping = false;
@@ -57,6 +62,7 @@ export class WorkerLoop {
   readonly #places: CallPlace[] = [];
   readonly #onLeave = (place: CallPlace): void => this.#left(place);
   readonly #onEnter = (): void => {
+    this.#isParkedFree = false;
     if (!this.#isLingering || this.#isPumping) return;
     this.#isPumping = true;
     void DONE.then(this.#pump);
@@ -109,7 +115,10 @@ export class WorkerLoop {
     const arms = this.#makeSelectors();
     this.#lastActiveAt = this.#core.clock.now();
     this.#idle.start();
-    for (const queue of this.#queues) queue.onEnter = this.#onEnter;
+    for (const queue of this.#queues) {
+      queue.onEnter = this.#onEnter;
+      queue.handOver = (request) => this.#handOver(request);
+    }
     while (!(this.#isStopping && this.#inModel === 0)) {
       // After a pause every arm is looked at, so that callers in a hurry keep nobody else waiting.
       const mustLook = this.#isBurstOver();
@@ -123,9 +132,11 @@ export class WorkerLoop {
       }
       this.#isParkedFull = this.#isStopping || this.#inModel >= concurrency;
       const selector = this.#isStopping ? arms.stopping : this.#isParkedFull ? arms.full : arms.free;
+      this.#isParkedFree = selector === arms.free;
       this.#core.state.settle();
       const event = await selector.next();
       this.#isParkedFull = false;
+      this.#isParkedFree = false;
       switch (event.arm) {
         case 'shutdown':
           this.#isStopping = true;
@@ -146,8 +157,10 @@ export class WorkerLoop {
           break;
         default: {
           const request = event.value as PendingRequest;
-          this.#turns.served(request.queue);
-          this.#start(request);
+            this.#turns.served(request.queue);
+            // Others may have been started from where they came while the loop waited.
+            if (this.#inModel < concurrency) this.#start(request);
+            else this.#early = request;
         }
       }
     }
@@ -195,15 +208,36 @@ export class WorkerLoop {
   #fill(): void {
     this.#isFilling = true;
     while (this.#inModel < this.#settings.concurrency && !this.#isBurstOver()) {
-      const request = this.#turns.take();
+      const request = this.#takeNext();
       if (request === undefined) break;
       this.#start(request);
     }
     this.#isFilling = false;
   }
 
+  #takeNext(): PendingRequest | undefined {
+    const early = this.#early;
+    this.#early = undefined;
+    return early ?? this.#turns.take();
+  }
+
   #start(request: PendingRequest): void {
     if (this.#taken++ === 0) this.#burstStart = this.#lastActiveAt;
+    this.#run(request);
+  }
+
+  /** Starts a request from where it comes. It is no part of a burst: the event loop has brought it. */
+  #handOver(request: PendingRequest): boolean {
+    const { activity } = this.#core;
+    if (!activity.isAlone || !this.#isParkedFree || activity.hasBlocked) return false;
+    if (this.#inModel >= this.#settings.concurrency) return false;
+    this.#run(request);
+    // What came in while the model kept the thread is looked at before anything else is started.
+    if (activity.hasBlocked && this.#freed.capacity > 0) this.#freed.trySend(undefined);
+    return true;
+  }
+
+  #run(request: PendingRequest): void {
     this.#inModel++;
     if (this.#isIdle) {
       this.#isIdle = false;

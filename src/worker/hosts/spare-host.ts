@@ -25,7 +25,7 @@ export class SpareHost implements Disposable {
   /** Resolves once the process is gone. Never rejects. */
   readonly exited: Promise<void>;
   readonly #host: Host;
-  #receive: ((message: Message) => void) | undefined;
+  #receive: ((message: Message, isAlone: boolean) => void) | undefined;
   #isTaken = false;
   #isOver = false;
 
@@ -36,9 +36,9 @@ export class SpareHost implements Disposable {
       this.#isOver = true;
     });
     this.ready = new Promise((resolve) => {
-      host.link.receive((message) => {
+      host.link.receive((message, isAlone) => {
         if (message[0] === Kind.Preloaded) resolve(true);
-        else this.#receive?.(message);
+        else this.#receive?.(message, isAlone);
       });
       void this.exited.then(() => resolve(false));
       if (module === undefined) resolve(true);

@@ -11,19 +11,19 @@ const LATE_MS = 2;
  * loop beside the model can take any of them.
  */
 export class Backlog {
-  readonly #handle: (message: Message) => void;
+  readonly #handle: (message: Message, isAlone: boolean) => void;
   #kept: Message[] | undefined;
   readonly #release = (): void => {
     const kept = this.#kept as Message[];
     this.#kept = undefined;
-    for (const message of kept) this.#handle(message);
+    for (const message of kept) this.#handle(message, false);
   };
 
-  constructor(handle: (message: Message) => void) {
+  constructor(handle: (message: Message, isAlone: boolean) => void) {
     this.#handle = handle;
   }
 
-  receive(message: Message): void {
+  receive(message: Message, isAlone: boolean): void {
     if (this.#kept !== undefined) {
       this.#kept.push(message);
     } else if (message[0] === Kind.Call && sharedNow() - (message[6] as number) > LATE_MS) {
@@ -31,7 +31,7 @@ export class Backlog {
       // The first may come before the event loop has looked at its sockets and ports again; the second comes after.
       setImmediate(() => setImmediate(this.#release));
     } else {
-      this.#handle(message);
+      this.#handle(message, isAlone);
     }
   }
 }

@@ -85,8 +85,9 @@ export class HostedModel {
   }
 
   /** Puts a call from the parent into the loop's queue. */
-  call(core: WorkerCore, operation: string, id: number, message: Message): void {
+  call(core: WorkerCore, operation: string, message: Message, isAlone: boolean): void {
     this.#core = core;
+    const id = message[1] as number;
     const remaining = message[4] as number;
     const call: HostedCall = {
       id,
@@ -108,7 +109,9 @@ export class HostedModel {
       // One that is overdue by now is accepted, for the ledger's sake, and never run.
       const left = remaining - (sharedNow() - (message[6] as number));
       const timeoutMs = remaining < 0 ? undefined : Math.max(0, left);
+      core.activity.isAlone = isAlone;
       const request = core.submit(queue, call, { timeoutMs, traceparent }, true);
+      core.activity.isAlone = false;
       call.request = request;
       if (request instanceof PendingStream) void drainStream(request.stream, dropped);
       else (request as PendingUnary).promise.catch(dropped);

@@ -15,8 +15,8 @@ export interface Link {
   lastWord(ask: () => Message | undefined): void;
   /** Whether buffers can be moved instead of copied. */
   readonly canTransfer: boolean;
-  /** Sets the one receiver. */
-  receive(handler: (message: Message) => void): void;
+  /** Sets the one receiver; it is told whether a message came alone. */
+  receive(handler: (message: Message, isAlone: boolean) => void): void;
   /** Sends nothing more. What was queued is dropped. */
   close(): void;
 }
@@ -52,8 +52,8 @@ export function createLink(transport: LinkTransport): Link {
     },
     receive(handler) {
       transport.subscribe((parcel) => {
-        if (typeof parcel[0] === 'number') handler(parcel);
-        else for (const message of parcel as readonly Message[]) handler(message);
+        if (typeof parcel[0] === 'number') handler(parcel, true);
+        else for (const message of parcel as readonly Message[]) handler(message, false);
       });
     },
     close() {

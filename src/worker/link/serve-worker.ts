@@ -29,9 +29,9 @@ export interface ServeOptions {
 export function serveWorker(options: ServeOptions): void {
   const { link } = options;
   let served: ServedWorker | undefined;
-  const backlog = new Backlog((message) => served?.receive(message));
+  const backlog = new Backlog((message, isAlone) => served?.receive(message, isAlone));
   const stop = new AbortController();
-  link.receive((message) => {
+  link.receive((message, isAlone) => {
     switch (message[0]) {
       case Kind.Init:
         load(message[1] as HostInit, options, stop.signal).then(
@@ -54,7 +54,7 @@ export function serveWorker(options: ServeOptions): void {
         void close(served, options);
         break;
       default:
-        backlog.receive(message);
+        backlog.receive(message, isAlone);
     }
   });
 }
@@ -134,11 +134,11 @@ class ServedWorker {
     this.#finished = finished;
   }
 
-  receive(message: Message): void {
+  receive(message: Message, isAlone: boolean): void {
     const id = message[1] as number;
     switch (message[0]) {
       case Kind.Call:
-        this.#hosted.call(this.#core, this.#names[message[2] as number] as string, id, message);
+        this.#hosted.call(this.#core, this.#names[message[2] as number] as string, message, isAlone);
         break;
       case Kind.Announce:
         this.#hosted.announce(this.#names[message[2] as number] as string, id);
