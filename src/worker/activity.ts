@@ -11,6 +11,8 @@ export class Activity {
   inFlight = 0;
   /** Whether the loop takes the step to ready itself, by `settle()`, when it has nothing more to do. */
   owesReady = false;
+  /** Told when it is owed. */
+  onOwed: (() => void) | undefined;
   /** Whether the loop gives callers a few microtasks after the last call has left the model. */
   isLingering = false;
   /** Whether a call has just kept the thread for so long that others may have been given up meanwhile. */
@@ -45,6 +47,7 @@ export class Activity {
     if (this.owesReady) {
       this.#isReadyOwed = true;
       this.#readyAt = at;
+      this.onOwed?.();
     } else {
       this.sync(at);
     }

@@ -8,16 +8,24 @@ export class StateMachine implements WorkerStateView {
   readonly #sender: watch.Sender<WorkerStatus>;
   readonly #now: () => number;
   readonly #onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void;
+  readonly #isOverheard: () => boolean;
   #current: WorkerState = 'spawning';
+  #isSettling = false;
   /**
    * Takes the step that is owed, if one is. A busy worker would go to ready and back for every request; it may owe the step to ready until
    * somebody looks, or until its loop has nothing more to do.
    */
   settle: () => void = () => {};
 
-  constructor(now: () => number, onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void) {
+  /** @param isOverheard Whether anybody but its subscribers is told of steps. */
+  constructor(
+    now: () => number,
+    onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void,
+    isOverheard: () => boolean = () => false,
+  ) {
     this.#now = now;
     this.#onStep = onStep;
+    this.#isOverheard = isOverheard;
     const [sender] = watch.channel<WorkerStatus>({ state: 'spawning', enteredAt: now() });
     this.#sender = sender;
   }
@@ -35,6 +43,16 @@ export class StateMachine implements WorkerStateView {
   subscribe(): watch.Receiver<WorkerStatus> {
     this.settle();
     return this.#sender.subscribe();
+  }
+
+  /** Takes the step that is owed once the callers of this turn have had theirs, if anybody is to be told of it. */
+  settleForObservers(): void {
+    if (this.#isSettling || !(this.#sender.receiverCount > 0 || this.#isOverheard())) return;
+    this.#isSettling = true;
+    process.nextTick(() => {
+      this.#isSettling = false;
+      this.settle();
+    });
   }
 
   /** Takes a step of the table, and publishes it. */

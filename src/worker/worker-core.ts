@@ -62,10 +62,11 @@ export class WorkerCore implements RequestOwner {
     const now = (): number => clock.now();
     this.hub = new EventHub(id, now);
     this.model = new ModelAccount(this.hub);
-    this.state = new StateMachine(now, (from, to, cause) => {
+    const onStep = (from: WorkerState, to: WorkerState, cause: unknown): void => {
       if (!this.hub.hasAudience('state')) return;
       this.hub.emit(cause === undefined ? { type: 'state', from, to } : { type: 'state', from, to, cause });
-    });
+    };
+    this.state = new StateMachine(now, onStep, () => this.hub.hasAudience('state'));
     this.activity = new Activity(this.state, this.model, now);
   }
 

@@ -12,6 +12,7 @@ const MAX_DEPTH = 3;
  */
 export function findTransferable(value: unknown): ArrayBuffer[] | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
+  if (ArrayBuffer.isView(value)) return isMovable(value) ? [value.buffer] : undefined;
   const found = new Set<ArrayBuffer>();
   try {
     collect(value, found, 0);
@@ -22,11 +23,15 @@ export function findTransferable(value: unknown): ArrayBuffer[] | undefined {
   return found.size === 0 ? undefined : [...found];
 }
 
+function isMovable(view: ArrayBufferView): view is ArrayBufferView<ArrayBuffer> {
+  const { buffer, byteLength } = view;
+  return byteLength >= MIN_BYTES && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer;
+}
+
 function collect(value: unknown, found: Set<ArrayBuffer>, depth: number): void {
   if (typeof value !== 'object' || value === null) return;
   if (ArrayBuffer.isView(value)) {
-    const { buffer, byteLength } = value;
-    if (byteLength >= MIN_BYTES && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer) found.add(buffer);
+    if (isMovable(value)) found.add(value.buffer);
     return;
   }
   if (value instanceof ArrayBuffer) {

@@ -7,6 +7,8 @@ import { type Message, Outbox, type Refused } from './outbox.js';
 export interface Link {
   /** Queues a message; it leaves at the end of this turn. */
   post(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[]): void;
+  /** Sends a message now, and what was queued before it. */
+  postNow(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[]): void;
   /** Sends what is queued now: before something that may block the thread. */
   flush(): void;
   /** Sends at the end of this turn what `lastWord` says, if nothing else is to be sent. */
@@ -40,6 +42,9 @@ export function createLink(transport: LinkTransport): Link {
     canTransfer: transport.canTransfer,
     post(message, refused, transfer) {
       outbox.post(message, refused, transfer);
+    },
+    postNow(message, refused, transfer) {
+      outbox.postNow(message, refused, transfer);
     },
     flush() {
       outbox.flush();

@@ -67,6 +67,24 @@ export class Outbox {
     this.schedule();
   }
 
+  /** Sends a message now, behind those that wait. The same as `post` and `flush`, without a batch where there is nothing to go with it. */
+  postNow(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[]): void {
+    if (this.#closed) return;
+    const lastWord = this.lastWord?.();
+    if (this.#batch.length > 0 || lastWord !== undefined) {
+      this.post(message, refused, transfer);
+      if (lastWord !== undefined) this.#batch.push(lastWord);
+      this.flush();
+      return;
+    }
+    const batch = [message];
+    try {
+      this.#send(batch, transfer ?? none);
+    } catch (error) {
+      this.#sendOneByOne(batch, [{ index: 0, refused, transfer }], error);
+    }
+  }
+
   /** Sends what there is at the end of the turn, a last word among it. */
   schedule(): void {
     if (this.#scheduled || this.#closed) return;

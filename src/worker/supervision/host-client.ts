@@ -113,23 +113,24 @@ export class HostClient {
       link.post([Kind.Announce, id, held.operation]);
       link.flush();
     }
-    link.post(
-      [Kind.Call, id, held.operation, input, remainingMs, request.traceparent, sharedNow()],
-      (reason) => {
-        if (isAnnounced) link.post([Kind.Abort, id, encodeError(reason)]);
-        this.#finish(id, { error: reason });
-      },
-      this.#transferInputs ? findTransferable(input) : undefined,
-    );
+    const message = [Kind.Call, id, held.operation, input, remainingMs, request.traceparent, sharedNow()];
+    const refused = (reason: unknown): void => {
+      if (isAnnounced) link.post([Kind.Abort, id, encodeError(reason)]);
+      this.#finish(id, { error: reason });
+    };
+    const transfer = this.#transferInputs ? findTransferable(input) : undefined;
+    // The first of several of this turn does not wait for them: the host has nothing else to do.
+    const isFirst = this.held.size === 1;
+    if (isFirst && request.kind === 'unary') link.postNow(message, refused, transfer);
+    else link.post(message, refused, transfer);
     if (request.kind === 'stream') {
       const stream = request as unknown as PendingStream;
       stream.onChunkTaken = () => {
         if (this.held.has(id)) this.host.link.post([Kind.Credit, id, 1]);
       };
-      this.host.link.post([Kind.Credit, id, stream.chunkCapacity]);
+      link.post([Kind.Credit, id, stream.chunkCapacity]);
+      if (isFirst) link.flush();
     }
-    // The first of several of this turn does not wait for them: the host has nothing else to do.
-    if (this.held.size === 1) this.host.link.flush();
   }
 
   /** A call is inside the model, by another sign than the host's word, for which it may not have the time. */

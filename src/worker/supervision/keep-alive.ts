@@ -8,18 +8,35 @@ const FOR_EVER_MS = 2 ** 31 - 1;
 export class KeepAlive {
   readonly #timer: NodeJS.Timeout = setInterval(() => {}, FOR_EVER_MS).unref();
   readonly #reasons = new Set<string>();
+  #hasCalls = false;
+  #isHeld = false;
 
   hold(reason: string): void {
-    if (this.#reasons.size === 0) this.#timer.ref();
     this.#reasons.add(reason);
+    this.#update();
   }
 
   release(reason: string): void {
-    if (this.#reasons.delete(reason) && this.#reasons.size === 0) this.#timer.unref();
+    if (this.#reasons.delete(reason)) this.#update();
+  }
+
+  /** Says whether calls are under way, which they begin and cease to be all the time. */
+  holdForCalls(hasCalls: boolean): void {
+    if (hasCalls === this.#hasCalls) return;
+    this.#hasCalls = hasCalls;
+    this.#update();
   }
 
   close(): void {
     this.#reasons.clear();
     clearInterval(this.#timer);
+  }
+
+  #update(): void {
+    const isHeld = this.#hasCalls || this.#reasons.size > 0;
+    if (isHeld === this.#isHeld) return;
+    this.#isHeld = isHeld;
+    if (isHeld) this.#timer.ref();
+    else this.#timer.unref();
   }
 }

@@ -19,11 +19,11 @@ export class Rest {
   /** The worker serves, and holds so many calls. */
   note(held: number): void {
     if (held > 0) {
-      this.#keepAlive.hold('calls');
+      this.#keepAlive.holdForCalls(true);
       this.#keepAlive.release('life');
       return;
     }
-    this.#keepAlive.release('calls');
+    this.#keepAlive.holdForCalls(false);
     this.#keepAlive.release('life');
     this.#quietSince = this.#core.clock.now();
     if (this.#timer === undefined && Number.isFinite(this.#idleTimeoutMs)) this.#arm();

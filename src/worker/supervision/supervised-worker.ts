@@ -64,6 +64,8 @@ export class SupervisedWorker {
     this.#again = new SecondChances(this.#core, settings.retries);
     this.#pings = new PingAnswerer(this.#core, this.#keepAlive);
     this.#rest = new Rest(this.#core, this.#keepAlive, settings.idleTimeoutMs);
+    this.#core.activity.owesReady = true;
+    this.#core.activity.onOwed = () => this.#core.state.settleForObservers();
     for (const queue of this.#core.queues.values()) {
       queue.handOver = (request) => this.#serving?.handOver(queue, request as PendingRequest & AnyRequest) ?? false;
     }
