@@ -157,10 +157,10 @@ export class WorkerLoop {
           break;
         default: {
           const request = event.value as PendingRequest;
-            this.#turns.served(request.queue);
-            // Others may have been started from where they came while the loop waited.
-            if (this.#inModel < concurrency) this.#start(request);
-            else this.#early = request;
+          this.#turns.served(request.queue);
+          // Others may have been started from where they came while the loop waited.
+          if (this.#inModel < concurrency) this.#start(request);
+          else this.#early = request;
         }
       }
     }

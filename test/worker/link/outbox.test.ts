@@ -51,6 +51,31 @@ describe('Outbox', () => {
     expect(refused).toEqual([]);
   });
 
+  test('Outbox.postNow() sends at once, behind what waits, and leaves nothing for the end of the turn', async () => {
+    const { outbox, sent } = recordingOutbox();
+    outbox.postNow([1]);
+    expect(sent).toEqual([[[1]]]);
+    outbox.post([2]);
+    let lastWord: Message | undefined = [4];
+    outbox.lastWord = () => {
+      const word = lastWord;
+      lastWord = undefined;
+      return word;
+    };
+    outbox.postNow([3]);
+    expect(sent).toEqual([[[1]], [[2], [3], [4]]]);
+    await turn();
+    expect(sent).toHaveLength(2);
+  });
+
+  test('Outbox.postNow() refuses a message that cannot be cloned, at once', () => {
+    const { outbox, sent } = recordingOutbox();
+    const refused: unknown[] = [];
+    outbox.postNow([1, () => {}], (reason) => refused.push(reason));
+    expect(sent).toEqual([]);
+    expect((refused[0] as Error).name).toBe('DataCloneError');
+  });
+
   test('Outbox.close() drops what is queued', async () => {
     const { outbox, sent } = recordingOutbox();
     outbox.post([1]);
