@@ -69,7 +69,12 @@ export class EmbeddingPipeline {
     this.#bulk = new PQueue({ concurrency: 2 * parts.maxBatch - 1 });
     this.#bulkDecodeLimit = Math.min(MIN_BULK_DECODES, parts.decodeConcurrency);
     this.#bulkDecodes = new PQueue({ concurrency: this.#bulkDecodeLimit });
-    this.#runs = new RunQueue({ runner: parts.runner, maxBatch: parts.maxBatch, maxDelayMs: parts.maxDelayMs });
+    this.#runs = new RunQueue({
+      runner: parts.runner,
+      maxBatch: parts.maxBatch,
+      maxDelayMs: parts.maxDelayMs,
+      isDecoding: () => this.#decodes.pending + this.#decodes.size + this.#bulk.pending > 0,
+    });
   }
 
   /** To be told of a single image that is still being received, by what settles once it is. */

@@ -22,6 +22,8 @@ export interface RunQueueOptions<Item, Result> {
   readonly maxBatch: number;
   /** How long the first image of a batch waits for company while the model is free, in ms. */
   readonly maxDelayMs: number;
+  /** Whether images are being decoded or wait for that, as far as it is known elsewhere. */
+  readonly isDecoding: () => boolean;
 }
 
 /** The longest that bulk waits for a single image, in ms: one that takes longer to decode does so during the run. */
@@ -151,14 +153,20 @@ export class RunQueue<Item, Result> {
     this.#onLength?.();
     if (!this.#isWorking) {
       this.#isWorking = true;
-      void this.#work();
+      void this.#work(this.#isAlone());
     }
     return entry.promise;
   }
 
-  async #work(): Promise<void> {
+  /** Whether no image is on its way but the one that is being added. */
+  #isAlone(): boolean {
+    const arriving = Math.max(0, this.#arrivals.size - 1) + this.#received.size + this.#fetched.size;
+    return arriving === 0 && !this.#options.isDecoding();
+  }
+
+  async #work(isAlone: boolean): Promise<void> {
     // What else was decoded in the same turn of the loop is seen by the end of it.
-    await turn();
+    if (!isAlone) await turn();
     while (this.length > 0) {
       await this.#waitForCompany();
       await this.#waitForSingles();

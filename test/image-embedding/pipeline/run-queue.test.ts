@@ -6,13 +6,19 @@ async function settle(): Promise<void> {
   for (let count = 0; count < 10; count += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
+/** Lets what is only promised happen, and no turn of the event loop. */
+async function settleInTurn(): Promise<void> {
+  for (let count = 0; count < 20; count += 1) await Promise.resolve();
+}
+
 /** A queue whose runs a test ends one by one. */
-function createRig(maxBatch = 4, maxDelayMs = 0) {
+function createRig(maxBatch = 4, maxDelayMs = 0, isDecoding = () => true) {
   const runs: { items: string[]; end: () => void }[] = [];
   let gathering: { items: string[]; ended: Promise<void> } | undefined;
   const queue = new RunQueue<string, string>({
     maxBatch,
     maxDelayMs,
+    isDecoding,
     runner: {
       // What is added in one turn is one run.
       async add(item) {
@@ -51,6 +57,40 @@ describe('RunQueue', () => {
     expect(await first).toEqual(['A']);
     expect(runs.map(({ items }) => items)).toEqual([['a'], ['S', 'bad', 'b', 'c'], ['d', 'e']]);
     expect(await rest).toEqual([['B', 'C', 'D', 'E'], 'S', new Error('bad')]);
+  });
+
+  test('.add() runs an image at once that is the only one on its way, and lets others that come in the same turn join one that is not', async () => {
+    let isDecoding = false;
+    const { queue, runs, single } = createRig(4, 0, () => isDecoding);
+    const arrival = queue.expect();
+    const alone = single('a');
+    arrival.end();
+    await settleInTurn();
+    expect(runs.map(({ items }) => items)).toEqual([['a']]);
+    runs[0]?.end();
+    expect(await alone).toBe('A');
+    await settle();
+
+    isDecoding = true;
+    const both = [single('b')];
+    await settleInTurn();
+    expect(runs).toHaveLength(1);
+    both.push(single('c'));
+    await settle();
+    expect(runs.map(({ items }) => items)).toEqual([['a'], ['b', 'c']]);
+    runs[1]?.end();
+    expect(await Promise.all(both)).toEqual(['B', 'C']);
+    await settle();
+
+    isDecoding = false;
+    const arrivals = [queue.expect(), queue.expect()];
+    const first = single('d');
+    await settleInTurn();
+    expect(runs).toHaveLength(2);
+    for (const each of arrivals) each.end();
+    await settle();
+    runs[2]?.end();
+    expect(await first).toBe('D');
   });
 
   test('.expect() has a batch of bulk wait for the single image', async () => {
