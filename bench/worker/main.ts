@@ -15,8 +15,11 @@ function scenarios(one: number, many: number, arrays: readonly ScenarioSpec[]): 
   ];
 }
 
-const copied: ScenarioSpec = { name: '600 KB/copied', n: 200, unit: 'round trips' };
-const moved: ScenarioSpec = { name: '600 KB/moved', n: 200, unit: 'round trips' };
+const copied: ScenarioSpec = { name: '600 KB/copied', n: 1_000, unit: 'round trips' };
+const moved: ScenarioSpec = { name: '600 KB/moved', n: 10_000, unit: 'round trips' };
+
+/** Bounds the warming up, too: a million copies of an array would take minutes. */
+const MAX_RUN_MS = 700;
 
 const comparisons: Readonly<Record<string, Comparison>> = {
   inline: {
@@ -26,6 +29,7 @@ const comparisons: Readonly<Record<string, Comparison>> = {
       'millrace-inline': 'worker/peers/millrace-inline.ts',
       'bare channel': 'worker/peers/bare-channel.ts',
     },
+    maxRunMs: MAX_RUN_MS,
     ours: ['millrace-inline'],
   },
   thread: {
@@ -38,6 +42,7 @@ const comparisons: Readonly<Record<string, Comparison>> = {
       workerpool: 'worker/peers/workerpool-thread.ts',
       'raw MessagePort': 'worker/peers/raw-port.ts',
     },
+    maxRunMs: MAX_RUN_MS,
     ours: ['millrace-thread'],
     notPeers: ['raw MessagePort'],
   },
@@ -49,6 +54,7 @@ const comparisons: Readonly<Record<string, Comparison>> = {
       'raw fork': 'worker/peers/raw-fork.ts',
       workerpool: 'worker/peers/workerpool-process.ts',
     },
+    maxRunMs: MAX_RUN_MS,
     ours: ['millrace-process'],
   },
 };
