@@ -17,7 +17,7 @@ export class Activity {
   isLingering = false;
   /** Whether a call has just kept the thread for so long that others may have been given up meanwhile. */
   hasBlocked = false;
-  /** Whether the request that comes now comes alone, with nothing of the loop's owner below it: it may be started from where it comes. */
+  /** Whether the request that comes now comes straight from a link, and nothing with it that may take it back: it may be started from there. */
   isAlone = false;
   readonly #state: StateMachine;
   readonly #model: ModelAccount;

@@ -15,7 +15,7 @@ import { WorkerLoadError } from './worker-errors.js';
 // - Requests are taken by turns: the operation after the last one served comes first, so saturated operations get equal shares.
 // - A call that leaves a full model starts the next request itself, without a turn of the loop; only when none waits is the loop woken.
 // - After `BURST_TAKES` requests or `BURST_MS` the loop lets timers and I/O run, however fast callers are.
-// - A request that comes alone, to a loop that waits with all queues empty, is started from where it comes, without a turn of the loop.
+// - A request that comes from a link, to a loop that waits with all queues empty, is started from where it comes, without a turn of the loop.
 // - Before it waits, the loop lingers until the microtasks of this turn of the event loop are done: requests that come meanwhile are started from
 //   where they come, one microtask later, so a fast model and an eager caller are served without a wait.
 

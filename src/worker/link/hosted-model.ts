@@ -179,9 +179,13 @@ export class HostedModel {
     this.#fresh.push(call);
     if (mayBlock) this.#link.flush();
     // A tick that is asked for outside of a microtask comes before all of them. Two of them later most fast calls have their answer.
-    else if ((this.#core as WorkerCore).activity.isAlone) void DONE.then(this.#afterNext);
+    else if ((this.#core as WorkerCore).activity.isAlone) this.#scheduleLater();
     else this.#link.schedule();
     this.#board.begin(call.id);
+  }
+
+  #scheduleLater(): void {
+    if (this.#fresh.length === 1) void DONE.then(this.#afterNext);
   }
 
   #takenNotice(): Message | undefined {

@@ -1,3 +1,4 @@
+import { Kind } from './messages.js';
 import { type Message, Outbox, type Refused } from './outbox.js';
 
 /**
@@ -17,7 +18,7 @@ export interface Link {
   lastWord(ask: () => Message | undefined): void;
   /** Whether buffers can be moved instead of copied. */
   readonly canTransfer: boolean;
-  /** Sets the one receiver; it is told whether a message came alone. */
+  /** Sets the one receiver; it is told whether a message came alone, or among calls alone. */
   receive(handler: (message: Message, isAlone: boolean) => void): void;
   /** Sends nothing more. What was queued is dropped. */
   close(): void;
@@ -32,6 +33,12 @@ export interface LinkTransport {
   readonly send: (parcel: Parcel, transfer: readonly ArrayBuffer[]) => void;
   readonly canTransfer: boolean;
   subscribe(handler: (parcel: Parcel) => void): void;
+}
+
+/** Among calls alone nothing takes one of them back. */
+function receiveBatch(batch: readonly Message[], handler: (message: Message, isAlone: boolean) => void): void {
+  const areCalls = batch.every((message) => message[0] === Kind.Call);
+  for (const message of batch) handler(message, areCalls);
 }
 
 /** Makes a link over a transport. */
@@ -58,7 +65,7 @@ export function createLink(transport: LinkTransport): Link {
     receive(handler) {
       transport.subscribe((parcel) => {
         if (typeof parcel[0] === 'number') handler(parcel, true);
-        else for (const message of parcel as readonly Message[]) handler(message, false);
+        else receiveBatch(parcel as readonly Message[], handler);
       });
     },
     close() {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { encodeError } from '../../../src/worker/codec/error-codec.js';
 import { ProgressBoard } from '../../../src/worker/hosts/progress-board.js';
 import { createLink, type Parcel } from '../../../src/worker/link/link.js';
 import { Kind } from '../../../src/worker/link/messages.js';
@@ -79,20 +80,29 @@ test('serveWorker() says of a call that comes alone and does not end in its turn
   expect(sent[1]).toEqual([Kind.Answer, 2, 1]);
 });
 
+test('serveWorker() does not run a call that is taken back in the batch in which it comes', async () => {
+  const { deliver, sent } = await serve(2);
+  deliver([call(1, 1), call(2, 1), [Kind.Abort, 1, encodeError(new Error('never mind'))]] as unknown as Parcel);
+  const answers = (): Parcel[] => sent.flat().filter((each) => Array.isArray(each)) as Parcel[];
+  while (!sent.some((parcel) => parcel[0] === Kind.Answer)) await turn();
+  expect(sent.concat(answers()).filter((message) => message[0] === Kind.Answer)).toEqual([[Kind.Answer, 2, 1]]);
+});
+
 test('serveWorker() lets no more calls into the model than its concurrency, when those that come alone are more', async () => {
   const { deliver, sent } = await serve(2);
   for (let id = 1; id <= 8; id++) {
     deliver(call(id, 1));
     if (id === 5) await turn();
   }
+  deliver([9, 10, 11].map((id) => call(id, 1)));
   const answers = (): Parcel[] =>
     sent.flatMap((parcel) => (typeof parcel[0] === 'number' ? [parcel] : (parcel as Parcel[])));
   const ended = (): Parcel[] => answers().filter((message) => message[0] === Kind.Answer);
-  while (ended().length < 8) await turn();
+  while (ended().length < 11) await turn();
   expect(
     ended()
       .map((message) => message[1])
       .sort(),
-  ).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  ).toEqual([1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9]);
   for (const message of ended()) expect(message[2]).toBeLessThanOrEqual(2);
 });
