@@ -71,6 +71,7 @@ export {
 } from './spawn-options.js';
 export { spawnWorker } from './spawn-worker.js';
 export type { RestartPolicy } from './supervision/back-off.js';
+/** @internal */
 export { crashedWorker } from './supervision/crash-error.js';
 export type { Trace } from './trace.js';
 export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './worker-channels.js';
