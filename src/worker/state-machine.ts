@@ -26,7 +26,9 @@ export class StateMachine implements WorkerStateView {
     this.#now = now;
     this.#onStep = onStep;
     this.#isOverheard = isOverheard;
-    const [sender] = watch.channel<WorkerStatus>({ state: 'spawning', enteredAt: now() });
+    const [sender, receiver] = watch.channel<WorkerStatus>({ state: 'spawning', enteredAt: now() });
+    // Nobody's: what counts is who subscribes.
+    receiver.close();
     this.#sender = sender;
   }
 
