@@ -7,8 +7,8 @@ import { benchFile } from './prepare.js';
 
 /** What each is told so that all of them together take less than ten minutes on two quiet cores. */
 const SHORT: Readonly<Record<string, readonly string[]>> = {
-  channels: ['--short', '--rounds=1'],
-  worker: ['--short', '--rounds=1'],
+  channels: ['--short', '--rounds=1', 'for-await', 'rpc/1', 'select/ready', 'create'],
+  worker: ['--short', '--rounds=1', 'rpc/16', 'moved'],
   pool: ['--short', '--rounds=1'],
   embed: ['--short', '--count=40'],
   tuning: ['--short', '--count=40', '--rounds=1'],

@@ -26,6 +26,8 @@ const comparison: Comparison = {
   },
   ours: ['millrace (inline)', 'millrace (thread)'],
   notPeers: ['worker alone (inline)'],
+  // Warming up is bounded by it: a million calls of one client through a thread would take minutes.
+  maxRunMs: 1_500,
 };
 
 /** Runs the benchmark. */
