@@ -3,8 +3,7 @@ import { requireOneOf } from '../core/index.js';
 import { DecodeDeadline } from './decode/decode-deadline.js';
 import { type DecodeLimits, decodePixels, readHeader } from './decode/decode-image.js';
 import { type Geometry, planGeometry } from './decode/geometry.js';
-import { createPlanarWriter, type PlanarImage } from './decode/planar.js';
-import { planSteps, writeExact, writeFast } from './decode/scale.js';
+import { planSteps, scaleExactly, scaleInSteps } from './decode/scale.js';
 import { loadSharp } from './decode/sharp-loader.js';
 import { ImageUnsupportedError } from './image-errors.js';
 import type { PreprocessSpec } from './preprocess-spec.js';
@@ -27,7 +26,7 @@ export interface PreprocessorOptions {
   readonly restrictLoaders?: boolean | undefined;
 }
 
-/** Turns encoded images into planes. Holds no image between calls; calls may overlap. */
+/** Turns encoded images into pixels of the model's size. Holds no image between calls; calls may overlap. */
 export interface Preprocessor {
   /**
    * Decodes one image and prepares it for the model.
@@ -35,22 +34,16 @@ export interface Preprocessor {
    * **Cancel safety:** cancel safe. Decoding that has begun goes on in libvips to its end, and its result is dropped.
    *
    * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file.
-   * @returns `[3, height, width]` as the spec says.
+   * @returns RGB bytes, `[height, width, 3]`. Rescaling and normalising come last, with the batch: a byte is a quarter of a float.
    * @throws {@link ImageUnsupportedError}, {@link ImageCorruptError}, {@link ImageTooLargeError}, {@link ImageTimeoutError}.
    */
-  decode(bytes: Uint8Array, options?: { readonly signal?: AbortSignal | undefined }): Promise<PlanarImage>;
-  /**
-   * Gives planes back that nobody looks at any more, once each: a later image is written over them.
-   *
-   * @param planes What `decode` answered.
-   */
-  recycle(planes: PlanarImage): void;
+  decode(bytes: Uint8Array, options?: { readonly signal?: AbortSignal | undefined }): Promise<Uint8Array>;
 }
 
 /**
  * Makes the preprocessor of a model.
  *
- * The order of work is: first frame, EXIF orientation, to sRGB, transparency over white, resize, centre crop, rescale, normalise, planes.
+ * The order of work is: first frame, EXIF orientation, to sRGB, transparency over white, resize, centre crop.
  *
  * @param spec What the model's authors did.
  * @param mode How closely the resampling follows theirs.
@@ -66,10 +59,9 @@ export function createPreprocessor(
   requireOneOf('Cannot create preprocessor', 'mode', mode, ['fast', 'exact']);
   const limits = options.limits ?? defaultImageLimits;
   const restrict = options.restrictLoaders ?? true;
-  const writer = createPlanarWriter(spec);
 
   return {
-    async decode(bytes, { signal } = {}): Promise<PlanarImage> {
+    async decode(bytes, { signal } = {}): Promise<Uint8Array> {
       const deadline = new DecodeDeadline(limits.decodeTimeoutMs, signal);
       try {
         const sharp = await deadline.race(loadSharp(restrict));
@@ -77,19 +69,13 @@ export function createPreprocessor(
         const geometry = planGeometry(spec, header);
         requireFit(spec, geometry);
         const steps = mode === 'fast' ? planSteps(header, geometry, spec.resample) : undefined;
-        const pixels = await deadline.race(decodePixels(sharp, bytes, header, limits, steps?.[0]));
-        const planes = writer.create(geometry);
-        const writing =
-          steps === undefined
-            ? writeExact(writer, planes, pixels, spec.resample, geometry, deadline.signal)
-            : writeFast(sharp, writer, planes, pixels, steps.slice(1), spec.resample, geometry);
-        await deadline.race(writing);
-        return planes;
+        let pixels = await deadline.race(decodePixels(sharp, bytes, header, limits, steps?.[0]));
+        if (steps !== undefined) pixels = await deadline.race(scaleInSteps(sharp, pixels, steps.slice(1)));
+        return await deadline.race(scaleExactly(pixels, spec.resample, geometry, deadline.signal));
       } finally {
         deadline.end();
       }
     },
-    recycle: (planes) => writer.recycle(planes),
   };
 }
 

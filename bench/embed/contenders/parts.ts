@@ -5,13 +5,16 @@ import type { Contender, Contenders, Setup } from '../contender.js';
 import { infer, loadSession, normalize, ONE_THREAD, readPlanes } from '../plain.js';
 
 type Preprocessing = typeof import('../../../src/image-embedding/preprocessor.js');
+type Tensors = typeof import('../../../src/image-embedding/inference/tensor-input.js');
 
 const NONE = new Float32Array(0);
 
 async function ourDecode({ spec, dist }: Setup): Promise<(path: string) => Promise<Float32Array>> {
   const { createPreprocessor } = (await import(new URL('image-embedding/preprocessor.js', dist).href)) as Preprocessing;
-  const preprocessor = createPreprocessor({ ...spec.preprocess, dtype: 'float32' }, 'fast');
-  return async (path) => (await preprocessor.decode(await readFile(path))) as Float32Array;
+  const { TensorInput } = (await import(new URL('image-embedding/inference/tensor-input.js', dist).href)) as Tensors;
+  const preprocessor = createPreprocessor(spec.preprocess, 'fast');
+  const input = new TensorInput({ name: '', type: 'float32', batch: undefined, ...spec.preprocess.output }, spec);
+  return async (path) => input.write([await preprocessor.decode(await readFile(path))], 1) as Float32Array;
 }
 
 async function inference(setup: Setup, batch: number): Promise<Contender> {

@@ -1,88 +1,25 @@
 /**
  * Pillow's resampling of 8-bit images, to the bit: two passes, first along rows and then along columns, with a result of bytes in between;
  * the filter's support grows with the scale (antialiasing); weights in fixed point with 22 fractional bits. Only the window that is kept is
- * computed, which makes the cost independent of the size of a scaled image that is mostly cropped away.
+ * computed, which makes the cost independent of the size of a scaled image that is mostly cropped away. Of what is in between only the rows
+ * are held that the next row of the result is made of.
  */
+import { Kernels } from '../kernels/kernels.js';
 import type { Resample } from '../preprocess-spec.js';
+import { computeWeights, type Weights } from './filters.js';
 import type { Geometry, Size } from './geometry.js';
 
-const PRECISION_BITS = 22;
 /** Multiplications between two pauses: some milliseconds. */
 const SLICE = 4_000_000;
-const HALF = 1 << (PRECISION_BITS - 1);
+/** Bytes of the source that are taken in at once: they stay in the core's cache. */
+const BAND = 131_072;
+/** Kernels whose memory has grown beyond this are not kept. */
+const KEPT_MEMORY = 4 << 20;
+/** What a kernel reads or writes beyond a row. */
+const SLACK = 64;
 
-interface Filter {
-  readonly support: number;
-  weigh(distance: number): number;
-}
-
-const FILTERS: Readonly<Record<Exclude<Resample, 'nearest'>, Filter>> = {
-  bilinear: {
-    support: 1,
-    weigh: (x) => Math.max(0, 1 - Math.abs(x)),
-  },
-  bicubic: {
-    support: 2,
-    weigh(x) {
-      const a = -0.5;
-      x = Math.abs(x);
-      if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-      return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
-    },
-  },
-  lanczos: {
-    support: 3,
-    weigh: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0),
-  },
-};
-
-function sinc(x: number): number {
-  if (x === 0) return 1;
-  x *= Math.PI;
-  return Math.sin(x) / x;
-}
-
-/** How many pixels away from the middle a filter reaches, when nothing is scaled down. */
-export function filterSupport(resample: Resample): number {
-  return resample === 'nearest' ? 0 : FILTERS[resample].support;
-}
-
-/** The weights of one direction: for each pixel of the window, which source pixels count and how much. */
-interface Weights {
-  readonly taps: number;
-  readonly starts: Int32Array;
-  readonly counts: Int32Array;
-  readonly values: Int32Array;
-}
-
-function computeWeights(filter: Filter, from: number, to: number, start: number, length: number): Weights {
-  const scale = from / to;
-  const stretch = Math.max(scale, 1);
-  const support = filter.support * stretch;
-  const taps = Math.ceil(support) * 2 + 1;
-  const starts = new Int32Array(length);
-  const counts = new Int32Array(length);
-  const values = new Int32Array(length * taps);
-  const row = new Float64Array(taps);
-  for (let index = 0; index < length; index++) {
-    const middle = (start + index + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(middle - support + 0.5));
-    const count = Math.min(from, Math.trunc(middle + support + 0.5)) - first;
-    let sum = 0;
-    for (let tap = 0; tap < count; tap++) {
-      const weight = filter.weigh((tap + first - middle + 0.5) * (1 / stretch));
-      row[tap] = weight;
-      sum += weight;
-    }
-    for (let tap = 0; tap < count; tap++) {
-      const weight = sum === 0 ? (row[tap] as number) : (row[tap] as number) / sum;
-      values[index * taps + tap] = Math.trunc(weight * (1 << PRECISION_BITS) + (weight < 0 ? -0.5 : 0.5));
-    }
-    starts[index] = first;
-    counts[index] = count;
-  }
-  return { taps, starts, counts, values };
-}
+/** Kernels that nobody works with. Who pauses keeps those it has. */
+let idle: Kernels | undefined;
 
 /**
  * Scales interleaved 8-bit RGB pixels and keeps a window of the result.
@@ -106,7 +43,7 @@ export function resampleWindow(
   }
 }
 
-/** The same, with a pause after every few milliseconds of work: tens of megapixels take a second and more. */
+/** The same, with a pause after every few milliseconds of work: tens of megapixels take a while. */
 export function* resampleInSlices(
   pixels: Uint8Array,
   source: Size,
@@ -114,107 +51,153 @@ export function* resampleInSlices(
   { resized, window }: Pick<Geometry, 'resized' | 'window'>,
 ): Generator<void, Uint8Array> {
   if (resample === 'nearest') return pickNearest(pixels, source, { resized, window });
-  const filter = FILTERS[resample];
-  const rows = computeWeights(filter, source.height, resized.height, window.top, window.height);
-  const last = window.height - 1;
-  const firstRow = rows.starts[0] as number;
-  const endRow = (rows.starts[last] as number) + (rows.counts[last] as number);
-  const columns = computeWeights(filter, source.width, resized.width, window.left, window.width);
-  const stride = window.width * 3;
-  const narrow = new Uint8Array(Math.max(0, endRow - firstRow) * stride);
-  // Pillow skips a pass that would change nothing, and so copies bytes as they are.
-  if (source.width === resized.width) {
-    copyColumns(pixels, source.width, firstRow, endRow, window.left, window.width, narrow);
-  } else {
-    const step = Math.max(1, Math.floor(SLICE / (stride * columns.taps)));
-    for (let row = firstRow; row < endRow; row += step) {
-      if (row > firstRow) yield;
-      const part = narrow.subarray((row - firstRow) * stride);
-      scaleRows(pixels, source.width, row, Math.min(endRow, row + step), columns, window.width, clampedView(part));
-    }
-  }
-  const result = new Uint8Array(window.height * stride);
-  if (source.height === resized.height) {
-    const from = (window.top - firstRow) * stride;
-    result.set(narrow.subarray(from, from + result.length));
-  } else scaleColumns(narrow, firstRow, rows, stride, window.height, clampedView(result));
+  const rows = computeWeights(resample, source.height, resized.height, window.top, window.height);
+  const columns = computeWeights(resample, source.width, resized.width, window.left, window.width);
+  const kernels = idle ?? new Kernels();
+  idle = undefined;
+  const work = new Resampling(kernels, pixels, source.width, columns, rows);
+  while (work.advance()) yield;
+  const result = work.result();
+  if (kernels.bytes.length <= KEPT_MEMORY) idle = kernels;
   return result;
 }
 
-/** The same bytes, with stores that clip to 0..255. */
-function clampedView(bytes: Uint8Array<ArrayBuffer>): Uint8ClampedArray {
-  return new Uint8ClampedArray(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
+/** One image on its way through the kernels' memory. */
+class Resampling {
+  readonly #kernels: Kernels;
+  readonly #pixels: Uint8Array;
+  readonly #rows: Weights;
+  readonly #width: number;
+  readonly #sourceStride: number;
+  /** Bytes from a row in between to the next. */
+  readonly #stride: number;
+  /** Quadruples of pixels that count for one pixel along a row, pairs of rows for one along a column. */
+  readonly #groups: number;
+  readonly #pairs: number;
+  /** Rows of the source taken in at once, and rows in between that there is room for. */
+  readonly #band: number;
+  readonly #room: number;
+  readonly #rowsBetweenPauses: number;
+  readonly #places: Readonly<Record<'starts' | 'columns' | 'rows' | 'source' | 'between' | 'result', number>>;
+  /** The rows of the source that are in between: from `first` up to `next`. */
+  #first: number;
+  #next: number;
+  #done = 0;
 
-function copyColumns(
-  pixels: Uint8Array,
-  sourceWidth: number,
-  firstRow: number,
-  endRow: number,
-  left: number,
-  width: number,
-  result: Uint8Array,
-): void {
-  for (let row = firstRow; row < endRow; row++) {
-    const from = (row * sourceWidth + left) * 3;
-    result.set(pixels.subarray(from, from + width * 3), (row - firstRow) * width * 3);
+  constructor(kernels: Kernels, pixels: Uint8Array, sourceWidth: number, columns: Weights, rows: Weights) {
+    this.#kernels = kernels;
+    this.#pixels = pixels;
+    this.#rows = rows;
+    const width = columns.starts.length;
+    const height = rows.starts.length;
+    this.#width = width;
+    this.#sourceStride = 3 * sourceWidth;
+    // The kernel writes a byte beyond each row.
+    this.#stride = (3 * width + 16) & ~15;
+    this.#groups = Math.ceil(mostTaps(columns) / 4);
+    this.#pairs = Math.ceil(mostTaps(rows) / 2);
+    this.#band = 2 * Math.max(1, Math.min(16, Math.floor(BAND / this.#sourceStride / 2)));
+    this.#room = 2 * this.#pairs + this.#band;
+    this.#rowsBetweenPauses = Math.max(this.#band, Math.floor(SLICE / (12 * this.#groups * width)));
+    this.#first = rows.starts[0] ?? 0;
+    this.#next = this.#first;
+    let end = 0;
+    const place = (length: number): number => {
+      const at = end;
+      end = (at + length + SLACK + 15) & ~15;
+      return at;
+    };
+    this.#places = {
+      starts: place(4 * width),
+      columns: place(16 * this.#groups * width),
+      rows: place(8 * this.#pairs * height),
+      source: place((this.#band + 1) * this.#sourceStride),
+      // The pairs of the last row may reach beyond the rows that there are.
+      between: place((this.#room + 2 * this.#pairs) * this.#stride),
+      result: place(3 * width * height),
+    };
+    kernels.grow(end);
+    const words = new Int16Array(kernels.bytes.buffer);
+    const starts = new Int32Array(kernels.bytes.buffer, this.#places.starts, width);
+    for (let column = 0; column < width; column++) starts[column] = 3 * (columns.starts[column] as number);
+    packWeights(words, this.#places.columns >> 1, columns, 4, this.#groups);
+    packWeights(words, this.#places.rows >> 1, rows, 2, this.#pairs);
+  }
+
+  /** Works for some milliseconds. Says whether there is more to do. */
+  advance(): boolean {
+    const { run } = this.#kernels;
+    const { starts, counts } = this.#rows;
+    const places = this.#places;
+    const pauseAt = this.#next + this.#rowsBetweenPauses;
+    for (; this.#done < starts.length; this.#done++) {
+      const start = starts[this.#done] as number;
+      const end = start + (counts[this.#done] as number);
+      while (this.#next < end) {
+        if (this.#next >= pauseAt) return true;
+        this.#scaleBand(start);
+      }
+      run.scaleColumns(
+        places.between + (start - this.#first) * this.#stride,
+        this.#stride,
+        this.#pairs,
+        places.rows + 8 * this.#pairs * this.#done,
+        3 * this.#width,
+        places.result + 3 * this.#width * this.#done,
+      );
+    }
+    return false;
+  }
+
+  /** A copy of the result. */
+  result(): Uint8Array {
+    const { result } = this.#places;
+    return this.#kernels.bytes.slice(result, result + 3 * this.#width * this.#rows.starts.length);
+  }
+
+  /** Takes in the next rows of the source. Those before `start` are needed no more. */
+  #scaleBand(start: number): void {
+    const { run, bytes } = this.#kernels;
+    const { source, between, columns, starts } = this.#places;
+    if (this.#next + this.#band - this.#first > this.#room) {
+      const from = between + (start - this.#first) * this.#stride;
+      bytes.copyWithin(between, from, between + (this.#next - this.#first) * this.#stride);
+      this.#first = start;
+    }
+    const rows = this.#pixels.subarray(this.#next * this.#sourceStride, (this.#next + this.#band) * this.#sourceStride);
+    bytes.set(rows, source);
+    const count = Math.min(this.#band, rows.length / this.#sourceStride);
+    run.scaleRows(
+      source,
+      this.#sourceStride,
+      count,
+      starts,
+      columns,
+      this.#groups,
+      this.#width,
+      between + (this.#next - this.#first) * this.#stride,
+      this.#stride,
+    );
+    this.#next += count;
   }
 }
 
-function scaleRows(
-  pixels: Uint8Array,
-  sourceWidth: number,
-  firstRow: number,
-  endRow: number,
-  { taps, starts, counts, values }: Weights,
-  width: number,
-  result: Uint8ClampedArray,
-): void {
-  let to = 0;
-  for (let row = firstRow; row < endRow; row++) {
-    const base = row * sourceWidth * 3;
-    for (let column = 0; column < width; column++) {
-      let red = HALF;
-      let green = HALF;
-      let blue = HALF;
-      let from = base + (starts[column] as number) * 3;
-      let tap = column * taps;
-      for (const end = tap + (counts[column] as number); tap < end; tap++, from += 3) {
-        const weight = values[tap] as number;
-        red = (red + Math.imul(pixels[from] as number, weight)) | 0;
-        green = (green + Math.imul(pixels[from + 1] as number, weight)) | 0;
-        blue = (blue + Math.imul(pixels[from + 2] as number, weight)) | 0;
-      }
-      result[to] = red >> PRECISION_BITS;
-      result[to + 1] = green >> PRECISION_BITS;
-      result[to + 2] = blue >> PRECISION_BITS;
-      to += 3;
-    }
-  }
+function mostTaps({ counts }: Weights): number {
+  return counts.reduce((most, count) => Math.max(most, count), 1);
 }
 
-/** Row by row over a line of sums, so that memory is read in the order in which it lies. */
-function scaleColumns(
-  narrow: Uint8Array,
-  firstRow: number,
-  { taps, starts, counts, values }: Weights,
-  stride: number,
-  height: number,
-  result: Uint8ClampedArray,
-): void {
-  const sums = new Int32Array(stride);
-  for (let row = 0; row < height; row++) {
-    sums.fill(HALF);
-    let from = ((starts[row] as number) - firstRow) * stride;
-    let tap = row * taps;
-    for (const end = tap + (counts[row] as number); tap < end; tap++) {
-      const weight = values[tap] as number;
-      for (let index = 0; index < stride; index++, from++) {
-        sums[index] = (sums[index] as number) + Math.imul(narrow[from] as number, weight);
+/** Lays weights out as the kernels read them: for so many pixels at a time their upper parts, then their lower ones, and zeros at the end. */
+function packWeights(words: Int16Array, at: number, { taps, values }: Weights, lanes: number, steps: number): void {
+  const count = values.length / taps;
+  for (let pixel = 0; pixel < count; pixel++) {
+    for (let step = 0; step < steps; step++, at += 2 * lanes) {
+      for (let lane = 0; lane < lanes; lane++) {
+        const tap = step * lanes + lane;
+        const weight = tap < taps ? (values[pixel * taps + tap] as number) : 0;
+        words[at + lane] = weight >> 12;
+        words[at + lanes + lane] = weight & 0xfff;
       }
     }
-    const to = row * stride;
-    for (let index = 0; index < stride; index++) result[to + index] = (sums[index] as number) >> PRECISION_BITS;
   }
 }
 

@@ -55,8 +55,3 @@ export function fromFloat16(source: Uint16Array): Float32Array {
   for (let index = 0; index < source.length; index += 1) target[index] = known[source[index] as number] as number;
   return target;
 }
-
-/** Narrows floats into a place of the target. */
-export function writeFloat16(target: Uint16Array, offset: number, source: ArrayLike<number>): void {
-  for (let index = 0; index < source.length; index += 1) target[offset + index] = toFloat16(source[index] as number);
-}

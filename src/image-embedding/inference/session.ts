@@ -16,8 +16,9 @@ import {
   ModelRuntimeMissingError,
 } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
-import { fromFloat16, writeFloat16 } from './float16.js';
+import { fromFloat16 } from './float16.js';
 import { describeValue, type PickedOutput, pickOutput, poolOutput, type ValueInfo } from './output.js';
+import { TensorInput } from './tensor-input.js';
 
 /** The graph of a prepared model, in its folder. */
 export const PREPARED_GRAPH: string = 'model.onnx';
@@ -85,20 +86,16 @@ export async function preloadRuntime(): Promise<void> {
 export class EmbeddingSession {
   readonly #runtime: Native;
   readonly #session: Runtime.InferenceSession;
-  readonly #bgr: boolean;
-  readonly #pixels: number;
-  /** The input of the last batch, used again while batches stay as large or get smaller. */
-  #buffer: Float32Array | Uint8Array | Uint16Array | undefined;
+  readonly #input: TensorInput;
   readonly description: SessionDescription;
 
   private constructor(runtime: Native, session: Runtime.InferenceSession, spec: ModelSpec) {
     this.#runtime = runtime;
     this.#session = session;
-    this.#bgr = spec.channels === 'bgr';
     const inputs = session.inputMetadata.map(toValueInfo);
     const outputs = session.outputMetadata.map(toValueInfo);
     const input = checkInput(inputs, spec);
-    this.#pixels = input.width * input.height;
+    this.#input = new TensorInput(input, spec);
     this.description = { input, output: pickOutput(outputs, spec.output, spec.family), inputs, outputs };
   }
 
@@ -176,19 +173,14 @@ export class EmbeddingSession {
     }
   }
 
-  /** The type that decoded images must have: half precision is narrowed here, from float32. */
-  get decodeType(): 'float32' | 'uint8' {
-    return this.description.input.type === 'uint8' ? 'uint8' : 'float32';
-  }
-
   /**
    * Embeds images: one run, or several when the model is fixed to a smaller batch.
    *
-   * @param images Planar pixels, `[3, height, width]` each, of {@link decodeType}.
+   * @param images RGB bytes, `[height, width, 3]` each.
    * @returns One vector per image, not normalised.
    * @throws ModelInferenceError When the runtime fails, or the output holds a number that is none.
    */
-  async run(images: readonly (Float32Array | Uint8Array)[]): Promise<Float32Array<ArrayBuffer>[]> {
+  async run(images: readonly Uint8Array[]): Promise<Float32Array<ArrayBuffer>[]> {
     const { batch } = this.description.input;
     const step = batch ?? images.length;
     if (step >= images.length) return this.#runOnce(images, batch ?? images.length);
@@ -201,13 +193,12 @@ export class EmbeddingSession {
 
   /** Releases the model's memory. */
   async dispose(): Promise<void> {
-    this.#buffer = undefined;
     await this.#session.release();
   }
 
-  async #runOnce(images: readonly (Float32Array | Uint8Array)[], rows: number): Promise<Float32Array<ArrayBuffer>[]> {
+  async #runOnce(images: readonly Uint8Array[], rows: number): Promise<Float32Array<ArrayBuffer>[]> {
     const { input, output } = this.description;
-    const data = this.#fill(images, rows);
+    const data = this.#input.write(images, rows);
     let result: Runtime.Tensor | undefined;
     let numbers: Float32Array;
     try {
@@ -234,29 +225,6 @@ export class EmbeddingSession {
       }
     }
     return vectors;
-  }
-
-  #fill(images: readonly (Float32Array | Uint8Array)[], rows: number): Float32Array | Uint8Array | Uint16Array {
-    const size = 3 * this.#pixels;
-    const { type } = this.description.input;
-    const ArrayType = type === 'float32' ? Float32Array : type === 'uint8' ? Uint8Array : Uint16Array;
-    if (this.#buffer === undefined || this.#buffer.length < rows * size) this.#buffer = new ArrayType(rows * size);
-    const target = this.#buffer.subarray(0, rows * size);
-    for (const [index, image] of images.entries()) {
-      if (image.length !== size) {
-        throw new ModelMismatchError(`Cannot run model: an image must be ${size} numbers, received ${image.length}`);
-      }
-      for (let plane = 0; plane < 3; plane += 1) {
-        const from = this.#bgr ? 2 - plane : plane;
-        const source = image.subarray(from * this.#pixels, (from + 1) * this.#pixels);
-        const offset = index * size + plane * this.#pixels;
-        if (type === 'float16') writeFloat16(target as Uint16Array, offset, source);
-        else target.set(source, offset);
-      }
-    }
-    // The rest of a fixed batch is blank, not what an earlier batch left there.
-    target.fill(0, images.length * size);
-    return target;
   }
 }
 

@@ -17,17 +17,14 @@ import type { SourceKind } from '../sources/read-source.js';
 import { encodeFailure, type ItemFailure } from './item-failure.js';
 import { type Arrival, RunQueue, type Runner } from './run-queue.js';
 
-/** Planar pixels of one image. */
-export type Pixels = Float32Array | Uint8Array;
-
 /** The parts of a pipeline. */
 export interface PipelineParts {
   /** Brings in the encoded bytes of an image. */
   readonly read: (kind: SourceKind, input: unknown, signal: AbortSignal | undefined) => Promise<Uint8Array>;
   /** Makes pixels of them. */
-  readonly decode: (bytes: Uint8Array, signal: AbortSignal | undefined) => Promise<Pixels>;
+  readonly decode: (bytes: Uint8Array, signal: AbortSignal | undefined) => Promise<Uint8Array>;
   /** Runs them through the model. */
-  readonly runner: Runner<Pixels, Float32Array>;
+  readonly runner: Runner<Uint8Array, Float32Array>;
   readonly maxBatch: number;
   /** How long the first image of a batch waits for company while the model is free, in ms. */
   readonly maxDelayMs: number;
@@ -59,7 +56,7 @@ export class EmbeddingPipeline {
   readonly #fetches: PQueue;
   readonly #bulk: PQueue;
   readonly #bulkDecodes: PQueue;
-  readonly #runs: RunQueue<Pixels, Float32Array>;
+  readonly #runs: RunQueue<Uint8Array, Float32Array>;
   #bulkDecodeLimit: number;
 
   constructor(parts: PipelineParts) {

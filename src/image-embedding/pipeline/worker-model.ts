@@ -11,7 +11,7 @@ import { createPreprocessor, type PreprocessMode } from '../preprocessor.js';
 import { FetchThread } from '../sources/fetch-thread.js';
 import type { ImageLimits } from '../sources/limits.js';
 import { readSource, type SourceKind } from '../sources/read-source.js';
-import { EmbeddingPipeline, type Pixels, type PipelineBatch } from './pipeline.js';
+import { EmbeddingPipeline, type PipelineBatch } from './pipeline.js';
 
 /** What the module is given; plain data, since it crosses to another process. */
 export interface WorkerModelOptions {
@@ -32,7 +32,7 @@ export interface WorkerModelOptions {
 }
 
 /** What runs the model: an `EmbeddingSession`, or what a test puts in its place. */
-export type ModelSession = Pick<EmbeddingSession, 'description' | 'decodeType' | 'run' | 'dispose'>;
+export type ModelSession = Pick<EmbeddingSession, 'description' | 'run' | 'dispose'>;
 
 /** Loads the model. */
 export async function createModel(
@@ -50,24 +50,21 @@ export function createSessionModel(
   context: ModelContext,
 ): ModelOf<ImageOperations> {
   const { spec, limits, maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency } = options;
-  const preprocessor = createPreprocessor({ ...spec.preprocess, dtype: session.decodeType }, options.preprocess, {
+  const preprocessor = createPreprocessor(spec.preprocess, options.preprocess, {
     limits,
     // In the caller's own process libvips belongs to the caller, too.
     restrictLoaders: context.host === 'process',
   });
   // How often a batch of which size was run; the pool's metrics gather it.
   const batchSizes: Record<number, number> = {};
-  const run = async (images: readonly Pixels[]): Promise<Float32Array[]> => {
+  const run = async (images: readonly Uint8Array[]): Promise<Float32Array[]> => {
     batchSizes[images.length] = (batchSizes[images.length] ?? 0) + 1;
     pipeline.noteBatch(images.length);
-    const vectors = await session.run(images);
-    // Not after a failure: the images are then run again, in halves.
-    for (const image of images) preprocessor.recycle(image);
-    return vectors;
+    return session.run(images);
   };
   const fetcher = context.host === 'process' ? new FetchThread(limits.url, fetchConcurrency) : undefined;
   // It is given whole batches at once, and finds the guilty image of one that fails.
-  const batcher = createBatcher<Pixels, Float32Array>({ maxBatch, run });
+  const batcher = createBatcher<Uint8Array, Float32Array>({ maxBatch, run });
   const pipeline = new EmbeddingPipeline({
     read: (kind, input, signal) =>
       kind === 'url' && fetcher !== undefined
@@ -103,7 +100,7 @@ export function createSessionModel(
         name: spec.name,
         family: spec.family,
         file: spec.file,
-        preprocess: { ...spec.preprocess, dtype: session.decodeType },
+        preprocess: { ...spec.preprocess, dtype: session.description.input.type === 'uint8' ? 'uint8' : 'float32' },
         dimension,
         supportedDimensions: [dimension, ...shorter],
       };
@@ -116,7 +113,7 @@ export function createSessionModel(
       const decoded = preprocessor.decode(Buffer.from(BLANK_GIF, 'base64'));
       // It may fail while the run is still under way: not unhandled, which would end the process without its error.
       decoded.catch(() => {});
-      const [vector] = await session.run([blankImage(spec, session.decodeType)]);
+      const [vector] = await session.run([blankImage(spec)]);
       dimension = vector?.length ?? 0;
       await decoded;
     },
@@ -142,9 +139,8 @@ export async function preload(): Promise<void> {
 /** One grey pixel. */
 const BLANK_GIF = 'R0lGODlhAQABAIAAAICAgAAAACwAAAAAAQABAAACAkQBADs=';
 
-function blankImage(spec: ModelSpec, type: 'float32' | 'uint8'): Pixels {
-  const length = 3 * spec.preprocess.output.width * spec.preprocess.output.height;
-  return type === 'uint8' ? new Uint8Array(length) : new Float32Array(length);
+function blankImage({ preprocess: { output } }: ModelSpec): Uint8Array {
+  return new Uint8Array(3 * output.width * output.height);
 }
 
 /** Rows one after another: one buffer crosses to the caller instead of one per image. */

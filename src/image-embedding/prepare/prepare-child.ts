@@ -24,8 +24,7 @@ async function runOnce(spec: ModelSpec, graphOptimizationLevel: 'all' | 'disable
   const { width, height } = spec.preprocess.output;
   const noise = (index: number) => (index * 7919) % 256;
   const bytes = Uint8Array.from({ length: 3 * width * height }, (_, index) => noise(index));
-  const image = session.decodeType === 'uint8' ? bytes : Float32Array.from(bytes, (value) => value / 128 - 1);
-  const [vector] = await session.run([image]);
+  const [vector] = await session.run([bytes]);
   await session.dispose();
   return vector ?? new Float32Array();
 }

@@ -183,9 +183,9 @@ describe('Preprocessor.decode() on images as people have them', { timeout: 120_0
       0.5,
     );
     for (const [, preprocessor] of modes) {
-      const planes = await preprocessor.decode(grey);
-      expect(planes.subarray(0, SIDE * SIDE)).toEqual(planes.subarray(SIDE * SIDE, 2 * SIDE * SIDE));
-      expect(planes.subarray(0, SIDE * SIDE)).toEqual(planes.subarray(2 * SIDE * SIDE));
+      const decoded = await preprocessor.decode(grey);
+      const [reds, ...others] = [0, 1, 2].map((channel) => decoded.filter((_, index) => index % 3 === channel));
+      for (const other of others) expect(other).toEqual(reds);
     }
   });
 
@@ -201,8 +201,7 @@ describe('Preprocessor.decode() on images as people have them', { timeout: 120_0
             format === 'webp' || format === 'avif' ? image[format]({ lossless: true, effort: 0 }) : image[format]();
         const bytes = await image.toBuffer();
         for (const [mode, preprocessor] of modes) {
-          const planes = await preprocessor.decode(bytes);
-          const [red, green] = [planes[50] as number, planes[SIDE * SIDE + 50] as number];
+          const [red = 0, green = 0] = (await preprocessor.decode(bytes)).subarray(3 * 50);
           const [wantRed, wantGreen] = alpha === 0 ? [255, 255] : [227, 127];
           const ok = Math.abs(red - wantRed) <= 2 && Math.abs(green - wantGreen) <= 2;
           expect({ format, alpha, mode, ok, red, green }).toMatchObject({ ok: true });
@@ -231,8 +230,8 @@ describe('Preprocessor.decode() on images as people have them', { timeout: 120_0
       .toBuffer();
     const before = process.memoryUsage().rss;
     for (const [, preprocessor] of modes) {
-      const planes = await preprocessor.decode(one);
-      expect([planes[0], planes[SIDE * SIDE], planes.at(-1)]).toEqual([0x10, 0x20, 0x30]);
+      const decoded = await preprocessor.decode(one);
+      expect(decoded.every((shade, index) => shade === [0x10, 0x20, 0x30][index % 3])).toBe(true);
       for (const [w, h] of [
         [20_000, 2],
         [2, 20_000],

@@ -62,7 +62,7 @@ describe('fetchModel()', () => {
     expect(await readlink(link)).toBe(path.join('..', '..', '..', 'blobs', sha256(weights)));
     expect(await readFile(path.join(cacheDir, 'models--millrace--tiny-clip', 'refs', 'main'), 'utf8')).toBe(hub.commit);
     const session = await EmbeddingSession.load(await readModelFolder(folder));
-    const [vector] = await session.run([new Float32Array(3 * 32 * 32)]);
+    const [vector] = await session.run([new Uint8Array(3 * 32 * 32)]);
     expect(vector).toHaveLength(24);
     await session.dispose();
   });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ImageCorruptError } from '../../../src/image-embedding/image-errors.js';
-import { EmbeddingPipeline, type Pixels } from '../../../src/image-embedding/pipeline/pipeline.js';
+import { EmbeddingPipeline } from '../../../src/image-embedding/pipeline/pipeline.js';
 import { createBatcher } from '../../../src/worker/index.js';
 
 const MAX_BATCH = 16;
@@ -12,9 +12,9 @@ async function settle(): Promise<void> {
 
 /** A pipeline whose runs a test ends one by one, and whose images are named by their bytes. */
 function createStage() {
-  const runs: { readonly images: readonly Pixels[]; readonly end: () => void; readonly decoding: number }[] = [];
+  const runs: { readonly images: readonly Uint8Array[]; readonly end: () => void; readonly decoding: number }[] = [];
   const stage = { decoding: 0, decoded: 0, peak: 0 };
-  const batcher = createBatcher<Pixels, Float32Array>({
+  const batcher = createBatcher<Uint8Array, Float32Array>({
     maxBatch: MAX_BATCH,
     maxDelayMs: 0,
     run: (images) =>
@@ -32,7 +32,7 @@ function createStage() {
     stage.decoding -= 1;
     stage.decoded += 1;
     if (bytes[0] === 255) throw new ImageCorruptError('Cannot decode image: it is damaged');
-    return Float32Array.of(bytes[0] as number);
+    return Uint8Array.of(bytes[0] as number);
   };
   const pipeline = new EmbeddingPipeline({
     read: async (_kind, input) => Uint8Array.of(input as number),

@@ -16,7 +16,6 @@ export function createModel({ runMs, origin, ...options }, context) {
   const runs = new Array(2 * KEPT).fill(0);
   const sleeper = new Int32Array(new SharedArrayBuffer(4));
   const session = {
-    decodeType: 'float32',
     description: { input, output: { name: 'times', pooling: 'none', dimension: 2 * KEPT }, inputs: [], outputs: [] },
     run: (images) =>
       new Promise((resolve) => {

@@ -104,7 +104,7 @@ describe('prepareFile()', () => {
     expect(await madeAt(folder)).toBe(made);
     expect(await entries()).toHaveLength(1);
     expect(await verifyPreparedFile(spec.file, settings())).toBe(true);
-    const image = Float32Array.from({ length: 3 * 32 * 32 }, (_, index) => ((index * 7919) % 1000) / 500 - 1);
+    const image = Uint8Array.from({ length: 3 * 32 * 32 }, (_, index) => (index * 7919) % 256);
     const [plain, mapped] = await Promise.all([EmbeddingSession.load(spec), EmbeddingSession.load(spec, {}, folder)]);
     const [[one], [other]] = await Promise.all([plain.run([image]), mapped.run([image])]);
     for (const [index, value] of (one as Float32Array).entries()) expect(other?.[index]).toBeCloseTo(value, 5);
@@ -159,7 +159,7 @@ describe('prepareFile()', () => {
     const second = await prepared({ minBytes: 4_800 }, external);
     expect(second).not.toBe(first);
     const session = await EmbeddingSession.load(external, {}, second);
-    expect((await session.run([new Float32Array(3 * 64).fill(1)]))[0]?.[0]).toBeCloseTo(6, 5);
+    expect((await session.run([new Uint8Array(3 * 64).fill(255)]))[0]?.[0]).toBeCloseTo(6, 5);
     await session.dispose();
   });
 
@@ -175,7 +175,7 @@ describe('prepareFile()', () => {
 
   test('makes a new file rather than write to one that is mapped', async () => {
     const folder = await prepared();
-    const image = new Float32Array(3 * 32 * 32).fill(0.5);
+    const image = new Uint8Array(3 * 32 * 32).fill(200);
     const session = await EmbeddingSession.load(spec, {}, folder);
     const [before] = await session.run([image]);
     const { ino } = await stat(path.join(folder, 'weights.bin'));
@@ -340,7 +340,7 @@ describe('EmbeddingSession.load()', () => {
     await writeFile(path.join(folder, 'model.onnx'), 'no model');
     const warnings = await warningsOf(async () => {
       const session = await EmbeddingSession.load(spec, {}, folder);
-      expect(await session.run([new Float32Array(3 * 32 * 32)])).toHaveLength(1);
+      expect(await session.run([new Uint8Array(3 * 32 * 32)])).toHaveLength(1);
       await session.dispose();
     });
     expect(warnings.join()).toContain('could not be loaded');
