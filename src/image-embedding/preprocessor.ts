@@ -10,8 +10,8 @@ import type { PreprocessSpec } from './preprocess-spec.js';
 import { defaultImageLimits } from './sources/limits.js';
 
 /**
- * How closely the resampling follows Pillow's, which models were trained with: `'fast'` scales in libvips and stays within a few 1/255,
- * `'exact'` repeats Pillow's arithmetic, for those who compare with vectors made in Python.
+ * How closely the resampling follows Pillow's, which models were trained with: `'exact'` repeats its arithmetic to the bit, for every image.
+ * `'fast'` does so, too, unless an image is six times too large or more: that one is scaled by libvips first, and stays within a few 1/255.
  */
 export type PreprocessMode = 'fast' | 'exact';
 
@@ -68,9 +68,9 @@ export function createPreprocessor(
         const header = await deadline.race(readHeader(sharp, bytes, limits));
         const geometry = planGeometry(spec, header);
         requireFit(spec, geometry);
-        const steps = mode === 'fast' ? planSteps(header, geometry, spec.resample) : undefined;
-        let pixels = await deadline.race(decodePixels(sharp, bytes, header, limits, steps?.[0]));
-        if (steps !== undefined) pixels = await deadline.race(scaleInSteps(sharp, pixels, steps.slice(1)));
+        const [first, ...others] = mode === 'fast' ? planSteps(header, geometry, spec.resample) : [];
+        let pixels = await deadline.race(decodePixels(sharp, bytes, header, limits, first));
+        if (others.length > 0) pixels = await deadline.race(scaleInSteps(sharp, pixels, others));
         return await deadline.race(scaleExactly(pixels, spec.resample, geometry, deadline.signal));
       } finally {
         deadline.end();

@@ -34,12 +34,16 @@ async function large(name: string, width: number, grain: number): Promise<Buffer
 }
 
 describe('Preprocessor.decode()', { timeout: 120_000 }, () => {
-  it("stays within 3/255 of Pillow's resampling in fast mode, over every example photograph", async () => {
+  it("gives Pillow's very bytes in fast mode, too, for images of less than six times the size", async () => {
     for (const name of (await readdir(photos)).filter((each) => each.endsWith('.jpg'))) {
       const bytes = await readFile(photos + name);
-      const { largest, mean } = difference(await fast.decode(bytes), await exact.decode(bytes));
-      expect({ name, ok: largest <= 3 && mean <= 0.25, largest, mean }).toMatchObject({ ok: true });
+      expect({ name, ...difference(await fast.decode(bytes), await exact.decode(bytes)) }).toMatchObject({
+        largest: 0,
+      });
     }
+    const [below, above] = await Promise.all([large('raccoon-1', 1780, 20), large('raccoon-1', 1800, 20)]);
+    expect(difference(await fast.decode(below), await exact.decode(below)).largest).toBe(0);
+    expect(difference(await fast.decode(above), await exact.decode(above)).largest).toBeGreaterThan(0);
   });
 
   it("stays within 6/255 of Pillow's resampling in fast mode, whatever the size, the filter and the shape", async () => {
@@ -80,7 +84,7 @@ describe('Preprocessor.decode()', { timeout: 120_000 }, () => {
       ],
       [
         'edges, larger',
-        await sharp(testPicture(1500, 999), { raw: { width: 1500, height: 999, channels: 3 } })
+        await sharp(testPicture(2400, 1599), { raw: { width: 2400, height: 1599, channels: 3 } })
           .png()
           .toBuffer(),
       ],
@@ -112,10 +116,10 @@ describe('Preprocessor.decode()', { timeout: 120_000 }, () => {
   });
 
   it('strays no further than documented on fine periodic patterns, the worst there is for scaling in steps', async () => {
-    const [width, height] = [1300, 1000];
+    const [width, height] = [1400, 1350];
     const patterns = {
-      stripes: (x: number) => (x % 3 === 0 ? 255 : 0),
-      squares: (x: number, y: number) => ((Math.floor(x / 5) + Math.floor(y / 5)) % 2 === 0 ? 255 : 0),
+      stripes: (x: number) => (x % 5 < 2 ? 255 : 0),
+      squares: (x: number, y: number) => ((Math.floor(x / 7) + Math.floor(y / 7)) % 2 === 0 ? 255 : 0),
     };
     for (const [name, shade] of Object.entries(patterns)) {
       const pixels = Buffer.alloc(width * height * 3);
@@ -125,13 +129,13 @@ describe('Preprocessor.decode()', { timeout: 120_000 }, () => {
       const bytes = await sharp(pixels, { raw: { width, height, channels: 3 } })
         .png({ compressionLevel: 1 })
         .toBuffer();
-      for (const resample of ['bicubic', 'bilinear'] as const) {
+      for (const resample of ['bicubic', 'bilinear', 'lanczos'] as const) {
         const spec: PreprocessSpec = { ...clip, resample };
         const found = difference(
           await createPreprocessor(spec, 'fast').decode(bytes),
           await createPreprocessor(spec, 'exact').decode(bytes),
         );
-        expect({ name, resample, ...found, ok: found.largest <= 15 && found.mean <= 4.5 }).toMatchObject({ ok: true });
+        expect({ name, resample, ...found, ok: found.largest <= 13 && found.mean <= 4 }).toMatchObject({ ok: true });
       }
     }
   });

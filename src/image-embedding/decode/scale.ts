@@ -1,7 +1,7 @@
 /**
- * The way from decoded pixels to those that a model takes in. The last step is Pillow's arithmetic, always. What is many times too large goes
- * through libvips first in the fast way: by steps that each scale by less than {@link BOX}, from where libvips averages boxes, with a filter that
- * keeps what the result can show. The first step is one with the decode.
+ * The way from decoded pixels to those that a model takes in. The last step is Pillow's arithmetic, always. In the fast way an image that is
+ * {@link WHOLE} times too large or more goes through libvips first: by steps that each scale by less than {@link BOX}, from where libvips averages
+ * boxes and softens the picture, with a filter that keeps what the result can show. The first step is one with the decode.
  */
 import { scheduleMacrotask } from '../../core/index.js';
 import type { Resample } from '../preprocess-spec.js';
@@ -10,6 +10,8 @@ import type { Geometry, Size } from './geometry.js';
 import { resampleInSlices } from './resample.js';
 import type { SharpModule } from './sharp-loader.js';
 
+/** The factor below which scaling at once takes no longer than scaling in steps. */
+const WHOLE = 6;
 /** The factor from which libvips averages boxes first. */
 const BOX = 4;
 /** What the last step scales by: the more, the closer and the slower. */
@@ -21,16 +23,14 @@ const LONGEST_STEP = 3.9;
 const WASTE = 8;
 
 /**
- * Says whether the fast way suits an image, and through which sizes it goes, from the largest, which is decoded to, on down. None means that
- * the image is decoded at full size and scaled at once.
+ * Says through which sizes an image goes in the fast way, from the largest, which is decoded to, on down. None means that it is decoded at full
+ * size and scaled at once, as in the exact way.
  */
-export function planSteps(image: ImageHeader, { resized, window }: Geometry, resample: Resample): Size[] | undefined {
-  if (resample === 'nearest') return undefined;
-  if (resized.width * resized.height > WASTE * window.width * window.height) return undefined;
+export function planSteps(image: ImageHeader, { resized, window }: Geometry, resample: Resample): Size[] {
   const horizontal = image.width / resized.width;
   const vertical = image.height / resized.height;
-  // What is scaled up is small, and soon done exactly.
-  if (horizontal < 1 || vertical < 1 || (horizontal === 1 && vertical === 1)) return undefined;
+  if (resample === 'nearest' || Math.max(horizontal, vertical) < WHOLE || Math.min(horizontal, vertical) < 1) return [];
+  if (resized.width * resized.height > WASTE * window.width * window.height) return [];
   const steps: Size[] = [];
   let size = resized;
   for (;;) {
