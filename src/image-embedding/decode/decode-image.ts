@@ -2,6 +2,7 @@
 import { ImageCorruptError, ImageTimeoutError, ImageTooLargeError, ImageUnsupportedError } from '../image-errors.js';
 import type { ImageLimits } from '../sources/limits.js';
 import type { Size } from './geometry.js';
+import { plainJpegSize } from './jpeg-header.js';
 import type { ResizeOptions, Sharp, SharpModule, SharpOptions } from './sharp-loader.js';
 import { isSrgbProfile } from './srgb-profile.js';
 import { describeContent, type ImageFormat, sniffFormat } from './sniff.js';
@@ -19,6 +20,8 @@ export interface ImageHeader extends Size {
   readonly format: ImageFormat;
   /** Whether it carries a profile that only says sRGB, which need not be applied. */
   readonly isSrgb: boolean;
+  /** Whether it may be transparent. */
+  readonly hasAlpha: boolean;
 }
 
 /** How an image is scaled on its way to the size that counts: a filter that leaves alone what survives the next step. */
@@ -31,8 +34,8 @@ export const STEP_RESIZE: ResizeOptions = {
 const WHITE = { r: 255, g: 255, b: 255 };
 
 /**
- * Reads the header: the format by its first bytes, then the size by the loader of that format. Nothing is decoded, so an image that is too
- * large costs no more than its header.
+ * Reads the header: the format by its first bytes, then the size by the loader of that format, unless a plain JPEG tells. Nothing is decoded, so
+ * an image that is too large costs no more than its header.
  */
 export async function readHeader(sharp: SharpModule, bytes: Uint8Array, limits: DecodeLimits): Promise<ImageHeader> {
   if (bytes.byteLength === 0) throw new ImageCorruptError('Cannot decode image: expected an image, received 0 bytes');
@@ -42,14 +45,20 @@ export async function readHeader(sharp: SharpModule, bytes: Uint8Array, limits: 
       `Cannot decode image: expected JPEG, PNG, WebP, GIF, AVIF or TIFF, received ${describeContent(bytes)}`,
     );
   }
+  const plain = format === 'jpeg' ? plainJpegSize(bytes) : undefined;
+  if (plain !== undefined) {
+    requireFewPixels(plain, limits);
+    return { format, ...plain, isSrgb: false, hasAlpha: false };
+  }
   try {
     const found = await sharp(bytes, inputOptions(limits)).metadata();
     if (found.format !== format) {
       throw new ImageUnsupportedError(`Cannot decode image: it begins as ${format} and is read as ${found.format}`);
     }
     const { width, height } = found.autoOrient;
-    if (width * height > limits.maxPixels) throw tooManyPixels(limits, `${width} × ${height}`);
-    return { format, width, height, isSrgb: found.icc !== undefined && isSrgbProfile(found.icc) };
+    requireFewPixels({ width, height }, limits);
+    const isSrgb = found.icc !== undefined && isSrgbProfile(found.icc);
+    return { format, width, height, isSrgb, hasAlpha: found.hasAlpha };
   } catch (error) {
     throw translate(error, format, limits);
   }
@@ -67,9 +76,8 @@ export async function decodePixels(
   limits: DecodeLimits,
   scaled?: Size,
 ): Promise<Pixels> {
-  let image = sharp(bytes, { ...inputOptions(limits), ignoreIcc: header.isSrgb })
-    .flatten({ background: WHITE })
-    .toColourspace('srgb');
+  let image = sharp(bytes, { ...inputOptions(limits), ignoreIcc: header.isSrgb }).toColourspace('srgb');
+  if (header.hasAlpha) image = image.flatten({ background: WHITE });
   if (scaled !== undefined) {
     // A cut of the whole image does nothing but keep sharp from reading it at a fraction.
     if (readingFraction(header, scaled) === 1)
@@ -133,6 +141,10 @@ async function toPixels(image: Sharp, header: ImageHeader, limits: DecodeLimits)
   } catch (error) {
     throw translate(error, header.format, limits);
   }
+}
+
+function requireFewPixels({ width, height }: Size, limits: DecodeLimits): void {
+  if (width * height > limits.maxPixels) throw tooManyPixels(limits, `${width} × ${height}`);
 }
 
 function tooManyPixels(limits: DecodeLimits, found: string, cause?: unknown): ImageTooLargeError {

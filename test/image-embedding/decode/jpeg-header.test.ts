@@ -1,0 +1,55 @@
+import { readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import sharp, { type Sharp } from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { plainJpegSize } from '../../../src/image-embedding/decode/jpeg-header.js';
+import { mutatedImages } from '../mutated-images.js';
+
+const photos = fileURLToPath(new URL('../../../examples/photos/', import.meta.url));
+const picture = (): Sharp => sharp({ create: { width: 60, height: 41, channels: 3, background: '#204060' } });
+const size = { width: 60, height: 41 };
+
+describe('plainJpegSize()', () => {
+  it('says what libvips says of plain JPEGs', async () => {
+    for (const name of (await readdir(photos)).filter((each) => each.endsWith('.jpg'))) {
+      const bytes = await sharp(photos + name)
+        .jpeg()
+        .toBuffer();
+      const { width, height } = await sharp(bytes).metadata();
+      expect({ name, ...plainJpegSize(bytes) }).toEqual({ name, width, height });
+    }
+    expect(plainJpegSize(await picture().jpeg({ progressive: true }).toBuffer())).toEqual(size);
+    expect(plainJpegSize(await picture().jpeg({ chromaSubsampling: '4:4:4', mozjpeg: true }).toBuffer())).toEqual(size);
+    expect(plainJpegSize(await picture().greyscale().jpeg().toBuffer())).toEqual(size);
+    expect(plainJpegSize(await picture().withXmp('<x/>').jpeg().toBuffer())).toEqual(size);
+  });
+
+  it('leaves profiles, orientations and four colours to libvips', async () => {
+    expect(plainJpegSize(await picture().withIccProfile('p3').jpeg().toBuffer())).toBeUndefined();
+    expect(plainJpegSize(await picture().withMetadata({ orientation: 6 }).jpeg().toBuffer())).toBeUndefined();
+    expect(plainJpegSize(await picture().toColourspace('cmyk').jpeg().toBuffer())).toBeUndefined();
+    expect(plainJpegSize(await picture().png().toBuffer())).toBeUndefined();
+  });
+
+  it('reads nothing beyond the bytes, wherever they end, and whatever they hold', async () => {
+    const bytes = await picture().jpeg().toBuffer();
+    const whole = Array.from({ length: bytes.length }, (_, end) => plainJpegSize(bytes.subarray(0, end)));
+    for (const found of whole) if (found !== undefined) expect(found).toEqual(size);
+    expect(whole[20]).toBeUndefined();
+    for (const { bytes: damaged } of await mutatedImages(400, 7)) plainJpegSize(damaged);
+  });
+
+  it('agrees with libvips on damaged JPEGs that both can read', async () => {
+    let both = 0;
+    for (const { name, bytes } of await mutatedImages(400, 11)) {
+      const found = plainJpegSize(bytes);
+      const metadata = await sharp(bytes)
+        .metadata()
+        .catch(() => undefined);
+      if (found === undefined || metadata === undefined) continue;
+      both += 1;
+      expect({ name, ...found }).toEqual({ name, width: metadata.width, height: metadata.height });
+    }
+    expect(both).toBeGreaterThan(10);
+  });
+});
