@@ -13,6 +13,8 @@ export interface RoutingCandidate {
   readonly pending: number;
   /** How many it may hold at once. */
   readonly window: number;
+  /** Since when it has had nothing to do, in ms on the pool's clock; undefined while it has, and before its first request. */
+  readonly idleSince?: number | undefined;
 }
 
 /** A routing strategy: answers one of the candidates, of which there is at least one. */
@@ -20,7 +22,8 @@ export type Routing = (candidates: readonly RoutingCandidate[]) => RoutingCandid
 
 /**
  * Two candidates at random, and of them the one with less pending cost: close to the least loaded, without looking at all of them.
- * (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.)
+ * (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.) Of two that have nothing to do the one that worked last, whose
+ * code and model are still in the caches; the others stay idle long enough to be evicted.
  *
  * @param random A generator of numbers in [0, 1), for tests.
  * @example
@@ -38,7 +41,8 @@ export function powerOfTwoChoices(random: () => number = Math.random): Routing {
     let other = Math.floor(random() * (count - 1));
     if (candidates[other] === first) other = count - 1;
     const second = candidates[other] as RoutingCandidate;
-    return second.pendingCost < first.pendingCost ? second : first;
+    if (second.pendingCost !== first.pendingCost) return second.pendingCost < first.pendingCost ? second : first;
+    return (second.idleSince ?? 0) > (first.idleSince ?? 0) ? second : first;
   };
 }
 

@@ -22,6 +22,21 @@ test('powerOfTwoChoices() takes the less loaded of two different candidates', ()
   expect(counts[1]).toBeGreaterThan(1_800);
 });
 
+test('powerOfTwoChoices() takes of two idle candidates the one that worked last', () => {
+  const [never, before, last, busy] = candidates(0, 0, 0, 1).map((each, index) => ({
+    ...each,
+    idleSince: [undefined, 100, 200, undefined][index],
+  }));
+  const route = powerOfTwoChoices();
+  for (let turn = 0; turn < 50; turn += 1) {
+    expect(route([before!, last!])).toBe(last);
+    expect(route([last!, before!])).toBe(last);
+    expect(route([never!, before!])).toBe(before);
+    expect(route([last!, busy!])).toBe(last);
+    expect(route([busy!, never!])).toBe(never);
+  }
+});
+
 test('powerOfTwoChoices() takes the only candidate', () => {
   const [only] = candidates(3);
   expect(powerOfTwoChoices()([only!])).toBe(only);
