@@ -78,6 +78,8 @@ export class Activity {
    * against the clock itself.
    */
   timeOfTaking({ calledAt, due }: PendingRequest): number {
+    // Its call has come over the link a moment ago, and is started from there.
+    if (this.isAlone) return calledAt;
     const isJustAfter =
       due === undefined && this.isLingering && this.inFlight === 0 && calledAt >= this.#model.lastActiveAt;
     return isJustAfter ? calledAt : this.#now();

@@ -22,7 +22,7 @@ export class OperationQueue {
   used = 0;
   usedBytes = 0;
   /** A loop that has room now takes a request by the hand, and answers true: it does not pass through the channel then. */
-  handOver: ((request: PendingRequest) => boolean) | undefined = undefined;
+  handOver: ((request: PendingRequest, at: number | undefined) => boolean) | undefined = undefined;
   /** Told of each request that has entered the channel. */
   onEnter: (() => void) | undefined = undefined;
 
@@ -47,12 +47,12 @@ export class OperationQueue {
     return this.used < this.maxItems && this.usedBytes + bytes <= this.maxBytes;
   }
 
-  /** Gives a request its place and hands it to the loop. */
-  enter(request: PendingRequest): void {
+  /** Gives a request its place and hands it to the loop. `at` is the time, where it is known. */
+  enter(request: PendingRequest, at?: number): void {
     request.hasPlace = true;
     this.used++;
     this.usedBytes += request.bytes;
-    if (this.handOver?.(request)) return;
+    if (this.handOver?.(request, at)) return;
     this.sender.trySend(request);
     this.onEnter?.();
   }

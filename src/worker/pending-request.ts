@@ -2,7 +2,7 @@ import { type AbortListener, addAbortListener, type Clock, type Linked, removeAb
 import type { DeadlineEntry } from './deadline-timer.js';
 import type { CallOptions } from './handle.js';
 import type { OperationQueue } from './operation-queue.js';
-import { CallerTrace } from './trace.js';
+import type { RequestTrace } from './trace.js';
 import { DeadlineExceededError } from './worker-errors.js';
 
 // Invariants:
@@ -27,6 +27,8 @@ export type Outcome = 'succeeded' | 'failed' | 'expired' | 'cancelled';
 /** What a request tells its worker. The worker's core is one. */
 export interface RequestOwner {
   readonly clock: Clock;
+  /** What a request that is made now keeps of where it comes from. */
+  traceOf(traceparent: string | undefined): RequestTrace;
   /** It was taken for the first time, or was answered on its way into a model that is at it. */
   onTaken(request: PendingRequest, at: number | undefined): void;
   /** The loop has it in hand: its place in the queue is free. */
@@ -57,7 +59,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
   enteredAt: number = 0;
   /** Its place among the calls that are inside the model. */
   insideIndex: number = -1;
-  readonly trace: CallerTrace;
+  readonly trace: RequestTrace;
   /** Called when it is answered over the loop's head, so that whoever runs it learns of it at once. */
   onGone: ((reason: unknown) => void) | undefined = undefined;
   #input: unknown;
@@ -78,7 +80,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
     this.#input = input;
     this.calledAt = calledAt;
     this.#options = options;
-    this.trace = new CallerTrace(options?.traceparent);
+    this.trace = owner.traceOf(options?.traceparent);
     if (options === undefined) return;
     if (options.signal !== undefined) addAbortListener(options.signal, this);
   }

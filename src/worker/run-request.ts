@@ -1,9 +1,11 @@
 import type { CallContext, UntypedModel } from './model.js';
 import type { PendingRequest } from './pending-request.js';
 import { PendingStream } from './pending-stream.js';
-import type { PendingUnary } from './pending-unary.js';
-import type { AnyRequest, ModelForRequest } from './request.js';
+import type { AnyRequest, ModelForRequest, Reply } from './request.js';
 import type { WorkerCore } from './worker-core.js';
+
+/** A unary request, whatever its way back. */
+type UnaryCall = PendingRequest & Reply<unknown>;
 
 type Method = (input: unknown, context: CallContext) => unknown;
 
@@ -34,7 +36,7 @@ class RequestContext implements CallContext {
 export class CallPlace {
   readonly #core: WorkerCore;
   readonly #onLeave: (place: CallPlace) => void;
-  #request: PendingUnary | undefined;
+  #request: UnaryCall | undefined;
   readonly #succeeded = (value: unknown): void => {
     const request = this.#take();
     this.#core.leaveModel(request, false, undefined);
@@ -67,13 +69,13 @@ export class CallPlace {
     if (request instanceof PendingStream) {
       void runStream(core, request, model).then(() => this.#onLeave(this));
     } else {
-      this.#request = request as PendingUnary;
+      this.#request = request as UnaryCall;
       this.#runUnary(this.#request, model);
     }
     return true;
   }
 
-  #runUnary(request: PendingUnary, model: UntypedModel): void {
+  #runUnary(request: UnaryCall, model: UntypedModel): void {
     let result: unknown;
     try {
       result = request.trace.runInAsyncScope(
@@ -92,8 +94,8 @@ export class CallPlace {
     else this.#succeeded(result);
   }
 
-  #take(): PendingUnary {
-    const request = this.#request as PendingUnary;
+  #take(): UnaryCall {
+    const request = this.#request as UnaryCall;
     this.#request = undefined;
     return request;
   }

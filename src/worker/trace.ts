@@ -1,4 +1,4 @@
-import { AsyncResource } from 'node:async_hooks';
+import { AsyncResource, executionAsyncId } from 'node:async_hooks';
 
 /** The context that a request came from. */
 export interface Trace {
@@ -8,12 +8,19 @@ export interface Trace {
   run<T>(fn: () => T): T;
 }
 
+/** What a request keeps of where it came from. */
+export interface RequestTrace extends Trace {
+  /** `run`, with a receiver and arguments. */
+  runInAsyncScope<This, Args extends unknown[], T>(fn: (this: This, ...args: Args) => T, self: This, ...args: Args): T;
+}
+
 /** Remembers the async context it is made in. */
-export class CallerTrace extends AsyncResource implements Trace {
+export class CallerTrace extends AsyncResource implements RequestTrace {
   readonly traceparent: string | undefined;
 
   constructor(traceparent: string | undefined) {
-    super('MILLRACE_REQUEST', { requireManualDestroy: true });
+    // Named by its number, and not by an object of options, the context costs a third.
+    super('MILLRACE_REQUEST', executionAsyncId());
     this.traceparent = traceparent;
   }
 
@@ -21,3 +28,23 @@ export class CallerTrace extends AsyncResource implements Trace {
     return this.runInAsyncScope(fn);
   }
 }
+
+/** For a request whose model is elsewhere: nothing of the caller's runs here. */
+export class DistantTrace implements RequestTrace {
+  readonly traceparent: string | undefined;
+
+  constructor(traceparent: string | undefined) {
+    this.traceparent = traceparent;
+  }
+
+  run<T>(fn: () => T): T {
+    return fn();
+  }
+
+  runInAsyncScope<This, Args extends unknown[], T>(fn: (this: This, ...args: Args) => T, self: This, ...args: Args): T {
+    return fn.apply(self, args);
+  }
+}
+
+/** Most have no `traceparent` either. */
+export const untraced: RequestTrace = new DistantTrace(undefined);

@@ -13,6 +13,7 @@ import { PendingStream } from './pending-stream.js';
 import { PendingUnary } from './pending-unary.js';
 import { RequestLedger } from './request-ledger.js';
 import { StateMachine } from './state-machine.js';
+import { CallerTrace, DistantTrace, type RequestTrace, untraced } from './trace.js';
 import { TurningPoint } from './turning-point.js';
 import { WorkerClosedError, WorkerFullError } from './worker-errors.js';
 import type { WorkerHealth } from './worker-health.js';
@@ -39,6 +40,8 @@ export class WorkerCore implements RequestOwner {
   /** The calls into the model. */
   readonly model: ModelAccount;
   readonly activity: Activity;
+  /** Whether the model is in another thread or process, where nothing of the caller's context is. */
+  isDistant = false;
   readonly #ledger: RequestLedger = new RequestLedger();
   readonly #deadlines: DeadlineTimer;
   readonly #quiet: TurningPoint = new TurningPoint();
@@ -118,18 +121,44 @@ export class WorkerCore implements RequestOwner {
       const Pending = queue.operation.kind === 'unary' ? PendingUnary : PendingStream;
       const request = new Pending(this, queue, input, now, options);
       request.bytes = bytes;
-      // One that may take for ever has no deadline.
-      if (timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY) {
-        request.due = new RequestDeadline(request, now + timeoutMs);
-        this.#deadlines.add(request.due, now);
-      }
-      if (mustWait) this.#ledger.wait(request);
-      else this.#accept(request);
+      this.#enter(request, timeoutMs, mustWait);
       return request;
     } catch (error) {
       this.#ledger.refused++;
       throw error;
     }
+  }
+
+  /**
+   * Accepts a call that has just come over a link, as a request of the link's own making.
+   *
+   * @throws What refuses the call.
+   */
+  admit(request: PendingRequest, timeoutMs: number | undefined): void {
+    const { queue } = request;
+    try {
+      this.#requireAcceptable(queue, undefined);
+    } catch (error) {
+      this.#ledger.refused++;
+      throw error;
+    }
+    this.#enter(request, timeoutMs, queue.waiting.first !== undefined || !queue.hasRoom(0));
+  }
+
+  #enter(request: PendingRequest, timeoutMs: number | undefined, mustWait: boolean): void {
+    const now = request.calledAt;
+    // One that may take for ever has no deadline.
+    if (timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY) {
+      request.due = new RequestDeadline(request, now + timeoutMs);
+      this.#deadlines.add(request.due, now);
+    }
+    if (mustWait) this.#ledger.wait(request);
+    else this.#accept(request, now);
+  }
+
+  traceOf(traceparent: string | undefined): RequestTrace {
+    if (!this.isDistant) return new CallerTrace(traceparent);
+    return traceparent === undefined ? untraced : new DistantTrace(traceparent);
   }
 
   #requireAcceptable(queue: OperationQueue, signal: AbortSignal | undefined): void {
@@ -141,11 +170,12 @@ export class WorkerCore implements RequestOwner {
     if (signal?.aborted) throw signal.reason;
   }
 
-  #accept(request: PendingRequest): void {
+  /** @param at The time, where the caller knows it. */
+  #accept(request: PendingRequest, at: number | undefined): void {
     request.phase = Phase.QUEUED;
     this.#ledger.accept(request);
     try {
-      request.queue.enter(request);
+      request.queue.enter(request, at);
     } catch (error) {
       // A loop of the user's own closed the receiver of an operation that it does not serve any more.
       const reason = `Cannot call ${request.operation}: the loop has closed its queue`;
@@ -158,7 +188,7 @@ export class WorkerCore implements RequestOwner {
       const first = queue.waiting.first;
       if (first === undefined || !queue.hasRoom(first.bytes)) return;
       this.#ledger.stopWaiting(first);
-      this.#accept(first);
+      this.#accept(first, undefined);
     }
   }
 
@@ -221,8 +251,7 @@ export class WorkerCore implements RequestOwner {
   }
 
   /** The call into the model has returned. Called before the request is answered. */
-  leaveModel(request: PendingRequest, isFailure: boolean, error: unknown): void {
-    const now = this.clock.now();
+  leaveModel(request: PendingRequest, isFailure: boolean, error: unknown, now: number = this.clock.now()): void {
     const isAnswered = request.phase === Phase.ANSWERED;
     request.isInModel = false;
     // What a method throws once nobody listens any more is most often the abort itself.

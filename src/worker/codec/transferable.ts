@@ -12,7 +12,10 @@ const MAX_DEPTH = 3;
  */
 export function findTransferable(value: unknown): ArrayBuffer[] | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  if (ArrayBuffer.isView(value)) return isMovable(value) ? [value.buffer] : undefined;
+  if (ArrayBuffer.isView(value)) {
+    const buffer = movableBuffer(value);
+    return buffer === undefined ? undefined : [buffer];
+  }
   const found = new Set<ArrayBuffer>();
   try {
     collect(value, found, 0);
@@ -23,15 +26,20 @@ export function findTransferable(value: unknown): ArrayBuffer[] | undefined {
   return found.size === 0 ? undefined : [...found];
 }
 
-function isMovable(view: ArrayBufferView): view is ArrayBufferView<ArrayBuffer> {
-  const { buffer, byteLength } = view;
-  return byteLength >= MIN_BYTES && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer;
+/** A view's buffer, if it can be moved. */
+function movableBuffer(view: ArrayBufferView): ArrayBuffer | undefined {
+  const { byteLength } = view;
+  if (byteLength < MIN_BYTES) return undefined;
+  // Read once: the getter is a call into the engine.
+  const { buffer } = view;
+  return byteLength === buffer.byteLength && buffer instanceof ArrayBuffer ? buffer : undefined;
 }
 
 function collect(value: unknown, found: Set<ArrayBuffer>, depth: number): void {
   if (typeof value !== 'object' || value === null) return;
   if (ArrayBuffer.isView(value)) {
-    if (isMovable(value)) found.add(value.buffer);
+    const buffer = movableBuffer(value);
+    if (buffer !== undefined) found.add(buffer);
     return;
   }
   if (value instanceof ArrayBuffer) {

@@ -1,6 +1,10 @@
+import { monotonicNow } from '../../core/index.js';
 import { Kind } from './messages.js';
 import type { Message } from './outbox.js';
-import { sharedNow } from './shared-clock.js';
+import { sharedTime } from './shared-clock.js';
+
+/** What takes messages: each with whether it came alone, or among calls alone, and with the time. */
+export type Receive = (message: Message, isAlone: boolean, at: number) => void;
 
 /** How old a call may be, in ms, before it is taken for one of many that came while this thread was blocked. */
 const LATE_MS = 2;
@@ -11,27 +15,30 @@ const LATE_MS = 2;
  * loop beside the model can take any of them.
  */
 export class Backlog {
-  readonly #handle: (message: Message, isAlone: boolean) => void;
+  readonly #handle: Receive;
   #kept: Message[] | undefined;
   readonly #release = (): void => {
     const kept = this.#kept as Message[];
     this.#kept = undefined;
-    for (const message of kept) this.#handle(message, false);
+    for (const message of kept) this.#handle(message, false, monotonicNow());
   };
 
-  constructor(handle: (message: Message, isAlone: boolean) => void) {
+  constructor(handle: Receive) {
     this.#handle = handle;
   }
 
   receive(message: Message, isAlone: boolean): void {
     if (this.#kept !== undefined) {
       this.#kept.push(message);
-    } else if (message[0] === Kind.Call && sharedNow() - (message[6] as number) > LATE_MS) {
+      return;
+    }
+    const at = monotonicNow();
+    if (message[0] === Kind.Call && sharedTime(at) - (message[6] as number) > LATE_MS) {
       this.#kept = [message];
       // The first may come before the event loop has looked at its sockets and ports again; the second comes after.
       setImmediate(() => setImmediate(this.#release));
     } else {
-      this.#handle(message, isAlone);
+      this.#handle(message, isAlone, at);
     }
   }
 }

@@ -1,15 +1,19 @@
+import { monotonicNow } from '../../core/index.js';
 import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
 import { findTransferable } from '../codec/transferable.js';
 import type { ProgressBoard } from '../hosts/progress-board.js';
+import type { CallOptions } from '../handle.js';
 import type { CallContext, UntypedModel } from '../model.js';
 import type { Operations } from '../operation.js';
+import type { OperationQueue } from '../operation-queue.js';
 import { type PendingRequest, Phase } from '../pending-request.js';
-import { PendingStream } from '../pending-stream.js';
-import type { PendingUnary } from '../pending-unary.js';
+import type { PendingStream } from '../pending-stream.js';
 import type { WorkerCore } from '../worker-core.js';
+import { CallTable } from './call-table.js';
+import { HostedUnary, type WayBack } from './hosted-unary.js';
 import type { Link } from './link.js';
 import { Kind } from './messages.js';
-import { sharedNow } from './shared-clock.js';
+import { sharedTime } from './shared-clock.js';
 import type { Message } from './outbox.js';
 
 // Invariants:
@@ -26,13 +30,12 @@ interface HostedMethod {
   isSlow: boolean;
 }
 
-/** A call from the parent, which travels through the host's own queue as the input of a request. */
-interface HostedCall {
+/** A call for a stream from the parent, which travels through the host's own queue as the input of a request. */
+interface HostedStream {
   readonly id: number;
   readonly input: unknown;
   /** The request that carries it through the host's queue. */
   request: PendingRequest | undefined;
-  /** Whether the model's method has it; until then the queue may still drop it. */
   hasEntered: boolean;
   isFinal: boolean;
   isAborted: boolean;
@@ -40,24 +43,27 @@ interface HostedCall {
   wake: (() => void) | undefined;
 }
 
+type HostedCall = HostedUnary | HostedStream;
+
 /** From how long a synchronous stretch on, in ms, nothing is kept waiting for the end of the turn. */
 const SLOW_MS = 1;
 
 const DONE = Promise.resolve();
 
 /** The model as the host's loop sees it: the methods of the real one, with every answer sent from where it arises. */
-export class HostedModel {
+export class HostedModel implements WayBack {
   readonly model: UntypedModel;
   readonly #link: Link;
   readonly #board: ProgressBoard;
   readonly #transferResults: boolean;
-  readonly #calls = new Map<number, HostedCall>();
+  readonly #calls = new CallTable<HostedCall>();
   /** Calls that were taken in this turn. */
   readonly #fresh: HostedCall[] = [];
   #core: WorkerCore | undefined;
   readonly #announce: UntypedModel['announce'];
-  readonly #afterNext = (): void => void DONE.then(this.#announceTaken);
+  #isLooking = false;
   readonly #announceTaken = (): void => {
+    this.#isLooking = false;
     if (this.#fresh.some((call) => !call.isFinal)) this.#link.schedule();
   };
   readonly #announced = new Map<number, () => void>();
@@ -90,14 +96,46 @@ export class HostedModel {
     this.#announced.delete(id);
   }
 
-  /** Puts a call from the parent into the loop's queue. */
-  call(core: WorkerCore, operation: string, message: Message, isAlone: boolean): void {
+  /** Puts a call from the parent into the loop's queue. `at` is the time. */
+  call(core: WorkerCore, operation: string, message: Message, isAlone: boolean, at: number): void {
     this.#core = core;
     const id = message[1] as number;
+    const queue = core.queues.get(operation) as OperationQueue;
     const remaining = message[4] as number;
-    const call: HostedCall = {
+    const traceparent = message[5] as string | undefined;
+    // One that is overdue by now is accepted, for the ledger's sake, and never run.
+    const timeoutMs = remaining < 0 ? undefined : Math.max(0, remaining - (sharedTime(at) - (message[6] as number)));
+    const options = remaining < 0 && traceparent === undefined ? undefined : { timeoutMs, traceparent };
+    core.activity.isAlone = isAlone;
+    if (queue.operation.kind === 'unary') {
+      this.#callUnary(core, new HostedUnary(core, queue, message[3], at, options, id, this), timeoutMs);
+    } else {
+      this.#callStream(core, queue, message[3], options, id);
+    }
+    core.activity.isAlone = false;
+    if (isAlone) this.#lookLater();
+    if (this.#announced.size > 0) this.#arrived(id);
+  }
+
+  #callUnary(core: WorkerCore, call: HostedUnary, timeoutMs: number | undefined): void {
+    this.#calls.add(call);
+    try {
+      core.admit(call, timeoutMs);
+    } catch (error) {
+      this.#fault(call, error);
+    }
+  }
+
+  #callStream(
+    core: WorkerCore,
+    queue: OperationQueue,
+    input: unknown,
+    options: CallOptions | undefined,
+    id: number,
+  ): void {
+    const call: HostedStream = {
       id,
-      input: message[3],
+      input,
       request: undefined,
       hasEntered: false,
       isFinal: false,
@@ -105,32 +143,27 @@ export class HostedModel {
       credits: 0,
       wake: undefined,
     };
-    this.#calls.set(id, call);
+    this.#calls.add(call);
     const dropped = (error: unknown): void => {
-      if (!call.hasEntered) this.#fault(call, error);
+      if (!call.hasEntered) this.#endStream(call, { error });
     };
-    const queue = core.queues.get(operation) as NonNullable<ReturnType<typeof core.queues.get>>;
     try {
-      const traceparent = message[5] as string | undefined;
-      // One that is overdue by now is accepted, for the ledger's sake, and never run.
-      const left = remaining - (sharedNow() - (message[6] as number));
-      const timeoutMs = remaining < 0 ? undefined : Math.max(0, left);
-      core.activity.isAlone = isAlone;
-      const request = core.submit(queue, call, { timeoutMs, traceparent }, true);
-      core.activity.isAlone = false;
+      const request = core.submit(queue, call, options, true) as PendingStream;
       call.request = request;
-      if (request instanceof PendingStream) void drainStream(request.stream, dropped);
-      else (request as PendingUnary).promise.catch(dropped);
+      void drainStream(request.stream, dropped);
     } catch (error) {
       dropped(error);
     }
-    this.#arrived(id);
   }
 
   abort(id: number, reason: EncodedError): void {
     this.#arrived(id);
     const call = this.#calls.get(id);
     if (call === undefined) return;
+    if (call instanceof HostedUnary) {
+      call.answerAhead('cancelled', decodeError(reason));
+      return;
+    }
     call.isAborted = true;
     call.request?.answerAhead('cancelled', decodeError(reason));
     call.wake?.();
@@ -138,39 +171,40 @@ export class HostedModel {
 
   credit(id: number, count: number): void {
     const call = this.#calls.get(id);
-    if (call === undefined) return;
+    if (call === undefined || call instanceof HostedUnary) return;
     call.credits += count;
     call.wake?.();
   }
 
   #unaryMethod(method: HostedMethod): Method {
-    return async (input, context) => {
-      const call = input as HostedCall;
+    return (input, context) => {
+      const call = input as HostedUnary;
       this.#enter(call, method.isSlow);
+      const before = monotonicNow();
       try {
-        const value = await this.#run(method, call.input, context);
-        const transfer = this.#transferResults ? findTransferable(value) : undefined;
-        this.#final(call, [Kind.Answer, call.id, value], (reason) => this.#refused(call, reason), transfer);
-      } catch (error) {
-        this.#fault(call, error);
-        // The loop counts it, as it would in-process.
-        throw error;
+        return method.call(call.payload, context);
       } finally {
-        this.#board.end();
+        // How long it keeps the thread before it first waits.
+        method.isSlow = monotonicNow() - before > SLOW_MS;
+        if (method.isSlow) (this.#core as WorkerCore).activity.hasBlocked = true;
       }
-      return undefined;
     };
   }
 
-  /** Calls a method, and sees how long it keeps the thread before it first waits. */
-  #run(method: HostedMethod, input: unknown, context: CallContext): unknown {
-    const before = performance.now();
-    try {
-      return method.call(input, context);
-    } finally {
-      method.isSlow = performance.now() - before > SLOW_MS;
-      if (method.isSlow) (this.#core as WorkerCore).activity.hasBlocked = true;
+  onEnd(call: HostedUnary, isInTime: boolean, value: unknown, failure: { readonly error: unknown } | undefined): void {
+    if (!isInTime) {
+      this.#final(call, [Kind.Gone, call.id]);
+    } else if (failure !== undefined) {
+      this.#fault(call, failure.error);
+    } else {
+      const transfer = this.#transferResults ? findTransferable(value) : undefined;
+      this.#final(call, [Kind.Answer, call.id, value], (reason) => this.#refused(call, reason), transfer);
     }
+    if (call.hasEntered) this.#board.end();
+  }
+
+  onDropped(call: HostedUnary): void {
+    this.#final(call, [Kind.Gone, call.id]);
   }
 
   /** The loop has taken a call. Whoever waits for word of this turn must not wait for the model's next synchronous stretch. */
@@ -178,28 +212,37 @@ export class HostedModel {
     call.hasEntered = true;
     this.#fresh.push(call);
     if (mayBlock) this.#link.flush();
-    // A tick that is asked for outside of a microtask comes before all of them. Two of them later most fast calls have their answer.
-    else if ((this.#core as WorkerCore).activity.isAlone) this.#scheduleLater();
-    else this.#link.schedule();
+    // One that comes alone is looked after when its method has begun.
+    else if (!(this.#core as WorkerCore).activity.isAlone) this.#link.schedule();
     this.#board.begin(call.id);
   }
 
-  #scheduleLater(): void {
-    if (this.#fresh.length === 1) void DONE.then(this.#afterNext);
+  /**
+   * A tick that is asked for outside of a microtask comes before all of them. After the microtask of a method that ends at once, the call has its
+   * answer.
+   */
+  #lookLater(): void {
+    if (this.#fresh.length === 0 || this.#isLooking) return;
+    this.#isLooking = true;
+    void DONE.then(this.#announceTaken);
   }
 
   #takenNotice(): Message | undefined {
     if (this.#fresh.length === 0) return undefined;
-    const notice: number[] = [Kind.Taken];
-    for (const call of this.#fresh) if (!call.isFinal) notice.push(call.id);
-    this.#fresh.length = 0;
-    return notice.length === 1 ? undefined : notice;
+    let notice: number[] | undefined;
+    // Emptied one by one: to set an array's length costs more than all the rest.
+    for (let call = this.#fresh.pop(); call !== undefined; call = this.#fresh.pop()) {
+      if (call.isFinal) continue;
+      notice ??= [Kind.Taken];
+      notice.push(call.id);
+    }
+    return notice;
   }
 
   #streamMethod({ call: method }: HostedMethod): Method {
     const self = this;
     return async function* (input, context) {
-      const call = input as HostedCall;
+      const call = input as HostedStream;
       self.#enter(call, true);
       try {
         for await (const chunk of method(call.input, context) as AsyncIterable<unknown>) {
@@ -218,13 +261,13 @@ export class HostedModel {
           self.#link.flush();
           if (refusal !== undefined) throw (refusal as { reason: unknown }).reason;
         }
-        self.#final(call, [Kind.End, call.id]);
+        self.#endStream(call);
       } catch (error) {
-        self.#fault(call, error);
+        self.#endStream(call, { error });
         throw error;
       } finally {
         // Returned from outside (the deadline passed): the final message is still owed.
-        self.#final(call, [Kind.End, call.id]);
+        self.#endStream(call);
         self.#board.end();
       }
     };
@@ -232,6 +275,13 @@ export class HostedModel {
 
   #fault(call: HostedCall, error: unknown): void {
     this.#final(call, [Kind.Fault, call.id, encodeError(error)]);
+  }
+
+  #endStream(call: HostedStream, failure?: { readonly error: unknown }): void {
+    // Overdue here means overdue there, give or take a millisecond: the caller's own timer answers.
+    if (call.request?.phase === Phase.ANSWERED) this.#final(call, [Kind.Gone, call.id]);
+    else if (failure !== undefined) this.#fault(call, failure.error);
+    else this.#final(call, [Kind.End, call.id]);
   }
 
   #refused(call: HostedCall, reason: unknown): void {
@@ -246,15 +296,9 @@ export class HostedModel {
   ): void {
     if (call.isFinal) return;
     call.isFinal = true;
-    this.#calls.delete(call.id);
-    // Overdue here means overdue there, give or take a millisecond: the caller's own timer answers.
-    if (call.request?.phase === Phase.ANSWERED) this.#post([Kind.Gone, call.id]);
-    else this.#post(message, refused, transfer);
-  }
-
-  #post(message: Message, refused?: (reason: unknown) => void, transfer?: readonly ArrayBuffer[]): void {
+    this.#calls.remove(call);
     // Where no call is left, nobody else's answer can still go with it.
-    if (this.#calls.size === 0) this.#link.postNow(message, refused, transfer);
+    if (this.#calls.isEmpty) this.#link.postNow(message, refused, transfer);
     else this.#link.post(message, refused, transfer);
   }
 }

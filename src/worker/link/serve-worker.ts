@@ -29,7 +29,7 @@ export interface ServeOptions {
 export function serveWorker(options: ServeOptions): void {
   const { link } = options;
   let served: ServedWorker | undefined;
-  const backlog = new Backlog((message, isAlone) => served?.receive(message, isAlone));
+  const backlog = new Backlog((message, isAlone, at) => served?.receive(message, isAlone, at));
   const stop = new AbortController();
   link.receive((message, isAlone) => {
     switch (message[0]) {
@@ -134,11 +134,11 @@ class ServedWorker {
     this.#finished = finished;
   }
 
-  receive(message: Message, isAlone: boolean): void {
+  receive(message: Message, isAlone: boolean, at: number): void {
     const id = message[1] as number;
     switch (message[0]) {
       case Kind.Call:
-        this.#hosted.call(this.#core, this.#names[message[2] as number] as string, message, isAlone);
+        this.#hosted.call(this.#core, this.#names[message[2] as number] as string, message, isAlone, at);
         break;
       case Kind.Announce:
         this.#hosted.announce(this.#names[message[2] as number] as string, id);

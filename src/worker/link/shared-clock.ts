@@ -13,5 +13,10 @@ function measureOffset(): number {
  * a difference of two of them is how long a message was on its way.
  */
 export function sharedNow(): number {
-  return monotonicNow() + OFFSET;
+  return sharedTime(monotonicNow());
+}
+
+/** A time of `monotonicNow` on the clock that both sides share. */
+export function sharedTime(at: number): number {
+  return at + OFFSET;
 }

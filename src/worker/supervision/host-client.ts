@@ -2,7 +2,6 @@ import { decodeError, type EncodedError, encodeError } from '../codec/error-code
 import { findTransferable } from '../codec/transferable.js';
 import type { Host, HostExit } from '../hosts/host.js';
 import { type HostInit, Kind } from '../link/messages.js';
-import { sharedNow } from '../link/shared-clock.js';
 import type { Message } from '../link/outbox.js';
 import type { PendingRequest } from '../pending-request.js';
 import type { PendingStream } from '../pending-stream.js';
@@ -96,8 +95,8 @@ export class HostClient {
     return this.#disposeError;
   }
 
-  /** Sends a request. */
-  send(held: HeldCall, remainingMs: number): void {
+  /** Sends a request. `sentAt` is the time on the clock that both sides share. */
+  send(held: HeldCall, remainingMs: number, sentAt: number): void {
     const id = ++this.#ids;
     const { request } = held;
     held.attempts++;
@@ -113,7 +112,7 @@ export class HostClient {
       link.post([Kind.Announce, id, held.operation]);
       link.flush();
     }
-    const message = [Kind.Call, id, held.operation, input, remainingMs, request.traceparent, sharedNow()];
+    const message = [Kind.Call, id, held.operation, input, remainingMs, request.traceparent, sentAt];
     const refused = (reason: unknown): void => {
       if (isAnnounced) link.post([Kind.Abort, id, encodeError(reason)]);
       this.#finish(id, { error: reason });

@@ -17,7 +17,7 @@ export class KeepAlive {
   }
 
   release(reason: string): void {
-    if (this.#reasons.delete(reason)) this.#update();
+    if (this.#reasons.size > 0 && this.#reasons.delete(reason)) this.#update();
   }
 
   /** Says whether calls are under way, which they begin and cease to be all the time. */

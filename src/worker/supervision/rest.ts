@@ -17,15 +17,11 @@ export class Rest {
   }
 
   /** The worker serves, and holds so many calls. */
-  note(held: number): void {
-    if (held > 0) {
-      this.#keepAlive.holdForCalls(true);
-      this.#keepAlive.release('life');
-      return;
-    }
-    this.#keepAlive.holdForCalls(false);
+  note(held: number, at: number = this.#core.clock.now()): void {
+    this.#keepAlive.holdForCalls(held > 0);
     this.#keepAlive.release('life');
-    this.#quietSince = this.#core.clock.now();
+    if (held > 0) return;
+    this.#quietSince = at;
     if (this.#timer === undefined && Number.isFinite(this.#idleTimeoutMs)) this.#arm();
   }
 

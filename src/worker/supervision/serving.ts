@@ -1,4 +1,6 @@
 import { createSelector, mpsc, type Selectable } from '../../channels/index.js';
+import { systemClock } from '../../core/index.js';
+import { sharedNow, sharedTime } from '../link/shared-clock.js';
 import type { OperationQueue } from '../operation-queue.js';
 import type { PendingRequest } from '../pending-request.js';
 import { QueueTurns } from '../queue-turns.js';
@@ -24,8 +26,8 @@ export interface ServingParts {
   readonly watch: HostWatch;
   readonly concurrency: number;
   readonly pings: PingAnswerer;
-  /** It holds calls, or holds none any more. */
-  readonly onActivity: (held: number) => void;
+  /** It holds calls, or holds none any more. `at` is the time, where it is known. */
+  readonly onActivity: (held: number, at?: number) => void;
 }
 
 const CONTROL = { kill: '#kill', shutdown: '#shutdown', down: '#down', ping: '#ping', slot: '#slot' } as const;
@@ -92,21 +94,21 @@ export class Serving {
   }
 
   /** Takes a request that meets a free slot and nobody before it straight from its call, without a turn of the loop. */
-  handOver(queue: OperationQueue, request: AnyPending): boolean {
+  handOver(queue: OperationQueue, request: AnyPending, at: number | undefined): boolean {
     if (this.#isEnding || queue.receiver.len > 0 || !this.#hasSlot()) return false;
-    this.#take(request);
+    this.#take(request, at);
     return true;
   }
 
   /** The host is done with a call: its slot is free. */
-  onFinal(): void {
+  onFinal(at: number): void {
     this.#fill();
     const { held } = this.#client;
     if (this.#isParkedFull && this.#hasSlot() && (!this.#isEnding || held.size === 0)) {
       this.#isParkedFull = false;
       if (this.#freed.capacity > 0) this.#freed.trySend();
     }
-    if (held.size === 0) this.#parts.onActivity(0);
+    if (held.size === 0) this.#parts.onActivity(0, at);
   }
 
   // Biased: control goes first, and the operations' turns are kept elsewhere.
@@ -143,24 +145,29 @@ export class Serving {
     this.#isFilling = false;
   }
 
-  #take(request: AnyPending): void {
+  #take(request: AnyPending, at?: number): void {
     // Its caller gave up while it waited.
     if (!request.dispatch()) return;
-    this.#parts.core.enterModel(request);
-    this.#send({
+    const { core } = this.#parts;
+    const now = at ?? core.clock.now();
+    core.enterModel(request, now);
+    const held = {
       request,
       operation: this.#queues.indexOf(request.queue),
       attempts: 0,
       hasStreamed: false,
       abandonedAt: undefined,
-    });
-    this.#parts.onActivity(this.#client.held.size);
+    };
+    this.#send(held, now);
+    this.#parts.onActivity(this.#client.held.size, now);
   }
 
-  #send(held: HeldCall): void {
+  #send(held: HeldCall, now: number = this.#parts.core.clock.now()): void {
     const { core, watch } = this.#parts;
     const { deadline } = held.request;
-    this.#client.send(held, deadline === undefined ? -1 : Math.max(0, deadline - core.clock.now()));
+    const remainingMs = deadline === undefined ? -1 : Math.max(0, deadline - now);
+    // A worker's clock may be a simulated one, which no other thread has.
+    this.#client.send(held, remainingMs, core.clock === systemClock ? sharedTime(now) : sharedNow());
     watch.stall.watch();
   }
 }

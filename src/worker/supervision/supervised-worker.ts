@@ -64,10 +64,12 @@ export class SupervisedWorker {
     this.#again = new SecondChances(this.#core, settings.retries);
     this.#pings = new PingAnswerer(this.#core, this.#keepAlive);
     this.#rest = new Rest(this.#core, this.#keepAlive, settings.idleTimeoutMs);
+    this.#core.isDistant = true;
     this.#core.activity.owesReady = true;
     this.#core.activity.onOwed = () => this.#core.state.settleForObservers();
     for (const queue of this.#core.queues.values()) {
-      queue.handOver = (request) => this.#serving?.handOver(queue, request as PendingRequest & AnyRequest) ?? false;
+      queue.handOver = (request, at) =>
+        this.#serving?.handOver(queue, request as PendingRequest & AnyRequest, at) ?? false;
     }
   }
 
@@ -187,7 +189,7 @@ export class SupervisedWorker {
       watch,
       concurrency: this.#settings.concurrency,
       pings: this.#pings,
-      onActivity: (held) => this.#rest.note(held),
+      onActivity: (held, at) => this.#rest.note(held, at),
     });
     this.#serving = serving;
     try {
@@ -199,9 +201,10 @@ export class SupervisedWorker {
   }
 
   #onFinal(held: HeldCall, failure: { readonly error: unknown } | undefined): void {
-    this.#lastProgressAt = this.#core.clock.now();
-    this.#core.leaveModel(held.request, failure !== undefined, failure?.error);
-    this.#serving?.onFinal();
+    const now = this.#core.clock.now();
+    this.#lastProgressAt = now;
+    this.#core.leaveModel(held.request, failure !== undefined, failure?.error, now);
+    this.#serving?.onFinal(now);
   }
 
   // --- the end of a host

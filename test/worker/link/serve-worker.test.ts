@@ -18,6 +18,7 @@ const module = `data:text/javascript,${encodeURIComponent(`
       inside--;
       return most;
     },
+    patient: (_, { signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve('late'))),
   });
 `)}`;
 
@@ -34,7 +35,7 @@ async function serve(concurrency: number): Promise<{ deliver: (parcel: Parcel) =
   });
   serveWorker({ link, board: new ProgressBoard(), host: 'thread', exit: () => {} });
   const unary = { kind: 'unary', chunkCapacity: 1 };
-  const operations = { increment: unary, slow: unary };
+  const operations = { increment: unary, slow: unary, patient: unary };
   const init = { workerId: 'w', host: 'thread', module, options: undefined, operations, concurrency };
   deliver([Kind.Init, { ...init, transferResults: false }]);
   while (sent.length === 0) await turn();
@@ -105,4 +106,29 @@ test('serveWorker() lets no more calls into the model than its concurrency, when
       .sort(),
   ).toEqual([1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9]);
   for (const message of ended()) expect(message[2]).toBeLessThanOrEqual(2);
+});
+
+test('serveWorker() sends one final message for each call, also for those that are given up in the queue or inside the model', async () => {
+  const { deliver, sent } = await serve(1);
+  deliver(call(1, 2));
+  for (let id = 2; id <= 4; id++) deliver(call(id, 1));
+  await turn();
+  const reason = encodeError(new Error('never mind'));
+  deliver([Kind.Abort, 3, reason]);
+  deliver([Kind.Abort, 1, reason]);
+  // Both are over, and so is what never was: nothing comes of it.
+  deliver([Kind.Abort, 3, reason]);
+  deliver([Kind.Abort, 99, reason]);
+  const finals = (): Parcel[] =>
+    sent
+      .flatMap((parcel) => (typeof parcel[0] === 'number' ? [parcel] : (parcel as Parcel[])))
+      .filter(([kind]) => kind !== Kind.Taken);
+  while (finals().length < 4) await turn();
+  await turn();
+  expect(finals()).toEqual([
+    [Kind.Gone, 3],
+    [Kind.Gone, 1],
+    [Kind.Answer, 2, 1],
+    [Kind.Answer, 4, 1],
+  ]);
 });
