@@ -3,6 +3,7 @@
  * `kernels.wasm` beside this file.
  */
 import { readFileSync } from 'node:fs';
+import { ModelLoadError } from '../model/model-errors.js';
 
 /** What `assembly/` says of each. Places are bytes from the beginning of the memory. */
 interface KernelFunctions {
@@ -27,8 +28,6 @@ interface KernelFunctions {
 type WritePlanes = (source: number, pixels: number, tables: number, red: number, green: number, blue: number) => void;
 
 /** What of the engine's global is used: only the types of a browser declare it. */
-const { Module, Instance } = (globalThis as unknown as { readonly WebAssembly: WebAssemblyGlobal }).WebAssembly;
-
 interface WebAssemblyGlobal {
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object) => { readonly exports: object };
@@ -38,18 +37,26 @@ const PAGE = 65_536;
 
 let compiled: object | undefined;
 
-function compile(): object {
-  compiled ??= new Module(readFileSync(new URL('kernels.wasm', import.meta.url)));
-  return compiled;
+function instantiate(): KernelFunctions {
+  try {
+    const { Module, Instance } = (globalThis as unknown as { readonly WebAssembly: WebAssemblyGlobal }).WebAssembly;
+    compiled ??= new Module(readFileSync(new URL('kernels.wasm', import.meta.url)));
+    return new Instance(compiled).exports as KernelFunctions;
+  } catch (cause) {
+    throw new ModelLoadError(
+      'Cannot load model: WebAssembly does not start in this process; where its address space is limited (ulimit -v) Node needs the flag --disable-wasm-trap-handler, and --jitless it can not have',
+      { cause },
+    );
+  }
 }
 
-/** The kernels with a memory of their own. */
+/** The kernels with a memory of their own, for which the engine reserves 10 GB of addresses. */
 export class Kernels {
   readonly run: KernelFunctions;
   #bytes: Uint8Array<ArrayBuffer>;
 
   constructor() {
-    this.run = new Instance(compile()).exports as KernelFunctions;
+    this.run = instantiate();
     this.#bytes = new Uint8Array(this.run.memory.buffer);
   }
 
