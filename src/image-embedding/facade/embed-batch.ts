@@ -43,7 +43,7 @@ export async function embedBatch(
 /** Answers each image for itself; rejects when the model or the pool fails, or the call is given up. */
 async function embedEach(
   registry: ModelRegistry,
-  { maxBatch, maxWorkers }: FacadeSettings,
+  { maxWorkers }: FacadeSettings,
   paths: readonly string[],
   options: Partial<EmbedOptions>,
 ): Promise<SettledEmbedding[]> {
@@ -51,6 +51,7 @@ async function embedEach(
   if (paths.length === 0) return results;
   const started = performance.now();
   const loaded = await registry.load(options);
+  const { maxBatch } = loaded;
   const controller = new AbortController();
   setMaxListeners(0, controller.signal);
   const onAbort = () => controller.abort(options.signal?.reason);

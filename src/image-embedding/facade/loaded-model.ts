@@ -11,6 +11,7 @@ import {
 } from '../../pool/index.js';
 import { inheritedExecArgv, registerErrorClass } from '../../worker/index.js';
 import { imageErrorClasses } from '../image-errors.js';
+import { isOnCpu } from '../inference/session.js';
 import { modelErrorClasses } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { type BulkImage, declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
@@ -29,12 +30,20 @@ const WINDOW_BATCHES = 2;
  * would mark the whole heap every few images, and its helper threads would take the core of another worker. With room for five times as much
  * and a small young generation, most of the buffers go with the young objects that hold them.
  */
-const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--max-semi-space-size=2'];
+const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--max-semi-space-size=1'];
+
+/**
+ * From how many bytes on a model gains nothing from a batch of more than `maxLargeBatch` images: one image has work enough for the CPU, and the
+ * weights come out of memory as often as they should.
+ */
+const LARGE_BYTES = 16e6;
 
 /** A model that can be called. */
 export interface LoadedModel {
   readonly key: string;
   readonly spec: ModelSpec;
+  /** The most images in one run of it. */
+  readonly maxBatch: number;
   readonly handle: ModelHandle<ImageOperations>;
   /** What the worker says of it, asked once for all that want to know. */
   describe(options: { readonly signal?: AbortSignal | undefined }): Promise<ModelDescription>;
@@ -46,6 +55,8 @@ export interface ModelRegistration {
   readonly spec: ModelSpec;
   /** The folder of the model prepared for this machine, if there is one. */
   readonly prepared: string | undefined;
+  /** The size of its files. */
+  readonly bytes: number;
   /** What a worker will cost, until it was measured, in MB. */
   readonly memoryMb: number;
 }
@@ -53,11 +64,14 @@ export interface ModelRegistration {
 /** Registers a model with the pool below. */
 export function registerModel(
   pool: Pool,
-  { key, spec, prepared, memoryMb }: ModelRegistration,
+  { key, spec, prepared, bytes, memoryMb }: ModelRegistration,
   settings: FacadeSettings,
 ): LoadedModel {
-  const { maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency, limits, preprocess } = settings;
+  const { maxDelayMs, fetchConcurrency, limits, preprocess } = settings;
   const { session, maxWorkers } = fitToMachine(settings, settings.passed.memoryMb ?? memoryMb);
+  const maxBatch = bytes >= LARGE_BYTES && isOnCpu(session) ? settings.maxLargeBatch : settings.maxBatch;
+  // With fewer decodes than a batch outstanding, a run would end with the next batch half made.
+  const decodeConcurrency = Math.max(maxBatch, settings.decodeConcurrency ?? maxBatch);
   const options: WorkerModelOptions = {
     spec,
     session,
@@ -91,6 +105,7 @@ export function registerModel(
   return {
     key,
     spec,
+    maxBatch,
     handle,
     async describe({ signal }) {
       if (described === undefined) {

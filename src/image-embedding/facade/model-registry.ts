@@ -65,8 +65,10 @@ export class ModelRegistry {
     const { hub, prepare, session } = this.#settings;
     const spec = await resolveModel(source, (reference) => fetchModel(reference, hub, signal));
     const prepared = prepare === undefined ? undefined : await prepareFile(spec, session, prepare, { signal });
-    const memoryMb = await estimateMemoryMb(spec.file, prepared !== undefined);
-    const loaded = registerModel(this.#pool, { key, spec, prepared, memoryMb }, this.#settings);
+    // A file that is missing costs nothing: its load says what is wrong.
+    const bytes = await modelBytes(spec.file);
+    const memoryMb = estimateMemoryMb(bytes, prepared !== undefined);
+    const loaded = registerModel(this.#pool, { key, spec, prepared, bytes, memoryMb }, this.#settings);
     this.#loaded.set(key, loaded);
     return loaded;
   }
@@ -79,8 +81,7 @@ const BYTES_PER_MODEL_BYTE = 1.6;
 /** And for a prepared one, whose weights all workers share. */
 const BYTES_PER_PREPARED_BYTE = 0.6;
 
-/** What a worker will cost, until it was measured. A file that is missing costs nothing: its load says what is wrong. */
-async function estimateMemoryMb(file: string, isPrepared: boolean): Promise<number> {
-  const bytes = await modelBytes(file);
+/** What a worker will cost, until it was measured. */
+function estimateMemoryMb(bytes: number, isPrepared: boolean): number {
   return Math.round(PROCESS_MB + (bytes * (isPrepared ? BYTES_PER_PREPARED_BYTE : BYTES_PER_MODEL_BYTE)) / 1e6);
 }

@@ -58,7 +58,10 @@ export interface ImageEmbeddingPoolOptions extends PassedModelOptions {
   readonly spareHosts?: number;
   /** Where the model runs: `'process'` by default; `'inline'` and `'thread'` let inference stop an event loop that is yours. */
   readonly host?: WorkerHost;
-  /** The most images in one run of the model, 8 by default: more gain nothing on a CPU, and take memory. */
+  /**
+   * The most images in one run of the model: by default 8, and 4 for a model of more than 16 MB on the CPU. More gain nothing on a CPU, and take
+   * memory.
+   */
   readonly maxBatch?: number;
   /** How long the first image of a batch waits for company while the model is free, in ms; 0 by default. */
   readonly maxDelayMs?: number;
@@ -98,8 +101,11 @@ export interface FacadeSettings {
   readonly spareHosts: number;
   readonly host: WorkerHost;
   readonly maxBatch: number;
+  /** The same for a large model on the CPU. */
+  readonly maxLargeBatch: number;
   readonly maxDelayMs: number;
-  readonly decodeConcurrency: number;
+  /** Undefined: as many as a batch. */
+  readonly decodeConcurrency: number | undefined;
   readonly fetchConcurrency: number;
   readonly capacity: number;
   readonly preprocess: PreprocessMode;
@@ -170,7 +176,6 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
     throw new TypeError(`${action}: models must be an object of models by name`);
   }
   for (const [name, source] of Object.entries(models)) requireModelSource(`${action}: models.${name}`, source);
-  const maxBatch = positive('maxBatch', 8);
   const passed: Record<string, unknown> = {};
   for (const name of PASSED) if (given[name] !== undefined) passed[name] = given[name];
   return Object.freeze({
@@ -180,10 +185,10 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
     spareHosts:
       given.spareHosts === undefined ? 0 : requireNonNegativeInteger(action, 'spareHosts', given.spareHosts, 64),
     host: requireOneOf(action, 'host', given.host ?? 'process', ['inline', 'thread', 'process']),
-    maxBatch,
+    maxBatch: positive('maxBatch', 8),
+    maxLargeBatch: positive('maxBatch', 4),
     maxDelayMs: given.maxDelayMs === undefined ? 0 : requireMilliseconds(action, 'maxDelayMs', given.maxDelayMs),
-    // With fewer decodes than a batch outstanding, a run would end with the next batch half made.
-    decodeConcurrency: Math.max(maxBatch, positive('decodeConcurrency', maxBatch)),
+    decodeConcurrency: given.decodeConcurrency === undefined ? undefined : positive('decodeConcurrency', 1),
     fetchConcurrency: positive('fetchConcurrency', 8),
     capacity: positive('capacity', 64),
     preprocess: requireOneOf(action, 'preprocess', given.preprocess ?? 'fast', ['fast', 'exact']),

@@ -39,6 +39,11 @@ export interface SessionOptions {
   readonly extra?: Readonly<Record<string, unknown>>;
 }
 
+/** Whether these options run a model on the CPU alone. */
+export function isOnCpu({ executionProviders }: SessionOptions): boolean {
+  return executionProviders === undefined || executionProviders.every((each) => each === 'cpu');
+}
+
 /** What a model takes in: `[batch, 3, height, width]`. */
 export interface SessionInput {
   readonly name: string;

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { requireOptions, requirePositiveInteger, requireString } from '../../core/index.js';
 import { withFileLock } from '../file-lock.js';
-import type { SessionOptions } from '../inference/session.js';
+import { isOnCpu, type SessionOptions } from '../inference/session.js';
 import { modelBytes } from '../model/external-weights.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import {
@@ -71,9 +71,9 @@ export function requirePrepareOptions(action: string, options: PrepareOptions | 
 }
 
 /** Whether a session of these options can use a prepared model: one for the CPU, optimised as usual. */
-function isPreparable({ executionProviders, graphOptimizationLevel, extra }: SessionOptions): boolean {
-  const onCpu = executionProviders === undefined || executionProviders.every((each) => each === 'cpu');
-  return onCpu && (graphOptimizationLevel ?? 'all') === 'all' && extra === undefined;
+function isPreparable(options: SessionOptions): boolean {
+  const { graphOptimizationLevel, extra } = options;
+  return isOnCpu(options) && (graphOptimizationLevel ?? 'all') === 'all' && extra === undefined;
 }
 
 /**
