@@ -5,6 +5,7 @@
 import type { Size } from './geometry.js';
 
 const MARKER = 0xff;
+const SCAN = 0xda;
 const APP1 = 0xe1;
 const APP2 = 0xe2;
 const APP14 = 0xee;
@@ -16,15 +17,22 @@ const SKIPPED: ReadonlySet<number> = new Set([
   ...Array.from({ length: 16 }, (_, index) => 0xe0 + index).filter((marker) => marker !== APP14),
 ]);
 
-/** The size in pixels; undefined for every JPEG that is not a plain one. */
+/** The size in pixels; undefined for every JPEG that is not a plain one. What comes between frame and scan has a say, too: an orientation may. */
 export function plainJpegSize(bytes: Uint8Array): Size | undefined {
   if (bytes[0] !== MARKER || bytes[1] !== 0xd8) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let size: Size | undefined;
   for (let at = 2; at + 10 <= bytes.length; ) {
     const marker = bytes[at + 1] as number;
     if (bytes[at] !== MARKER) return undefined;
-    if (FRAMES.has(marker)) return frameSize(view, at + 4);
-    if (!SKIPPED.has(marker) || isLeftToLibvips(marker, bytes, at + 4)) return undefined;
+    if (marker === SCAN) return size;
+    if (FRAMES.has(marker)) {
+      if (size !== undefined) return undefined;
+      size = frameSize(view, at + 4);
+      if (size === undefined) return undefined;
+    } else if (!SKIPPED.has(marker) || isLeftToLibvips(marker, bytes, at + 4)) {
+      return undefined;
+    }
     at += 2 + view.getUint16(at + 2);
   }
   return undefined;
