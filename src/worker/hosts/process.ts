@@ -38,8 +38,9 @@ export function startProcessHost(options: HostOptions): Host {
     stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'ipc', 'pipe'],
     execArgv,
     env: {
-      // glibc keeps freed memory for each of a process's threads by itself, up to eight times the cores; two such stores do as well.
-      MALLOC_ARENA_MAX: '2',
+      // glibc keeps freed memory for each of a process's threads by itself, up to eight times the cores; one such store for all does as well, and
+      // what one thread freed another can use.
+      MALLOC_ARENA_MAX: '1',
       ...childEnvironment(options.env),
       MILLRACE_PARENT_PID: String(process.pid),
     },
