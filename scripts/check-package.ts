@@ -40,6 +40,7 @@ try {
   const expected = [
     'dist/cli/main.js',
     'dist/index.d.ts',
+    'dist/image-embedding/kernels/kernels.wasm',
     'models/mobilenet-v1-0.25/onnx/model.onnx',
     'README.md',
     'LICENSE',
