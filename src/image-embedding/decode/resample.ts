@@ -4,6 +4,7 @@
  * computed, which makes the cost independent of the size of a scaled image that is mostly cropped away. Of what is in between only the rows
  * are held that the next row of the result is made of.
  */
+import { ImageTooLargeError } from '../image-errors.js';
 import { Kernels } from '../kernels/kernels.js';
 import type { Resample } from '../preprocess-spec.js';
 import { computeWeights, type Weights } from './filters.js';
@@ -15,6 +16,8 @@ const SLICE = 4_000_000;
 const BAND = 131_072;
 /** Kernels whose memory has grown beyond this are not kept. */
 const KEPT_MEMORY = 4 << 20;
+/** The most memory that one image takes: places in it are signed words. Only strips of millions of pixels and one wide come near. */
+const MOST_MEMORY = 2 ** 31 - 1;
 /** What a kernel reads or writes beyond a row. */
 const SLACK = 64;
 
@@ -104,7 +107,7 @@ class Resampling {
     let end = 0;
     const place = (length: number): number => {
       const at = end;
-      end = (at + length + SLACK + 15) & ~15;
+      end = Math.ceil((at + length + SLACK) / 16) * 16;
       return at;
     };
     this.#places = {
@@ -116,6 +119,12 @@ class Resampling {
       between: place((this.#room + 2 * this.#pairs) * this.#stride),
       result: place(3 * width * height),
     };
+    if (end > MOST_MEMORY) {
+      const height = pixels.length / this.#sourceStride;
+      throw new ImageTooLargeError(
+        `Cannot decode image: scaling ${sourceWidth} × ${height} pixels takes more memory than there may be`,
+      );
+    }
     kernels.grow(end);
     const words = new Int16Array(kernels.bytes.buffer);
     const starts = new Int32Array(kernels.bytes.buffer, this.#places.starts, width);

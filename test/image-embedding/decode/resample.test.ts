@@ -51,6 +51,15 @@ describe('resampleWindow()', { timeout: 120_000 }, () => {
     }
   });
 
+  it('refuses what would take more memory than a place in it can name', () => {
+    for (const height of [40_000, 30_000, 20_000]) {
+      const source = { width: 1, height };
+      expect(() => resampleWindow(new Uint8Array(3 * height), source, 'bilinear', whole(20_000, 1))).toThrow(
+        expect.objectContaining({ code: 'ERR_IMAGE_TOO_LARGE', message: expect.stringContaining(`1 × ${height}`) }),
+      );
+    }
+  });
+
   it('gives in a window what the whole has there', () => {
     const pixels = testPicture(90, 70);
     const size = { width: 90, height: 70 };
