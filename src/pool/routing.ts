@@ -13,7 +13,7 @@ export interface RoutingCandidate {
   readonly pending: number;
   /** How many it may hold at once. */
   readonly window: number;
-  /** Since when it has had nothing to do, in ms on the pool's clock; undefined while it has, and before its first request. */
+  /** Since when it has had nothing to do, in ms on the pool's clock: its last answer, or its start. Undefined while it has. */
   readonly idleSince?: number | undefined;
 }
 
@@ -22,8 +22,8 @@ export type Routing = (candidates: readonly RoutingCandidate[]) => RoutingCandid
 
 /**
  * Two candidates at random, and of them the one with less pending cost: close to the least loaded, without looking at all of them.
- * (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.) Of two that have nothing to do the one that worked last, whose
- * code and model are still in the caches; the others stay idle long enough to be evicted.
+ * (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.) Of two that have nothing to do the one that worked or started last,
+ * whose code and model are still in the caches; the others stay idle long enough to be evicted.
  *
  * @param random A generator of numbers in [0, 1), for tests.
  * @example

@@ -25,28 +25,16 @@ const SLACK = 64;
 let idle: Kernels | undefined;
 
 /**
- * Scales interleaved 8-bit RGB pixels and keeps a window of the result.
+ * Scales interleaved 8-bit RGB pixels and keeps a window of the result, with a pause after every few milliseconds of work: tens of megapixels take a
+ * while.
  *
  * @param pixels `[height, width, 3]` of the source.
  * @param source The source's size.
  * @param resample The interpolation.
  * @param geometry What the image is scaled to and which part is kept.
  * @returns The window's pixels, `[window.height, window.width, 3]`.
+ * @throws {@link ImageTooLargeError} When the scaling would take more memory than there may be.
  */
-export function resampleWindow(
-  pixels: Uint8Array,
-  source: Size,
-  resample: Resample,
-  geometry: Pick<Geometry, 'resized' | 'window'>,
-): Uint8Array {
-  const slices = resampleInSlices(pixels, source, resample, geometry);
-  for (;;) {
-    const { done, value } = slices.next();
-    if (done) return value;
-  }
-}
-
-/** The same, with a pause after every few milliseconds of work: tens of megapixels take a while. */
 export function* resampleInSlices(
   pixels: Uint8Array,
   source: Size,

@@ -179,7 +179,7 @@ export class EmbeddingSession {
   }
 
   /**
-   * Embeds images: one run, or several when the model is fixed to a smaller batch.
+   * Embeds images: one run, or several when the model is fixed to a smaller batch. One call at a time: the next is written over its input.
    *
    * @param images RGB bytes, `[height, width, 3]` each.
    * @returns One vector per image, not normalised.

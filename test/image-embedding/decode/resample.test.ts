@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { planGeometry } from '../../../src/image-embedding/decode/geometry.js';
-import { resampleInSlices, resampleWindow } from '../../../src/image-embedding/decode/resample.js';
+import { resampleInSlices } from '../../../src/image-embedding/decode/resample.js';
 import type { Resample } from '../../../src/image-embedding/preprocess-spec.js';
 import { countWrong, difference, type PlainFilter, testPicture } from './plain-resample.js';
 
@@ -12,7 +12,16 @@ function whole(width: number, height: number) {
   return { resized: { width, height }, window: { left: 0, top: 0, width, height } };
 }
 
-describe('resampleWindow()', { timeout: 120_000 }, () => {
+/** All slices at once. */
+function resampleWindow(...args: Parameters<typeof resampleInSlices>): Uint8Array {
+  const slices = resampleInSlices(...args);
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done) return value;
+  }
+}
+
+describe('resampleInSlices()', { timeout: 120_000 }, () => {
   it('gives the very bytes that Pillow gives', async () => {
     const { cases } = JSON.parse(
       await readFile(new URL('../../fixtures/pillow/resized.json', import.meta.url), 'utf8'),
@@ -83,9 +92,7 @@ describe('resampleWindow()', { timeout: 120_000 }, () => {
       );
     }
   });
-});
 
-describe('resampleInSlices()', () => {
   it('pauses on the way through a large image, and gives what the whole gives', () => {
     const size = { width: 2000, height: 1500 };
     const pixels = testPicture(size.width, size.height);
@@ -102,6 +109,24 @@ describe('resampleInSlices()', () => {
     expect(pauses).toBeGreaterThanOrEqual(10);
     const small = { width: 100, height: 75 };
     expect(resampleInSlices(testPicture(100, 75), small, 'bicubic', whole(60, 45)).next().done).toBe(true);
+  });
+
+  it('keeps images apart that are under way at once, and forgets one that is given up', () => {
+    const size = { width: 1600, height: 1200 };
+    const pixels = [3, 5, 7].map((step) => testPicture(size.width, size.height).map((shade) => (shade * step) % 256));
+    const alone = pixels.map((each) => resampleWindow(each, size, 'bicubic', whole(224, 168)));
+    const [first, second, third] = pixels.map((each) => resampleInSlices(each, size, 'bicubic', whole(224, 168)));
+    const found: (Uint8Array | undefined)[] = [undefined, undefined, undefined];
+    for (let turn = 0; found[0] === undefined || found[1] === undefined; turn++) {
+      for (const [index, slices] of [first, second].entries()) {
+        const step = slices?.next();
+        if (step?.done && step.value) found[index] = step.value;
+      }
+      if (turn === 0) expect(third?.next().done).toBe(false);
+      expect(resampleWindow(pixels[2] as Uint8Array, size, 'bicubic', whole(20, 15))).toHaveLength(900);
+    }
+    expect(difference(found[0] as Uint8Array, alone[0] as Uint8Array).largest).toBe(0);
+    expect(difference(found[1] as Uint8Array, alone[1] as Uint8Array).largest).toBe(0);
   });
 });
 
