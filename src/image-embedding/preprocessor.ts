@@ -3,6 +3,7 @@ import { requireOneOf } from '../core/index.js';
 import { DecodeDeadline } from './decode/decode-deadline.js';
 import { type DecodeLimits, decodePixels, readHeader } from './decode/decode-image.js';
 import { type Geometry, planGeometry } from './decode/geometry.js';
+import { PixelBuffers } from './decode/pixel-buffers.js';
 import { planSteps, scaleExactly, scaleInSteps } from './decode/scale.js';
 import { loadSharp } from './decode/sharp-loader.js';
 import { ImageUnsupportedError } from './image-errors.js';
@@ -38,6 +39,12 @@ export interface Preprocessor {
    * @throws {@link ImageUnsupportedError}, {@link ImageCorruptError}, {@link ImageTooLargeError}, {@link ImageTimeoutError}.
    */
   decode(bytes: Uint8Array, options?: { readonly signal?: AbortSignal | undefined }): Promise<Uint8Array>;
+  /**
+   * Gives pixels back that nobody looks at any more, once each: a later image is written over them.
+   *
+   * @param pixels What `decode` answered.
+   */
+  recycle(pixels: Uint8Array): void;
 }
 
 /**
@@ -59,6 +66,7 @@ export function createPreprocessor(
   requireOneOf('Cannot create preprocessor', 'mode', mode, ['fast', 'exact']);
   const limits = options.limits ?? defaultImageLimits;
   const restrict = options.restrictLoaders ?? true;
+  const buffers = new PixelBuffers();
 
   return {
     async decode(bytes, { signal } = {}): Promise<Uint8Array> {
@@ -71,11 +79,12 @@ export function createPreprocessor(
         const [first, ...others] = mode === 'fast' ? planSteps(header, geometry, spec.resample) : [];
         let pixels = await deadline.race(decodePixels(sharp, bytes, header, limits, first));
         if (others.length > 0) pixels = await deadline.race(scaleInSteps(sharp, pixels, others));
-        return await deadline.race(scaleExactly(pixels, spec.resample, geometry, deadline.signal));
+        return await deadline.race(scaleExactly(pixels, spec.resample, geometry, buffers, deadline.signal));
       } finally {
         deadline.end();
       }
     },
+    recycle: (pixels) => buffers.giveBack(pixels),
   };
 }
 

@@ -32,6 +32,7 @@ let idle: Kernels | undefined;
  * @param source The source's size.
  * @param resample The interpolation.
  * @param geometry What the image is scaled to and which part is kept.
+ * @param take Where the result's memory comes from.
  * @returns The window's pixels, `[window.height, window.width, 3]`.
  * @throws {@link ImageTooLargeError} When the scaling would take more memory than there may be.
  */
@@ -40,6 +41,7 @@ export function* resampleInSlices(
   source: Size,
   resample: Resample,
   { resized, window }: Pick<Geometry, 'resized' | 'window'>,
+  take: (length: number) => Uint8Array = (length) => new Uint8Array(length),
 ): Generator<void, Uint8Array> {
   if (resample === 'nearest') return pickNearest(pixels, source, { resized, window });
   const rows = computeWeights(resample, source.height, resized.height, window.top, window.height);
@@ -48,7 +50,7 @@ export function* resampleInSlices(
   idle = undefined;
   const work = new Resampling(kernels, pixels, source.width, columns, rows);
   while (work.advance()) yield;
-  const result = work.result();
+  const result = work.result(take);
   if (kernels.bytes.length <= KEPT_MEMORY) idle = kernels;
   return result;
 }
@@ -147,9 +149,12 @@ class Resampling {
   }
 
   /** A copy of the result. */
-  result(): Uint8Array {
+  result(take: (length: number) => Uint8Array): Uint8Array {
     const { result } = this.#places;
-    return this.#kernels.bytes.slice(result, result + 3 * this.#width * this.#rows.starts.length);
+    const length = 3 * this.#width * this.#rows.starts.length;
+    const copy = take(length);
+    copy.set(this.#kernels.bytes.subarray(result, result + length));
+    return copy;
   }
 
   /** Takes in the next rows of the source. Those before `start` are needed no more. */

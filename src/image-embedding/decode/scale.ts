@@ -7,6 +7,7 @@ import { scheduleMacrotask } from '../../core/index.js';
 import type { Resample } from '../preprocess-spec.js';
 import { type ImageHeader, type Pixels, readingFraction, STEP_RESIZE } from './decode-image.js';
 import type { Geometry, Size } from './geometry.js';
+import type { PixelBuffers } from './pixel-buffers.js';
 import { resampleInSlices } from './resample.js';
 import type { SharpModule } from './sharp-loader.js';
 
@@ -71,9 +72,10 @@ export async function scaleExactly(
   pixels: Pixels,
   resample: Resample,
   geometry: Geometry,
+  buffers: PixelBuffers,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  const slices = resampleInSlices(pixels.data, pixels, resample, geometry);
+  const slices = resampleInSlices(pixels.data, pixels, resample, geometry, (length) => buffers.take(length));
   for (;;) {
     const { done, value } = slices.next();
     if (done) return frame(value, geometry);

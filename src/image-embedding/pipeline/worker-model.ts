@@ -60,7 +60,10 @@ export function createSessionModel(
   const run = async (images: readonly Uint8Array[]): Promise<Float32Array[]> => {
     batchSizes[images.length] = (batchSizes[images.length] ?? 0) + 1;
     pipeline.noteBatch(images.length);
-    return session.run(images);
+    const vectors = await session.run(images);
+    // Not after a failure: the images are then run again, in halves.
+    for (const image of images) preprocessor.recycle(image);
+    return vectors;
   };
   const fetcher = context.host === 'process' ? new FetchThread(limits.url, fetchConcurrency) : undefined;
   // It is given whole batches at once, and finds the guilty image of one that fails.
