@@ -3,6 +3,7 @@ import { requireOneOf } from '../core/index.js';
 import { DecodeDeadline } from './decode/decode-deadline.js';
 import { type DecodeLimits, decodePixels, readHeader } from './decode/decode-image.js';
 import { type Geometry, planGeometry } from './decode/geometry.js';
+import type { PixelGarbage } from './decode/pixel-garbage.js';
 import { PixelBuffers } from './decode/pixel-buffers.js';
 import { planSteps, scaleExactly, scaleInSteps } from './decode/scale.js';
 import { loadSharp } from './decode/sharp-loader.js';
@@ -25,6 +26,8 @@ export interface PreprocessorOptions {
    * where the process also belongs to others, in the inline host.
    */
   readonly restrictLoaders?: boolean | undefined;
+  /** Is told of decoded pixels once they are scaled. */
+  readonly garbage?: Pick<PixelGarbage, 'add'> | undefined;
 }
 
 /** Turns encoded images into pixels of the model's size. Holds no image between calls; calls may overlap. */
@@ -79,7 +82,9 @@ export function createPreprocessor(
         const [first, ...others] = mode === 'fast' ? planSteps(header, geometry, spec.resample) : [];
         let pixels = await deadline.race(decodePixels(sharp, bytes, header, limits, first));
         if (others.length > 0) pixels = await deadline.race(scaleInSteps(sharp, pixels, others));
-        return await deadline.race(scaleExactly(pixels, spec.resample, geometry, buffers, deadline.signal));
+        const scaled = await deadline.race(scaleExactly(pixels, spec.resample, geometry, buffers, deadline.signal));
+        options.garbage?.add(pixels.data.length);
+        return scaled;
       } finally {
         deadline.end();
       }

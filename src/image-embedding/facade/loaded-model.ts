@@ -28,12 +28,13 @@ const WINDOW_BATCHES = 2;
 /**
  * A worker's heap is small, but each image brings buffers of a megabyte. V8 counts them against the room that a heap of 9 MB has to grow, so it
  * would mark the whole heap every few images, and its helper threads would take the core of another worker. With room for five times as much
- * and a small young generation, most of the buffers go with the young objects that hold them.
+ * and a small young generation, most of the buffers go with the young objects that hold them. Workers of large models, whose time goes elsewhere,
+ * take the room back and collect more often themselves (`PixelGarbage`): so they are started as the others are, and spares are for all.
  */
-const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--max-semi-space-size=1'];
+const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--max-semi-space-size=1', '--expose-gc'];
 
 /**
- * From how many bytes on a model gains nothing from a batch of more than `maxLargeBatch` images: one image has work enough for the CPU, and the
+ * From how many bytes on a model is large: it gains nothing from a batch of more than `maxLargeBatch` images: one image has work enough for the CPU, and the
  * weights come out of memory as often as they should.
  */
 const LARGE_BYTES = 16e6;
@@ -69,7 +70,8 @@ export function registerModel(
 ): LoadedModel {
   const { maxDelayMs, fetchConcurrency, limits, preprocess } = settings;
   const { session, maxWorkers } = fitToMachine(settings, settings.passed.memoryMb ?? memoryMb);
-  const maxBatch = bytes >= LARGE_BYTES && isOnCpu(session) ? settings.maxLargeBatch : settings.maxBatch;
+  const isLarge = bytes >= LARGE_BYTES && isOnCpu(session);
+  const maxBatch = isLarge ? settings.maxLargeBatch : settings.maxBatch;
   // With fewer decodes than a batch outstanding, a run would end with the next batch half made.
   const decodeConcurrency = Math.max(maxBatch, settings.decodeConcurrency ?? maxBatch);
   const options: WorkerModelOptions = {
@@ -82,6 +84,7 @@ export function registerModel(
     maxDelayMs,
     decodeConcurrency,
     fetchConcurrency,
+    isThrifty: isLarge,
   };
   const places = decodeConcurrency + WINDOW_BATCHES * maxBatch;
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);

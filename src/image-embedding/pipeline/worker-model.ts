@@ -4,6 +4,7 @@
  */
 import { createBatcher, type ModelContext, type ModelOf } from '../../worker/index.js';
 import { EmbeddingSession, preloadRuntime, type SessionOptions } from '../inference/session.js';
+import { PixelGarbage } from '../decode/pixel-garbage.js';
 import { loadSharp } from '../decode/sharp-loader.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import type { BatchAnswer, ImageOperations, ModelDescription } from '../operations.js';
@@ -29,6 +30,8 @@ export interface WorkerModelOptions {
   readonly decodeConcurrency: number;
   /** How many URLs are fetched at once. */
   readonly fetchConcurrency: number;
+  /** Whether memory counts for more than a percent of the CPU: a large model's runs take so long. */
+  readonly isThrifty: boolean;
 }
 
 /** What runs the model: an `EmbeddingSession`, or what a test puts in its place. */
@@ -54,6 +57,7 @@ export function createSessionModel(
     limits,
     // In the caller's own process libvips belongs to the caller, too.
     restrictLoaders: context.host === 'process',
+    garbage: options.isThrifty && context.host === 'process' ? PixelGarbage.start() : undefined,
   });
   // How often a batch of which size was run; the pool's metrics gather it.
   const batchSizes: Record<number, number> = {};

@@ -42,6 +42,8 @@ describe('registerModel', () => {
     expect(registered.maxBatch).toBe(maxBatch);
     expect(registered.loadedBatch).toBe(maxBatch);
     expect(registered.options).toMatchObject({ maxBatch, decodeConcurrency: maxBatch });
+    const isOnGpu = JSON.stringify(given).includes('cuda');
+    expect(registered.options.isThrifty).toBe(bytes > 16e6 && !isOnGpu);
     expect(registered.concurrency).toBe(3 * maxBatch);
   });
 
