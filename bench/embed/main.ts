@@ -122,9 +122,7 @@ async function measure(folder: string, options: Options): Promise<ModelReport> {
       memory.set(driver.entry.name, await driver.watch({ paths: images }));
     }
     for (let round = 0; round < rounds; round++) {
-      // Each round begins with another: what comes later finds a warmer machine.
-      const turned = contenders.map((_, at) => contenders[(at + round) % contenders.length] as Driver);
-      for (const driver of turned) {
+      for (const driver of shuffled(contenders, round + 1)) {
         progress(`${driver.entry.name}: round ${round + 1} of ${rounds}`);
         const measured = await driver.run({ paths: images });
         runs.set(driver.entry.name, [...(runs.get(driver.entry.name) ?? []), measured]);
@@ -154,6 +152,19 @@ async function measure(folder: string, options: Options): Promise<ModelReport> {
   } finally {
     await Promise.all(drivers.map((driver) => driver.close()));
   }
+}
+
+/**
+ * Another order in each round, the same in each run. A processor is faster for seconds after it had little to do, so that who always comes after
+ * the same contender would have its luck.
+ */
+function shuffled<T>(items: readonly T[], seed: number): T[] {
+  let state = seed * 16_807;
+  const keyed = items.map((item) => {
+    state = (Math.imul(state, 48_271) >>> 0) % 2_147_483_647;
+    return { item, key: state };
+  });
+  return keyed.sort((one, other) => one.key - other.key).map(({ item }) => item);
 }
 
 /** Latency when there is room: one image at a time, in the pool and in one process by hand, and arrivals at half of what the pool can do. */
