@@ -10,11 +10,13 @@ import type { PreprocessSpec } from '../src/image-embedding/preprocess-spec.js';
 
 type Preprocessing = typeof import('../src/image-embedding/preprocessor.js');
 type Geometry = typeof import('../src/image-embedding/decode/geometry.js');
+type Kernels = typeof import('../src/image-embedding/kernels/kernels.js');
 type Tensors = typeof import('../src/image-embedding/inference/tensor-input.js');
 
 const dist = new URL('../dist/image-embedding/', import.meta.url);
 const { createPreprocessor } = (await import(new URL('preprocessor.js', dist).href)) as Preprocessing;
 const { planGeometry } = (await import(new URL('decode/geometry.js', dist).href)) as Geometry;
+const { loadKernels } = (await import(new URL('kernels/kernels.js', dist).href)) as Kernels;
 const { TensorInput } = (await import(new URL('inference/tensor-input.js', dist).href)) as Tensors;
 
 const SIDE = 224;
@@ -175,6 +177,7 @@ function print(rows: Record<string, Record<string, string>>): void {
 
 /** Runs both parts. */
 export async function run(args: string[]): Promise<void> {
+  await loadKernels();
   const rounds = args.includes('--short') ? 2 : 6;
   const { vips } = sharp.versions;
   process.stdout.write(`node ${process.version}, libvips ${vips}, ${availableParallelism()} cores\n`);

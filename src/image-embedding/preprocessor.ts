@@ -8,6 +8,7 @@ import { PixelBuffers } from './decode/pixel-buffers.js';
 import { planSteps, scaleExactly, scaleInSteps } from './decode/scale.js';
 import { loadSharp } from './decode/sharp-loader.js';
 import { ImageUnsupportedError } from './image-errors.js';
+import { loadKernels } from './kernels/kernels.js';
 import type { PreprocessSpec } from './preprocess-spec.js';
 import { defaultImageLimits } from './sources/limits.js';
 
@@ -76,6 +77,7 @@ export function createPreprocessor(
       const deadline = new DecodeDeadline(limits.decodeTimeoutMs, signal);
       try {
         const sharp = await deadline.race(loadSharp(restrict));
+        await deadline.race(loadKernels());
         const header = await deadline.race(readHeader(sharp, bytes, limits));
         const geometry = planGeometry(spec, header);
         requireFit(spec, geometry);

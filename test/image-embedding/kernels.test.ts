@@ -1,13 +1,16 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { describe, expect, it } from 'vitest';
-import { Kernels } from '../../src/image-embedding/kernels/kernels.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { Kernels, loadKernels } from '../../src/image-embedding/kernels/kernels.js';
+
+beforeAll(loadKernels);
 
 const run = promisify(execFile);
 const module = new URL('../../dist/image-embedding/kernels/kernels.js', import.meta.url).href;
 const program = `
-  const { Kernels } = await import(${JSON.stringify(module)});
+  const { Kernels, loadKernels } = await import(${JSON.stringify(module)});
   try {
+    await loadKernels();
     new Kernels().grow(1e6);
     console.log('ran');
   } catch ({ code, message }) {

@@ -7,6 +7,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type * as Runtime from 'onnxruntime-node';
+import { loadKernels } from '../kernels/kernels.js';
 import {
   ModelCorruptError,
   ModelInferenceError,
@@ -113,6 +114,7 @@ export class EmbeddingSession {
    */
   static async load(spec: ModelSpec, options: SessionOptions = {}, prepared?: string): Promise<EmbeddingSession> {
     const runtime = await loadRuntime();
+    await loadKernels();
     if (prepared !== undefined) {
       const file = path.join(prepared, PREPARED_GRAPH);
       try {

@@ -2,7 +2,7 @@
  * The loops over pixels, in WebAssembly for its instructions on 16 bytes at once. Their source is `assembly/`, in AssemblyScript; the build puts
  * `kernels.wasm` beside this file.
  */
-import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { ModelLoadError } from '../model/model-errors.js';
 
 /** What `assembly/` says of each. Places are bytes from the beginning of the memory. */
@@ -37,11 +37,24 @@ const PAGE = 65_536;
 
 let compiled: object | undefined;
 
-function instantiate(): KernelFunctions {
+/**
+ * Compiles the kernels, once for the process. Before that there are none.
+ *
+ * @throws ModelLoadError In a process without WebAssembly.
+ */
+export async function loadKernels(): Promise<void> {
+  if (compiled !== undefined) return;
+  const bytes = await readFile(new URL('kernels.wasm', import.meta.url));
+  compiled ??= attempt(() => new (engine().Module)(bytes));
+}
+
+function engine(): WebAssemblyGlobal {
+  return (globalThis as unknown as { readonly WebAssembly: WebAssemblyGlobal }).WebAssembly;
+}
+
+function attempt<T>(start: () => T): T {
   try {
-    const { Module, Instance } = (globalThis as unknown as { readonly WebAssembly: WebAssemblyGlobal }).WebAssembly;
-    compiled ??= new Module(readFileSync(new URL('kernels.wasm', import.meta.url)));
-    return new Instance(compiled).exports as KernelFunctions;
+    return start();
   } catch (cause) {
     throw new ModelLoadError(
       'Cannot load model: WebAssembly does not start in this process; where its address space is limited (ulimit -v) Node needs the flag --disable-wasm-trap-handler, and --jitless it can not have',
@@ -50,13 +63,15 @@ function instantiate(): KernelFunctions {
   }
 }
 
-/** The kernels with a memory of their own, for which the engine reserves 10 GB of addresses. */
+/** The kernels with a memory of their own, for which the engine reserves 10 GB of addresses. They are loaded first. */
 export class Kernels {
   readonly run: KernelFunctions;
   #bytes: Uint8Array<ArrayBuffer>;
 
   constructor() {
-    this.run = instantiate();
+    const module = compiled;
+    if (module === undefined) throw new Error('the kernels are made before they are loaded');
+    this.run = attempt(() => new (engine().Instance)(module).exports as KernelFunctions);
     this.#bytes = new Uint8Array(this.run.memory.buffer);
   }
 

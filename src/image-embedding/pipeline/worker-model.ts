@@ -6,6 +6,7 @@ import { createBatcher, type ModelContext, type ModelOf } from '../../worker/ind
 import { EmbeddingSession, preloadRuntime, type SessionOptions } from '../inference/session.js';
 import { PixelGarbage } from '../decode/pixel-garbage.js';
 import { loadSharp } from '../decode/sharp-loader.js';
+import { loadKernels } from '../kernels/kernels.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import type { BatchAnswer, ImageOperations, ModelDescription } from '../operations.js';
 import { createPreprocessor, type PreprocessMode } from '../preprocessor.js';
@@ -139,6 +140,7 @@ export default createModel;
 export async function preload(): Promise<void> {
   await Promise.all([
     preloadRuntime(),
+    loadKernels(),
     loadSharp(false).then((sharp) => sharp(Buffer.from(BLANK_GIF, 'base64')).raw().toBuffer()),
   ]);
 }

@@ -1,7 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { fromFloat16 } from '../../../src/image-embedding/inference/float16.js';
 import { TensorInput, type TensorNumbers } from '../../../src/image-embedding/inference/tensor-input.js';
 import { squareSpec } from '../square-spec.js';
+import { loadKernels } from '../../../src/image-embedding/kernels/kernels.js';
+
+beforeAll(loadKernels);
 
 const SIDE = 5;
 const LENGTH = 3 * SIDE * SIDE;
