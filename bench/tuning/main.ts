@@ -27,7 +27,7 @@ const VARIANTS: Readonly<Record<string, ImageEmbeddingPoolOptions>> = {
   'VIPS_CONCURRENCY=2': { env: { ...process.env, VIPS_CONCURRENCY: '2' } },
   'heap grows as V8 would': { execArgv: ['--single-threaded-gc'] },
   'heap grows, young generation as V8 would': { execArgv: ['--single-threaded-gc', '--heap-growing-percent=400'] },
-  'several collector threads': { execArgv: ['--heap-growing-percent=400', '--max-semi-space-size=2'] },
+  'several collector threads': { execArgv: ['--heap-growing-percent=400', '--max-semi-space-size=1', '--expose-gc'] },
   'blocks over 1 MB in mappings': {
     env: { ...process.env, MALLOC_MMAP_THRESHOLD_: '1048576', MALLOC_TRIM_THRESHOLD_: '4194304' },
   },

@@ -108,7 +108,7 @@ export class HostedModel implements WayBack {
     const options = remaining < 0 && traceparent === undefined ? undefined : { timeoutMs, traceparent };
     core.activity.isAlone = isAlone;
     if (queue.operation.kind === 'unary') {
-      this.#callUnary(core, new HostedUnary(core, queue, message[3], at, options, id, this), timeoutMs);
+      this.#callUnary(core, new HostedUnary(id, this, core, queue, message[3], at, options), timeoutMs);
     } else {
       this.#callStream(core, queue, message[3], options, id);
     }

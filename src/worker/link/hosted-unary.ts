@@ -1,6 +1,4 @@
-import type { CallOptions } from '../handle.js';
-import type { OperationQueue } from '../operation-queue.js';
-import { PendingRequest, type RequestOwner } from '../pending-request.js';
+import { PendingRequest } from '../pending-request.js';
 import type { Reply, UnaryRequest } from '../request.js';
 
 /** How a host answers the calls it was sent. */
@@ -22,16 +20,8 @@ export class HostedUnary extends PendingRequest implements UnaryRequest<unknown,
   isFinal = false;
   readonly #back: WayBack;
 
-  constructor(
-    owner: RequestOwner,
-    queue: OperationQueue,
-    input: unknown,
-    calledAt: number,
-    options: CallOptions | undefined,
-    id: number,
-    back: WayBack,
-  ) {
-    super(owner, queue, input, calledAt, options);
+  constructor(id: number, back: WayBack, ...request: ConstructorParameters<typeof PendingRequest>) {
+    super(...request);
     this.id = id;
     this.#back = back;
   }
