@@ -1,3 +1,4 @@
+import { BusyPoll } from './busy-poll.js';
 import { Kind } from './messages.js';
 import { type Message, Outbox, type Refused } from './outbox.js';
 
@@ -44,7 +45,11 @@ function receiveBatch(batch: readonly Message[], handler: (message: Message, isA
 /** Makes a link over a transport. */
 export function createLink(transport: LinkTransport): Link {
   const { send } = transport;
-  const outbox = new Outbox((batch, transfer) => send(batch.length === 1 ? (batch[0] as Message) : batch, transfer));
+  const poll = new BusyPoll();
+  const outbox = new Outbox((batch, transfer) => {
+    send(batch.length === 1 ? (batch[0] as Message) : batch, transfer);
+    poll.sent();
+  });
   return {
     canTransfer: transport.canTransfer,
     post(message, refused, transfer) {
@@ -64,6 +69,7 @@ export function createLink(transport: LinkTransport): Link {
     },
     receive(handler) {
       transport.subscribe((parcel) => {
+        poll.received();
         if (typeof parcel[0] === 'number') handler(parcel, true);
         else receiveBatch(parcel as readonly Message[], handler);
       });
