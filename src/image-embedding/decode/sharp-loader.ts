@@ -10,6 +10,7 @@ export interface SharpModule {
   block(options: { operation: string[] }): void;
   unblock(options: { operation: string[] }): void;
   cache(options: boolean): unknown;
+  concurrency(threads: number): unknown;
 }
 
 /** The loaders that stay open: from memory, for the formats that are decoded. */
@@ -28,7 +29,8 @@ let restricted = false;
 /**
  * Loads sharp, once.
  *
- * @param restrict Closes every other loader of libvips (SVG, PDF, files, ...) for this process. Off where the process is not ours alone.
+ * @param restrict Closes every other loader of libvips (SVG, PDF, files, ...) for this process, and has libvips work on an image with one thread. Off
+ *   where the process is not ours alone.
  * @throws {@link MissingDependencyError} when the package is not installed.
  */
 export async function loadSharp(restrict: boolean): Promise<SharpModule> {
@@ -46,6 +48,8 @@ export async function loadSharp(restrict: boolean): Promise<SharpModule> {
     sharp.unblock({ operation: [...LOADERS] });
     // Every image is another one: a cache of operations would hold memory and never be hit.
     sharp.cache(false);
+    // As sharp has it with glibc, unless it sees that somebody chose the number of malloc's arenas. Images keep the cores busy, not parts of one.
+    if (process.env.VIPS_CONCURRENCY === undefined) sharp.concurrency(1);
   }
   return sharp;
 }

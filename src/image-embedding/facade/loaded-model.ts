@@ -9,14 +9,14 @@ import {
   processMemoryGovernor,
   type PoolOptions,
 } from '../../pool/index.js';
-import { inheritedExecArgv, registerErrorClass } from '../../worker/index.js';
+import { registerErrorClass } from '../../worker/index.js';
 import { imageErrorClasses } from '../image-errors.js';
 import { isOnCpu } from '../inference/session.js';
 import { modelErrorClasses } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { type BulkImage, declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
 import type { WorkerModelOptions } from '../pipeline/worker-model.js';
-import type { FacadeSettings, PassedModelOptions } from './pool-options.js';
+import type { FacadeSettings } from './pool-options.js';
 import { waitFor } from './wait-for.js';
 
 /** The module that workers run. */
@@ -24,14 +24,6 @@ export const WORKER_MODULE: URL = new URL('../pipeline/worker-model.js', import.
 
 /** Batches inside a worker beyond what it decodes: one that runs, and one that images of streams and batch operations leave to single ones. */
 const WINDOW_BATCHES = 2;
-
-/**
- * A worker's heap is small, but each image brings buffers of a megabyte. V8 counts them against the room that a heap of 9 MB has to grow, so it
- * would mark the whole heap every few images, and its helper threads would take the core of another worker. With room for five times as much
- * and a small young generation, most of the buffers go with the young objects that hold them. Workers of large models, whose time goes elsewhere,
- * take the room back and collect more often themselves (`PixelGarbage`): so they are started as the others are, and spares are for all.
- */
-const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--max-semi-space-size=1', '--expose-gc'];
 
 /**
  * From how many bytes on a model is large: it gains nothing from a batch of more than `maxLargeBatch` images: one image has work enough for the CPU, and the
@@ -89,8 +81,9 @@ export function registerModel(
   const places = decodeConcurrency + WINDOW_BATCHES * maxBatch;
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
-    ...(settings.host === 'process' ? { memoryMb, ...processStart(settings) } : {}),
+    ...(settings.host === 'process' ? { memoryMb } : {}),
     ...settings.passed,
+    ...(settings.host === 'process' ? settings.start : {}),
     operations: declareImageOperations(settings.capacity),
     module: WORKER_MODULE,
     options,
@@ -128,18 +121,11 @@ export function registerModel(
   };
 }
 
-/** How the processes of workers and spares are started. */
-export function processStart({ passed }: FacadeSettings): Pick<PassedModelOptions, 'env' | 'execArgv' | 'stdio'> {
-  const start: Record<string, unknown> = { execArgv: [...inheritedExecArgv(), ...WORKER_FLAGS] };
-  for (const name of ['env', 'execArgv', 'stdio'] as const) if (passed[name] !== undefined) start[name] = passed[name];
-  return start;
-}
-
 /** Spares that are started as the workers are, with the module that all of them run. */
 export function spareHosts(settings: FacadeSettings): PoolOptions {
   const { spareHosts: count, host } = settings;
   if (count === 0 || host !== 'process') return {};
-  return { spareHosts: { count, module: WORKER_MODULE, ...processStart(settings) } };
+  return { spareHosts: { count, module: WORKER_MODULE, ...settings.start } };
 }
 
 /** With `'auto'`: a worker for each core, and where memory allows fewer, the cores that are left as threads of those. */

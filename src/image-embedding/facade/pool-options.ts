@@ -15,6 +15,7 @@ import { type ModelSource, requireModelSource } from '../model/resolve-model.js'
 import { type PrepareOptions, type PrepareSettings, requirePrepareOption } from '../prepare/prepare-model.js';
 import type { PreprocessMode } from '../preprocessor.js';
 import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '../sources/limits.js';
+import { planProcessStart, type ProcessStart } from './process-start.js';
 
 /** How many workers a model has. */
 export interface WorkerCount {
@@ -116,6 +117,8 @@ export interface FacadeSettings {
   readonly coalesce: boolean;
   readonly pool: PoolOptions | undefined;
   readonly passed: PassedModelOptions;
+  /** How the processes of workers and spares are started. */
+  readonly start: ProcessStart;
 }
 
 const PASSED = [
@@ -178,10 +181,11 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
   for (const [name, source] of Object.entries(models)) requireModelSource(`${action}: models.${name}`, source);
   const passed: Record<string, unknown> = {};
   for (const name of PASSED) if (given[name] !== undefined) passed[name] = given[name];
+  const workers = requireWorkers(action, given.workers);
   return Object.freeze({
     model: requireModelSource(action, given.model ?? 'default'),
     models: Object.freeze({ ...models }),
-    ...requireWorkers(action, given.workers),
+    ...workers,
     spareHosts:
       given.spareHosts === undefined ? 0 : requireNonNegativeInteger(action, 'spareHosts', given.spareHosts, 64),
     host: requireOneOf(action, 'host', given.host ?? 'process', ['inline', 'thread', 'process']),
@@ -199,6 +203,7 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
     coalesce: given.coalesce === undefined ? true : requireBoolean(action, 'coalesce', given.coalesce),
     pool: given.pool,
     passed: Object.freeze(passed) as PassedModelOptions,
+    start: planProcessStart(passed as PassedModelOptions, workers.maxWorkers),
   });
 }
 

@@ -28,8 +28,10 @@ export interface PipelineParts {
   readonly maxBatch: number;
   /** How long the first image of a batch waits for company while the model is free, in ms. */
   readonly maxDelayMs: number;
-  /** How many images are decoded at once. */
+  /** How many images are decoded at once, or wait in the line of libuv's threads. */
   readonly decodeConcurrency: number;
+  /** How many threads libuv's pool has. */
+  readonly threads: number;
   /** How many URLs are fetched at once. */
   readonly fetchConcurrency: number;
 }
@@ -43,11 +45,8 @@ export interface PipelineBatch {
 const SINGLE = 1;
 const BULK = 0;
 
-/** Decodes of batch operations outstanding at least: what keeps the four threads of libuv's pool busy. */
+/** Decodes of batch operations outstanding at least: what keeps up to four threads of libuv's pool busy. */
 const MIN_BULK_DECODES = 4;
-
-/** Decodes of batch operations outstanding while a single image is on its way: the other threads of libuv's pool are for that one. */
-const BULK_DECODES_BESIDE_SINGLES = 2;
 
 /** Takes images from any operation to their vectors. */
 export class EmbeddingPipeline {
@@ -174,7 +173,9 @@ export class EmbeddingPipeline {
 
   #limitBulkDecodes(): void {
     const limit = this.#bulkDecodeLimit;
-    this.#bulkDecodes.concurrency = this.#runs.arriving > 0 ? Math.min(BULK_DECODES_BESIDE_SINGLES, limit) : limit;
+    // While a single image is on its way, half of the threads are for that one.
+    const besideSingles = Math.max(1, this.#parts.threads >> 1);
+    this.#bulkDecodes.concurrency = this.#runs.arriving > 0 ? Math.min(besideSingles, limit) : limit;
   }
 
   /** To be told of each batch before it runs: the larger they get, the more is decoded ahead. */

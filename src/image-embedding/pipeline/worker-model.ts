@@ -83,6 +83,7 @@ export function createSessionModel(
     maxBatch,
     maxDelayMs,
     decodeConcurrency,
+    threads: Number(process.env.UV_THREADPOOL_SIZE) || 4,
     fetchConcurrency,
   });
   let dimension = session.description.output.dimension ?? 0;

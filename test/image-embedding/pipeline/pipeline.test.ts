@@ -41,6 +41,7 @@ function createStage() {
     maxBatch: MAX_BATCH,
     maxDelayMs: 0,
     decodeConcurrency: MAX_BATCH,
+    threads: 4,
     fetchConcurrency: 4,
   });
   /** Ends one run after another until something is true; answers how many. */

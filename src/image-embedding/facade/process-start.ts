@@ -1,0 +1,39 @@
+/** How the processes of workers and spares are started. */
+import { availableCores } from '../../pool/index.js';
+import { inheritedExecArgv } from '../../worker/index.js';
+import type { PassedModelOptions } from './pool-options.js';
+
+/**
+ * A worker's heap is small, but each image brings buffers of a megabyte. V8 counts them against the room that a heap of 9 MB has to grow, so it
+ * would mark the whole heap every few images, and its helper threads would take the core of another worker. With room for five times as much
+ * and a small young generation, most of the buffers go with the young objects that hold them. Workers of large models, whose time goes elsewhere,
+ * take the room back and collect more often themselves (`PixelGarbage`): so they are started as the others are, and spares are for all.
+ */
+const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--max-semi-space-size=1', '--expose-gc'];
+
+/** What Node has unless it is told otherwise. */
+const MOST_THREADS = 4;
+
+/** What of a model's options says how its process is started. */
+export type ProcessStart = Pick<PassedModelOptions, 'env' | 'execArgv' | 'stdio'>;
+
+/** Adds to what was asked for what workers run best with. */
+export function planProcessStart(asked: ProcessStart, maxWorkers: number): ProcessStart {
+  const { env = process.env, execArgv, stdio } = asked;
+  const start: { -readonly [name in keyof ProcessStart]: ProcessStart[name] } = {
+    execArgv: execArgv ?? [...inheritedExecArgv(), ...WORKER_FLAGS],
+    // One that is no object is refused where it is used.
+    env: isObject(env) ? { UV_THREADPOOL_SIZE: decodeThreads(maxWorkers), ...env } : env,
+  };
+  if (stdio !== undefined) start.stdio = stdio;
+  return Object.freeze(start);
+}
+
+/** Threads that read and decode: one beyond a worker's share of the cores, so that one can wait. More of them only take turns. */
+function decodeThreads(maxWorkers: number): string {
+  return String(Math.min(MOST_THREADS, 1 + Math.ceil(availableCores() / maxWorkers)));
+}
+
+function isObject(env: unknown): boolean {
+  return typeof env === 'object' && env !== null && !Array.isArray(env);
+}
