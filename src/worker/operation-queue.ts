@@ -53,6 +53,7 @@ export class OperationQueue {
     this.used++;
     this.usedBytes += request.bytes;
     if (this.handOver?.(request, at)) return;
+    request.keepTrace();
     this.sender.trySend(request);
     this.onEnter?.();
   }

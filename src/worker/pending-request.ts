@@ -59,9 +59,9 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
   enteredAt: number = 0;
   /** Its place among the calls that are inside the model. */
   insideIndex: number = -1;
-  readonly trace: RequestTrace;
   /** Called when it is answered over the loop's head, so that whoever runs it learns of it at once. */
   onGone: ((reason: unknown) => void) | undefined = undefined;
+  #trace: RequestTrace | undefined = undefined;
   #input: unknown;
   readonly #options: CallOptions | undefined;
   #controller: AbortController | undefined = undefined;
@@ -80,9 +80,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
     this.#input = input;
     this.calledAt = calledAt;
     this.#options = options;
-    this.trace = owner.traceOf(options?.traceparent);
-    if (options === undefined) return;
-    if (options.signal !== undefined) addAbortListener(options.signal, this);
+    if (options?.signal !== undefined) addAbortListener(options.signal, this);
   }
 
   get operation(): string {
@@ -95,7 +93,22 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
   }
 
   get traceparent(): string | undefined {
-    return this.trace.traceparent;
+    return this.#options?.traceparent;
+  }
+
+  /** Where it comes from, where that is kept: a request that a microtask of its caller's starts needs no record of it. */
+  get keptTrace(): RequestTrace | undefined {
+    return this.#trace;
+  }
+
+  get trace(): RequestTrace {
+    return this.keepTrace();
+  }
+
+  /** Keeps where it comes from. To be called in its caller's context, before it waits anywhere. */
+  keepTrace(): RequestTrace {
+    this.#trace ??= this.owner.traceOf(this.traceparent);
+    return this.#trace;
   }
 
   get input(): unknown {

@@ -78,12 +78,13 @@ export class CallPlace {
   #runUnary(request: UnaryCall, model: UntypedModel): void {
     let result: unknown;
     try {
-      result = request.trace.runInAsyncScope(
-        model[request.operation] as Method,
-        model,
-        request.peekInput(),
-        new RequestContext(request),
-      );
+      const { keptTrace } = request;
+      const method = model[request.operation] as Method;
+      const context = new RequestContext(request);
+      result =
+        keptTrace === undefined
+          ? method.call(model, request.peekInput(), context)
+          : keptTrace.runInAsyncScope(method, model, request.peekInput(), context);
     } catch (error) {
       this.#failed(error);
       return;

@@ -152,8 +152,12 @@ export class WorkerCore implements RequestOwner {
       request.due = new RequestDeadline(request, now + timeoutMs);
       this.#deadlines.add(request.due, now);
     }
-    if (mustWait) this.#ledger.wait(request);
-    else this.#accept(request, now);
+    if (mustWait) {
+      request.keepTrace();
+      this.#ledger.wait(request);
+    } else {
+      this.#accept(request, now);
+    }
   }
 
   traceOf(traceparent: string | undefined): RequestTrace {

@@ -18,6 +18,8 @@ import { WorkerLoadError } from './worker-errors.js';
 // - A request that comes from a link, to a loop that waits with all queues empty, is started from where it comes, without a turn of the loop.
 // - Before it waits, the loop lingers until the microtasks of this turn of the event loop are done: requests that come meanwhile are started from
 //   where they come, one microtask later, so a fast model and an eager caller are served without a wait.
+// - That microtask is the first such request's own: it carries it into the model, in its caller's async context, which is kept for nothing else. The
+//   loop lingers until it has run, and starts nothing before it.
 
 const BURST_TAKES = 1_024;
 const BURST_MS = 8;
@@ -51,7 +53,7 @@ export class WorkerLoop {
   #isFilling = false;
   // Waits with the operations' arms on, and no request has entered a queue since.
   #isParkedFree = false;
-  // Received from its queue when the model had become full.
+  // Received from its queue when the model had become full, or carried. It is started before any other.
   #early: PendingRequest | undefined;
   #isLingering = false;
   #isPumping = false;
@@ -63,13 +65,12 @@ export class WorkerLoop {
   readonly #onLeave = (place: CallPlace): void => this.#left(place);
   readonly #onEnter = (): void => {
     this.#isParkedFree = false;
-    if (!this.#isLingering || this.#isPumping) return;
-    this.#isPumping = true;
-    void DONE.then(this.#pump);
+    if (this.#isLingering && !this.#isPumping) this.#pumpSoon();
   };
   readonly #pump = (): void => {
     this.#isPumping = false;
-    if (this.#isLingering && !this.#isStopping) this.#fill();
+    if (!this.#isStopping) this.#fill();
+    this.#early?.keepTrace();
   };
 
   constructor(channels: WorkerChannels<never>, settings: LoopSettings) {
@@ -171,6 +172,7 @@ export class WorkerLoop {
   async #linger(): Promise<void> {
     this.#isLingering = true;
     await new Promise<void>((resolve) => process.nextTick(resolve));
+    while (this.#isPumping) await DONE;
     this.#isLingering = false;
     this.#core.activity.isLingering = false;
   }
@@ -226,11 +228,28 @@ export class WorkerLoop {
     this.#run(request);
   }
 
-  /** Starts a request from where it comes. It is no part of a burst: the event loop has brought it. */
+  /** Takes a request by the hand, where there is room for it in the model and nothing has come before it. */
   #handOver(request: PendingRequest): boolean {
-    const { activity } = this.#core;
-    if (!activity.isAlone || !this.#isParkedFree || activity.hasBlocked) return false;
     if (this.#inModel >= this.#settings.concurrency) return false;
+    if (this.#core.activity.isAlone) return this.#startAlone(request);
+    if (!this.#isLingering || this.#isPumping || this.#isStopping) return false;
+    if (this.#early !== undefined || request.queue.used > 1) return false;
+    this.#early = request;
+    this.#turns.served(request.queue);
+    this.#pumpSoon();
+    return true;
+  }
+
+  #pumpSoon(): void {
+    this.#isPumping = true;
+    void DONE.then(this.#pump);
+  }
+
+  /** Starts a request from where it comes. It is no part of a burst: the event loop has brought it. */
+  #startAlone(request: PendingRequest): boolean {
+    const { activity } = this.#core;
+    if (!this.#isParkedFree || activity.hasBlocked) return false;
+    request.keepTrace();
     this.#run(request);
     // What came in while the model kept the thread is looked at before anything else is started.
     if (activity.hasBlocked && this.#freed.capacity > 0) this.#freed.trySend(undefined);
@@ -255,7 +274,7 @@ export class WorkerLoop {
     this.#lastActiveAt = this.#core.model.lastActiveAt;
     this.#core.activity.isLingering = this.#isLingering && this.#inModel === 0;
     // A method that does not wait has left while its request is being started: whoever starts it goes on with the next.
-    if (this.#isFilling || (!this.#isParkedFull && !this.#isLingering)) return;
+    if (this.#isFilling || this.#isPumping || (!this.#isParkedFull && !this.#isLingering)) return;
     if (!this.#isStopping && !this.#isBurstOver()) {
       this.#fill();
       if (this.#inModel >= this.#settings.concurrency) return;

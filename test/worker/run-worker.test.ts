@@ -280,6 +280,107 @@ test('runWorker() runs each method in the async context of its caller', async ()
   await handle.close();
 });
 
+test('runWorker() runs calls that come one after the other, alone and in pairs, each in the context of its caller', async () => {
+  const storage = new AsyncLocalStorage<string>();
+  const declared = {
+    where: operation<number, string>(),
+    there: operation<number, string>(),
+    stream: operation.stream<number, string>(),
+  };
+  const { handle, channels } = createWorkerChannels(declared);
+  const where = async (n: number): Promise<string> => {
+    const store = storage.getStore() ?? 'nowhere';
+    // Stays within the call.
+    storage.enterWith('the model');
+    if (n % 3 === 0) await null;
+    return store;
+  };
+  const model = {
+    where,
+    there: where,
+    async *stream() {
+      yield storage.getStore() ?? 'nowhere';
+      await turn();
+      yield storage.getStore() ?? 'nowhere';
+    },
+  };
+  storage.run('the loop', () => runWorker(model, channels, { concurrency: 2 }));
+  const call = (name: string, n: number): Promise<string> => storage.run(name, () => handle.call('where', n));
+  // More than the loop serves without a pause.
+  for (let n = 0; n < 3_000; n++) expect(await call(`call ${n}`, n)).toBe(`call ${n}`);
+  expect(await handle.call('where', 1)).toBe('nowhere');
+  for (let n = 0; n < 2_000; n++) {
+    const first = call('a', n);
+    for (let hops = n % 4; hops > 0; hops--) await null;
+    const second = storage.run('b', () => handle.call(n % 3 === 0 ? 'where' : 'there', n + 1));
+    expect(await Promise.all([first, second])).toEqual(['a', 'b']);
+  }
+  await call('before', 1);
+  const chunks: string[] = [];
+  for await (const chunk of storage.run('stream', () => handle.call('stream', 1))) chunks.push(chunk);
+  expect(chunks).toEqual(['stream', 'stream']);
+  await handle.close();
+});
+
+test('runWorker() runs a call that is made just before another leaves the model in the context of its caller', async () => {
+  const storage = new AsyncLocalStorage<string>();
+  const { promise, resolve } = deferred<number>();
+  const { handle } = start(
+    { echo: () => promise, other: async (n) => (storage.getStore() === 'caller' ? n : -1) },
+    { concurrency: 2 },
+  );
+  await handle.call('third', 0);
+  // Before the worker is told.
+  const call = promise.then(() => storage.run('caller', () => handle.call('other', 2)));
+  const leaving = handle.call('echo', 1);
+  await null;
+  await null;
+  resolve(1);
+  expect(await call).toBe(2);
+  expect(await leaving).toBe(1);
+  await handle.close();
+});
+
+test('runWorker() starts calls in the order in which they were made, also while another leaves the model', async () => {
+  const started: number[] = [];
+  const echo = async (n: number): Promise<number> => {
+    started.push(n);
+    for (let hops = n % 5; hops > 0; hops--) await null;
+    return n;
+  };
+  const { handle } = start({ echo }, { concurrency: 2 });
+  let made = 0;
+  const client = async (hops: number): Promise<void> => {
+    while (made < 2_000) {
+      await handle.call('echo', made++);
+      for (let left = hops; left > 0; left--) await null;
+      if (made % 7 === 0) await new Promise<void>((resolve) => process.nextTick(resolve));
+    }
+  };
+  await Promise.all([client(0), client(1), client(2), client(3)]);
+  expect(started).toEqual(Array.from({ length: made }, (_, n) => n));
+  await handle.close();
+});
+
+test('runWorker() never runs a call that is aborted in the turn in which it was made, right after another', async () => {
+  const started: number[] = [];
+  const echo = async (n: number): Promise<number> => {
+    started.push(n);
+    return n;
+  };
+  const { handle } = start({ echo });
+  for (let n = 0; n < 10; n += 2) {
+    await handle.call('echo', n);
+    const controller = new AbortController();
+    const aborted = settled(handle.call('echo', n + 1, { signal: controller.signal }));
+    controller.abort(new Error('no'));
+    expect((await aborted).error).toEqual(new Error('no'));
+  }
+  expect(started).toEqual([0, 2, 4, 6, 8]);
+  expect(handle.stats()).toMatchObject({ accepted: 10, succeeded: 5, cancelled: 5, queued: 0, inFlight: 0 });
+  await handle.close();
+});
+
 test('WorkerHandle.call() given up drops and counts the result that comes later', async () => {
   const slow = deferred<number>();
   const { handle } = start({ echo: () => slow.promise });
