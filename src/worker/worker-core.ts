@@ -118,8 +118,11 @@ export class WorkerCore implements RequestOwner {
         );
       }
       const now = this.activity.timeOfCall(timeoutMs !== undefined);
-      const Pending = queue.operation.kind === 'unary' ? PendingUnary : PendingStream;
-      const request = new Pending(this, queue, input, now, options);
+      // Spelled out: a class that is a constant can be inlined.
+      const request =
+        queue.operation.kind === 'unary'
+          ? new PendingUnary(this, queue, input, now, options)
+          : new PendingStream(this, queue, input, now, options);
       request.bytes = bytes;
       this.#enter(request, timeoutMs, mustWait);
       return request;
