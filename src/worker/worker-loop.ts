@@ -55,6 +55,8 @@ export class WorkerLoop {
   #isParkedFree = false;
   // Received from its queue when the model had become full, or carried. It is started before any other.
   #early: PendingRequest | undefined;
+  // False once the queues were seen empty, until a request enters one.
+  #mayWait = true;
   #isLingering = false;
   #isPumping = false;
   #isStopping = false;
@@ -65,6 +67,7 @@ export class WorkerLoop {
   readonly #onLeave = (place: CallPlace): void => this.#left(place);
   readonly #onEnter = (): void => {
     this.#isParkedFree = false;
+    this.#mayWait = true;
     if (this.#isLingering && !this.#isPumping) this.#pumpSoon();
   };
   readonly #pump = (): void => {
@@ -219,8 +222,14 @@ export class WorkerLoop {
 
   #takeNext(): PendingRequest | undefined {
     const early = this.#early;
-    this.#early = undefined;
-    return early ?? this.#turns.take();
+    if (early !== undefined) {
+      this.#early = undefined;
+      return early;
+    }
+    if (!this.#mayWait) return undefined;
+    const next = this.#turns.take();
+    this.#mayWait = next !== undefined;
+    return next;
   }
 
   #start(request: PendingRequest): void {
