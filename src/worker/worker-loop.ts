@@ -18,8 +18,8 @@ import { WorkerLoadError } from './worker-errors.js';
 // - A request that comes from a link, to a loop that waits with all queues empty, is started from where it comes, without a turn of the loop.
 // - Before it waits, the loop lingers until the microtasks of this turn of the event loop are done: requests that come meanwhile are started from
 //   where they come, one microtask later, so a fast model and an eager caller are served without a wait.
-// - That microtask is the first such request's own: it carries it into the model, in its caller's async context, which is kept for nothing else. The
-//   loop lingers until it has run, and starts nothing before it.
+// - That microtask belongs to the first such request's caller: it carries the request into the model in the caller's async context, of which no record
+//   is made then. The loop lingers until it has run, and starts nothing before it.
 
 const BURST_TAKES = 1_024;
 const BURST_MS = 8;
