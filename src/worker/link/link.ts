@@ -69,7 +69,8 @@ export function createLink(transport: LinkTransport): Link {
     },
     receive(handler) {
       transport.subscribe((parcel) => {
-        poll.received();
+        // Word that a call was begun says that its answer takes longer.
+        if (parcel[0] !== Kind.Taken) poll.received();
         if (typeof parcel[0] === 'number') handler(parcel, true);
         else receiveBatch(parcel as readonly Message[], handler);
       });
