@@ -77,6 +77,7 @@ export class CallPlace {
 
   #runUnary(request: UnaryCall, model: UntypedModel): void {
     let result: unknown;
+    let isPlain: boolean;
     try {
       const { keptTrace } = request;
       const method = model[request.operation] as Method;
@@ -85,14 +86,15 @@ export class CallPlace {
         keptTrace === undefined
           ? method.call(model, request.peekInput(), context)
           : keptTrace.runInAsyncScope(method, model, request.peekInput(), context);
+      isPlain = !(result instanceof Promise) && !isThenable(result);
     } catch (error) {
       this.#failed(error);
       return;
     }
     // A promise reacts once; whatever else calls itself a thenable is wrapped in one.
-    if (result instanceof Promise) result.then(this.#succeeded, this.#failed);
-    else if (isThenable(result)) Promise.resolve(result).then(this.#succeeded, this.#failed);
-    else this.#succeeded(result);
+    if (isPlain) this.#succeeded(result);
+    else if (result instanceof Promise) result.then(this.#succeeded, this.#failed);
+    else Promise.resolve(result).then(this.#succeeded, this.#failed);
   }
 
   #take(): UnaryCall {

@@ -131,9 +131,9 @@ export class WorkerLoop {
       if (!mustLook && this.#taken > 0) {
         await this.#linger();
         if (this.#isBurstOver()) continue;
-        // The last call may have left meanwhile, when nobody is told of it.
-        if (this.#isStopping && this.#inModel === 0) break;
       }
+      // The last call may have left meanwhile, when nobody is told of it.
+      if (this.#isStopping && this.#inModel === 0) break;
       this.#isParkedFull = this.#isStopping || this.#inModel >= concurrency;
       const selector = this.#isStopping ? arms.stopping : this.#isParkedFull ? arms.full : arms.free;
       this.#isParkedFree = selector === arms.free;
@@ -241,8 +241,8 @@ export class WorkerLoop {
   #handOver(request: PendingRequest): boolean {
     if (this.#inModel >= this.#settings.concurrency) return false;
     if (this.#core.activity.isAlone) return this.#startAlone(request);
-    if (!this.#isLingering || this.#isPumping || this.#isStopping) return false;
-    if (this.#early !== undefined || request.queue.used > 1) return false;
+    if (!this.#isLingering || this.#isPumping || this.#isFilling || this.#isStopping) return false;
+    if (this.#early !== undefined || this.#mayWait) return false;
     this.#early = request;
     this.#turns.served(request.queue);
     this.#pumpSoon();
