@@ -242,11 +242,17 @@ export class WorkerLoop {
     if (this.#inModel >= this.#settings.concurrency) return false;
     if (this.#core.activity.isAlone) return this.#startAlone(request);
     if (!this.#isLingering || this.#isPumping || this.#isFilling || this.#isStopping) return false;
-    if (this.#early !== undefined || this.#mayWait) return false;
+    if (this.#early !== undefined || this.#hasOthers(request)) return false;
     this.#early = request;
     this.#turns.served(request.queue);
     this.#pumpSoon();
     return true;
+  }
+
+  /** Whether a request waits beside this one, which has its place in its queue already. */
+  #hasOthers(request: PendingRequest): boolean {
+    if (this.#mayWait) this.#mayWait = this.#queues.some((queue) => queue.used > (queue === request.queue ? 1 : 0));
+    return this.#mayWait;
   }
 
   #pumpSoon(): void {
