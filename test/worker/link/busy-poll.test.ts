@@ -81,32 +81,21 @@ test('BusyPoll.sent() tries half as often after each time in vain, and once in a
   expect(pauses).toEqual([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024, 1024]);
 });
 
-test('BusyPoll.received() takes back half of the times in vain', () => {
+test.each([
+  ['takes back half of the times in vain', 5, 2 ** 4],
+  ['counts no answer that was there at the first look', 1, 2 ** 8],
+])('BusyPoll.received() %s', (_, turnsUntilAnswer, pause) => {
   const loop = new Turns();
   for (let attempt = 0; attempt < 8; attempt++) {
     loop.untilNextTry();
     loop.turnOut();
   }
   loop.untilNextTry();
-  loop.ask(5);
+  loop.ask(turnsUntilAnswer);
   loop.turnOut();
   loop.poll.sent();
   loop.turnOut();
-  expect(loop.untilNextTry()).toBe(2 ** 4);
-});
-
-test('BusyPoll.received() counts no answer that was there at the first look', () => {
-  const loop = new Turns();
-  for (let attempt = 0; attempt < 8; attempt++) {
-    loop.untilNextTry();
-    loop.turnOut();
-  }
-  loop.untilNextTry();
-  loop.ask(1);
-  loop.turnOut();
-  loop.poll.sent();
-  loop.turnOut();
-  expect(loop.untilNextTry()).toBe(2 ** 8);
+  expect(loop.untilNextTry()).toBe(pause);
 });
 
 test('BusyPoll.received() of what nobody waits for changes nothing', () => {
