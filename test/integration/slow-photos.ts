@@ -12,7 +12,10 @@ import { PHOTOS } from './cli-process.js';
 export async function makeSlowPhotos(folder: string, count: number): Promise<string> {
   await mkdir(folder, { recursive: true });
   const first = path.join(folder, 'photo-000.jpg');
-  await sharp(path.join(PHOTOS, 'coffee-1.jpg')).resize(1280, 960, { fit: 'fill' }).jpeg({ quality: 90 }).toFile(first);
+  await sharp(path.join(PHOTOS, 'coffee-1.jpg'))
+    .resize(2400, 1800, { fit: 'fill' })
+    .jpeg({ quality: 90 })
+    .toFile(first);
   for (let index = 1; index < count; index++) {
     await copyFile(first, path.join(folder, `photo-${String(index).padStart(3, '0')}.jpg`));
   }
