@@ -119,6 +119,64 @@ test('runWorker() calls methods that do not wait from the same depth, however ma
   await handle.close();
 });
 
+test('runWorker() starts no call before one of another operation that came earlier, however long a method keeps the thread', async () => {
+  const clock = new HandClock();
+  const operations = {
+    one: operation<number, void>(),
+    two: operation<number, void>(),
+    warm: operation<number, void>(),
+  };
+  const { handle, channels } = createWorkerChannels(operations, { clock });
+  const order: string[] = [];
+  const spin = (name: string) => (value: number) => {
+    order.push(`${name}${value}`);
+    clock.time += 9;
+  };
+  runWorker({ one: spin('one'), two: spin('two'), warm: () => {} }, channels);
+  await handle.call('warm', 0);
+  const caller = async (name: 'one' | 'two') => {
+    for (let value = 1; value <= 4; value++) await handle.call(name, value);
+  };
+  await Promise.all([caller('one'), caller('two')]);
+  expect(order.slice(0, 3)).toEqual(['one1', 'two1', 'one2']);
+  expect(order).toHaveLength(8);
+  await handle.close();
+});
+
+test('WorkerHandle.destroy() ends a loop that pauses as the last call leaves the model', async () => {
+  const clock = new HandClock();
+  const { handle, channels } = createWorkerChannels({ wait: operation<boolean, void>() }, { clock });
+  let isDisposed = false;
+  let release = (): void => {};
+  const finished = runWorker(
+    {
+      // What is held ends a moment after it is given up.
+      wait: (isHeld, { signal }) =>
+        new Promise<void>((resolve, reject) => {
+          if (isHeld) signal.addEventListener('abort', () => setImmediate(reject, signal.reason), { once: true });
+          else release = resolve;
+        }),
+      dispose() {
+        isDisposed = true;
+      },
+    },
+    channels,
+    { concurrency: 3 },
+  );
+  await handle.state.waitFor('ready');
+  const held = handle.call('wait', true).catch((error: unknown) => error);
+  const other = handle.call('wait', false);
+  await turn();
+  // Longer than a burst.
+  clock.time += 12;
+  release();
+  await other;
+  await handle.destroy();
+  await held;
+  await finished;
+  expect(isDisposed).toBe(true);
+}, 4_000);
+
 test('BatcherOptions.maxDelayMs holds the process while an item waits for company', async () => {
   const clock = new HandClock();
   const batcher = createBatcher<number, number>({ maxDelayMs: 50, run: (items) => items, clock });
