@@ -54,6 +54,7 @@ const WORKER_KEYS = [
   'cwd',
   'execArgv',
   'stdio',
+  'threadPoolSize',
   'transfer',
   'heapMb',
 ] as const;

@@ -126,11 +126,18 @@ export class SpareHosts implements MemoryReclaimer {
     this.#reclaimer[Symbol.dispose]();
   }
 
-  #isFor({ env, cwd, execArgv, stdio = 'inherit', heapMb }: WorkerPart): boolean {
+  #isFor({ env, cwd, execArgv, stdio = 'inherit', threadPoolSize, heapMb }: WorkerPart): boolean {
     const { settings } = this.#parts;
     return isDeepStrictEqual(
-      [env, cwd, execArgv, stdio, heapMb],
-      [settings.env, settings.cwd, settings.execArgv, settings.stdio ?? 'inherit', settings.heapMb],
+      [env, cwd, execArgv, stdio, threadPoolSize, heapMb],
+      [
+        settings.env,
+        settings.cwd,
+        settings.execArgv,
+        settings.stdio ?? 'inherit',
+        settings.threadPoolSize,
+        settings.heapMb,
+      ],
     );
   }
 

@@ -66,6 +66,8 @@ export interface SpawnWorkerOptions<Ops extends Operations> {
   readonly execArgv?: readonly string[];
   /** Limit of the worker's JavaScript heap, in MB. Native memory is not part of it. */
   readonly memoryMb?: number;
+  /** Threads of libuv's pool, for files, name lookups and addons: `UV_THREADPOOL_SIZE`, unless `env` sets it (process host only). 4 by default. */
+  readonly threadPoolSize?: number;
   /** What becomes of what the worker prints: `'inherit'` (the default) shows it, `'ignore'` drops it. Its last stderr lines are kept either way. */
   readonly stdio?: 'inherit' | 'ignore';
   /**
@@ -117,6 +119,7 @@ const known = [
   'cwd',
   'execArgv',
   'memoryMb',
+  'threadPoolSize',
   'stdio',
   'spare',
   'clock',

@@ -1,5 +1,5 @@
 /** How the processes of workers and spares are started. */
-import { availableCores } from '../../pool/index.js';
+import { availableCores, type ModelOptions } from '../../pool/index.js';
 import { inheritedExecArgv } from '../../worker/index.js';
 import type { PassedModelOptions } from './pool-options.js';
 
@@ -15,25 +15,19 @@ const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--m
 const MOST_THREADS = 4;
 
 /** What of a model's options says how its process is started. */
-export type ProcessStart = Pick<PassedModelOptions, 'env' | 'execArgv' | 'stdio'>;
+export type ProcessStart = Pick<ModelOptions, 'env' | 'execArgv' | 'stdio' | 'threadPoolSize'>;
 
 /** Adds to what was asked for what workers run best with. */
-export function planProcessStart(asked: ProcessStart, maxWorkers: number): ProcessStart {
-  const { env = process.env, execArgv, stdio } = asked;
-  const start: { -readonly [name in keyof ProcessStart]: ProcessStart[name] } = {
+export function planProcessStart({ env, execArgv, stdio }: PassedModelOptions, maxWorkers: number): ProcessStart {
+  return Object.freeze({
+    ...(env === undefined ? {} : { env }),
     execArgv: execArgv ?? [...inheritedExecArgv(), ...WORKER_FLAGS],
-    // One that is no object is refused where it is used.
-    env: isObject(env) ? { UV_THREADPOOL_SIZE: decodeThreads(maxWorkers), ...env } : env,
-  };
-  if (stdio !== undefined) start.stdio = stdio;
-  return Object.freeze(start);
+    ...(stdio === undefined ? {} : { stdio }),
+    threadPoolSize: decodeThreads(maxWorkers),
+  });
 }
 
 /** Threads that read and decode: one beyond a worker's share of the cores, so that one can wait. More of them only take turns. */
-function decodeThreads(maxWorkers: number): string {
-  return String(Math.min(MOST_THREADS, 1 + Math.ceil(availableCores() / maxWorkers)));
-}
-
-function isObject(env: unknown): boolean {
-  return typeof env === 'object' && env !== null && !Array.isArray(env);
+function decodeThreads(maxWorkers: number): number {
+  return Math.min(MOST_THREADS, 1 + Math.ceil(availableCores() / maxWorkers));
 }

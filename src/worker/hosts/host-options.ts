@@ -10,6 +10,8 @@ export interface HostOptions {
   readonly cwd?: string | undefined;
   /** Limit of the JavaScript heap, in MB. Native memory is not part of it. */
   readonly memoryMb?: number | undefined;
+  /** Threads of libuv's pool, unless the environment sets them (process host only); 4 when undefined. */
+  readonly threadPoolSize?: number | undefined;
   /** What becomes of what the worker prints: `'inherit'` shows it, `'ignore'` drops it. The last stderr lines are kept either way. */
   readonly stdio: 'inherit' | 'ignore';
 }
@@ -20,6 +22,7 @@ export interface GivenHostOptions {
   readonly execArgv?: readonly string[];
   readonly cwd?: string;
   readonly memoryMb?: number;
+  readonly threadPoolSize?: number;
   readonly stdio?: 'inherit' | 'ignore';
 }
 
@@ -30,6 +33,10 @@ export function requireHostOptions(action: string, given: GivenHostOptions): Hos
     execArgv: given.execArgv === undefined ? undefined : requireFlags(action, given.execArgv),
     cwd: given.cwd === undefined ? undefined : requireString(action, 'cwd', given.cwd),
     memoryMb: given.memoryMb === undefined ? undefined : requirePositiveInteger(action, 'memoryMb', given.memoryMb),
+    threadPoolSize:
+      given.threadPoolSize === undefined
+        ? undefined
+        : requirePositiveInteger(action, 'threadPoolSize', given.threadPoolSize, 1_024),
     stdio: given.stdio === undefined ? 'inherit' : requireOneOf(action, 'stdio', given.stdio, ['inherit', 'ignore']),
   };
 }

@@ -41,6 +41,7 @@ export function startProcessHost(options: HostOptions): Host {
       // glibc keeps freed memory for each of a process's threads by itself, up to eight times the cores; one such store for all does as well, and
       // what one thread freed another can use.
       MALLOC_ARENA_MAX: '1',
+      ...(options.threadPoolSize === undefined ? {} : { UV_THREADPOOL_SIZE: String(options.threadPoolSize) }),
       ...childEnvironment(options.env),
       MILLRACE_PARENT_PID: String(process.pid),
     },

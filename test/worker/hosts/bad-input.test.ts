@@ -191,6 +191,7 @@ describe('spawnWorker()', () => {
     expect(() => spawnTestWorker({ module, env: { A: 1 } as never })).toThrow('env.A must be a string, received 1');
     expect(() => spawnTestWorker({ module, execArgv: '--expose-gc' as never })).toThrow('execArgv must be an array');
     expect(() => spawnTestWorker({ module, execArgv: [5] as never })).toThrow('execArgv[0] must be a string');
+    expect(() => spawnTestWorker({ module, threadPoolSize: 0 })).toThrow('threadPoolSize must be');
     expect(() => spawnTestWorker({ module, transfer: { inputs: 'yes' as never } })).toThrow('transfer.inputs must be');
     expect(() => spawnTestWorker({ module, clock: {} as never })).toThrow('clock.now must be a function');
     expect(() => spawnWorker({ operations: {}, module })).toThrow(TypeError);

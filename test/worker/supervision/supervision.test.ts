@@ -194,6 +194,17 @@ describe('supervision of a worker in host process', () => {
     expect(chunks).toEqual([0, 1, 2]);
   });
 
+  test('SpawnWorkerOptions.threadPoolSize sizes the pool of a process, unless its environment does', async () => {
+    const size = async (options: Parameters<typeof spawnTestWorker>[0]) => {
+      const handle = spawnTestWorker({ host: 'process', ...options });
+      const { value } = await handle.call('env', 'UV_THREADPOOL_SIZE');
+      await handle.close();
+      return value;
+    };
+    expect(await size({ threadPoolSize: 3 })).toBe('3');
+    expect(await size({ threadPoolSize: 3, env: { UV_THREADPOOL_SIZE: '9' } })).toBe('9');
+  });
+
   test('env, cwd, execArgv and the memory limit reach the child', async () => {
     const handle = spawn({
       host: 'process',
