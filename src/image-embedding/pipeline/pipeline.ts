@@ -15,7 +15,7 @@
 import PQueue from 'p-queue';
 import type { SourceKind } from '../sources/read-source.js';
 import { encodeFailure, type ItemFailure } from './item-failure.js';
-import { type Arrival, RunQueue, type Runner } from './run-queue.js';
+import { type Arrival, type Runner, RunQueue } from './run-queue.js';
 
 /** The parts of a pipeline. */
 export interface PipelineParts {

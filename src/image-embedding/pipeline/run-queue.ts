@@ -33,8 +33,8 @@ const HOLD_MS = 1_000;
 const FETCH_SHARE = 0.25;
 
 /**
- * Turns of the event loop after a run: one brings in messages and finished decodes, the worker's loop may let two more pass before it takes what came,
- * and the next begins what they ask for. A turn with nothing in it takes microseconds.
+ * Turns of the event loop after a run, and after a message: one brings in messages and finished decodes, the worker's loop may let two more pass
+ * before it takes what came, and the next begins what they ask for. A turn with nothing in it takes microseconds.
  */
 const TURNS = 6;
 
@@ -126,13 +126,13 @@ export class RunQueue<Item, Result> {
   }
 
   /**
-   * Tells of a single image that is still being received, by what settles once it is; it is then expected in a turn of the event loop.
+   * Tells of a single image that is still being received, by what settles once it is; it is then expected within a few turns of the event loop.
    *
    * @param isFetched Whether it comes from a server, which may take as long as it likes, or from the caller.
    */
   announce(received: Promise<unknown>, isFetched: boolean): void {
     const announced = isFetched ? this.#fetched : this.#received;
-    const expected = received.then(turn, turn).finally(() => announced.delete(expected));
+    const expected = received.then(turns, turns).finally(() => announced.delete(expected));
     announced.add(expected);
   }
 
@@ -174,7 +174,7 @@ export class RunQueue<Item, Result> {
       const begun = performance.now();
       await Promise.allSettled(batch.map((entry) => this.#run(entry)));
       this.#lastRunMs = performance.now() - begun;
-      for (let count = 0; count < TURNS; count += 1) await turn();
+      await turns();
     }
     this.#isWorking = false;
   }
@@ -231,4 +231,8 @@ export class RunQueue<Item, Result> {
 
 function turn(): Promise<void> {
   return new Promise((resolve) => scheduleMacrotask(resolve));
+}
+
+async function turns(): Promise<void> {
+  for (let count = 0; count < TURNS; count += 1) await turn();
 }

@@ -3,9 +3,9 @@
  * URL, so that a child process or a thread can load it.
  */
 import { createBatcher, type ModelContext, type ModelOf } from '../../worker/index.js';
-import { EmbeddingSession, preloadRuntime, type SessionOptions } from '../inference/session.js';
 import { PixelGarbage } from '../decode/pixel-garbage.js';
 import { loadSharp } from '../decode/sharp-loader.js';
+import { EmbeddingSession, preloadRuntime, type SessionOptions } from '../inference/session.js';
 import { loadKernels } from '../kernels/kernels.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import type { BatchAnswer, ImageOperations, ModelDescription } from '../operations.js';

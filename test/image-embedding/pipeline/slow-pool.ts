@@ -1,10 +1,5 @@
-/** An image embedding pool whose children decode with sharp as ever, and whose model is one that takes a known time for each run. */
-import {
-  createImageEmbeddingPool,
-  type ImageEmbeddingPool,
-  type ImageEmbeddingPoolOptions,
-} from '../../../src/image-embedding/index.js';
-import { spawnPooledWorker } from '../../../src/pool/spawn.js';
+import type { ImageEmbeddingPool, ImageEmbeddingPoolOptions } from '../../../src/image-embedding/index.js';
+import { createSessionPool } from './session-pool.js';
 
 /** One run of the model, in ms on {@link SlowPool.now}'s scale. */
 export interface Run {
@@ -12,6 +7,7 @@ export interface Run {
   readonly ended: number;
 }
 
+/** A pool whose model takes a known time for each run. */
 export interface SlowPool {
   readonly pool: ImageEmbeddingPool;
   /** The time, as the child has it too. */
@@ -26,22 +22,8 @@ const now = (): number => Number(process.hrtime.bigint() / 1000n) / 1000;
 
 export function createSlowPool(runMs: number, options: ImageEmbeddingPoolOptions = {}): SlowPool {
   const origin = now();
-  const pool = createImageEmbeddingPool({
-    workers: 1,
-    // Every image counts, also where a test uses one again and again.
-    coalesce: false,
-    ...options,
-    pool: {
-      spawn: (start) =>
-        spawnPooledWorker({
-          ...start,
-          module: new URL('./slow-session.mjs', import.meta.url),
-          options: { ...(start.options as object), runMs, origin },
-        }),
-    },
-  });
   return {
-    pool,
+    pool: createSessionPool('./slow-session.mjs', { runMs, origin }, options),
     now: () => now() - origin,
     runOf: (embedding) => runsOf(embedding)[0] as Run,
     runsBefore: (embedding) => runsOf(embedding).slice(1),
