@@ -136,7 +136,7 @@ test.runIf(process.platform === 'linux')(
       expect(after - before).toBeLessThan(10e6);
     }
     expect(pool.stats().models.m).toMatchObject({ evictions: 11, starts: 11, crashes: 0 });
-    await vi.waitFor(() => expect(pool.health().memory.held).toEqual([]));
+    await vi.waitFor(() => expect(pool.health().memory.held).toEqual([]), { timeout: 20_000 });
   },
 );
 
