@@ -1,13 +1,12 @@
 /** Prepares a model for this machine, once for all processes and all times. */
-import { execFile } from 'node:child_process';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { requireOptions, requirePositiveInteger, requireString } from '../../core/index.js';
+import { operation, spawnWorker } from '../../worker/index.js';
 import { withFileLock } from '../file-lock.js';
 import { isOnCpu, type SessionOptions } from '../inference/session.js';
 import { modelBytes } from '../model/external-weights.js';
 import type { ModelSpec } from '../model/model-spec.js';
+import type { PrepareInput, PrepareOperations } from './prepare-module.js';
 import {
   defaultPreparedFolder,
   findPrepared,
@@ -41,8 +40,6 @@ export interface PrepareFileOptions {
   readonly signal?: AbortSignal;
 }
 
-const run = promisify(execFile);
-const CHILD = fileURLToPath(new URL('./prepare-child.js', import.meta.url));
 const TIMEOUT_MS = 600_000;
 
 /** Checks the option of a pool and fills it; undefined when models are not to be prepared. */
@@ -105,7 +102,7 @@ export async function prepareFile(
     if (found !== undefined) return found;
     return await withFileLock(path.join(cache.folder, key), signal, async () => {
       const made = isForced ? undefined : await findPrepared(cache, key);
-      return made ?? (await writePrepared(cache, key, (folder) => runChild(spec, folder, signal)));
+      return made ?? (await writePrepared(cache, key, (folder) => prepareInto({ spec, folder }, signal)));
     });
   } catch (error) {
     signal?.throwIfAborted();
@@ -120,16 +117,20 @@ export async function verifyPreparedFile(file: string, settings: PrepareSettings
   return folder === undefined ? undefined : await verifyPrepared(folder);
 }
 
-async function runChild(spec: ModelSpec, folder: string, signal: AbortSignal | undefined): Promise<void> {
+/** In a process of its own: onnxruntime gives the memory back only with that. */
+async function prepareInto(input: PrepareInput, signal: AbortSignal | undefined): Promise<void> {
+  const worker = spawnWorker<PrepareOperations>({
+    host: 'process',
+    module: new URL('./prepare-module.js', import.meta.url),
+    operations: { prepare: operation<PrepareInput, void>() },
+    retries: 0,
+    restart: { maxRestarts: 0 },
+    idleTimeoutMs: Number.POSITIVE_INFINITY,
+    stdio: 'ignore',
+  });
   try {
-    const options = {
-      timeout: TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-      ...(signal === undefined ? {} : { signal }),
-    } as const;
-    await run(process.execPath, [CHILD, JSON.stringify(spec), folder], options);
-  } catch (error) {
-    const { stderr } = error as { readonly stderr?: string };
-    throw new Error(stderr?.trim().split('\n').at(-1) || String(error), { cause: error });
+    await worker.call('prepare', input, { timeoutMs: TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) });
+  } finally {
+    await worker.destroy();
   }
 }

@@ -1,15 +1,26 @@
-/**
- * Prepares one model, in a process of its own, whose memory is gone with it: `node prepare-child.js <spec as JSON> <folder>`. What goes wrong is
- * the last line on stderr.
- */
+/** The model module of the process that prepares a model: see `prepare-model.ts`. */
 import path from 'node:path';
+import type { ModelOf, UnaryOperation } from '../../worker/index.js';
 import { EmbeddingSession, PREPARED_GRAPH } from '../inference/session.js';
 import type { ModelSpec } from '../model/model-spec.js';
 
 /** How far a prepared model may be from the model itself, of the largest number that it gives: other kernels round in another order. */
 const TOLERANCE = 1e-3;
 
-async function prepare(spec: ModelSpec, folder: string): Promise<void> {
+/** What is prepared, and the folder that it is written to. */
+export interface PrepareInput {
+  readonly spec: ModelSpec;
+  readonly folder: string;
+}
+
+/** What the process can do. */
+export type PrepareOperations = { readonly prepare: UnaryOperation<PrepareInput, void> };
+
+export default function createPreparer(): ModelOf<PrepareOperations> {
+  return { prepare };
+}
+
+async function prepare({ spec, folder }: PrepareInput): Promise<void> {
   await EmbeddingSession.optimize(spec.file, folder);
   const expected = await runOnce(spec, 'all');
   const actual = await runOnce({ ...spec, file: path.join(folder, PREPARED_GRAPH) }, 'disabled');
@@ -27,13 +38,4 @@ async function runOnce(spec: ModelSpec, graphOptimizationLevel: 'all' | 'disable
   const [vector] = await session.run([bytes]);
   await session.dispose();
   return vector ?? new Float32Array();
-}
-
-const [spec = '', folder = ''] = process.argv.slice(2);
-try {
-  await prepare(JSON.parse(spec) as ModelSpec, folder);
-} catch (error) {
-  const { cause } = error as { readonly cause?: unknown };
-  process.stderr.write(`${String(error)}${cause === undefined ? '' : ` (${String(cause)})`}\n`);
-  process.exitCode = 1;
 }
