@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
@@ -132,6 +132,13 @@ describe('collectInputs()', () => {
       for await (const _ of items);
     })();
     await expect(reading).rejects.toThrow('the disk has failed');
+  });
+
+  test('refuses a folder in place of the list, which Node takes for an empty file', async () => {
+    const handle = await open(folder);
+    const stdin = Object.assign(Readable.from([]), { fd: handle.fd });
+    await expect(collectInputs(['-'], { endings, stdin })).rejects.toThrow('standard input: it is a folder');
+    await handle.close();
   });
 
   test('ends the list when its signal aborts, though the stream stays open', async () => {

@@ -1,7 +1,9 @@
+import { fstat } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { promisify } from 'node:util';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { UsageError } from '../exit-codes.js';
 import { linkedFiles } from './linked-files.js';
@@ -49,13 +51,14 @@ const URL_START = /^https?:\/\//i;
  * a list on standard input, one path or URL a line. What is named twice is taken once. A file that does not exist stays in the list, and fails
  * when its turn comes; a folder or a glob that gives nothing is noted.
  *
- * @throws UsageError when nothing is left to embed.
+ * @throws UsageError when nothing is left to embed, or standard input is a folder.
  */
 export async function collectInputs(args: readonly string[], options: CollectOptions): Promise<InputList> {
   if (args.includes('-')) {
     if (args.length > 1) {
       throw new UsageError("Cannot embed: '-' (a list on standard input) does not go with other inputs");
     }
+    await refuseFolder(options.stdin ?? process.stdin);
     return { items: readList(options), total: undefined, notes: [] };
   }
   const output = options.output === undefined ? undefined : path.resolve(options.output);
@@ -143,6 +146,13 @@ async function* readList(options: CollectOptions): AsyncGenerator<EmbedInput> {
     if (line.trim() === '') continue;
     if (URL_START.test(line)) yield { name: line, kind: 'url' };
     else if (path.resolve(line) !== output) yield { name: line, kind: 'path' };
+  }
+}
+
+/** Node answers a folder on standard input as if it were an empty file. */
+async function refuseFolder({ fd }: Readable & { readonly fd?: number }): Promise<void> {
+  if (fd !== undefined && (await promisify(fstat)(fd)).isDirectory()) {
+    throw new UsageError('Cannot read the list on standard input: it is a folder');
   }
 }
 
