@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, open, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
@@ -9,8 +9,10 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ClosedPipeError, OutputTakenError, UsageError } from '../../src/cli/exit-codes.js';
 import { JsonlFileWriter } from '../../src/cli/output/jsonl-writer.js';
-import { type EmbedRecord, formatFloat32, formatRecord, parseRecord } from '../../src/cli/output/record.js';
+import { linkTarget } from '../../src/cli/output/link-target.js';
 import { lockOutput } from '../../src/cli/output/output-lock.js';
+import { type EmbedRecord, formatFloat32, formatRecord, parseRecord } from '../../src/cli/output/record.js';
+import { ReplacingFile } from '../../src/cli/output/replacing-file.js';
 import { dropErrors, readHeldOutput } from '../../src/cli/output/resume.js';
 import { JsonlStreamWriter } from '../../src/cli/output/stream-writer.js';
 
@@ -137,6 +139,27 @@ describe('JsonlFileWriter', () => {
     await writer.write(good);
     await writer.close();
     expect(await readFile(path.join(folder, 'linked.jsonl'), 'utf8')).toBe(`${formatRecord(good)}\n`);
+  });
+
+  test('makes or replaces the file that a link leads to, in formats that are written as a whole, and leaves the link', async () => {
+    const inner = path.join(folder, 'inner');
+    await mkdir(inner);
+    await symlink(path.join('inner', 'second.npy'), path.join(folder, 'first.npy'));
+    await symlink('file.npy', path.join(inner, 'second.npy'));
+    for (const text of ['new', 'newer']) {
+      const file = await ReplacingFile.open(path.join(folder, 'first.npy'));
+      await file.append(Buffer.from(text));
+      expect((await readdir(inner)).sort()).toContain('file.npy.partial');
+      await file.commit();
+      expect(await readFile(path.join(inner, 'file.npy'), 'utf8')).toBe(text);
+    }
+    expect((await readdir(inner)).sort()).toEqual(['file.npy', 'second.npy']);
+    expect(await readlink(path.join(inner, 'second.npy'))).toBe('file.npy');
+    await symlink('circle.npy', path.join(folder, 'circle.npy'));
+    const { code } = (await linkTarget(path.join(folder, 'circle.npy'))
+      .then(readFile)
+      .catch((error: unknown) => error)) as { code: string };
+    expect(code).toBe('ELOOP');
   });
 
   test.each([

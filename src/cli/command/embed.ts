@@ -3,8 +3,9 @@ import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../
 import { BASE64_ENDINGS, collectInputs, type EmbedInput, IMAGE_ENDINGS, type InputList } from '../input/inputs.js';
 import { openWriter, outputFormat } from '../output/open-writer.js';
 import { lockOutput } from '../output/output-lock.js';
-import { quitAtOnce } from '../quit-at-once.js';
+import { ReplacingFile } from '../output/replacing-file.js';
 import { dropErrors, type HeldOutput, readHeldOutput } from '../output/resume.js';
+import { quitAtOnce } from '../quit-at-once.js';
 import { runEmbedding } from '../run-embedding.js';
 import { formatDuration, formatRate } from '../terminal/durations.js';
 import { handleInterrupts } from '../terminal/interrupts.js';
@@ -116,7 +117,7 @@ async function embedInto(
           stderr.write(
             format === 'jsonl'
               ? `${shown.done} images are in ${options.out}; run the same command with --resume to continue\n`
-              : `${shown.done} images are in ${options.out}.partial; ${options.out} is as it was\n`,
+              : `${shown.done} images are in ${await ReplacingFile.partialOf(options.out)}; ${options.out} is as it was\n`,
           );
         }
         throw error;

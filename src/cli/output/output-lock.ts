@@ -1,7 +1,7 @@
-import { realpath, stat } from 'node:fs/promises';
-import path from 'node:path';
+import { stat } from 'node:fs/promises';
 import { FileLock, type LockHolder } from '../../image-embedding/index.js';
 import { UsageError } from '../exit-codes.js';
+import { linkTarget } from './link-target.js';
 
 /**
  * Keeps a second run from writing the same output: a file beside it, `<name>.lock`, that says which process writes.
@@ -12,8 +12,7 @@ import { UsageError } from '../exit-codes.js';
 export async function lockOutput(output: string): Promise<FileLock | undefined> {
   const found = await stat(output).catch(() => undefined);
   if (found !== undefined && !found.isFile()) return undefined;
-  const target = await realpath(output).catch(() => path.resolve(output));
-  const file = `${target}.lock`;
+  const file = `${await linkTarget(output)}.lock`;
   let lock: FileLock | LockHolder;
   try {
     lock = await FileLock.tryTake(file);

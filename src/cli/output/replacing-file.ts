@@ -1,6 +1,7 @@
-import { type FileHandle, realpath, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, rename, rm, stat } from 'node:fs/promises';
 import { errorMessage, RunError, UsageError } from '../exit-codes.js';
 import { openBeside } from './jsonl-writer.js';
+import { linkTarget } from './link-target.js';
 
 /**
  * A file that takes the place of another when it is complete: for formats that can't be read before their end is written. Until then it lies
@@ -20,12 +21,17 @@ export class ReplacingFile {
 
   /** Opens it. @throws UsageError when it cannot be written. */
   static async open(name: string): Promise<ReplacingFile> {
-    const target = await realpath(name).catch(() => name);
-    const partial = `${name}.partial`;
+    const target = await linkTarget(name);
+    const partial = await ReplacingFile.partialOf(name);
     const found = await stat(name).catch(() => undefined);
     if (found?.isDirectory()) throw new UsageError(`Cannot write ${name}: it is a folder`);
     const handle = await openBeside(name, partial);
     return new ReplacingFile(target, partial, handle);
+  }
+
+  /** Where an incomplete one lies: beside the file itself, on the same file system, when the name is that of a link. */
+  static async partialOf(name: string): Promise<string> {
+    return `${await linkTarget(name)}.partial`;
   }
 
   /** How many bytes were appended. */

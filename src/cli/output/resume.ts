@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { realpath, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { errorCode, UsageError } from '../exit-codes.js';
 import { parseRecord } from './record.js';
 import { ReplacingFile } from './replacing-file.js';
@@ -64,7 +64,7 @@ export async function readHeldOutput(file: string): Promise<HeldOutput> {
  * @throws UsageError when the file is not an output of `millrace embed`, or cannot be replaced.
  */
 export async function dropErrors(file: string): Promise<void> {
-  const target = await ReplacingFile.open(await realpath(file));
+  const target = await ReplacingFile.open(file);
   try {
     for await (const line of wholeLines(file)) {
       const record = parseRecord(line.toString('utf8'));
