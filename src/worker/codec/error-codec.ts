@@ -1,5 +1,6 @@
 import { isMillraceError } from '../../core/index.js';
 import { type ErrorClass, findErrorClass, RemoteError } from './error-registry.js';
+import { plainCopy } from './plain-copy.js';
 
 /** An error, or anything else that was thrown, as plain data that every host can send. */
 export type EncodedError =
@@ -28,36 +29,45 @@ export type EncodedError =
 const MAX_DEPTH = 8;
 
 /**
- * Turns what was thrown into plain data. V8's serialisation alone would keep an error's message and lose its class, `code` and properties.
- * It never throws: what can't be cloned is described in words.
+ * Turns what was thrown into plain data, which every host can send and read. V8's serialisation alone would keep an error's message and lose its class,
+ * `code` and properties. It never throws: what can't be cloned is described in words.
  */
 export function encodeError(error: unknown): EncodedError {
   return encode(error, 0);
 }
 
 function encode(error: unknown, depth: number): EncodedError {
-  if (typeof DOMException === 'function' && error instanceof DOMException) {
-    return { kind: 'dom-exception', name: error.name, message: error.message, stack: error.stack };
+  try {
+    if (error instanceof DOMException) {
+      return { kind: 'dom-exception', name: error.name, message: error.message, stack: textOf(error, 'stack') };
+    }
+    return error instanceof Error ? encodeFully(error, depth) : { kind: 'value', value: plainCopy(error) };
+  } catch {
+    // A proxy whose traps throw.
+    const message = 'what was thrown could not be looked at';
+    return { kind: 'error', classes: ['Error'], millrace: false, name: 'Error', message, stack: undefined, properties: {} };
   }
-  if (!(error instanceof Error)) return { kind: 'value', value: cloneable(error) };
+}
+
+function encodeFully(error: Error, depth: number): EncodedError {
   const properties: Record<string, unknown> = {};
   for (const key of Object.keys(error)) {
     if (key === 'cause' || key === 'errors' || key === 'stack' || key === 'message') continue;
     const value = readSafely(error, key);
-    properties[key] = value instanceof Error ? undefined : cloneable(value);
+    properties[key] = value instanceof Error ? undefined : plainCopy(value);
   }
   const cause = readSafely(error, 'cause');
-  const errors = error instanceof AggregateError ? error.errors : undefined;
+  const errors = error instanceof AggregateError ? readSafely(error, 'errors') : undefined;
   return {
     kind: 'error',
     classes: classNames(error),
     millrace: isMillraceError(error),
-    name: String(readSafely(error, 'name')),
-    message: String(readSafely(error, 'message')),
-    stack: typeof error.stack === 'string' ? error.stack : undefined,
+    name: textOf(error, 'name') ?? 'Error',
+    message: textOf(error, 'message') ?? '',
+    stack: textOf(error, 'stack'),
     properties,
     ...(cause === undefined || depth >= MAX_DEPTH ? {} : { cause: encode(cause, depth + 1) }),
-    ...(errors === undefined || depth >= MAX_DEPTH ? {} : { errors: errors.map((each) => encode(each, depth + 1)) }),
+    ...(!Array.isArray(errors) || depth >= MAX_DEPTH ? {} : { errors: errors.map((each) => encode(each, depth + 1)) }),
   };
 }
 
@@ -115,17 +125,8 @@ function readSafely(target: object, key: string): unknown {
   }
 }
 
-function cloneable(value: unknown): unknown {
-  if (value === null || (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')) {
-    return value;
-  }
-  try {
-    return structuredClone(value);
-  } catch {
-    try {
-      return String(value);
-    } catch {
-      return undefined;
-    }
-  }
+/** A member as text; undefined where it is none. */
+function textOf(target: object, key: string): string | undefined {
+  const value = readSafely(target, key);
+  return typeof value === 'string' ? value : undefined;
 }

@@ -2,9 +2,11 @@
  * The entry file of a child process that hosts a worker. The order matters: signals first, so that the terminal's Ctrl-C finds them ignored; the
  * watchdog next, before any model code can block the main thread; then the link, and the model when the parent has said which.
  */
+import { Socket } from 'node:net';
+import { createLink } from '../link/link.js';
 import { serveWorker } from '../link/serve-worker.js';
-import { asCloneError } from '../link/clone-error.js';
-import { createLink, type Parcel } from '../link/link.js';
+import { socketTransport } from '../link/socket-transport.js';
+import { LINK_FD } from './descriptors.js';
 import { ProgressBoard } from './progress-board.js';
 import { startWatchdog } from './watchdog.js';
 
@@ -16,27 +18,14 @@ const board = new ProgressBoard();
 startWatchdog(board, Number(process.env.MILLRACE_PARENT_PID));
 delete process.env.MILLRACE_PARENT_PID;
 
-process.once('disconnect', () => process.exit(0));
-
-const link = createLink({
-  canTransfer: false,
-  send(parcel) {
-    if (!process.connected) return;
-    try {
-      process.send?.(parcel);
-    } catch (error) {
-      throw asCloneError(error);
-    }
-  },
-  subscribe(handler) {
-    process.on('message', (parcel) => handler(parcel as Parcel));
-  },
-});
+const socket = new Socket({ fd: LINK_FD, readable: true, writable: true });
+// The parent is gone, or has no use for this process any more.
+socket.once('close', () => process.exit(0));
 
 serveWorker({
-  link,
+  link: createLink(socketTransport(socket)),
   board,
   host: 'process',
   // What was printed leaves first: `process.exit` waits for no pipe. Where nobody reads, the parent kills in the end.
-  exit: () => void process.stdout.write('', () => void process.stderr.write('', () => process.disconnect?.())),
+  exit: () => void process.stdout.write('', () => void process.stderr.write('', () => socket.destroySoon())),
 });

@@ -1,12 +1,13 @@
-import { type ChildProcess, fork, type Serializable } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { constants, getPriority, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { monotonicNow } from '../../core/index.js';
-import { asCloneError } from '../link/clone-error.js';
-import { createLink, type Parcel } from '../link/link.js';
+import { createLink } from '../link/link.js';
+import { socketTransport } from '../link/socket-transport.js';
 import { hasControllingTerminal } from './controlling-terminal.js';
+import { LINK_FD, WATCHDOG_FD } from './descriptors.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
@@ -14,8 +15,8 @@ import type { Progress } from './progress-board.js';
 import { reaper } from './reaper.js';
 import { StderrTail } from './stderr-tail.js';
 
-/** How long what a dead child wrote to stderr is waited for, in ms: a grandchild may hold the pipe open for ever. */
-const STDERR_GRACE_MS = 200;
+/** How long what a dead child wrote is waited for, in ms: a grandchild may hold the pipes open for ever. */
+const LAST_WORDS_MS = 200;
 
 const RECORD_BYTES = 12;
 
@@ -23,20 +24,20 @@ const RECORD_BYTES = 12;
 const NICENESS = 5;
 
 /**
- * Forks a child process that waits for an `init` message. Its stdio: no stdin; stdout as the options say; stderr is read, so that its last lines
- * are known when it dies, and passed on; descriptor 3 carries messages in V8's format, descriptor 4 is the watchdog's.
+ * Starts a child process that waits for an `init` message. Its stdio: no stdin; stdout as the options say; stderr is read, so that its last lines
+ * are known when it dies, and passed on; then the link's descriptor and the watchdog's.
  */
 export function startProcessHost(options: HostOptions): Host {
   const execArgv = options.execArgv === undefined ? filterExecArgv(process.execArgv) : [...options.execArgv];
   if (options.memoryMb !== undefined) execArgv.push(`--max-old-space-size=${options.memoryMb}`);
   const shown = options.stdio === 'inherit';
-  const child = fork(fileURLToPath(new URL('./process-child.js', import.meta.url)), [], {
-    serialization: 'advanced',
+  const entry = fileURLToPath(new URL('./process-child.js', import.meta.url));
+  const child = spawn(process.execPath, [...execArgv, entry], {
     // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it. Without a
     // terminal it stays in the parent's: Linux shares cores out by session first, and a caller whose workers are busy would wait for its turn.
     detached: process.platform !== 'win32' && hasControllingTerminal(),
-    stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'ipc', 'pipe'],
-    execArgv,
+    stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'pipe', 'pipe'],
+    windowsHide: true,
     env: {
       // glibc keeps freed memory for each of a process's threads by itself, up to eight times the cores; one such store for all does as well, and
       // what one thread freed another can use.
@@ -61,7 +62,7 @@ export function startProcessHost(options: HostOptions): Host {
 
   const startedAt = monotonicNow();
   let progress: { value: Progress; heardAt: number } | undefined;
-  const pulse = child.stdio[4] as Socket;
+  const pulse = child.stdio[WATCHDOG_FD] as Socket;
   pulse.on('error', () => {});
   pulse.on('data', (bytes: Buffer) => {
     // Only the newest record counts. A record never arrives in pieces: it is far smaller than what a pipe writes at once.
@@ -77,33 +78,20 @@ export function startProcessHost(options: HostOptions): Host {
 
   // Nothing of an idle child holds the parent.
   child.unref();
-  child.channel?.unref();
   stderr.unref();
   pulse.unref();
   const { pid } = child;
   if (pid !== undefined) reaper.add(pid);
 
-  const link = createLink({
-    canTransfer: false,
-    send(parcel) {
-      // Serialised at once, so it throws here when something can't be cloned; a failed write shows as the child's exit.
-      if (!child.connected) return;
-      try {
-        child.send(parcel as Serializable);
-      } catch (error) {
-        throw asCloneError(error);
-      }
-    },
-    subscribe(handler) {
-      child.on('message', (parcel) => handler(parcel as unknown as Parcel));
-    },
-  });
+  const socket = child.stdio[LINK_FD] as Socket;
+  const link = createLink(socketTransport(socket));
+  socket.unref();
 
   return {
     kind: 'process',
     pid,
     link,
-    exited: waitForExit(child, stderr, tail, options.cwd).then((exit) => {
+    exited: waitForExit(child, [stderr, socket], tail, options.cwd).then((exit) => {
       link.close();
       pulse.destroy();
       if (pid !== undefined) reaper.delete(pid);
@@ -132,13 +120,13 @@ function lowerPriority(pid: number): void {
 
 function waitForExit(
   child: ChildProcess,
-  stderr: Socket,
+  pipes: readonly Socket[],
   tail: StderrTail,
   cwd: string | undefined,
 ): Promise<HostExit> {
   return new Promise((resolve) => {
     child.on('error', (error) => {
-      // Of all errors only a failed fork is the end; a failed send to a dying child is followed by its exit.
+      // Of all errors only a failed start is the end; a failed kill of a dying child is followed by its exit.
       if (child.pid !== undefined) return;
       // Of a folder that is not there Node says that its own executable is missing.
       const cause = cwd === undefined ? error : new Error(`${error.message} in ${cwd}`, { cause: error });
@@ -147,12 +135,19 @@ function waitForExit(
     child.once('exit', (exitCode, signal) => {
       const done = (): void => {
         clearTimeout(timer);
-        stderr.destroy();
+        for (const pipe of pipes) pipe.destroy();
         resolve({ exitCode, signal, stderr: tail.lines() });
       };
-      const timer = setTimeout(done, STDERR_GRACE_MS);
-      if (stderr.readableEnded || stderr.destroyed) done();
-      else stderr.once('close', done);
+      const timer = setTimeout(done, LAST_WORDS_MS);
+      void Promise.all(pipes.map(closed)).then(done);
     });
+  });
+}
+
+/** Resolves once nothing more comes out of a pipe. */
+function closed(pipe: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (pipe.readableEnded || pipe.destroyed) resolve();
+    else pipe.once('close', () => resolve());
   });
 }

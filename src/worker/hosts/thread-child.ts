@@ -1,20 +1,16 @@
 /** The entry file of a worker thread that hosts a worker. */
-import { parentPort, workerData } from 'node:worker_threads';
-import { createLink, type Parcel } from '../link/link.js';
+import { workerData } from 'node:worker_threads';
+import { createLink } from '../link/link.js';
+import { portTransport } from '../link/port-transport.js';
 import { serveWorker } from '../link/serve-worker.js';
 import { ProgressBoard } from './progress-board.js';
+import type { ThreadData } from './thread.js';
 
-const port = parentPort as NonNullable<typeof parentPort>;
-const board = new ProgressBoard((workerData as { board: SharedArrayBuffer }).board);
+const { board, port } = workerData as ThreadData;
 
-const link = createLink({
-  canTransfer: true,
-  send(parcel, transfer) {
-    port.postMessage(parcel, transfer.length === 0 ? undefined : transfer);
-  },
-  subscribe(handler) {
-    port.on('message', (parcel: Parcel) => handler(parcel));
-  },
+serveWorker({
+  link: createLink(portTransport(port)),
+  board: new ProgressBoard(board),
+  host: 'thread',
+  exit: () => port.close(),
 });
-
-serveWorker({ link, board, host: 'thread', exit: () => port.close() });

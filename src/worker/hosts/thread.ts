@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
-import { createLink, type Parcel } from '../link/link.js';
+import { createLink } from '../link/link.js';
+import { portTransport } from '../link/port-transport.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
@@ -11,6 +12,13 @@ import { StderrTail } from './stderr-tail.js';
 /** How long whoever is shown what an ended thread has printed may take for the next piece of it, in ms. */
 const OUTPUT_GRACE_MS = 200;
 
+/** What a thread is started with. */
+export interface ThreadData {
+  readonly board: SharedArrayBuffer;
+  /** Its side of the link. */
+  readonly port: MessagePort;
+}
+
 /**
  * Starts a worker thread that waits for an `init` message. For models in JavaScript and WebAssembly: a thread that is ended inside a native
  * call takes the whole process with it.
@@ -18,8 +26,11 @@ const OUTPUT_GRACE_MS = 200;
 export function startThreadHost(options: HostOptions): Host {
   const board = new ProgressBoard();
   const shown = options.stdio === 'inherit';
+  const { port1: port, port2 } = new MessageChannel();
+  const data: ThreadData = { board: board.buffer, port: port2 };
   const worker = new Worker(new URL('./thread-child.js', import.meta.url), {
-    workerData: { board: board.buffer },
+    workerData: data,
+    transferList: [port2],
     execArgv: threadFlags(options.execArgv ?? filterExecArgv(process.execArgv)),
     // Without an environment of its own, a thread starts with a copy of the parent's.
     ...(options.env === undefined ? {} : { env: childEnvironment(options.env) }),
@@ -38,20 +49,12 @@ export function startThreadHost(options: HostOptions): Host {
   // Taking a pipe away leaves a stream paused.
   worker.stderr.resume();
 
-  const link = createLink({
-    canTransfer: true,
-    send(parcel, transfer) {
-      worker.postMessage(parcel, transfer.length === 0 ? undefined : transfer);
-    },
-    subscribe(handler) {
-      worker.on('message', (parcel: Parcel) => handler(parcel));
-    },
-  });
-  const exited = waitForExit(worker, tail).then((exit) => {
+  const link = createLink(portTransport(port));
+  const exited = waitForExit(worker, port, tail).then((exit) => {
     link.close();
+    port.close();
     return exit;
   });
-  // After the listeners: adding one for messages holds the process again.
   worker.unref();
 
   return {
@@ -61,7 +64,8 @@ export function startThreadHost(options: HostOptions): Host {
       ...link,
       receive(handler) {
         link.receive(handler);
-        worker.unref();
+        // Listening holds the process.
+        port.unref();
       },
     },
     exited,
@@ -71,7 +75,9 @@ export function startThreadHost(options: HostOptions): Host {
   };
 }
 
-function waitForExit(worker: Worker, tail: StderrTail): Promise<HostExit> {
+function waitForExit(worker: Worker, port: MessagePort, tail: StderrTail): Promise<HostExit> {
+  // What was sent before the end is received before it.
+  const closed = new Promise<void>((resolve) => port.once('close', resolve));
   return new Promise((resolve) => {
     let cause: unknown;
     worker.on('error', (error) => {
@@ -84,7 +90,7 @@ function waitForExit(worker: Worker, tail: StderrTail): Promise<HostExit> {
       };
       const timer = setTimeout(done, OUTPUT_GRACE_MS);
       for (const stream of [worker.stdout, worker.stderr]) stream.on('data', () => timer.refresh());
-      void Promise.all([ended(worker.stdout), ended(worker.stderr)]).then(done);
+      void Promise.all([closed, ended(worker.stdout), ended(worker.stderr)]).then(done);
     });
   });
 }

@@ -1,8 +1,6 @@
 import { Worker } from 'node:worker_threads';
+import { WATCHDOG_FD } from './descriptors.js';
 import type { ProgressBoard } from './progress-board.js';
-
-/** The file descriptor of a child on which its watchdog speaks to the parent, and learns that the parent is gone. */
-export const WATCHDOG_FD = 4;
 
 /** How often the watchdog looks, in ms. */
 export const WATCHDOG_INTERVAL_MS = 100;

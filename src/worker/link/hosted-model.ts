@@ -1,5 +1,6 @@
 import { monotonicNow } from '../../core/index.js';
 import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
+import { isSmallData } from '../codec/small-data.js';
 import { findTransferable } from '../codec/transferable.js';
 import type { ProgressBoard } from '../hosts/progress-board.js';
 import type { CallOptions } from '../handle.js';
@@ -40,6 +41,8 @@ interface HostedStream {
   isFinal: boolean;
   isAborted: boolean;
   credits: number;
+  /** How many chunks were sent. */
+  sent: number;
   wake: (() => void) | undefined;
 }
 
@@ -141,6 +144,7 @@ export class HostedModel implements WayBack {
       isFinal: false,
       isAborted: false,
       credits: 0,
+      sent: 0,
       wake: undefined,
     };
     this.#calls.add(call);
@@ -176,6 +180,18 @@ export class HostedModel implements WayBack {
     call.wake?.();
   }
 
+  /** Says of each of some calls how many chunks were sent, or that it is not here. */
+  recount(ids: readonly number[]): void {
+    const report: number[] = [Kind.Recounted];
+    for (const id of ids) {
+      const call = this.#calls.get(id);
+      if (call === undefined) this.#arrived(id);
+      if (call === undefined) report.push(id, -1);
+      else if (!(call instanceof HostedUnary)) report.push(id, call.sent);
+    }
+    this.#link.post(report);
+  }
+
   #unaryMethod(method: HostedMethod): Method {
     return (input, context) => {
       const call = input as HostedUnary;
@@ -198,7 +214,8 @@ export class HostedModel implements WayBack {
       this.#fault(call, failure.error);
     } else {
       const transfer = this.#transferResults ? findTransferable(value) : undefined;
-      this.#final(call, [Kind.Answer, call.id, value], (reason) => this.#refused(call, reason), transfer);
+      const refused = (reason: unknown): void => this.#refused(call, reason);
+      this.#final(call, [Kind.Answer, call.id, value], refused, transfer, !isSmallData(value));
     }
     if (call.hasEntered) this.#board.end();
   }
@@ -254,11 +271,12 @@ export class HostedModel implements WayBack {
           }
           if (call.isAborted) break;
           call.credits--;
+          call.sent++;
           let refusal: { reason: unknown } | undefined;
-          self.#link.post([Kind.Chunk, call.id, chunk], (reason) => {
+          const refused = (reason: unknown): void => {
             refusal = { reason };
-          });
-          self.#link.flush();
+          };
+          self.#link.postNow([Kind.Chunk, call.id, chunk], refused, undefined, !isSmallData(chunk));
           if (refusal !== undefined) throw (refusal as { reason: unknown }).reason;
         }
         self.#endStream(call);
@@ -293,13 +311,14 @@ export class HostedModel implements WayBack {
     message: Message,
     refused?: (reason: unknown) => void,
     transfer?: readonly ArrayBuffer[],
+    isAlone?: boolean,
   ): void {
     if (call.isFinal) return;
     call.isFinal = true;
     this.#calls.remove(call);
     // Where no call is left, nobody else's answer can still go with it.
-    if (this.#calls.isEmpty) this.#link.postNow(message, refused, transfer);
-    else this.#link.post(message, refused, transfer);
+    if (this.#calls.isEmpty) this.#link.postNow(message, refused, transfer, isAlone);
+    else this.#link.post(message, refused, transfer, isAlone);
   }
 }
 

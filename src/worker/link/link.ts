@@ -7,10 +7,10 @@ import { type Message, Outbox, type Refused } from './outbox.js';
  * cloned is refused on the sending side and concerns nobody else.
  */
 export interface Link {
-  /** Queues a message; it leaves at the end of this turn. */
-  post(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[]): void;
+  /** Queues a message; it leaves at the end of this turn. One that may not be readable on the other side is to go alone. */
+  post(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[], isAlone?: boolean): void;
   /** Sends a message now, and what was queued before it. */
-  postNow(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[]): void;
+  postNow(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[], isAlone?: boolean): void;
   /** Sends what is queued now: before something that may block the thread. */
   flush(): void;
   /** Sends at the end of this turn what `lastWord` says, if nothing else is to be sent. */
@@ -21,6 +21,8 @@ export interface Link {
   readonly canTransfer: boolean;
   /** Sets the one receiver; it is told whether a message came alone, or among calls alone. */
   receive(handler: (message: Message, isAlone: boolean) => void): void;
+  /** Sets who is told that something has come which can't be read. What it was is not known. */
+  unreadable(handler: () => void): void;
   /** Sends nothing more. What was queued is dropped. */
   close(): void;
 }
@@ -33,7 +35,8 @@ export interface LinkTransport {
   /** Sends, or throws before anything was sent. */
   readonly send: (parcel: Parcel, transfer: readonly ArrayBuffer[]) => void;
   readonly canTransfer: boolean;
-  subscribe(handler: (parcel: Parcel) => void): void;
+  /** `onUnreadable` is called in place of `handler` for a parcel that can't be read. */
+  subscribe(handler: (parcel: Parcel) => void, onUnreadable: () => void): void;
 }
 
 /** Among calls alone nothing takes one of them back. */
@@ -46,17 +49,18 @@ function receiveBatch(batch: readonly Message[], handler: (message: Message, isA
 export function createLink(transport: LinkTransport): Link {
   const { send } = transport;
   const poll = new BusyPoll();
+  let onUnreadable: (() => void) | undefined;
   const outbox = new Outbox((batch, transfer) => {
     send(batch.length === 1 ? (batch[0] as Message) : batch, transfer);
     poll.sent();
   });
   return {
     canTransfer: transport.canTransfer,
-    post(message, refused, transfer) {
-      outbox.post(message, refused, transfer);
+    post(message, refused, transfer, isAlone) {
+      outbox.post(message, refused, transfer, isAlone);
     },
-    postNow(message, refused, transfer) {
-      outbox.postNow(message, refused, transfer);
+    postNow(message, refused, transfer, isAlone) {
+      outbox.postNow(message, refused, transfer, isAlone);
     },
     flush() {
       outbox.flush();
@@ -68,12 +72,18 @@ export function createLink(transport: LinkTransport): Link {
       outbox.lastWord = ask;
     },
     receive(handler) {
-      transport.subscribe((parcel) => {
-        // Word that a call was begun says that its answer takes longer.
-        if (parcel[0] !== Kind.Taken) poll.received();
-        if (typeof parcel[0] === 'number') handler(parcel, true);
-        else receiveBatch(parcel as readonly Message[], handler);
-      });
+      transport.subscribe(
+        (parcel) => {
+          // Word that a call was begun says that its answer takes longer.
+          if (parcel[0] !== Kind.Taken) poll.received();
+          if (typeof parcel[0] === 'number') handler(parcel, true);
+          else receiveBatch(parcel as readonly Message[], handler);
+        },
+        () => onUnreadable?.(),
+      );
+    },
+    unreadable(handler) {
+      onUnreadable = handler;
     },
     close() {
       outbox.close();

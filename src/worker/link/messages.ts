@@ -4,12 +4,14 @@ import type { WorkerHost } from '../model.js';
  * What crosses a link. Every message is an array: a kind, then its operands; arrays cost V8's serialiser less than objects with keys. Times are
  * sent as what is left of them, with the moment on the clock that both sides share (`shared-clock.ts`): a host that was blocked knows how late it is.
  *
- * Towards the host: `Init` once, then `Call` (a large one after its `Announce`), `Abort`, `Credit`, `Ping`, `Close`; before it, to one that is
- * started ahead, `Preload`.
- * Towards the handle: `Ready` or `LoadFailed` once, then `Taken`, `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Closed`; `Preloaded` for
- * `Preload`.
+ * Towards the host: `Init` once, then `Call` (a large one after its `Announce`), `Abort`, `Credit`, `Ping`, `Recount`, `Close`; before it, to one
+ * that is started ahead, `Preload`.
+ * Towards the handle: `Ready` or `LoadFailed` once, then `Taken`, `Answer`, `Fault`, `Chunk`, `End`, `Gone`, `Pong`, `Recounted`, `Closed`; `Preloaded`
+ * for `Preload`; `Unreadable` at any time.
  *
  * Every `Call` gets exactly one final message (`Answer`, `Fault`, `End` or `Gone`), an aborted one too: it is what gives the model's slot back.
+ * A `Call`, `Answer` or `Chunk` that can't be read where it arrives is a call lost, or a chunk: the two sides then compare what they hold, and that call
+ * is answered with an error.
  * A `Call` holds its place in the handle's queue until the host's loop has taken it, which `Taken` or else its final message says.
  */
 export const Kind = {
@@ -51,6 +53,12 @@ export const Kind = {
   Taken: 17,
   /** `[Announce, id, operation]`: a `Call` follows whose input takes some time to be read */
   Announce: 18,
+  /** `[Unreadable]`: something has come that could not be read */
+  Unreadable: 19,
+  /** `[Recount, id, …]`: which calls the handle takes the host to hold, after something could not be read */
+  Recount: 20,
+  /** `[Recounted, (id, chunks sent)…]`: the answer; of a call that the host does not hold, -1 */
+  Recounted: 21,
 } as const;
 
 /** What a host needs to know to load and run its worker. */

@@ -22,7 +22,8 @@ interface Pending {
  * - order is kept: a batch is the messages in the order they were posted, and batches leave in order;
  * - the flush runs once the microtasks of the turn are done (`process.nextTick`), so answers that settle together leave together and nothing
  *   waits for a timer or for I/O;
- * - a message that can't be cloned is refused alone: its batch is sent again one message at a time.
+ * - a message that can't be cloned is refused alone: its batch is sent again one message at a time;
+ * - a message that may not be readable on the other side travels alone, so that no other is lost with it.
  */
 export class Outbox {
   readonly #send: SendBatch;
@@ -49,8 +50,13 @@ export class Outbox {
     this.#maxBatch = maxBatch;
   }
 
-  post(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[]): void {
+  /** @param isAlone Whether it must not share a batch. */
+  post(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[], isAlone = false): void {
     if (this.#closed) return;
+    if (isAlone) {
+      this.postNow(message, refused, transfer, true);
+      return;
+    }
     if (refused !== undefined || transfer !== undefined) {
       this.#extras ??= [];
       this.#extras.push({ index: this.#batch.length, refused, transfer });
@@ -68,14 +74,18 @@ export class Outbox {
   }
 
   /** Sends a message now, behind those that wait. The same as `post` and `flush`, without a batch where there is nothing to go with it. */
-  postNow(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[]): void {
+  postNow(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[], isAlone = false): void {
     if (this.#closed) return;
-    const lastWord = this.lastWord?.();
-    if (this.#batch.length > 0 || lastWord !== undefined) {
-      this.post(message, refused, transfer);
-      if (lastWord !== undefined) this.#batch.push(lastWord);
+    if (isAlone) {
       this.flush();
-      return;
+    } else {
+      const lastWord = this.lastWord?.();
+      if (this.#batch.length > 0 || lastWord !== undefined) {
+        this.post(message, refused, transfer);
+        if (lastWord !== undefined) this.#batch.push(lastWord);
+        this.flush();
+        return;
+      }
     }
     const batch = [message];
     try {

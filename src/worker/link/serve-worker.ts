@@ -1,4 +1,5 @@
 import { type EncodedError, encodeError } from '../codec/error-codec.js';
+import { plainCopy } from '../codec/plain-copy.js';
 import type { WorkerHandle } from '../handle.js';
 import { isPermanentLoadError, loadModel, preloadModel } from '../hosts/load-model.js';
 import type { ProgressBoard } from '../hosts/progress-board.js';
@@ -31,6 +32,7 @@ export function serveWorker(options: ServeOptions): void {
   let served: ServedWorker | undefined;
   const backlog = new Backlog((message, isAlone, at) => served?.receive(message, isAlone, at));
   const stop = new AbortController();
+  link.unreadable(() => link.post([Kind.Unreadable]));
   link.receive((message, isAlone) => {
     switch (message[0]) {
       case Kind.Init:
@@ -152,6 +154,9 @@ class ServedWorker {
       case Kind.Ping:
         this.#pong(id);
         break;
+      case Kind.Recount:
+        this.#hosted.recount(message.slice(1) as number[]);
+        break;
     }
   }
 
@@ -162,11 +167,10 @@ class ServedWorker {
 
   #pong(id: number): void {
     this.#handle.ping({ timeoutMs: 60_000 }).then(
+      // What the model adds may not be cloneable; the rest is plain.
       (health) => {
-        // What the model adds may not be cloneable; the rest is plain.
-        this.#link.post([Kind.Pong, id, health], (reason) => {
-          this.#link.post([Kind.Pong, id, { ...health, model: String(reason) }]);
-        });
+        const { model } = health;
+        this.#link.post([Kind.Pong, id, model === undefined ? health : { ...health, model: plainCopy(model) }]);
       },
       () => {},
     );

@@ -1,4 +1,5 @@
 import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
+import { isSmallData } from '../codec/small-data.js';
 import { findTransferable } from '../codec/transferable.js';
 import type { Host, HostExit } from '../hosts/host.js';
 import { type HostInit, Kind } from '../link/messages.js';
@@ -16,8 +17,8 @@ export interface HeldCall {
   readonly operation: number;
   /** How many hosts it was sent to. */
   attempts: number;
-  /** Whether a chunk of its stream was passed on: then it can't be run again. */
-  hasStreamed: boolean;
+  /** How many chunks of its stream were passed on: with one it can't be run again. */
+  chunks: number;
   /** When its caller gave it up, if so. */
   abandonedAt: number | undefined;
 }
@@ -77,6 +78,7 @@ export class HostClient {
       this.#pings.clear();
     });
     host.link.receive((message) => this.#receive(message));
+    host.link.unreadable(() => this.#onUnreadable());
     host.link.post([Kind.Init, init], (reason) => {
       const error = new WorkerLoadError('Cannot load model: options must be data, they could not be cloned', {
         cause: reason,
@@ -120,8 +122,9 @@ export class HostClient {
     const transfer = this.#transferInputs ? findTransferable(input) : undefined;
     // The first of several of this turn does not wait for them: the host has nothing else to do.
     const isFirst = this.held.size === 1;
-    if (isFirst && request.kind === 'unary') link.postNow(message, refused, transfer);
-    else link.post(message, refused, transfer);
+    const isAlone = !isSmallData(input);
+    if (isFirst && request.kind === 'unary') link.postNow(message, refused, transfer, isAlone);
+    else link.post(message, refused, transfer, isAlone);
     if (request.kind === 'stream') {
       const stream = request as unknown as PendingStream;
       stream.onChunkTaken = () => {
@@ -175,7 +178,7 @@ export class HostClient {
       case Kind.Chunk: {
         const held = this.held.get(message[1] as number);
         if (held?.request.kind !== 'stream') return;
-        held.hasStreamed = true;
+        held.chunks++;
         held.request.arrive(true);
         this.#events.onProgress();
         void held.request.reply.send(message[2]);
@@ -216,6 +219,39 @@ export class HostClient {
       case Kind.Closed:
         if (message[1] !== undefined) this.#disposeError = { error: decodeError(message[1] as EncodedError) };
         return;
+      case Kind.Unreadable:
+        this.#onUnreadable();
+        return;
+      case Kind.Recounted:
+        for (let index = 1; index < message.length; index += 2) {
+          this.#compare(message[index] as number, message[index + 1] as number);
+        }
+        return;
+    }
+  }
+
+  /** Something could not be read, here or by the host: what was lost is found by comparing what both sides hold. */
+  #onUnreadable(): void {
+    if (this.isLoading) {
+      const error = new WorkerLoadError('Cannot load model: options must be data, they could not be read where they arrived');
+      this.#onLoaded({ error, isPermanent: true });
+    } else {
+      this.host.link.post([Kind.Recount, ...this.held.keys()]);
+    }
+  }
+
+  /** @param chunks How many the host has sent of a call's stream; -1 when it does not hold the call. */
+  #compare(id: number, chunks: number): void {
+    const held = this.held.get(id);
+    if (held === undefined) return;
+    const { operation } = held.request;
+    const message = `Cannot call ${operation}: input and output must be data, one could not be read where it arrived`;
+    const error = new DOMException(message, 'DataCloneError');
+    if (chunks < 0) {
+      this.#finish(id, { error });
+    } else if (chunks > held.chunks) {
+      this.host.link.post([Kind.Abort, id, encodeError(error)]);
+      held.request.reply.fail(error);
     }
   }
 

@@ -21,7 +21,7 @@ export class SecondChances {
       const mayRunAgain =
         !request.isClosed &&
         request.queue.operation.idempotent &&
-        !each.hasStreamed &&
+        each.chunks === 0 &&
         each.attempts <= this.#retries &&
         (request.deadline === undefined || request.deadline > now);
       if (mayRunAgain) this.#kept.push(each);

@@ -155,7 +155,7 @@ export class Serving {
       request,
       operation: this.#queues.indexOf(request.queue),
       attempts: 0,
-      hasStreamed: false,
+      chunks: 0,
       abandonedAt: undefined,
     };
     this.#send(held, now);

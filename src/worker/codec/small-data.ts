@@ -1,0 +1,37 @@
+const MAX_VALUES = 64;
+const MAX_LEVELS = 3;
+
+/**
+ * Whether a value is small and flat data: primitives and buffers, and plain objects and arrays of a few of them. What is not, such as what nests
+ * deeply, may be written by one side of a link and still not be read by the other, whose stack is smaller; so it travels alone.
+ */
+export function isSmallData(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (ArrayBuffer.isView(value)) return true;
+  try {
+    return countValues(value, 0, 0) <= MAX_VALUES;
+  } catch {
+    // A getter or a proxy.
+    return false;
+  }
+}
+
+/** How many values there are, or too many. */
+function countValues(value: unknown, level: number, before: number): number {
+  if (typeof value !== 'object' || value === null) return before + 1;
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return before + 1;
+  if (level === MAX_LEVELS) return Number.POSITIVE_INFINITY;
+  let values: readonly unknown[];
+  if (Array.isArray(value)) {
+    values = value;
+  } else {
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype !== Object.prototype && prototype !== null) return Number.POSITIVE_INFINITY;
+    values = Object.values(value);
+  }
+  let count = before + 1;
+  for (let index = 0; index < values.length && count <= MAX_VALUES; index++) {
+    count = countValues(values[index], level + 1, count);
+  }
+  return count;
+}
