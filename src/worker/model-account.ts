@@ -1,3 +1,4 @@
+import { describeThrown } from '../core/index.js';
 import type { EventHub } from './event-hub.js';
 import { LatencyWindow } from './latency-window.js';
 import type { PendingRequest } from './pending-request.js';
@@ -69,13 +70,7 @@ export class ModelAccount {
 
   #noteFailure(request: PendingRequest, error: unknown, at: number): void {
     this.#failed++;
-    const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined;
-    this.#lastError = {
-      name: error instanceof Error ? error.name : typeof error,
-      message: error instanceof Error ? error.message : String(error),
-      code: typeof code === 'string' ? code : undefined,
-      at,
-    };
+    this.#lastError = { ...describeThrown(error), at };
     if (this.#hub.hasAudience('failure')) {
       this.#hub.emit({ type: 'failure', operation: request.operation, error });
     }

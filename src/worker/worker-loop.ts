@@ -1,5 +1,5 @@
 import { createSelector, mpsc, type Selectable, type Selector } from '../channels/index.js';
-import { scheduleMacrotask } from '../core/index.js';
+import { messageOf, scheduleMacrotask } from '../core/index.js';
 import { IdleTimer } from './idle-timer.js';
 import { requireModel, type UntypedModel } from './model.js';
 import type { OperationQueue } from './operation-queue.js';
@@ -110,7 +110,7 @@ export class WorkerLoop {
     try {
       await this.#model.warmup?.();
     } catch (error) {
-      throw new WorkerLoadError(`Cannot load model: its warmup failed (${describe(error)})`, { cause: error });
+      throw new WorkerLoadError(`Cannot load model: its warmup failed (${messageOf(error)})`, { cause: error });
     }
   }
 
@@ -307,7 +307,7 @@ export class WorkerLoop {
     try {
       model = await this.#model.health();
     } catch (error) {
-      model = describe(error);
+      model = messageOf(error);
     }
     ping.reply.send({ ...report, model });
   }
@@ -316,8 +316,4 @@ export class WorkerLoop {
 /** An operation's arm: prefixed, so that no operation's name is taken for one of the loop's own arms. */
 function armOf(queue: OperationQueue): string {
   return `operation ${queue.name}`;
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

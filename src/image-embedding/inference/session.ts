@@ -7,6 +7,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type * as Runtime from 'onnxruntime-node';
+import { messageOf } from '../../core/index.js';
 import { loadKernels } from '../kernels/kernels.js';
 import {
   ModelCorruptError,
@@ -261,7 +262,7 @@ async function requireFile(file: string): Promise<void> {
 
 /** onnxruntime tells its failures apart by their text alone. */
 function loadError(file: string, cause: unknown): ModelCorruptError | ModelLoadError {
-  const text = cause instanceof Error ? cause.message : String(cause);
+  const text = messageOf(cause);
   if (/protobuf|ModelProto|No graph was found|corrupt|INVALID_PROTOBUF/i.test(text)) {
     return new ModelCorruptError(`Cannot load model: ${file} is no sound ONNX model`, { cause });
   }

@@ -45,7 +45,15 @@ function encode(error: unknown, depth: number): EncodedError {
   } catch {
     // A proxy whose traps throw.
     const message = 'what was thrown could not be looked at';
-    return { kind: 'error', classes: ['Error'], millrace: false, name: 'Error', message, stack: undefined, properties: {} };
+    return {
+      kind: 'error',
+      classes: ['Error'],
+      millrace: false,
+      name: 'Error',
+      message,
+      stack: undefined,
+      properties: {},
+    };
   }
 }
 
@@ -54,7 +62,7 @@ function encodeFully(error: Error, depth: number): EncodedError {
   for (const key of Object.keys(error)) {
     if (key === 'cause' || key === 'errors' || key === 'stack' || key === 'message') continue;
     const value = readSafely(error, key);
-    properties[key] = value instanceof Error ? undefined : plainCopy(value);
+    properties[key] = isError(value) ? undefined : plainCopy(value);
   }
   const cause = readSafely(error, 'cause');
   const errors = error instanceof AggregateError ? readSafely(error, 'errors') : undefined;
@@ -122,6 +130,15 @@ function readSafely(target: object, key: string): unknown {
     return (target as Record<string, unknown>)[key];
   } catch {
     return undefined;
+  }
+}
+
+function isError(value: unknown): boolean {
+  try {
+    return value instanceof Error;
+  } catch {
+    // A proxy that does not say what it is made after.
+    return false;
   }
 }
 

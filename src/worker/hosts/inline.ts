@@ -1,4 +1,5 @@
 import { createSelector, sleep } from '../../channels/index.js';
+import { messageOf } from '../../core/index.js';
 import type { ModelContext, UntypedModel } from '../model.js';
 import type { Operations } from '../operation.js';
 import { runWorker } from '../run-worker.js';
@@ -46,7 +47,7 @@ async function load(settings: SpawnSettings, context: ModelContext): Promise<unk
   try {
     return await settings.load(context);
   } catch (error) {
-    const message = `Cannot load model: load() threw ${error instanceof Error ? error.message : String(error)}`;
+    const message = `Cannot load model: load() threw ${messageOf(error)}`;
     throw new WorkerLoadError(message, { cause: error });
   }
 }

@@ -1,3 +1,4 @@
+import { describeThrown } from '../../core/index.js';
 import type { ModelContext } from '../model.js';
 import { ModelContractError, WorkerLoadError } from '../worker-errors.js';
 
@@ -75,5 +76,6 @@ function describeExports(namespace: Record<string, unknown>): string {
 }
 
 function describeError(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  const { name, message } = describeThrown(error);
+  return error instanceof Error ? `${name}: ${message}` : message;
 }

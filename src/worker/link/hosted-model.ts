@@ -271,12 +271,12 @@ export class HostedModel implements WayBack {
           }
           if (call.isAborted) break;
           call.credits--;
-          call.sent++;
           let refusal: { reason: unknown } | undefined;
           const refused = (reason: unknown): void => {
             refusal = { reason };
           };
-          self.#link.postNow([Kind.Chunk, call.id, chunk], refused, undefined, !isSmallData(chunk));
+          const message = [Kind.Chunk, call.id, chunk, call.sent++];
+          self.#link.postNow(message, refused, undefined, !isSmallData(chunk));
           if (refusal !== undefined) throw (refusal as { reason: unknown }).reason;
         }
         self.#endStream(call);
@@ -299,7 +299,7 @@ export class HostedModel implements WayBack {
     // Overdue here means overdue there, give or take a millisecond: the caller's own timer answers.
     if (call.request?.phase === Phase.ANSWERED) this.#final(call, [Kind.Gone, call.id]);
     else if (failure !== undefined) this.#fault(call, failure.error);
-    else this.#final(call, [Kind.End, call.id]);
+    else this.#final(call, [Kind.End, call.id, call.sent]);
   }
 
   #refused(call: HostedCall, reason: unknown): void {

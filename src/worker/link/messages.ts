@@ -35,9 +35,9 @@ export const Kind = {
   Answer: 8,
   /** `[Fault, id, EncodedError]` */
   Fault: 9,
-  /** `[Chunk, id, value]` */
+  /** `[Chunk, id, value, how many came before]` */
   Chunk: 10,
-  /** `[End, id]` */
+  /** `[End, id, how many chunks there were]` */
   End: 11,
   /** `[Pong, id, WorkerHealth]` */
   Pong: 12,

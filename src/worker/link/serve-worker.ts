@@ -1,3 +1,4 @@
+import { messageOf } from '../../core/index.js';
 import { type EncodedError, encodeError } from '../codec/error-codec.js';
 import { plainCopy } from '../codec/plain-copy.js';
 import type { WorkerHandle } from '../handle.js';
@@ -96,7 +97,7 @@ async function load(init: HostInit, options: ServeOptions, signal: AbortSignal):
 }
 
 function describe(module: string, cause: unknown): string {
-  return `Cannot load model: ${module} failed in warmup: ${cause instanceof Error ? cause.message : String(cause)}`;
+  return `Cannot load model: ${module} failed in warmup: ${messageOf(cause)}`;
 }
 
 function declareOperations(init: HostInit): Operations {

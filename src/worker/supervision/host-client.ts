@@ -178,6 +178,10 @@ export class HostClient {
       case Kind.Chunk: {
         const held = this.held.get(message[1] as number);
         if (held?.request.kind !== 'stream') return;
+        if (held.chunks !== message[3]) {
+          this.#failStream(message[1] as number, held);
+          return;
+        }
         held.chunks++;
         held.request.arrive(true);
         this.#events.onProgress();
@@ -188,7 +192,9 @@ export class HostClient {
         const held = this.#take(message[1] as number);
         if (held === undefined) return;
         this.#events.onFinal(held, undefined);
-        if (held.request.kind === 'stream') held.request.reply.end();
+        if (held.request.kind !== 'stream') return;
+        if (held.chunks === message[2]) held.request.reply.end();
+        else held.request.reply.fail(unreadableError(held));
         return;
       }
       case Kind.Gone: {
@@ -233,7 +239,9 @@ export class HostClient {
   /** Something could not be read, here or by the host: what was lost is found by comparing what both sides hold. */
   #onUnreadable(): void {
     if (this.isLoading) {
-      const error = new WorkerLoadError('Cannot load model: options must be data, they could not be read where they arrived');
+      const error = new WorkerLoadError(
+        'Cannot load model: options must be data, they could not be read where they arrived',
+      );
       this.#onLoaded({ error, isPermanent: true });
     } else {
       this.host.link.post([Kind.Recount, ...this.held.keys()]);
@@ -244,15 +252,16 @@ export class HostClient {
   #compare(id: number, chunks: number): void {
     const held = this.held.get(id);
     if (held === undefined) return;
-    const { operation } = held.request;
-    const message = `Cannot call ${operation}: input and output must be data, one could not be read where it arrived`;
-    const error = new DOMException(message, 'DataCloneError');
-    if (chunks < 0) {
-      this.#finish(id, { error });
-    } else if (chunks > held.chunks) {
-      this.host.link.post([Kind.Abort, id, encodeError(error)]);
-      held.request.reply.fail(error);
-    }
+    if (chunks < 0) this.#finish(id, { error: unreadableError(held) });
+    else if (chunks > held.chunks) this.#failStream(id, held);
+  }
+
+  /** A chunk was lost: its consumer gets no further. */
+  #failStream(id: number, held: HeldCall): void {
+    if (held.request.isClosed) return;
+    const error = unreadableError(held);
+    this.host.link.post([Kind.Abort, id, encodeError(error)]);
+    held.request.reply.fail(error);
   }
 
   #finish(id: number, failure: { readonly error: unknown }): void {
@@ -270,4 +279,9 @@ export class HostClient {
     held.request.arrive(false);
     return held;
   }
+}
+
+function unreadableError({ request }: HeldCall): DOMException {
+  const message = `Cannot call ${request.operation}: input and output must be data, one could not be read where it arrived`;
+  return new DOMException(message, 'DataCloneError');
 }

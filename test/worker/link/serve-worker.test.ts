@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { encodeError } from '../../../src/worker/codec/error-codec.js';
 import { ProgressBoard } from '../../../src/worker/hosts/progress-board.js';
 import { createLink, type Parcel } from '../../../src/worker/link/link.js';
@@ -21,6 +21,14 @@ const module = `data:text/javascript,${encodeURIComponent(`
     patient: (_, { signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve('late'))),
   });
 `)}`;
+
+// What is late, and what method is slow, is for the clock to say, which here stands still.
+beforeEach(() => {
+  vi.spyOn(performance, 'now').mockReturnValue(1_000_000);
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 /** A host's side of a link without a thread around it, and what it sends. */
 async function serve(concurrency: number): Promise<{ deliver: (parcel: Parcel) => void; sent: Parcel[] }> {

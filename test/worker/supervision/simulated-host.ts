@@ -15,6 +15,8 @@ export interface SimulatedHost {
   /** What its watchdog shows. */
   progress: Progress;
   say(message: Message): void;
+  /** Says something that can't be read. */
+  garble(): void;
   exit(exit?: Partial<HostExit>): void;
 }
 
@@ -52,6 +54,7 @@ export function turn(): Promise<void> {
 
 function startHost(hosts: SimulatedHost[]): Host {
   let hear: (parcel: Parcel) => void = () => {};
+  let mishear: () => void = () => {};
   let end: (exit: HostExit) => void = () => {};
   const exited = new Promise<HostExit>((resolve) => {
     end = resolve;
@@ -60,6 +63,7 @@ function startHost(hosts: SimulatedHost[]): Host {
     sent: [],
     progress: { begun: 0, ended: 0, latest: 0 },
     say: (message) => hear(message),
+    garble: () => mishear(),
     exit: (exit) => end({ exitCode: null, signal: 'SIGKILL', stderr: [], ...exit }),
   };
   hosts.push(simulated);
@@ -70,8 +74,9 @@ function startHost(hosts: SimulatedHost[]): Host {
       if (typeof copy[0] === 'number') simulated.sent.push(copy);
       else simulated.sent.push(...(copy as Message[]));
     },
-    subscribe(handler) {
+    subscribe(handler, onUnreadable) {
       hear = handler;
+      mishear = onUnreadable;
     },
   });
   return {

@@ -125,3 +125,58 @@ test('SupervisedWorker runs an idempotent call again on the replacement, at most
   expect(given.slice(0, 2)).toEqual([['patient', 'hasty'], ['patient']]);
   await handle.destroy();
 });
+
+test.each(['what the host says', 'what it is told'])(
+  'SupervisedWorker compares what it holds with the host when %s can not be read, and answers what was lost',
+  async (what) => {
+    const { handle, host } = await superviseSimulated(operations, { concurrency: 4 });
+    const [lost, kept, answered] = [1, 2, 3].map((n) => handle.call('work', n));
+    lost?.catch(() => {});
+    await turn();
+    if (what === 'what the host says') host.garble();
+    else host.say([Kind.Unreadable]);
+    await turn();
+    expect(host.sent.at(-1)).toEqual([Kind.Recount, 1, 2, 3]);
+    // Made after the question, so it is none of those that were asked for.
+    const later = handle.call('work', 4);
+    // The host had answered it before it was asked.
+    host.say([Kind.Answer, 3, 'three']);
+    host.say([Kind.Recounted, 1, -1, 3, -1]);
+    await expect(lost).rejects.toMatchObject({
+      name: 'DataCloneError',
+      message: expect.stringContaining('Cannot call work'),
+    });
+    expect(await answered).toBe('three');
+    expect(handle.stats()).toMatchObject({ pending: 2, inFlight: 0, queued: 2, failed: 1, restarts: 0 });
+    host.say([Kind.Answer, 2, 'two']);
+    host.say([Kind.Answer, 4, 'four']);
+    expect([await kept, await later]).toEqual(['two', 'four']);
+    await handle.destroy();
+  },
+);
+
+test('ReplyStream.next() fails where a chunk was lost, whichever message shows it', async () => {
+  const streams = { count: operation.stream<number, number>() };
+  for (const sign of ['next', 'end', 'recount'] as const) {
+    const { handle, host } = await superviseSimulated(streams);
+    const stream = handle.call('count', 3);
+    await turn();
+    host.say([Kind.Chunk, 1, 'zero', 0]);
+    if (sign === 'next') host.say([Kind.Chunk, 1, 'two', 2]);
+    if (sign === 'end') host.say([Kind.End, 1, 3]);
+    if (sign === 'recount') host.say([Kind.Recounted, 1, 2]);
+    expect(await stream.next()).toEqual({ done: false, value: 'zero' });
+    await expect(stream.next()).rejects.toMatchObject({ name: 'DataCloneError' });
+    expect(handle.stats()).toMatchObject({ failed: 1, pending: 0 });
+    await turn();
+    if (sign === 'end') {
+      expect(handle.stats().inFlight).toBe(0);
+    } else {
+      // The generator is told, and the slot comes back with its last word.
+      expect(host.sent.some(([kind, id]) => kind === Kind.Abort && id === 1)).toBe(true);
+      host.say([Kind.Gone, 1]);
+      expect(handle.stats().inFlight).toBe(0);
+    }
+    await handle.destroy();
+  }
+});
