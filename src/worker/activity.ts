@@ -11,6 +11,8 @@ export class Activity {
   inFlight = 0;
   /** Whether the loop takes the step to ready itself, by `settle()`, when it has nothing more to do. */
   owesReady = false;
+  /** Whether the worker is not to serve for now, so that it is not ready when nothing is in flight. */
+  isSuspended = false;
   /** Told when it is owed. */
   onOwed: (() => void) | undefined;
   /** Whether the loop gives callers a few microtasks after the last call has left the model. */
@@ -55,6 +57,7 @@ export class Activity {
 
   /** Brings ready, processing and idle in line with whether anything is in flight. */
   sync(at?: number): void {
+    if (this.isSuspended) return;
     const { current } = this.#state;
     if (this.inFlight > 0) {
       if (current === 'idle') this.#state.enter('ready', undefined, at);

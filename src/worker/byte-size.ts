@@ -1,7 +1,7 @@
 const MAX_DEPTH = 3;
 
 /**
- * Roughly how many bytes a value holds: buffers, typed arrays, blobs and strings, in it and in the plain objects and arrays of its first
+ * Roughly how many bytes a value holds: buffers, typed arrays, blobs and strings, in it and in the objects, arrays, maps and sets of its first
  * three levels. Enough to keep large inputs apart from small ones; not an exact measure.
  */
 export function byteSizeOf(value: unknown): number {
@@ -16,8 +16,12 @@ function measure(value: unknown, depth: number): number {
   if (typeof Blob === 'function' && value instanceof Blob) return value.size;
   let bytes = 16;
   if (depth === MAX_DEPTH) return bytes;
-  if (Array.isArray(value)) {
+  if (Array.isArray(value) || value instanceof Set) {
     for (const each of value) bytes += measure(each, depth + 1);
+    return bytes;
+  }
+  if (value instanceof Map) {
+    for (const [key, each] of value) bytes += measure(key, depth + 1) + measure(each, depth + 1);
     return bytes;
   }
   for (const key of Object.keys(value)) bytes += measure((value as Record<string, unknown>)[key], depth + 1);

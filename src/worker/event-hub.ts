@@ -6,8 +6,6 @@ import type { WorkerEvent } from './worker-events.js';
 
 const BUFFERED = 256;
 const debug = debuglog('millrace');
-// Fixed when the process starts, and asked for on every step of a busy worker.
-const isDebugging = debug.enabled;
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
@@ -40,6 +38,8 @@ export class EventHub {
   readonly #workerId: string;
   readonly #now: () => number;
   readonly #feed: EventFeed<WorkerEvent> = new EventFeed(BUFFERED);
+  /** Whether it writes to stderr where that is asked for. Not beside a model whose handle, elsewhere, tells the same. */
+  isDebugging: boolean = debug.enabled;
 
   constructor(workerId: string, now: () => number) {
     this.#workerId = workerId;
@@ -48,12 +48,12 @@ export class EventHub {
 
   /** Whether anybody would see an event of this type: a busy worker asks before it makes one. */
   hasAudience(type: WorkerEvent['type']): boolean {
-    return this.#feed.hasReaders || isDebugging || channels[type].hasSubscribers;
+    return this.#feed.hasReaders || this.isDebugging || channels[type].hasSubscribers;
   }
 
   emit(body: EventBody): void {
     const event = { ...body, workerId: this.#workerId, at: this.#now() } as WorkerEvent;
-    if (isDebugging) debug('%s', describe(event));
+    if (this.isDebugging) debug('%s', describe(event));
     const diagnostics = channels[event.type];
     if (diagnostics.hasSubscribers) diagnostics.publish(event);
     this.#feed.emit(event);

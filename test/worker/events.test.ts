@@ -119,6 +119,20 @@ test('NODE_DEBUG=millrace prints the lifecycle to stderr', async () => {
   expect(stderr).not.toContain('secret');
 });
 
+test('NODE_DEBUG=millrace prints each step once, also where the model is elsewhere', async () => {
+  const script = `
+    import { operation, spawnWorker } from 'millrace/worker';
+    const module = 'data:text/javascript,export default () => ({ work: async (n) => n })';
+    const handle = spawnWorker({ operations: { work: operation() }, id: 'far', module });
+    await handle.call('work', 1);
+    await handle.close();
+  `;
+  const { stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], {
+    env: { ...process.env, NODE_DEBUG: 'millrace' },
+  });
+  expect(stderr.match(/far: loading -> ready/g)).toHaveLength(1);
+});
+
 test('a worker that nobody calls does not hold the process', async () => {
   const script = `
     import { createWorkerChannels, operation, runWorker } from 'millrace/worker';

@@ -42,6 +42,12 @@ test('createWorkerChannels() refuses operations that no model can have', () => {
   expect(() => createWorkerChannels({ work }, { name: 'w' } as object)).toThrow(/unknown option 'name'/);
 });
 
+test('byteSizeOf() looks into maps and sets', () => {
+  const text = 'x'.repeat(1_000);
+  expect(byteSizeOf(new Map([[text, { text }]]))).toBeGreaterThanOrEqual(4_000);
+  expect(byteSizeOf(new Set([text, new Uint8Array(500)]))).toBeGreaterThanOrEqual(2_500);
+});
+
 test('byteSizeOf() counts buffers, typed arrays and strings', () => {
   expect(byteSizeOf(new Float32Array(100))).toBe(400);
   expect(byteSizeOf(new Uint8Array(100).subarray(10, 20))).toBe(10);

@@ -9,7 +9,7 @@ import { ModelContractError, WorkerLoadError } from '../worker-errors.js';
  */
 export async function loadModel(url: string, options: unknown, context: ModelContext): Promise<unknown> {
   const namespace = await importModule(url);
-  const factory = namespace.default ?? namespace.createModel;
+  const factory = findFactory(namespace);
   if (typeof factory !== 'function') {
     throw new ModelContractError(
       `Cannot load model: ${url} must export a function as its default or as 'createModel', received ${describeExports(namespace)}`,
@@ -33,6 +33,13 @@ export async function preloadModel(url: string): Promise<void> {
   } catch {
     // The load has somebody to tell.
   }
+}
+
+/** A CommonJS module has all that it exports as its default as well, and a default of its own in there. */
+function findFactory(namespace: Record<string, unknown>): unknown {
+  const inner = namespace.default as { readonly default?: unknown; readonly createModel?: unknown } | null | undefined;
+  const candidates = [inner, namespace.createModel, inner?.default, inner?.createModel];
+  return candidates.find((each) => typeof each === 'function');
 }
 
 async function importModule(url: string): Promise<Record<string, unknown>> {

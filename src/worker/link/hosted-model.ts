@@ -209,7 +209,7 @@ export class HostedModel implements WayBack {
 
   onEnd(call: HostedUnary, isInTime: boolean, value: unknown, failure: { readonly error: unknown } | undefined): void {
     if (!isInTime) {
-      this.#final(call, [Kind.Gone, call.id]);
+      this.#final(call, [Kind.Gone, call.id, true]);
     } else if (failure !== undefined) {
       this.#fault(call, failure.error);
     } else {
@@ -221,7 +221,7 @@ export class HostedModel implements WayBack {
   }
 
   onDropped(call: HostedUnary): void {
-    this.#final(call, [Kind.Gone, call.id]);
+    this.#final(call, [Kind.Gone, call.id, false]);
   }
 
   /** The loop has taken a call. Whoever waits for word of this turn must not wait for the model's next synchronous stretch. */
@@ -297,7 +297,7 @@ export class HostedModel implements WayBack {
 
   #endStream(call: HostedStream, failure?: { readonly error: unknown }): void {
     // Overdue here means overdue there, give or take a millisecond: the caller's own timer answers.
-    if (call.request?.phase === Phase.ANSWERED) this.#final(call, [Kind.Gone, call.id]);
+    if (call.request?.phase === Phase.ANSWERED) this.#final(call, [Kind.Gone, call.id, false]);
     else if (failure !== undefined) this.#fault(call, failure.error);
     else this.#final(call, [Kind.End, call.id, call.sent]);
   }

@@ -43,7 +43,7 @@ export const Kind = {
   Pong: 12,
   /** `[Closed, EncodedError or undefined]`: the model is released (what `dispose` threw, if it did); the host ends next */
   Closed: 13,
-  /** `[Gone, id]`: final for a call that was given up or overdue before its method ended; nobody waits for what it brought */
+  /** `[Gone, id, whether it had a result]`: final for a call that was given up or overdue before its method ended, or began */
   Gone: 14,
   /** `[Preload, url]`: import a model module, and have it make ready what it can */
   Preload: 15,

@@ -81,6 +81,7 @@ async function load(init: HostInit, options: ServeOptions, signal: AbortSignal):
   const model = requireModel(await loadModel(init.module, init.options, context), operations);
   const hosted = new HostedModel(model, operations, link, board, init.transferResults);
   const { handle, channels } = createWorkerChannels(operations, { id: init.workerId });
+  coreOf(channels as never).hub.isDebugging = false;
   const finished = runWorker(hosted.model as never, channels, {
     concurrency: init.concurrency,
     idleTimeoutMs: Number.POSITIVE_INFINITY,

@@ -32,7 +32,7 @@ export function crashedWorker(error: unknown): string | undefined {
 export function crashError(id: string, exit: HostExit, stalled: string | undefined): WorkerCrashedError {
   const what = stalled ?? describeExit(exit);
   const stderr = exit.stderr.join('\n');
-  const error = new WorkerCrashedError(`Cannot answer: ${id} must live until it has, but ${what}`, {
+  const error = new WorkerCrashedError(`Cannot answer: expected ${id} to live until then, but ${what}`, {
     exitCode: exit.exitCode,
     signal: exit.signal,
     stderr,

@@ -201,8 +201,8 @@ export class HostClient {
         const held = this.#take(message[1] as number);
         if (held === undefined) return;
         this.#events.onFinal(held, undefined);
-        // A late result, which is counted; or its deadline is a moment away on this side.
-        if (held.request.isClosed) held.request.reply.fail(undefined);
+        // A late result is counted. One that is still open here is overdue in a moment.
+        if (message[2] === true && held.request.isClosed) held.request.reply.fail(undefined);
         return;
       }
       case Kind.Taken:

@@ -3,7 +3,7 @@ import { systemClock } from '../../core/index.js';
 import { sharedNow, sharedTime } from '../link/shared-clock.js';
 import type { OperationQueue } from '../operation-queue.js';
 import type { PendingRequest } from '../pending-request.js';
-import { QueueTurns } from '../queue-turns.js';
+import type { QueueTurns } from '../queue-turns.js';
 import type { AnyRequest } from '../request.js';
 import type { Ping, WorkerChannels } from '../worker-channels.js';
 import type { WorkerCore } from '../worker-core.js';
@@ -26,6 +26,8 @@ export interface ServingParts {
   readonly watch: HostWatch;
   readonly concurrency: number;
   readonly pings: PingAnswerer;
+  /** The worker's, since a request that is put back waits for the next host where this one dies. */
+  readonly turns: QueueTurns;
   /** It holds calls, or holds none any more. `at` is the time, where it is known. */
   readonly onActivity: (held: number, at?: number) => void;
 }
@@ -53,7 +55,7 @@ export class Serving {
     this.#parts = parts;
     this.#client = parts.client;
     this.#queues = [...parts.core.queues.values()];
-    this.#turns = new QueueTurns(this.#queues);
+    this.#turns = parts.turns;
     [this.#freed, this.#slot] = mpsc.channel<void>(1);
   }
 
@@ -87,7 +89,9 @@ export class Serving {
         default: {
           const request = event.value as AnyPending;
           this.#turns.served(request.queue);
-          this.#take(request);
+          // Others may have been handed over while the loop waited.
+          if (this.#hasSlot()) this.#take(request);
+          else this.#turns.putBack(request);
         }
       }
     }
@@ -95,7 +99,7 @@ export class Serving {
 
   /** Takes a request that meets a free slot and nobody before it straight from its call, without a turn of the loop. */
   handOver(queue: OperationQueue, request: AnyPending, at: number | undefined): boolean {
-    if (this.#isEnding || queue.receiver.len > 0 || !this.#hasSlot()) return false;
+    if (this.#isEnding || queue.receiver.len > 0 || this.#turns.hasPutBack || !this.#hasSlot()) return false;
     this.#take(request, at);
     return true;
   }

@@ -3,6 +3,7 @@ import type { Host } from '../hosts/host.js';
 import type { HostInit } from '../link/messages.js';
 import type { Operations } from '../operation.js';
 import type { PendingRequest } from '../pending-request.js';
+import { QueueTurns } from '../queue-turns.js';
 import type { AnyRequest } from '../request.js';
 import { coreOf, type WorkerChannels } from '../worker-channels.js';
 import type { WorkerCore } from '../worker-core.js';
@@ -20,7 +21,7 @@ import { Serving, type ServingEnd } from './serving.js';
 
 // Invariants:
 // - `client.held.size` and what `again` keeps are together at most `concurrency`;
-// - whatever ends a host (crash, exit, kill) goes one way: `exited` settles, `#afterCrash` gives every held call back or an answer.
+// - whatever ends a host (crash, exit, kill) goes one way: `exited` settles, and every call that it held is kept for the next host, or answered.
 
 /** What a supervised worker is told. */
 export interface SupervisionSettings {
@@ -53,6 +54,7 @@ export class SupervisedWorker {
   #wasReady = false;
   #lastProgressAt = 0;
   readonly #rest: Rest;
+  readonly #turns: QueueTurns;
   /** The host that is being served, while it is. */
   #serving: Serving | undefined;
 
@@ -64,6 +66,7 @@ export class SupervisedWorker {
     this.#again = new SecondChances(this.#core, settings.retries);
     this.#pings = new PingAnswerer(this.#core, this.#keepAlive);
     this.#rest = new Rest(this.#core, this.#keepAlive, settings.idleTimeoutMs);
+    this.#turns = new QueueTurns(this.#core.queues.values());
     this.#core.isDistant = true;
     this.#core.activity.owesReady = true;
     this.#core.activity.onOwed = () => this.#core.state.settleForObservers();
@@ -146,9 +149,9 @@ export class SupervisedWorker {
     }
     if (end.stalled !== undefined) host.kill();
     const error = crashError(this.#core.id, await client.exited, end.stalled);
-    this.#afterCrash(client, error);
+    if (this.#core.hub.hasAudience('crash')) this.#core.hub.emit({ type: 'crash', error, held: client.held.size });
     // Asked to end while it was dying: it has ended.
-    return kill.isCancelled ? undefined : { error, isPermanent: false };
+    return kill.isCancelled ? undefined : { error, isPermanent: false, crash: error };
   }
 
   async #load(client: HostClient, watch: HostWatch): Promise<'ready' | 'ended' | Failure> {
@@ -181,6 +184,7 @@ export class SupervisedWorker {
   }
 
   async #serve(client: HostClient, watch: HostWatch): Promise<ServingEnd> {
+    this.#core.activity.isSuspended = false;
     this.#channels.enter('ready');
     const serving = new Serving({
       core: this.#core,
@@ -189,6 +193,7 @@ export class SupervisedWorker {
       watch,
       concurrency: this.#settings.concurrency,
       pings: this.#pings,
+      turns: this.#turns,
       onActivity: (held, at) => this.#rest.note(held, at),
     });
     this.#serving = serving;
@@ -196,6 +201,8 @@ export class SupervisedWorker {
       return await serving.run(this.#again.take());
     } finally {
       this.#serving = undefined;
+      // Whatever becomes of its calls: without a host it is not ready.
+      this.#core.activity.isSuspended = true;
       watch.stall.stop();
     }
   }
@@ -219,13 +226,6 @@ export class SupervisedWorker {
     await client.exited;
   }
 
-  /** Every call that the dead host held is kept for the next, or answered. */
-  #afterCrash(client: HostClient, error: WorkerCrashedError): void {
-    const held = client.takeHeld();
-    if (this.#core.hub.hasAudience('crash')) this.#core.hub.emit({ type: 'crash', error, held: held.length });
-    this.#again.sort(held, error);
-  }
-
   /** Waits for its turn to start another host. False when there is to be none. */
   async #mayRestart(failure: Failure): Promise<boolean> {
     const { clock, shutdown, hub } = this.#core;
@@ -238,6 +238,8 @@ export class SupervisedWorker {
     if (!this.#wasReady) this.#core.answerAll(failure.error);
     this.#keepAlive.hold('life');
     this.#channels.enter('spawning', failure.error);
+    // Every call that the dead host held is kept for the next, or answered: by now nobody who is told takes the worker for ready.
+    if (failure.crash !== undefined) this.#again.sort(this.#client?.takeHeld() ?? [], failure.crash);
     if (hub.hasAudience('restart')) hub.emit({ type: 'restart', attempt: next.attempt, delayMs: next.delayMs });
     const timer = sleep(next.delayMs, { clock, ref: false });
     const event = await createSelector({ shutdown, timer }).next();
@@ -250,4 +252,6 @@ export class SupervisedWorker {
 interface Failure {
   readonly error: unknown;
   readonly isPermanent: boolean;
+  /** The same, where a host has crashed that was being served. */
+  readonly crash?: WorkerCrashedError;
 }

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { isMillraceError } from '../../../src/core/index.js';
 import { spawnWorker } from '../../../src/worker/index.js';
-import { spawnTestWorker, type TestHandle } from './spawn-test-worker.js';
+import { spawnTestWorker, type TestHandle, testOperations } from './spawn-test-worker.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'millrace-'));
 const open: TestHandle[] = [];
@@ -51,6 +51,18 @@ for (const host of ['inline', 'thread', 'process'] as const) {
       const error = await errorOf(handle.call('echo', 1));
       expect(error.code).toBe('ERR_MODEL_CONTRACT');
       expect(error.message).toContain('no exports');
+    });
+
+    test.each([
+      ['its function', 'module.exports = (o) => make(o);'],
+      ['createModel', 'exports.createModel = (o) => make(o);'],
+      ['a default, compiled from an ES module', 'exports.__esModule = true; exports.default = (o) => make(o);'],
+    ])('loads a CommonJS module that exports %s', async (_, source) => {
+      const model =
+        'const make = () => new Proxy({}, { get: (_, name) => name === "echo" ? (x) => x : name in names ? () => {} : undefined });';
+      const names = `const names = ${JSON.stringify(testOperations, ['kind', ...Object.keys(testOperations)])};`;
+      const handle = spawn({ host, module: moduleOf(`${_.length}-${host}.cjs`, `${names}${model}${source}`) });
+      expect(await handle.call('echo', 1)).toBe(1);
     });
 
     test('rejects with ModelContractError when the model lacks a method', async () => {

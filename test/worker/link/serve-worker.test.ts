@@ -134,8 +134,8 @@ test('serveWorker() sends one final message for each call, also for those that a
   while (finals().length < 4) await turn();
   await turn();
   expect(finals()).toEqual([
-    [Kind.Gone, 3],
-    [Kind.Gone, 1],
+    [Kind.Gone, 3, false],
+    [Kind.Gone, 1, true],
     [Kind.Answer, 2, 1],
     [Kind.Answer, 4, 1],
   ]);

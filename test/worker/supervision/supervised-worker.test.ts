@@ -180,3 +180,106 @@ test('ReplyStream.next() fails where a chunk was lost, whichever message shows i
     await handle.destroy();
   }
 });
+
+test('SupervisedWorker sends no request for which the host has no slot, so that what waits survives the host', async () => {
+  const { handle, hosts, host, clock } = await superviseSimulated(operations);
+  const [inside, second, third] = ['inside', 'second', 'third'].map((each) => handle.call('work', each));
+  inside?.catch(() => {});
+  await turn();
+  const calls = (of: { sent: readonly (readonly unknown[])[] }): unknown[] =>
+    of.sent.filter(([kind]) => kind === Kind.Call).map((message) => message[3]);
+  expect(calls(host)).toEqual(['inside']);
+  // What was taken from its queue a moment too early keeps its turn, and nobody gets ahead of it.
+  const fourth = handle.call('work', 'fourth');
+  host.exit();
+  await expect(inside).rejects.toMatchObject({ code: 'ERR_WORKER_CRASHED' });
+  await clock.advance(1_000);
+  const next = hosts[1] as typeof host;
+  next.say([Kind.Ready]);
+  await turn();
+  for (const [id, expected] of ['second', 'third', 'fourth'].entries()) {
+    expect(calls(next).at(-1)).toBe(expected);
+    next.say([Kind.Answer, id + 1, expected]);
+    await turn();
+  }
+  expect(await Promise.all([second, third, fourth])).toEqual(['second', 'third', 'fourth']);
+  expect(handle.stats()).toMatchObject({ failed: 1, succeeded: 3, pending: 0, queued: 0 });
+  await handle.destroy();
+});
+
+test('SupervisedWorker drops a request that is given up while it waits for a slot, and gives its place back', async () => {
+  const { handle, host } = await superviseSimulated(operations);
+  const inside = handle.call('work', 'inside');
+  const controller = new AbortController();
+  const second = handle.call('work', 'second', { signal: controller.signal });
+  await turn();
+  controller.abort(new Error('enough'));
+  await expect(second).rejects.toThrow('enough');
+  const third = handle.call('work', 'third');
+  host.say([Kind.Answer, 1, 'one']);
+  await turn();
+  expect(host.sent.at(-1)?.slice(0, 4)).toEqual([Kind.Call, 2, 0, 'third']);
+  host.say([Kind.Answer, 2, 'three']);
+  expect([await inside, await third]).toEqual(['one', 'three']);
+  expect(handle.stats()).toMatchObject({ cancelled: 1, queued: 0, pending: 0 });
+  await handle.destroy();
+});
+
+test('WorkerHandle.state of a worker whose host has died is not ready until the next one is', async () => {
+  const { handle, hosts, host, clock } = await superviseSimulated(operations);
+  const steps: string[] = [];
+  const reader = (async () => {
+    for await (const event of handle.events()) if (event.type === 'state') steps.push(`${event.from} ${event.to}`);
+  })();
+  const call = handle.call('work', 1);
+  await turn();
+  host.say([Kind.Taken, 1]);
+  expect(handle.state.current).toBe('processing');
+  host.exit();
+  await expect(call).rejects.toMatchObject({ code: 'ERR_WORKER_CRASHED' });
+  expect(handle.state.current).toBe('spawning');
+  let isReady = false;
+  const ready = handle.state.waitFor('ready').then(() => {
+    isReady = true;
+  });
+  await turn();
+  expect(isReady).toBe(false);
+  await clock.advance(1_000);
+  hosts[1]?.say([Kind.Ready]);
+  await ready;
+  // So does one for which there is no next.
+  for (let crashes = 1; crashes <= 5; crashes++) {
+    const last = handle.call('work', 2);
+    await turn();
+    hosts.at(-1)?.say([Kind.Taken, 1]);
+    expect(handle.state.current).toBe('processing');
+    hosts.at(-1)?.exit();
+    await expect(last).rejects.toMatchObject({ code: 'ERR_WORKER_CRASHED' });
+    expect(handle.state.current).toBe(crashes < 5 ? 'spawning' : 'failed');
+    await clock.advance(5_000);
+    hosts.at(-1)?.say([Kind.Ready]);
+    await turn();
+  }
+  await reader;
+  const dying = steps.filter((step) => /spawning$|failed$/.test(step));
+  expect(dying).toEqual([...Array(5).fill('processing spawning'), 'processing failed']);
+  await handle.close();
+});
+
+test('WorkerHandle.stats() counts late results, and no calls that never had one', async () => {
+  const { handle, host } = await superviseSimulated(operations, { concurrency: 2 });
+  for (const [hadResult, id] of [
+    [false, 1],
+    [true, 2],
+  ] as const) {
+    const controller = new AbortController();
+    const call = handle.call('work', id, { signal: controller.signal });
+    await turn();
+    controller.abort(new Error('given up'));
+    await expect(call).rejects.toThrow('given up');
+    host.say([Kind.Gone, id, hadResult]);
+    await turn();
+    expect(handle.stats()).toMatchObject({ lateResults: hadResult ? 1 : 0, inFlight: 0 });
+  }
+  await handle.destroy();
+});
