@@ -21,17 +21,17 @@ function countValues(value: unknown, level: number, before: number): number {
   if (typeof value !== 'object' || value === null) return before + 1;
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return before + 1;
   if (level === MAX_LEVELS) return Number.POSITIVE_INFINITY;
-  let values: readonly unknown[];
-  if (Array.isArray(value)) {
-    values = value;
-  } else {
-    const prototype = Object.getPrototypeOf(value);
-    if (prototype !== Object.prototype && prototype !== null) return Number.POSITIVE_INFINITY;
-    values = Object.values(value);
-  }
   let count = before + 1;
-  for (let index = 0; index < values.length && count <= MAX_VALUES; index++) {
-    count = countValues(values[index], level + 1, count);
+  if (Array.isArray(value)) {
+    if (value.length > MAX_VALUES) return Number.POSITIVE_INFINITY;
+    for (const each of value) count = countValues(each, level + 1, count);
+    return count;
+  }
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return Number.POSITIVE_INFINITY;
+  for (const key in value) {
+    count = countValues((value as Record<string, unknown>)[key], level + 1, count);
+    if (count > MAX_VALUES) break;
   }
   return count;
 }
