@@ -74,6 +74,7 @@ export interface WorkerStateView {
    * @param options `signal` gives up waiting.
    * @returns The status that was waited for.
    * @throws WorkerClosedError When the worker is over and can't reach it any more; `cause` says why, where known.
+   * @throws TypeError, RangeError When there is no state of that name.
    */
   waitFor(
     state: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
@@ -110,6 +111,7 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
    * @throws WorkerCrashedError When the worker ended while it ran the request, which can't be run again.
    * @throws WorkerLoadError When the worker could not load its model.
    * @throws UnknownOperationError When there is no such operation.
+   * @throws RangeError When the input is larger than all that the operation's queue may hold.
    * @example
    * ```ts
    * const operations = { add: operation<[number, number], number>(), count: operation.stream<number, number>() };

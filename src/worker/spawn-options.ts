@@ -165,7 +165,9 @@ export function requireSpawnOptions<Ops extends Operations>(
 function requireSpare(action: string, host: WorkerHost, spare: SpareHost | undefined): SpareHost | undefined {
   if (spare === undefined) return undefined;
   if (!(spare instanceof SpareHost)) {
-    throw new TypeError(`${action}: spare must come from startSpareHost, received ${describeReceived(spare)}`);
+    throw new TypeError(
+      `${action}: spare must come from startSpareHost() of this copy of the package, received ${describeReceived(spare)}`,
+    );
   }
   if (host !== 'process') throw new TypeError(`${action}: spare is a process, received host '${host}'`);
   return spare;

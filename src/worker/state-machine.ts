@@ -1,7 +1,14 @@
 import { type WaitOptions, watch } from '../channels/index.js';
+import { requireOneOf } from '../core/index.js';
 import type { WorkerStateView } from './handle.js';
 import { WorkerClosedError } from './worker-errors.js';
-import { canTransition, requireTransition, type WorkerState, type WorkerStatus } from './worker-state.js';
+import {
+  canTransition,
+  requireTransition,
+  type WorkerState,
+  type WorkerStatus,
+  workerTransitions,
+} from './worker-state.js';
 
 /** The one owner of a worker's state: every step goes through the table and out on a watch channel. */
 export class StateMachine implements WorkerStateView {
@@ -70,6 +77,7 @@ export class StateMachine implements WorkerStateView {
     wanted: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
     options?: WaitOptions,
   ): Promise<WorkerStatus> {
+    requireStates(wanted);
     const passes =
       typeof wanted === 'function'
         ? wanted
@@ -85,6 +93,15 @@ export class StateMachine implements WorkerStateView {
       receiver.close();
     }
   }
+}
+
+const states = Object.keys(workerTransitions) as WorkerState[];
+
+/** A state that there is not would be waited for until the worker's end. */
+function requireStates(wanted: unknown): void {
+  if (typeof wanted === 'function') return;
+  for (const each of Array.isArray(wanted) ? wanted : [wanted])
+    requireOneOf('Cannot wait for state', 'state', each, states);
 }
 
 /** Whether nothing that is waited for can be reached any more from a state. */

@@ -109,6 +109,9 @@ export function createWorkerChannels<const Ops extends Operations>(
  */
 export function coreOf(channels: WorkerChannels<never>): WorkerCore {
   const core = cores.get(channels);
-  if (core === undefined) throw new TypeError('Cannot run worker: channels must come from createWorkerChannels()');
+  if (core === undefined)
+    throw new TypeError(
+      'Cannot run worker: channels must come from createWorkerChannels() of this copy of the package',
+    );
   return core;
 }

@@ -49,6 +49,13 @@ function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void; reje
   return { promise, resolve, reject };
 }
 
+test('WorkerStateView.waitFor() refuses a state that there is not', async () => {
+  const { handle } = createWorkerChannels({ work: operation<number, number>() });
+  await expect(handle.state.waitFor('redy' as never)).rejects.toThrow(/state must be one of .*, received 'redy'/);
+  await expect(handle.state.waitFor(['ready', 7] as never)).rejects.toThrow(TypeError);
+  await handle.close();
+});
+
 test('runWorker() serves methods that are not async', async () => {
   const { handle } = start({
     echo: (n) => n + 1,
