@@ -74,7 +74,7 @@ export interface WorkerStateView {
    * @param options `signal` gives up waiting.
    * @returns The status that was waited for.
    * @throws WorkerClosedError When the worker is over and can't reach it any more; `cause` says why, where known.
-   * @throws TypeError, RangeError When there is no state of that name.
+   * @throws RangeError When there is no state of that name.
    */
   waitFor(
     state: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
