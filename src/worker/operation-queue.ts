@@ -1,5 +1,5 @@
 import { mpsc } from '../channels/index.js';
-import { LinkedList } from '../core/index.js';
+import { describeReceived, LinkedList } from '../core/index.js';
 import type { AnyOperation } from './operation.js';
 import type { PendingRequest } from './pending-request.js';
 
@@ -37,9 +37,17 @@ export class OperationQueue {
     this.receiver = receiver;
   }
 
-  /** How large an input is, as far as it matters. */
+  /**
+   * How large an input is, as far as it matters: in whole bytes, so that what is added up is taken off again without a rest.
+   *
+   * @throws What `sizeOf` throws; TypeError, RangeError When it answers with what is no size.
+   */
   measure(input: unknown): number {
-    return this.hasByteLimit ? this.operation.sizeOf(input as never) : 0;
+    if (!this.hasByteLimit) return 0;
+    const bytes: unknown = this.operation.sizeOf(input as never);
+    if (typeof bytes === 'number' && bytes >= 0) return Math.ceil(bytes);
+    const message = `Cannot call ${this.name}: sizeOf must answer a non-negative number of bytes, received ${describeReceived(bytes)}`;
+    throw typeof bytes === 'number' ? new RangeError(message) : new TypeError(message);
   }
 
   /** Whether a request of so many bytes may enter now, if nobody waits before it. */

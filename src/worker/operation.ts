@@ -15,7 +15,10 @@ export interface OperationOptions<Input> {
   readonly capacity?: number | OperationCapacity;
   /** Whether a request may be run again when the worker that ran it crashed. False by default. */
   readonly idempotent?: boolean;
-  /** How many bytes an input counts for. By default the bytes of the buffers, typed arrays and strings (2 a character) in it, three levels deep. */
+  /**
+   * How many bytes an input counts for; a size that is no whole number is rounded up. By default the bytes of the buffers, typed arrays and strings (2 a
+   * character) in it, three levels deep.
+   */
   readonly sizeOf?: (input: Input) => number;
 }
 

@@ -103,8 +103,9 @@ export class WorkerCore implements RequestOwner {
     const signal = options?.signal;
     const timeoutMs = options?.timeoutMs;
     try {
-      this.#requireAcceptable(queue, signal);
+      // Measuring runs code of the caller's, which may abort the call or end the worker.
       const bytes = queue.measure(input);
+      this.#requireAcceptable(queue, signal);
       if (bytes > queue.maxBytes) {
         throw new RangeError(
           `Cannot call ${queue.name}: input must be at most ${queue.maxBytes} bytes, received ${bytes}`,

@@ -1,0 +1,79 @@
+/** What an operation's queue holds, when the code that callers and loops bring along does not keep to its part. */
+import { expect, test } from 'vitest';
+import { createWorkerChannels, operation, runWorker } from '../../src/worker/index.js';
+
+interface Sized {
+  readonly size: unknown;
+}
+
+/** A worker whose inputs say themselves how large they are. */
+function sized(items: number, bytes: number) {
+  const sizeOf = (input: Sized): number => input.size as number;
+  return createWorkerChannels({ work: operation<Sized, string>({ capacity: { items, bytes }, sizeOf }) });
+}
+
+function settled<T>(promise: Promise<T>): Promise<{ value?: T; error?: unknown }> {
+  return promise.then(
+    (value) => ({ value }),
+    (error) => ({ error }),
+  );
+}
+
+test.each([
+  ['NaN', Number.NaN, RangeError],
+  ['-1', -1, RangeError],
+  ["'12'", '12', TypeError],
+  ['undefined', undefined, TypeError],
+  ['null', null, TypeError],
+  ['5n', 5n, TypeError],
+])('OperationOptions.sizeOf that answers %s rejects that call only', async (shown, size, type) => {
+  const { handle, channels } = sized(4, 10);
+  runWorker({ work: () => 'done' }, channels);
+  const refused = await settled(handle.call('work', { size }));
+  expect(refused.error).toBeInstanceOf(type);
+  expect(refused.error).toHaveProperty(
+    'message',
+    `Cannot call work: sizeOf must answer a non-negative number of bytes, received ${shown}`,
+  );
+  expect(await handle.call('work', { size: 10 })).toBe('done');
+  expect(handle.stats()).toMatchObject({ accepted: 1, succeeded: 1, refused: 1, waiting: 0 });
+  await handle.close();
+});
+
+test('OperationOptions.sizeOf may answer fractions: what they add up to leaves no rest', async () => {
+  const { handle, channels } = sized(4, 2);
+  runWorker({ work: () => 'done' }, channels);
+  await Promise.all([0.1, 0.2, 0.7].map((size) => handle.call('work', { size })));
+  expect(await handle.tryCall('work', { size: 2 })).toBe('done');
+  await handle.close();
+});
+
+test.each(['close', 'destroy'] as const)('OperationOptions.sizeOf that calls %s() is answered with it', async (end) => {
+  const worker = sized(1, 10);
+  const input = {
+    get size(): number {
+      void worker.handle[end]();
+      return 1;
+    },
+  };
+  const first = settled(worker.handle.call('work', { size: 1 }));
+  const { error } = await settled(worker.handle.call('work', input));
+  expect(error).toMatchObject({ code: 'ERR_WORKER_CLOSED' });
+  expect(worker.handle.stats()).toMatchObject({ accepted: 1, refused: 1, waiting: 0 });
+  await worker.handle.destroy();
+  await first;
+});
+
+test('OperationOptions.sizeOf that aborts its own call is answered with the reason', async () => {
+  const { handle } = sized(1, 10);
+  const controller = new AbortController();
+  const input = {
+    get size(): number {
+      controller.abort('never mind');
+      return 1;
+    },
+  };
+  expect(await settled(handle.call('work', input, { signal: controller.signal }))).toEqual({ error: 'never mind' });
+  expect(handle.stats()).toMatchObject({ accepted: 0, refused: 1 });
+  await handle.close();
+});
