@@ -186,6 +186,7 @@ export class WorkerCore implements RequestOwner {
       request.queue.enter(request, at);
     } catch (error) {
       // A loop of the user's own closed the receiver of an operation that it does not serve any more.
+      request.queue.freePlace(request);
       const reason = `Cannot call ${request.operation}: the loop has closed its queue`;
       request.answerAhead('failed', new WorkerClosedError(reason, { cause: error }));
     }

@@ -77,3 +77,15 @@ test('OperationOptions.sizeOf that aborts its own call is answered with the reas
   expect(handle.stats()).toMatchObject({ accepted: 0, refused: 1 });
   await handle.close();
 });
+
+test('WorkerHandle.call() is refused by a queue that its loop has closed, however many calls come or wait', async () => {
+  const { handle, channels } = sized(2, 10);
+  const calls = Array.from({ length: 5_000 }, () => settled(handle.call('work', { size: 1 })));
+  channels.operations.work.close();
+  for (const request of await channels.operations.work.recvMany(2)) request.reply.send('done');
+  const answers = await Promise.all(calls);
+  expect(answers.slice(0, 2)).toEqual([{ value: 'done' }, { value: 'done' }]);
+  for (const { error } of answers.slice(2)) expect(error).toMatchObject({ code: 'ERR_WORKER_CLOSED' });
+  expect(handle.stats()).toMatchObject({ accepted: 5_000, succeeded: 2, failed: 4_998, queued: 0, waiting: 0 });
+  channels.finish();
+});
