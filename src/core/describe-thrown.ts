@@ -7,28 +7,44 @@ export interface ThrownDescription {
   readonly code: string | undefined;
 }
 
-const unknown: ThrownDescription = Object.freeze({
-  name: 'unknown',
-  message: 'what was thrown could not be looked at',
-  code: undefined,
-});
-
-/** Describes what was thrown. It never throws, whatever that is: an error whose getters do, an object that is no text. */
+/** Describes what was thrown. It never throws, whatever that is: an error whose getters do, a proxy, an object that is no text. */
 export function describeThrown(thrown: unknown): ThrownDescription {
-  try {
-    const code = typeof thrown === 'object' && thrown !== null ? (thrown as { code?: unknown }).code : undefined;
-    const isError = thrown instanceof Error;
-    return {
-      name: isError ? String(thrown.name) : typeof thrown,
-      message: String(isError ? thrown.message : thrown),
-      code: typeof code === 'string' ? code : undefined,
-    };
-  } catch {
-    return unknown;
-  }
+  return {
+    name: memberOf(thrown, 'name') ?? typeof thrown,
+    message: messageOf(thrown),
+    code: codeOf(thrown),
+  };
 }
 
 /** The message of an error, or any other value as text. Never throws. */
 export function messageOf(thrown: unknown): string {
-  return describeThrown(thrown).message;
+  return memberOf(thrown, 'message') ?? textOf(thrown);
+}
+
+/** What was thrown as text: of an error its name and message. Never throws. */
+export function textOf(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return 'something that has no text';
+  }
+}
+
+function memberOf(thrown: unknown, key: 'name' | 'message'): string | undefined {
+  try {
+    const value: unknown = thrown instanceof Error ? thrown[key] : undefined;
+    return typeof value === 'string' ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function codeOf(thrown: unknown): string | undefined {
+  try {
+    const { code } = thrown as { readonly code?: unknown };
+    return typeof code === 'string' ? code : undefined;
+  } catch {
+    // Also of undefined and null.
+    return undefined;
+  }
 }

@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import { debuglog } from 'node:util';
-import { messageOf } from '../core/index.js';
+import { textOf } from '../core/index.js';
 import { EventFeed } from './event-feed.js';
 import type { WorkerEvent } from './worker-events.js';
 
@@ -73,13 +73,13 @@ export class EventHub {
 function describe(event: WorkerEvent): string {
   switch (event.type) {
     case 'state':
-      return `${event.workerId}: ${event.from} -> ${event.to}${event.cause === undefined ? '' : ` (${messageOf(event.cause)})`}`;
+      return `${event.workerId}: ${event.from} -> ${event.to}${event.cause === undefined ? '' : ` (${textOf(event.cause)})`}`;
     case 'failure':
-      return `${event.workerId}: ${event.operation} failed (${messageOf(event.error)})`;
+      return `${event.workerId}: ${event.operation} failed (${textOf(event.error)})`;
     case 'late':
       return `${event.workerId}: ${event.operation} answered too late`;
     case 'crash':
-      return `${event.workerId}: crashed with ${event.held} requests (${messageOf(event.error)})`;
+      return `${event.workerId}: crashed with ${event.held} requests (${textOf(event.error)})`;
     case 'stall':
       return `${event.workerId}: no progress for ${event.runningMs} ms`;
     case 'restart':

@@ -86,15 +86,13 @@ export class CallPlace {
         keptTrace === undefined
           ? method.call(model, request.peekInput(), context)
           : keptTrace.runInAsyncScope(method, model, request.peekInput(), context);
-      isPlain = !(result instanceof Promise) && !isThenable(result);
+      isPlain = !isThenable(result);
+      if (!isPlain) react(result as PromiseLike<unknown>, this.#succeeded, this.#failed);
     } catch (error) {
       this.#failed(error);
       return;
     }
-    // A promise reacts once; whatever else calls itself a thenable is wrapped in one.
     if (isPlain) this.#succeeded(result);
-    else if (result instanceof Promise) result.then(this.#succeeded, this.#failed);
-    else Promise.resolve(result).then(this.#succeeded, this.#failed);
   }
 
   #take(): UnaryCall {
@@ -157,11 +155,18 @@ async function release(iterator: AsyncIterator<unknown>): Promise<void> {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
-    typeof value === 'object' &&
-    value !== null &&
-    'then' in value &&
-    typeof (value as { then: unknown }).then === 'function'
+    ((typeof value === 'object' && value !== null) || typeof value === 'function') &&
+    typeof (value as { then?: unknown }).then === 'function'
   );
+}
+
+const { then } = Promise.prototype;
+
+/** Has one of two callbacks called, once. A promise does that; whatever else calls itself a thenable is wrapped in one. */
+function react(thenable: PromiseLike<unknown>, succeeded: (value: unknown) => void, failed: (error: unknown) => void) {
+  const isPromise = thenable instanceof Promise && thenable.then === then;
+  const promise = isPromise ? thenable : new Promise((resolve) => resolve(thenable));
+  promise.then(succeeded, failed);
 }
 
 /**
