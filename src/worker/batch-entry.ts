@@ -2,7 +2,8 @@ import { type AbortListener, addAbortListener, removeAbortListener } from '../co
 
 /** One item on its way through a batcher. It is settled once; the first to do so wins. */
 export class BatchEntry<Item, Result> implements AbortListener {
-  readonly item: Item;
+  /** What it brings along; undefined once it is settled, so that nothing large is kept for an entry that still lies in the queue. */
+  item: Item | undefined;
   readonly promise: Promise<Result>;
   /** Whether it belongs to the batch that runs. */
   isRunning = false;
@@ -52,6 +53,7 @@ export class BatchEntry<Item, Result> implements AbortListener {
 
   #settle(): void {
     this.isSettled = true;
+    this.item = undefined;
     if (this.#signal !== undefined) removeAbortListener(this.#signal, this);
     this.#onSettled(this);
   }

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { mpsc, select, sleep } from '../channels/index.js';
+import { mpsc, select, sleep, withEnd } from '../channels/index.js';
 import {
   type Clock,
   requireFunction,
@@ -161,8 +161,11 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
 
   async #loop(): Promise<void> {
     for (;;) {
-      const batch = await this.#gather();
-      if (batch === undefined) return;
+      const gathered = await this.#gather();
+      if (gathered === undefined) return;
+      // Some may have been given up since, also on the way from there to here.
+      const batch = this.#fill(gathered);
+      if (batch.length === 0) continue;
       for (const entry of batch) entry.isRunning = true;
       this.#running = batch.length;
       this.#controller = new AbortController();
@@ -171,42 +174,56 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
     }
   }
 
-  /** The next batch: at least one item that is still wanted. Undefined once closed and empty. */
+  /** The items of the next batch. Undefined once closed and empty. */
   async #gather(): Promise<BatchEntry<Item, Result>[] | undefined> {
     const { maxBatch, maxDelayMs, clock } = this.#options;
     let batch: BatchEntry<Item, Result>[] = [];
     while (batch.length === 0) {
-      batch = (await this.#receiver.recvMany(maxBatch)).filter((entry) => !entry.isSettled);
-      if (batch.length === 0 && this.#isClosed && this.#pending.size === 0) return undefined;
+      const received = await this.#receiver.recvMany(maxBatch);
+      if (received.length === 0) return undefined;
+      batch = this.#fill(received);
     }
     if (maxDelayMs === 0) return batch;
     // It holds the process: somebody waits for the answer.
     const due = sleep(maxDelayMs, { clock });
+    const more = withEnd(this.#receiver);
     try {
-      while (batch.length < maxBatch && !this.#isClosed) {
-        const event = await select({ more: this.#receiver, due }, { biased: true });
-        // `null`: the batcher was closed, and nobody else will come.
-        if (event.arm !== 'more') break;
-        batch.push(event.value);
-        if (batch.length === maxBatch) batch = batch.filter((entry) => !entry.isSettled);
+      while (batch.length < maxBatch) {
+        const event = await select({ more, due }, { biased: true });
+        // Closed: nobody else will come.
+        if (event.arm !== 'more' || event.value.done === true) break;
+        batch.push(event.value.value);
+        if (batch.length === maxBatch) batch = this.#fill(batch);
       }
     } finally {
       due[Symbol.dispose]();
     }
-    batch = batch.filter((entry) => !entry.isSettled);
-    return batch.length === 0 ? this.#gather() : batch;
+    return batch;
+  }
+
+  /** A batch without what was given up, and with what waits in its place. */
+  #fill(batch: readonly BatchEntry<Item, Result>[]): BatchEntry<Item, Result>[] {
+    const wanted = batch.filter((entry) => !entry.isSettled);
+    while (wanted.length < this.#options.maxBatch) {
+      const next = this.#receiver.tryRecv();
+      if (next.state !== 'ok') break;
+      if (!next.value.isSettled) wanted.push(next.value);
+    }
+    return wanted;
   }
 
   async #run(batch: readonly BatchEntry<Item, Result>[]): Promise<void> {
     const wanted = batch.filter((entry) => !entry.isSettled);
     if (wanted.length === 0) return;
-    let results: readonly Result[];
+    let results: unknown;
     try {
       const { signal } = this.#controller as AbortController;
       results = await this.#options.run(
-        wanted.map((entry) => entry.item),
+        wanted.map((entry) => entry.item as Item),
         { signal },
       );
+      // A copy: to read what came is a part of the run, and may throw.
+      if (Array.isArray(results)) results = Array.from(results);
     } catch (error) {
       if (wanted.length === 1) {
         (wanted[0] as BatchEntry<Item, Result>).fail(error);

@@ -275,3 +275,93 @@ test('createBatcher() refuses options that make no sense', () => {
   expect(() => createBatcher({ run, size: 3 } as object as { run: typeof run })).toThrow(/unknown option 'size'/);
   expect(inspect(createBatcher({ run }))).toBe('Batcher { waiting: 0, running: 0, isClosed: false }');
 });
+
+test('createBatcher() fills a batch with items that are still wanted, whatever was given up before them', async () => {
+  const sizes: number[] = [];
+  const first = gate();
+  const batcher = createBatcher<number, number>({
+    maxBatch: 4,
+    run: async (items) => {
+      sizes.push(items.length);
+      if (sizes.length === 1) await first.closed;
+      return items;
+    },
+  });
+  const running = batcher.add(-1);
+  while (batcher.running === 0) await Promise.resolve();
+  const controller = new AbortController();
+  const answers = Array.from({ length: 16 }, (_, n) =>
+    settled(batcher.add(n, n % 2 === 0 ? {} : { signal: controller.signal })),
+  );
+  controller.abort('never mind');
+  first.open();
+  expect(await running).toBe(-1);
+  await Promise.all(answers);
+  expect(sizes).toEqual([1, 4, 4]);
+  await batcher.close();
+});
+
+test('Batcher.add() given up while another batch runs keeps nothing of its item', async () => {
+  const first = gate();
+  const batcher = createBatcher<object, number>({
+    run: async (items) => {
+      await first.closed;
+      return items.map(() => 1);
+    },
+  });
+  const running = batcher.add({});
+  while (batcher.running === 0) await Promise.resolve();
+  const controller = new AbortController();
+  const giveUp = async (): Promise<WeakRef<object>> => {
+    const item = { large: new Uint8Array(1_000) };
+    const answer = settled(batcher.add(item, { signal: controller.signal }));
+    controller.abort('never mind');
+    await answer;
+    return new WeakRef(item);
+  };
+  const item = await giveUp();
+  // A reference that was looked at is kept to the end of the turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  globalThis.gc?.();
+  expect(item.deref()).toBeUndefined();
+  first.open();
+  await running;
+  await batcher.close();
+});
+
+test('Batcher.running counts no item that is given up at any moment before its batch begins', async () => {
+  for (let hops = 0; hops < 12; hops++) {
+    const batcher = createBatcher<number, number>({ run: (items) => items });
+    const controller = new AbortController();
+    const answer = settled(batcher.add(1, { signal: controller.signal }));
+    for (let hop = 0; hop < hops; hop++) await Promise.resolve();
+    controller.abort('never mind');
+    await answer;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([batcher.running, batcher.waiting]).toEqual([0, 0]);
+    await batcher.close();
+  }
+});
+
+test.each(['close', 'destroy'] as const)('Batcher.%s() waits for no company', async (end) => {
+  const clock = new SimulatedClock();
+  const batcher = createBatcher<number, number>({ clock, maxDelayMs: 60_000, run: (items) => items });
+  const answer = settled(batcher.add(1));
+  await clock.advance(1);
+  await batcher[end]();
+  expect(await answer).toMatchObject(end === 'close' ? { value: 1 } : { error: { code: 'ERR_BATCHER_CLOSED' } });
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test('createBatcher() fails only the batch whose results throw when they are read', async () => {
+  const odd = new Proxy([1], {
+    get() {
+      throw new Error('not to be read');
+    },
+  });
+  const batcher = createBatcher<number, number>({ maxBatch: 1, run: (items) => (items[0] === 0 ? odd : items) });
+  const [bad, good] = await Promise.all([settled(batcher.add(0)), settled(batcher.add(1))]);
+  expect(bad).toMatchObject({ error: { message: 'not to be read' } });
+  expect(good).toEqual({ value: 1 });
+  await batcher.close();
+});
