@@ -10,6 +10,7 @@ import {
   systemClock,
 } from '../core/index.js';
 import { BatchEntry } from './batch-entry.js';
+import { requireClock } from './clock-option.js';
 import { BatchContractError, BatcherClosedError } from './worker-errors.js';
 
 /** What a batch is run with beside its items. */
@@ -93,7 +94,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     maxBatch: given.maxBatch === undefined ? 16 : requirePositiveInteger(action, 'maxBatch', given.maxBatch),
     maxDelayMs: given.maxDelayMs === undefined ? 0 : requireMilliseconds(action, 'maxDelayMs', given.maxDelayMs),
     run: requireFunction(action, 'run', given.run),
-    clock: given.clock ?? systemClock,
+    clock: given.clock === undefined ? systemClock : requireClock(action, given.clock),
   });
 }
 

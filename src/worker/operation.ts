@@ -74,6 +74,8 @@ export interface OperationFactory {
 
 const DEFAULT_ITEMS = 64;
 const DEFAULT_CHUNKS = 16;
+/** What a channel can hold. */
+const MAX_ITEMS = 2 ** 30 - 1;
 const COMMON = ['capacity', 'idempotent', 'sizeOf'] as const;
 
 function fill<Input>(action: string, given: Partial<OperationOptions<Input>>): OperationBase<Input, never> {
@@ -81,7 +83,7 @@ function fill<Input>(action: string, given: Partial<OperationOptions<Input>>): O
   const { items, bytes } = requireOptions<OperationCapacity>(action, capacity as OperationCapacity, ['items', 'bytes']);
   return {
     capacity: Object.freeze({
-      items: items === undefined ? DEFAULT_ITEMS : requirePositiveInteger(action, 'capacity', items),
+      items: items === undefined ? DEFAULT_ITEMS : requirePositiveInteger(action, 'capacity', items, MAX_ITEMS),
       bytes:
         bytes === undefined ? Number.POSITIVE_INFINITY : requirePositiveInteger(action, 'capacity in bytes', bytes),
     }),
@@ -102,7 +104,7 @@ function stream<Input, Chunk>(options?: StreamOperationOptions<Input>): StreamOp
   const chunkCapacity =
     given.chunkCapacity === undefined
       ? DEFAULT_CHUNKS
-      : requirePositiveInteger(action, 'chunkCapacity', given.chunkCapacity);
+      : requirePositiveInteger(action, 'chunkCapacity', given.chunkCapacity, MAX_ITEMS);
   return Object.freeze({ kind: 'stream', ...fill<Input>(action, given), chunkCapacity });
 }
 
@@ -127,7 +129,7 @@ function stream<Input, Chunk>(options?: StreamOperationOptions<Input>): StreamOp
 export const operation: OperationFactory = Object.assign(unary, { stream });
 
 /** Names that a model uses for itself, or that an object can't safely have. */
-const RESERVED = new Set(['warmup', 'dispose', 'health', 'then', 'constructor', '__proto__']);
+const RESERVED = new Set(['warmup', 'dispose', 'health', 'announce', 'then', 'constructor', '__proto__']);
 
 /**
  * Checks a record of operations and freezes a copy of it.

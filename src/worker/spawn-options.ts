@@ -11,6 +11,7 @@ import {
   requireString,
   systemClock,
 } from '../core/index.js';
+import { requireClock } from './clock-option.js';
 import { type HostOptions, requireHostOptions, requireModuleUrl } from './hosts/host-options.js';
 import { SpareHost } from './hosts/spare-host.js';
 import type { ModelContext, ModelOf, WorkerHost } from './model.js';
@@ -171,12 +172,6 @@ function requireSpare(action: string, host: WorkerHost, spare: SpareHost | undef
   }
   if (host !== 'process') throw new TypeError(`${action}: spare is a process, received host '${host}'`);
   return spare;
-}
-
-function requireClock(action: string, clock: Clock): Clock {
-  requireFunction(action, 'clock.now', (clock as Clock | null)?.now);
-  requireFunction(action, 'clock.setTimer', (clock as Clock | null)?.setTimer);
-  return clock;
 }
 
 const hosts = ['inline', 'thread', 'process'] as const;

@@ -1,5 +1,6 @@
 import { type CancellationToken, mpsc, type oneshot } from '../channels/index.js';
 import { type Clock, requireOptions, requireString, systemClock } from '../core/index.js';
+import { requireClock } from './clock-option.js';
 import { createHandle } from './channel-handle.js';
 import type { WorkerHandle } from './handle.js';
 import { type OperationName, type Operations, requireOperations } from './operation.js';
@@ -80,7 +81,8 @@ export function createWorkerChannels<const Ops extends Operations>(
   const given = requireOptions<WorkerChannelsOptions>(action, options, ['id', 'clock']);
   const declared = requireOperations(action, operations);
   const id = given.id === undefined ? `worker-${++unnamed}` : requireString(action, 'id', given.id);
-  const core = new WorkerCore(id, declared, given.clock ?? systemClock);
+  const clock = given.clock === undefined ? systemClock : requireClock(action, given.clock);
+  const core = new WorkerCore(id, declared, clock);
   const [pings, health] = mpsc.channel<Ping>(HEALTH_CAPACITY);
   const receivers = Object.fromEntries([...core.queues].map(([name, queue]) => [name, queue.receiver]));
   const channels: WorkerChannels<Ops> = {

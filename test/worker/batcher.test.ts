@@ -272,6 +272,7 @@ test('createBatcher() refuses options that make no sense', () => {
   expect(() => createBatcher({ run, maxBatch: 0 })).toThrow(RangeError);
   expect(() => createBatcher({ run, maxDelayMs: -1 })).toThrow(RangeError);
   expect(() => createBatcher({} as { run: typeof run })).toThrow(/run must be a function/);
+  expect(() => createBatcher({ run, clock: {} as never })).toThrow(/clock.now must be a function/);
   expect(() => createBatcher({ run, size: 3 } as object as { run: typeof run })).toThrow(/unknown option 'size'/);
   expect(inspect(createBatcher({ run }))).toBe('Batcher { waiting: 0, running: 0, isClosed: false }');
 });

@@ -31,15 +31,19 @@ test('operation() refuses options that make no sense', () => {
   expect(() => operation({ size: 1 } as object)).toThrow(/unknown option 'size'/);
   expect(() => operation({ chunkCapacity: 1 } as object)).toThrow(/unknown option/);
   expect(() => operation.stream({ chunkCapacity: 0 })).toThrow(RangeError);
+  expect(() => operation({ capacity: 2 ** 30 })).toThrow(/must be a positive integer up to 1073741823/);
+  expect(() => operation.stream({ chunkCapacity: 2 ** 30 })).toThrow(/must be a positive integer up to 1073741823/);
 });
 
 test('createWorkerChannels() refuses operations that no model can have', () => {
   const work = operation<number, number>();
   expect(() => createWorkerChannels({})).toThrow(TypeError);
   expect(() => createWorkerChannels({ dispose: work })).toThrow(/can't be named 'dispose'/);
+  expect(() => createWorkerChannels({ announce: work })).toThrow(/can't be named 'announce'/);
   expect(() => createWorkerChannels({ 1: work })).toThrow(/can't be named '1'/);
   expect(() => createWorkerChannels({ work: {} } as never)).toThrow(/must be made by operation/);
   expect(() => createWorkerChannels({ work }, { name: 'w' } as object)).toThrow(/unknown option 'name'/);
+  expect(() => createWorkerChannels({ work }, { clock: {} as never })).toThrow(/clock.now must be a function/);
 });
 
 test('byteSizeOf() looks into maps and sets', () => {
