@@ -3,22 +3,27 @@ import type { CallOptions } from './handle.js';
 
 const CALL_OPTIONS: readonly (keyof CallOptions)[] = ['signal', 'timeoutMs', 'traceparent'];
 
-/** Checks the options of a call. */
-export function requireCallOptions(operation: string, options: CallOptions): void {
-  if (hasKnownOptions(options)) {
-    const { signal, timeoutMs, traceparent } = options;
-    if (signal === undefined && traceparent === undefined && typeof timeoutMs === 'number' && timeoutMs >= 0) return;
+/** Checks the options of a call. What the caller does with the object afterwards concerns no call: each option is read once, into a record. */
+export function requireCallOptions(operation: string, options: CallOptions): CallOptions {
+  const isKnown = hasKnownOptions(options);
+  const { signal, timeoutMs, traceparent } = isKnown ? options : requireKnownOptions(operation, options);
+  const isPlain = signal === undefined && traceparent === undefined && typeof timeoutMs === 'number' && timeoutMs >= 0;
+  if (!isPlain) {
+    const action = `Cannot call ${operation}`;
+    if (signal !== undefined) requireSignal(action, signal);
+    if (timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true });
+    if (traceparent !== undefined) requireString(action, 'traceparent', traceparent);
   }
-  const action = `Cannot call ${operation}`;
-  const given = requireOptions<CallOptions>(action, options, CALL_OPTIONS);
-  if (given.signal !== undefined) requireSignal(action, given.signal);
-  if (given.timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
-  if (given.traceparent !== undefined) requireString(action, 'traceparent', given.traceparent);
+  return { signal, timeoutMs, traceparent };
+}
+
+function requireKnownOptions(operation: string, options: CallOptions): CallOptions {
+  return requireOptions<CallOptions>(`Cannot call ${operation}`, options, CALL_OPTIONS);
 }
 
 /** The check that most calls pass, without building a list of keys. */
 function hasKnownOptions(options: CallOptions): boolean {
-  if (typeof options !== 'object' || options === null) return false;
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) return false;
   for (const key in options) if (key !== 'timeoutMs' && key !== 'signal' && key !== 'traceparent') return false;
   return true;
 }

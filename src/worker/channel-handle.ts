@@ -1,7 +1,16 @@
 import { inspect } from 'node:util';
 import { type mpsc, oneshot, TimeoutError } from '../channels/index.js';
-import { requireMilliseconds, requireOptions, requireSignal } from '../core/index.js';
+import {
+  type AbortListener,
+  addAbortListener,
+  type ClockTimerOptions,
+  removeAbortListener,
+  requireMilliseconds,
+  requireOptions,
+  requireSignal,
+} from '../core/index.js';
 import { requireCallOptions } from './call-options.js';
+import { textOf } from '../core/index.js';
 import type {
   CallOptions,
   CloseOptions,
@@ -14,6 +23,7 @@ import type { InputOf, Operations } from './operation.js';
 import type { OperationQueue } from './operation-queue.js';
 import type { PendingStream } from './pending-stream.js';
 import type { PendingUnary } from './pending-unary.js';
+import { RefusedStream } from './refused-stream.js';
 import type { Ping } from './worker-channels.js';
 import type { WorkerCore } from './worker-core.js';
 import { UnknownOperationError, WorkerClosedError } from './worker-errors.js';
@@ -26,6 +36,8 @@ const CLOSE_MS = 5_000;
 const PING_MS = 5_000;
 /** How long a loop may take to release its model before the worker counts as dead without it. */
 const RELEASE_MS = 5_000;
+/** Whoever waits for the end of a worker or its answer gets it, even when nothing else is going on. */
+const HOLDING: ClockTimerOptions = { ref: true };
 
 /** The handle over a worker's channels. The same for every host: a host differs in what runs at the other end. */
 export function createHandle<Ops extends Operations>(
@@ -71,15 +83,16 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
     const queue = this.#core.queues.get(operation);
     if (queue === undefined) {
       const known = [...this.#core.queues.keys()].join(', ');
-      const message = `Cannot call ${String(operation)}: operation must be one of ${known}, received '${String(operation)}'`;
-      return Promise.reject(new UnknownOperationError(message, String(operation)));
+      const name = textOf(operation);
+      const message = `Cannot call ${name}: operation must be one of ${known}, received '${name}'`;
+      return Promise.reject(new UnknownOperationError(message, name));
     }
     try {
-      if (options !== undefined) requireCallOptions(operation, options);
-      const request = this.#core.submit(queue, input, options, mayWait);
+      const given = options === undefined ? undefined : requireCallOptions(operation, options);
+      const request = this.#core.submit(queue, input, given, mayWait);
       return queue.operation.kind === 'unary' ? (request as PendingUnary).promise : (request as PendingStream).stream;
     } catch (error) {
-      return queue.operation.kind === 'unary' ? Promise.reject(error) : refusedStream(error);
+      return queue.operation.kind === 'unary' ? Promise.reject(error) : new RefusedStream(error);
     }
   }
 
@@ -93,27 +106,26 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
 
   async ping(options?: PingOptions): Promise<WorkerHealth> {
     const action = 'Cannot ping worker';
-    const given = requireOptions<PingOptions>(action, options, ['signal', 'timeoutMs']);
-    const ms =
-      given.timeoutMs === undefined
-        ? PING_MS
-        : requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
-    if (given.signal !== undefined) requireSignal(action, given.signal);
+    const { signal, timeoutMs = PING_MS } = requireOptions<PingOptions>(action, options, ['signal', 'timeoutMs']);
+    const ms = requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true });
+    if (signal !== undefined && requireSignal(action, signal).aborted) throw signal.reason;
+    const { clock, ended, state } = this.#core;
+    const hasEnded = (): Error => new WorkerClosedError(`${action}: it has ended`, { cause: state.borrow().cause });
+    if (ended.isCancelled) throw hasEnded();
     const limit = new AbortController();
-    const onAbort = (): void => limit.abort(given.signal?.reason);
-    if (given.signal?.aborted) throw given.signal.reason;
-    given.signal?.addEventListener('abort', onAbort, { once: true });
-    const timer = Number.isFinite(ms)
-      ? this.#core.clock.setTimer(
-          () => limit.abort(new TimeoutError(`Cannot ping worker: expected an answer within ${ms} ms`)),
-          ms,
-        )
-      : undefined;
+    const onAbort: AbortListener = { onAbort: (reason) => limit.abort(reason) };
+    // Nobody is left to answer.
+    const onEnd: AbortListener = { onAbort: () => limit.abort(hasEnded()) };
+    if (signal !== undefined) addAbortListener(signal, onAbort);
+    addAbortListener(ended.signal, onEnd);
+    const late = (): Error => new TimeoutError(`${action}: expected an answer within ${ms} ms`);
+    const timer = Number.isFinite(ms) ? clock.setTimer(() => limit.abort(late()), ms, HOLDING) : undefined;
     try {
       return await this.#ask(limit.signal);
     } finally {
       timer?.cancel();
-      given.signal?.removeEventListener('abort', onAbort);
+      if (signal !== undefined) removeAbortListener(signal, onAbort);
+      removeAbortListener(ended.signal, onEnd);
     }
   }
 
@@ -160,11 +172,15 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
     if (isLive(core.state.current)) core.state.enter('evicting');
     if (core.hasPending) {
       const timer = Number.isFinite(ms)
-        ? core.clock.setTimer(() => {
-            const message = `Cannot answer: the worker was closed, and the request did not finish within ${ms} ms`;
-            core.answerAll(new WorkerClosedError(message));
-            core.kill.cancel();
-          }, ms)
+        ? core.clock.setTimer(
+            () => {
+              const message = `Cannot answer: the worker was closed, and the request did not finish within ${ms} ms`;
+              core.answerAll(new WorkerClosedError(message));
+              core.kill.cancel();
+            },
+            ms,
+            HOLDING,
+          )
         : undefined;
       await core.quiet();
       timer?.cancel();
@@ -197,7 +213,7 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
       core.finish(undefined);
       return;
     }
-    const timer = core.clock.setTimer(() => core.finish(undefined), RELEASE_MS);
+    const timer = core.clock.setTimer(() => core.finish(undefined), RELEASE_MS, HOLDING);
     await core.over();
     timer.cancel();
   }
@@ -253,12 +269,4 @@ class QueueSender implements OperationSender<never> {
   get len(): number {
     return this.#queue.used;
   }
-}
-
-/** A stream that fails at its first read. */
-function refusedStream(error: unknown): AsyncGenerator<never, void, void> {
-  // biome-ignore lint/correctness/useYield: it is a stream of nothing but the error.
-  return (async function* (): AsyncGenerator<never, void, void> {
-    throw error;
-  })();
 }

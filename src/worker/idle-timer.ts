@@ -33,13 +33,23 @@ export class IdleTimer {
     this.#timer = undefined;
   }
 
+  /** Whether nothing has happened for the timeout still: something may have, between the notice and whoever looks at it. */
+  get isDue(): boolean {
+    return this.#left() <= 0;
+  }
+
+  /** How much of the timeout is left. */
+  #left(): number {
+    const last = this.#lastActiveAt();
+    return last === undefined ? this.#timeoutMs : last + this.#timeoutMs - this.#clock.now();
+  }
+
   #arm(ms: number): void {
     this.#timer = this.#clock.setTimer(() => this.#fire(), ms);
   }
 
   #fire(): void {
-    const last = this.#lastActiveAt();
-    const left = last === undefined ? this.#timeoutMs : last + this.#timeoutMs - this.#clock.now();
+    const left = this.#left();
     if (left > 0) {
       this.#arm(left);
       return;

@@ -23,7 +23,10 @@ export interface ModelLifecycle {
   warmup?(): Promise<void> | void;
   /** Runs once, after the last call has left the model. */
   dispose?(): Promise<void> | void;
-  /** Anything that a health report should carry; it must be cheap, and serialisable where the worker is not in-process. */
+  /**
+   * Anything that a health report should carry; it must be cheap, and serialisable where the worker is not in-process. Asked once at a time, for all
+   * pings that come meanwhile; after 500 ms a report goes without it, and says so.
+   */
   health?(): Promise<unknown> | unknown;
   /**
    * Told of a call before its input is here, where that takes more than a turn of the event loop: in a process of its own, inputs of 64 KB and more.

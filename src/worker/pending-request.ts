@@ -167,7 +167,8 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
     if (this.phase === Phase.ANSWERED) return false;
     this.phase = Phase.TAKEN;
     this.owner.onTaken(this, at);
-    return true;
+    // Whoever is told of the step to processing may have given it up.
+    return this.phase === Phase.TAKEN;
   }
 
   /** The caller's signal has aborted. */
@@ -222,7 +223,7 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
 export class RequestDeadline implements DeadlineEntry {
   readonly dueAt: number;
   isPending: boolean = false;
-  readonly #request: PendingRequest;
+  #request: PendingRequest | undefined;
 
   constructor(request: PendingRequest, dueAt: number) {
     this.#request = request;
@@ -230,6 +231,11 @@ export class RequestDeadline implements DeadlineEntry {
   }
 
   onDeadline(): void {
-    this.#request.expire();
+    this.#request?.expire();
+  }
+
+  /** Lets go of its request, which is answered: a withdrawn entry stays among the deadlines for a while, and would keep the result. */
+  forget(): void {
+    this.#request = undefined;
   }
 }

@@ -36,6 +36,8 @@ export class WorkerCore implements RequestOwner {
   readonly shutdown: CancellationToken = new CancellationToken();
   /** Cancelled when the loop should end now: everything has been answered. */
   readonly kill: CancellationToken = new CancellationToken();
+  /** Cancelled once the loop is over. */
+  readonly ended: CancellationToken = new CancellationToken();
   readonly latency: LatencyWindow = new LatencyWindow();
   /** The calls into the model. */
   readonly model: ModelAccount;
@@ -216,6 +218,7 @@ export class WorkerCore implements RequestOwner {
   onSettled(request: PendingRequest, outcome: Outcome, from: number): void {
     if (request.due !== undefined) {
       this.#deadlines.remove(request.due);
+      request.due.forget();
       request.due = undefined;
     }
     if (from === Phase.WAITING) {
@@ -266,6 +269,7 @@ export class WorkerCore implements RequestOwner {
     // What a method throws once nobody listens any more is most often the abort itself.
     this.model.leave(request, isFailure && !isAnswered, error, now);
     // One that is about to be answered leaves the flight with its answer; one that no model ever saw was never in it.
+    if (isAnswered) this.model.lastLeft = undefined;
     if (isAnswered && request.isInFlight) this.#leaveFlight(request, now);
   }
 
@@ -335,6 +339,7 @@ export class WorkerCore implements RequestOwner {
     }
     this.#deadlines.trim();
     this.hub.end();
+    this.ended.cancel();
     this.#released.reach();
     this.#over.reach();
   }

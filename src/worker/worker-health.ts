@@ -26,7 +26,7 @@ export interface WorkerHealth {
   readonly pid: number;
   /** Resident memory of the process that runs the model, in bytes. */
   readonly rss: number;
-  /** What the model's own `health()` said, if it has one; an error's message when it threw. */
+  /** What the model's own `health()` said, if it has one; an error's message when it threw, or took longer than 500 ms. */
   readonly model?: unknown;
 }
 

@@ -1,5 +1,6 @@
 import { createSelector, mpsc, type Selectable, type Selector } from '../channels/index.js';
 import { messageOf, scheduleMacrotask } from '../core/index.js';
+import { HealthCheck } from './health-check.js';
 import { IdleTimer } from './idle-timer.js';
 import { requireModel, type UntypedModel } from './model.js';
 import type { OperationQueue } from './operation-queue.js';
@@ -45,6 +46,7 @@ export class WorkerLoop {
   readonly #freed: mpsc.Sender<void>;
   readonly #slot: mpsc.Receiver<void>;
   #model!: UntypedModel;
+  #health: HealthCheck | undefined;
   #inModel = 0;
   // Requests since timers and I/O last had their turn, and when the first of them was taken.
   #taken = 0;
@@ -107,6 +109,9 @@ export class WorkerLoop {
 
   async #load(model: unknown): Promise<void> {
     this.#model = requireModel(model, this.#core.operations);
+    if (this.#model.health !== undefined) {
+      this.#health = new HealthCheck(() => this.#model.health?.(), this.#core.clock);
+    }
     try {
       await this.#model.warmup?.();
     } catch (error) {
@@ -151,8 +156,8 @@ export class WorkerLoop {
         case 'slot':
           break;
         case 'idle':
-          // A request may have been taken between the timer and here.
-          if (this.#inModel === 0) this.#isIdle = this.#channels.enter('idle');
+          // A request may have been taken between the timer and here, and answered as well.
+          if (this.#inModel === 0 && this.#idle.isDue) this.#isIdle = this.#channels.enter('idle');
           else this.#idle.start();
           break;
         case null:
@@ -169,6 +174,7 @@ export class WorkerLoop {
       }
     }
     this.#idle.stop();
+    this.#health?.stop();
   }
 
   /** Waits until nothing happens any more in this turn of the event loop. */
@@ -299,17 +305,7 @@ export class WorkerLoop {
 
   async #answer(ping: Ping): Promise<void> {
     const report = this.#core.health();
-    if (this.#model.health === undefined) {
-      ping.reply.send(report);
-      return;
-    }
-    let model: unknown;
-    try {
-      model = await this.#model.health();
-    } catch (error) {
-      model = messageOf(error);
-    }
-    ping.reply.send({ ...report, model });
+    ping.reply.send(this.#health === undefined ? report : { ...report, model: await this.#health.ask() });
   }
 }
 

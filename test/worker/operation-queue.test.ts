@@ -41,11 +41,16 @@ test.each([
 });
 
 test('OperationOptions.sizeOf may answer fractions: what they add up to leaves no rest', async () => {
-  const { handle, channels } = sized(4, 2);
-  runWorker({ work: () => 'done' }, channels);
-  await Promise.all([0.1, 0.2, 0.7].map((size) => handle.call('work', { size })));
-  expect(await handle.tryCall('work', { size: 2 })).toBe('done');
-  await handle.close();
+  const { handle, channels } = sized(4, 1);
+  const calls = [0.1, 0.2, 0.3].map((size) => settled(handle.call('work', { size })));
+  for (const call of calls) {
+    (await channels.operations.work.recv()).value?.reply.send('done');
+    expect(await call).toEqual({ value: 'done' });
+  }
+  const last = settled(handle.tryCall('work', { size: 1 }));
+  expect(handle.stats()).toMatchObject({ accepted: 4, refused: 0 });
+  channels.finish();
+  await last;
 });
 
 test.each(['close', 'destroy'] as const)('OperationOptions.sizeOf that calls %s() is answered with it', async (end) => {

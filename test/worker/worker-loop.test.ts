@@ -100,6 +100,30 @@ test('runWorker() becomes idle later when a request came in the very turn in whi
   await handle.close();
 });
 
+test('runWorker() is not idle right after a call that came in the turn in which it would have been', async () => {
+  const clock = new HandClock();
+  const { handle, channels } = createWorkerChannels({ hold: operation<Promise<string>, string>() }, { clock });
+  runWorker({ hold: (until) => until }, channels, { idleTimeoutMs: 1_000 });
+  await turn();
+  let release = (_: string): void => {};
+  const held = new Promise<string>((resolve) => {
+    release = resolve;
+  });
+  clock.time = 1_000;
+  const call = handle.call('hold', held);
+  clock.fire();
+  await turn();
+  release('held');
+  await call;
+  await turn();
+  expect(handle.state.current).toBe('ready');
+  clock.time = 2_000;
+  clock.fire();
+  await turn();
+  expect(handle.state.current).toBe('idle');
+  await handle.close();
+});
+
 test('runWorker() calls methods that do not wait from the same depth, however many calls are there', async () => {
   const { handle, channels } = createWorkerChannels({ depth: operation<undefined, number>({ capacity: 1_000 }) });
   const { stackTraceLimit, prepareStackTrace } = Error;
