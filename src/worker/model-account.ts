@@ -65,7 +65,14 @@ export class ModelAccount {
 
   #tell(phase: 'enter' | 'leave', request: PendingRequest, at: number): void {
     const { operation } = request;
-    this.onProgress?.({ phase, operation, inFlight: this.#inside.length, processed: this.#processed, at });
+    try {
+      this.onProgress?.({ phase, operation, inFlight: this.#inside.length, processed: this.#processed, at });
+    } catch (error) {
+      // No call is answered with it: it is thrown where nobody catches it, as by any other listener.
+      process.nextTick(() => {
+        throw error;
+      });
+    }
   }
 
   #noteFailure(request: PendingRequest, error: unknown, at: number): void {

@@ -65,17 +65,19 @@ export class CallPlace {
     const core = this.#core;
     const now = core.activity.timeOfTaking(request);
     if (!request.take(now)) return false;
+    // Whoever is told of the call may give it up, and with it the input.
+    const input = request.peekInput();
     core.enterModel(request, now);
     if (request instanceof PendingStream) {
-      void runStream(core, request, model).then(() => this.#onLeave(this));
+      void runStream(core, request, model, input).then(() => this.#onLeave(this));
     } else {
       this.#request = request as UnaryCall;
-      this.#runUnary(this.#request, model);
+      this.#runUnary(this.#request, model, input);
     }
     return true;
   }
 
-  #runUnary(request: UnaryCall, model: UntypedModel): void {
+  #runUnary(request: UnaryCall, model: UntypedModel, input: unknown): void {
     let result: unknown;
     let isPlain: boolean;
     try {
@@ -84,8 +86,8 @@ export class CallPlace {
       const context = new RequestContext(request);
       result =
         keptTrace === undefined
-          ? method.call(model, request.peekInput(), context)
-          : keptTrace.runInAsyncScope(method, model, request.peekInput(), context);
+          ? method.call(model, input, context)
+          : keptTrace.runInAsyncScope(method, model, input, context);
       isPlain = !isThenable(result);
       if (!isPlain) react(result as PromiseLike<unknown>, this.#succeeded, this.#failed);
     } catch (error) {
@@ -102,18 +104,23 @@ export class CallPlace {
   }
 }
 
-async function runStream(core: WorkerCore, request: PendingStream, model: UntypedModel): Promise<void> {
+async function runStream(core: WorkerCore, request: PendingStream, model: UntypedModel, input: unknown): Promise<void> {
   const { trace } = request;
   try {
     const chunks = await trace.runInAsyncScope(
       model[request.operation] as Method,
       model,
-      request.peekInput(),
+      input,
       new RequestContext(request),
     );
     const iterator = iterate(request.operation, chunks);
+    let released: Promise<void> | undefined;
+    const leave = (): Promise<void> => {
+      released ??= release(iterator);
+      return released;
+    };
     // A consumer that leaves does so while the generator works or waits: it is told at once, not at its next chunk.
-    request.onGone = () => void release(iterator);
+    request.onGone = () => void leave();
     while (!request.isClosed) {
       const { done, value } = await trace.runInAsyncScope(iterator.next, iterator);
       if (done === true) {
@@ -123,7 +130,7 @@ async function runStream(core: WorkerCore, request: PendingStream, model: Untype
       }
       if (!(await request.send(value))) break;
     }
-    await release(iterator);
+    await leave();
     core.leaveModel(request, false, undefined);
   } catch (error) {
     core.leaveModel(request, true, error);

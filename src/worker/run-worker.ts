@@ -13,7 +13,7 @@ export interface RunWorkerOptions {
   readonly concurrency?: number;
   /** How long the worker waits for a request before it calls itself idle, in ms; `Infinity` for never. 300,000 by default. */
   readonly idleTimeoutMs?: number;
-  /** Told before and after each call into the model, so that somebody outside can see since when a long call runs. It must not throw. */
+  /** Told before and after each call into the model, so that somebody outside can see since when a long call runs. What it throws is an uncaught exception, and no call's answer. */
   readonly onProgress?: (progress: WorkerProgress) => void;
 }
 

@@ -1,6 +1,17 @@
 /** What models throw and answer that nobody would think of: the call has its answer, and the worker serves on. */
+import { execFile } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { createWorkerChannels, operation, runWorker, type WorkerHandle } from '../../src/worker/index.js';
+import {
+  type CallContext,
+  createWorkerChannels,
+  operation,
+  runWorker,
+  type WorkerHandle,
+} from '../../src/worker/index.js';
+
+const worker = new URL('../../dist/worker/index.js', import.meta.url).href;
 
 const operations = { odd: operation<number, unknown>(), stream: operation.stream<number, unknown>() };
 
@@ -101,5 +112,72 @@ test('WorkerHandle.ping() is answered when health() throws an object without a p
   };
   runWorker({ odd: (n) => n, health }, channels);
   expect((await handle.ping()).model).toBe('something that has no text');
+  await handle.close();
+});
+
+test('RunWorkerOptions.onProgress that throws is an uncaught exception, and no answer', async () => {
+  const code = `
+    import { createWorkerChannels, operation, runWorker } from ${JSON.stringify(worker)};
+    process.on('uncaughtException', (error) => console.log(error.message));
+    const { handle, channels } = createWorkerChannels({ same: operation() });
+    const onProgress = ({ phase }) => { throw new Error(phase); };
+    runWorker({ same: async (value) => value }, channels, { onProgress });
+    console.log(await handle.call('same', 1), await handle.call('same', 2), handle.stats().inFlight);
+    await handle.close();`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code]);
+  expect(stdout.trim().split('\n').sort()).toEqual(['1 2 0', 'enter', 'enter', 'leave', 'leave']);
+});
+
+test('runWorker() does not run a call that is given up by who is told that it was taken', async () => {
+  const { handle, channels } = createWorkerChannels({ note: operation<string, string>() });
+  const ran: string[] = [];
+  const controller = new AbortController();
+  const onStep = (event: unknown): void => {
+    if ((event as { to: string }).to === 'processing') controller.abort('not now');
+  };
+  const note = (text: string): string => {
+    ran.push(text);
+    return text;
+  };
+  runWorker({ note }, channels);
+  await handle.state.waitFor('ready');
+  subscribe('millrace:worker:state', onStep);
+  await expect(handle.call('note', 'given up', { signal: controller.signal })).rejects.toBe('not now');
+  unsubscribe('millrace:worker:state', onStep);
+  expect(await handle.call('note', 'wanted')).toBe('wanted');
+  expect(ran).toEqual(['wanted']);
+  expect(handle.stats()).toMatchObject({ accepted: 2, succeeded: 1, cancelled: 1, lateResults: 0, inFlight: 0 });
+  await handle.close();
+});
+
+test('RunWorkerOptions.onProgress that gives the call up leaves the method its input', async () => {
+  const { handle, channels } = createWorkerChannels({ note: operation<string, void>() });
+  const seen: unknown[] = [];
+  const controller = new AbortController();
+  const note = (text: string, { signal }: CallContext): void => void seen.push(text, signal.aborted);
+  runWorker({ note }, channels, { onProgress: () => controller.abort('not now') });
+  await expect(handle.call('note', 'here', { signal: controller.signal })).rejects.toBe('not now');
+  expect(seen).toEqual(['here', true]);
+  await handle.close();
+});
+
+test('ReplyStream.return() returns the iterator of the model once', async () => {
+  const { handle, channels } = createWorkerChannels({ count: operation.stream<number, number>({ chunkCapacity: 1 }) });
+  let next = 0;
+  let returned = 0;
+  const iterator: AsyncIterableIterator<number> = {
+    next: async () => ({ done: false, value: next++ }),
+    return: async () => ({ done: true, value: returned++ }),
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+  runWorker({ count: () => iterator }, channels);
+  const stream = handle.call('count', 1);
+  expect(await stream.next()).toEqual({ done: false, value: 0 });
+  const released = handle.released();
+  await stream.return();
+  await released;
+  expect(returned).toBe(1);
   await handle.close();
 });
