@@ -14,6 +14,7 @@ import type { HostOptions } from './host-options.js';
 import type { Progress } from './progress-board.js';
 import { reaper } from './reaper.js';
 import { StderrTail } from './stderr-tail.js';
+import { unstartedHost } from './unstarted-host.js';
 
 /** How long what a dead child wrote is waited for, in ms: a grandchild may hold the pipes open for ever. */
 const LAST_WORDS_MS = 200;
@@ -49,7 +50,12 @@ export function startProcessHost(options: HostOptions): Host {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
 
-  if (child.pid !== undefined) lowerPriority(child.pid);
+  const { pid } = child;
+  if (pid === undefined) return unstartedHost(child, options.cwd);
+  lowerPriority(pid);
+  reaper.add(pid);
+  // By now the number may be given to somebody else, whatever is still to be read of what the child wrote.
+  child.once('exit', () => reaper.delete(pid));
 
   const tail = new StderrTail();
   const stderr = child.stderr as Socket;
@@ -80,8 +86,6 @@ export function startProcessHost(options: HostOptions): Host {
   child.unref();
   stderr.unref();
   pulse.unref();
-  const { pid } = child;
-  if (pid !== undefined) reaper.add(pid);
 
   const socket = child.stdio[LINK_FD] as Socket;
   const link = createLink(socketTransport(socket));
@@ -91,10 +95,9 @@ export function startProcessHost(options: HostOptions): Host {
     kind: 'process',
     pid,
     link,
-    exited: waitForExit(child, [stderr, socket], tail, options.cwd).then((exit) => {
+    exited: waitForExit(child, [stderr, socket], tail).then((exit) => {
       link.close();
       pulse.destroy();
-      if (pid !== undefined) reaper.delete(pid);
       return exit;
     }),
     startedAt,
@@ -118,20 +121,10 @@ function lowerPriority(pid: number): void {
     void writeFile(`/proc/${pid}/autogroup`, String(NICENESS)).catch(() => {});
 }
 
-function waitForExit(
-  child: ChildProcess,
-  pipes: readonly Socket[],
-  tail: StderrTail,
-  cwd: string | undefined,
-): Promise<HostExit> {
+function waitForExit(child: ChildProcess, pipes: readonly Socket[], tail: StderrTail): Promise<HostExit> {
   return new Promise((resolve) => {
-    child.on('error', (error) => {
-      // Of all errors only a failed start is the end; a failed kill of a dying child is followed by its exit.
-      if (child.pid !== undefined) return;
-      // Of a folder that is not there Node says that its own executable is missing.
-      const cause = cwd === undefined ? error : new Error(`${error.message} in ${cwd}`, { cause: error });
-      resolve({ exitCode: null, signal: null, stderr: [], cause });
-    });
+    // A failed kill of a dying child is followed by its exit.
+    child.on('error', () => {});
     child.once('exit', (exitCode, signal) => {
       const done = (): void => {
         clearTimeout(timer);

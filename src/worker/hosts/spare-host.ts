@@ -41,7 +41,7 @@ export class SpareHost implements Disposable {
         else this.#receive?.(message, isAlone);
       });
       void this.exited.then(() => resolve(false));
-      if (module === undefined) resolve(true);
+      if (module === undefined && host.pid !== undefined) resolve(true);
     });
     if (module !== undefined) host.link.post([Kind.Preload, module]);
     host.link.flush();

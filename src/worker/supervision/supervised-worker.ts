@@ -113,7 +113,8 @@ export class SupervisedWorker {
     } catch (error) {
       return {
         error: new WorkerLoadError(`Cannot start worker: ${String(error)}`, { cause: error }),
-        isPermanent: true,
+        // What the system refuses now it may grant later; what Node refuses it always will.
+        isPermanent: (error as NodeJS.ErrnoException).syscall === undefined,
       };
     }
     const client = new HostClient(host, this.#settings.init, this.#settings.transferInputs, {

@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { isMillraceError } from '../../../src/core/index.js';
 import { spawnWorker } from '../../../src/worker/index.js';
@@ -178,6 +180,18 @@ describe('spawnWorker() in host process', () => {
     expect(error.code).toBe('ERR_WORKER_LOAD');
     expect(error.message).toContain(path.join(folder, 'absent'));
   });
+
+  test.runIf(process.platform !== 'win32')(
+    'says that there are too many files, and goes on once there are fewer',
+    async () => {
+      const fixture = fileURLToPath(new URL('../../fixtures/worker/too-many-files.mjs', import.meta.url));
+      const command = `ulimit -n 300; exec '${process.execPath}' '${fixture}'`;
+      const { stdout } = await promisify(execFile)('/bin/sh', ['-c', command], { timeout: 60_000 });
+      const { first, second, spare } = JSON.parse(stdout);
+      expect(first).toMatch(/^ERR_WORKER_LOAD .* could not be started .*EMFILE/);
+      expect({ second, spare }).toEqual({ second: 2, spare: false });
+    },
+  );
 
   test('runs a TypeScript model module with a loader that was asked for', async () => {
     const source =

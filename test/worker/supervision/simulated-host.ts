@@ -23,13 +23,16 @@ export interface SimulatedHost {
 /** A supervised worker on a simulated clock whose hosts are simulated. */
 export async function superviseSimulated<Ops extends Operations>(
   operations: Ops,
-  options: { concurrency?: number; stallTimeoutMs?: number } = {},
+  options: { concurrency?: number; stallTimeoutMs?: number; beforeStart?: (started: number) => void } = {},
 ): Promise<{ handle: WorkerHandle<Ops>; hosts: SimulatedHost[]; host: SimulatedHost; clock: SimulatedClock }> {
   const clock = new SimulatedClock();
   const { handle, channels } = createWorkerChannels(operations, { clock });
   const hosts: SimulatedHost[] = [];
   const worker = new SupervisedWorker(channels as never, {
-    startHost: () => startHost(hosts),
+    startHost: () => {
+      options.beforeStart?.(hosts.length);
+      return startHost(hosts);
+    },
     init: { module: 'simulated' } as never,
     transferInputs: false,
     concurrency: options.concurrency ?? 1,

@@ -283,3 +283,33 @@ test('WorkerHandle.stats() counts late results, and no calls that never had one'
   }
   await handle.destroy();
 });
+
+test('SupervisedWorker tries again to start a host where it was the system that refused', async () => {
+  const refusals = [Object.assign(new Error('spawn ENOMEM'), { code: 'ENOMEM', syscall: 'spawn' })];
+  const beforeStart = (started: number): void => {
+    const refusal = started === 1 ? refusals.pop() : undefined;
+    if (refusal !== undefined) throw refusal;
+  };
+  const { handle, hosts, host, clock } = await superviseSimulated(operations, { beforeStart });
+  host.exit();
+  await handle.state.waitFor('spawning');
+  await clock.advance(100);
+  await turn();
+  expect({ refusals, state: handle.state.current }).toEqual({ refusals: [], state: 'spawning' });
+  await clock.advance(200);
+  await turn();
+  hosts[1]?.say([Kind.Ready]);
+  await handle.state.waitFor('ready');
+  await handle.destroy();
+});
+
+test('SupervisedWorker is failed at once where it is Node that refused to start a host', async () => {
+  const beforeStart = (started: number): void => {
+    if (started === 1) throw new TypeError('bad flags');
+  };
+  const { handle, host, clock } = await superviseSimulated(operations, { beforeStart });
+  host.exit();
+  await handle.state.waitFor('spawning');
+  await clock.advance(100);
+  expect(await handle.state.waitFor('failed')).toMatchObject({ cause: { cause: { message: 'bad flags' } } });
+});
