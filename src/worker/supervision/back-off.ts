@@ -42,7 +42,8 @@ export class RestartBudget {
     if (this.#starts.length >= this.#policy.maxRestarts) return undefined;
     this.#starts.push(now);
     const attempt = this.#starts.length;
-    const ceiling = Math.min(this.#policy.backOffMs * 2 ** (attempt - 1), this.#policy.maxBackOffMs);
+    // Doubled for ever it would be infinite, and nothing times that is no number. A millisecond that was doubled 31 times is weeks.
+    const ceiling = Math.min(this.#policy.backOffMs * 2 ** Math.min(attempt - 1, 31), this.#policy.maxBackOffMs);
     return { attempt, delayMs: ceiling / 2 + (ceiling / 2) * this.#random() };
   }
 }

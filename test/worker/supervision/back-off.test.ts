@@ -10,6 +10,12 @@ test('RestartBudget.take() doubles the delay up to the longest, with jitter over
   expect(delays(shortest)).toEqual([50, 100, 200, 400, 800, 1_600, 2_500, 2_500]);
 });
 
+test('RestartBudget.take() answers a delay however often it was asked', () => {
+  const budget = new RestartBudget({ ...defaultRestartPolicy, maxRestarts: 2_000, backOffMs: 0 });
+  const delays = Array.from({ length: 2_000 }, () => budget.take(0)?.delayMs);
+  expect(delays.every((delayMs) => delayMs === 0)).toBe(true);
+});
+
 test('RestartBudget.take() refuses the sixth in a minute, and allows again as the window slides', () => {
   const budget = new RestartBudget();
   for (let index = 0; index < 5; index++) expect(budget.take(index * 1_000)?.attempt).toBe(index + 1);
