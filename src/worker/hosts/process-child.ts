@@ -6,6 +6,7 @@ import { Socket } from 'node:net';
 import { createLink } from '../link/link.js';
 import { serveWorker } from '../link/serve-worker.js';
 import { socketTransport } from '../link/socket-transport.js';
+import { afterPrinted } from './after-printed.js';
 import { LINK_FD } from './descriptors.js';
 import { ProgressBoard } from './progress-board.js';
 import { startWatchdog } from './watchdog.js';
@@ -26,6 +27,6 @@ serveWorker({
   link: createLink(socketTransport(socket)),
   board,
   host: 'process',
-  // What was printed leaves first: `process.exit` waits for no pipe. Where nobody reads, the parent kills in the end.
-  exit: () => void process.stdout.write('', () => void process.stderr.write('', () => socket.destroySoon())),
+  // Where nobody reads what was printed, the parent kills in the end.
+  exit: () => afterPrinted(() => socket.destroySoon()),
 });

@@ -3,6 +3,7 @@ import { workerData } from 'node:worker_threads';
 import { createLink } from '../link/link.js';
 import { portTransport } from '../link/port-transport.js';
 import { serveWorker } from '../link/serve-worker.js';
+import { afterPrinted } from './after-printed.js';
 import { ProgressBoard } from './progress-board.js';
 import type { ThreadData } from './thread.js';
 
@@ -12,5 +13,6 @@ serveWorker({
   link: createLink(portTransport(port)),
   board: new ProgressBoard(board),
   host: 'thread',
-  exit: () => port.close(),
+  // To close the port is not enough: a timer or a server that the model has left open would hold the thread.
+  exit: () => afterPrinted(() => process.exit(0)),
 });

@@ -2,7 +2,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { isMillraceError } from '../../../src/core/index.js';
+import { isMillraceError, SimulatedClock } from '../../../src/core/index.js';
 import type { WorkerCrashedError, WorkerEvent } from '../../../src/worker/index.js';
 import { eventually, isAlive, spawnTestWorker, type TestHandle } from '../hosts/spawn-test-worker.js';
 
@@ -131,6 +131,16 @@ for (const host of ['thread', 'process'] as const) {
       expect(handle.state.current).toBe('dead');
       if (host === 'process') await eventually(() => !isAlive(pid), 1_000);
     });
+
+    // No timer of a simulated clock ever kills it.
+    for (const options of [{ leavesOpen: true }, { isSilent: true }]) {
+      test(`WorkerHandle.close() waits for nothing of a model with ${JSON.stringify(options)}`, async () => {
+        const handle = spawn({ host, options, clock: new SimulatedClock() });
+        await handle.call('echo', 1);
+        await handle.close();
+        expect(handle.state.borrow()).toMatchObject({ state: 'dead' });
+      });
+    }
 
     test('WorkerHandle.ping() tells a long call from a hang: since when it runs', async () => {
       const handle = spawn({ host });
