@@ -36,6 +36,12 @@ const dropped = new Set([
   '-i',
 ]);
 
+/** The name of a flag, as the lists here have it: without its value, and with dashes for the underscores that Node takes as well. */
+export function flagName(word: string): string {
+  const name = word.includes('=') ? word.slice(0, word.indexOf('=')) : word;
+  return name.startsWith('--') ? name.replaceAll('_', '-') : name;
+}
+
 /**
  * Filters the flags of a Node command line for a child.
  *
@@ -46,7 +52,7 @@ export function filterExecArgv(argv: readonly string[]): string[] {
   const kept: string[] = [];
   for (let index = 0; index < argv.length; index++) {
     const word = argv[index] as string;
-    const name = word.includes('=') ? word.slice(0, word.indexOf('=')) : word;
+    const name = flagName(word);
     if (!dropped.has(name)) {
       kept.push(word);
       continue;
@@ -66,16 +72,19 @@ export function inheritedExecArgv(): string[] {
   return filterExecArgv(process.execArgv);
 }
 
+/** The words of a `NODE_OPTIONS` value; those in double quotes, with backslash escapes inside, are kept whole as Node reads them. */
+export function splitNodeOptions(value: string | undefined): string[] {
+  return value?.match(/(?:[^\s"]|"(?:\\.|[^"\\])*")+/g) ?? [];
+}
+
 /**
- * Filters a `NODE_OPTIONS` value for a child; words in double quotes, with backslash escapes inside, are kept whole as Node reads them.
+ * Filters a `NODE_OPTIONS` value for a child.
  *
  * @param value The value, or undefined.
  * @returns The value for the child, or undefined when nothing is left.
  */
 export function filterNodeOptions(value: string | undefined): string | undefined {
-  if (value === undefined) return undefined;
-  const words = value.match(/(?:[^\s"]|"(?:\\.|[^"\\])*")+/g) ?? [];
-  const kept = filterExecArgv(words);
+  const kept = filterExecArgv(splitNodeOptions(value));
   return kept.length === 0 ? undefined : kept.join(' ');
 }
 

@@ -3,11 +3,12 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../link/link.js';
 import { portTransport } from '../link/port-transport.js';
-import { childEnvironment, filterExecArgv } from './exec-argv.js';
+import { filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
 import { ProgressBoard } from './progress-board.js';
 import { StderrTail } from './stderr-tail.js';
+import { threadEnvironment, threadFlags } from './thread-flags.js';
 
 /** How long whoever is shown what an ended thread has printed may take for the next piece of it, in ms. */
 const OUTPUT_GRACE_MS = 200;
@@ -33,7 +34,7 @@ export function startThreadHost(options: HostOptions): Host {
     transferList: [port2],
     execArgv: threadFlags(options.execArgv ?? filterExecArgv(process.execArgv)),
     // Without an environment of its own, a thread starts with a copy of the parent's.
-    ...(options.env === undefined ? {} : { env: childEnvironment(options.env) }),
+    ...(options.env === undefined ? {} : { env: threadEnvironment(options.env) }),
     ...(options.memoryMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.memoryMb } }),
     // Asked for by `stdout: true`, a thread's output would hold the process for as long as somebody reads it; piped by default, it does not.
   });
@@ -103,32 +104,3 @@ function ended(stream: Readable): Promise<void> {
     stream.once('close', resolve);
   });
 }
-
-/** A thread refuses the flags that concern the whole process; they hold for it anyway. */
-function threadFlags(argv: readonly string[]): string[] {
-  const kept: string[] = [];
-  for (let index = 0; index < argv.length; index++) {
-    const word = argv[index] as string;
-    const name = word.includes('=') ? word.slice(0, word.indexOf('=')) : word;
-    if (!threadable.has(name)) continue;
-    kept.push(word);
-    const next = argv[index + 1];
-    if (!word.includes('=') && withValue.has(name) && next !== undefined) {
-      kept.push(next);
-      index++;
-    }
-  }
-  return kept;
-}
-
-const withValue = new Set(['--import', '--require', '-r', '--loader', '--experimental-loader', '--conditions', '-C']);
-const threadable = new Set([
-  ...withValue,
-  '--enable-source-maps',
-  '--experimental-strip-types',
-  '--experimental-transform-types',
-  '--no-warnings',
-  '--preserve-symlinks',
-  '--trace-warnings',
-  '--trace-uncaught',
-]);

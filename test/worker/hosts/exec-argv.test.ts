@@ -13,6 +13,12 @@ describe('filterExecArgv()', () => {
     );
   });
 
+  test('knows flags that are written with underscores', () => {
+    expect(filterExecArgv(['--inspect_brk=0', '--inspect_port', '1', '--max_old_space_size=9'])).toEqual([
+      '--max_old_space_size=9',
+    ]);
+  });
+
   test('drops what says what the parent itself runs, with its values', () => {
     expect(filterExecArgv(['-e', 'code()', '--test', '--watch', '--input-type=module', '--no-warnings'])).toEqual([
       '--no-warnings',
