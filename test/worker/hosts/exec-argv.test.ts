@@ -40,8 +40,13 @@ describe('filterNodeOptions()', () => {
 });
 
 describe('childEnvironment()', () => {
-  test('takes the environment that was given, with NODE_OPTIONS filtered and no trace of a cluster', () => {
-    const env = childEnvironment({ A: '1', NODE_OPTIONS: '--inspect --no-warnings', NODE_UNIQUE_ID: '7' });
+  test('takes the environment that was given, with NODE_OPTIONS filtered and no trace of a cluster or a watcher', () => {
+    const env = childEnvironment({
+      A: '1',
+      NODE_OPTIONS: '--inspect --no-warnings',
+      NODE_UNIQUE_ID: '7',
+      WATCH_REPORT_DEPENDENCIES: '1',
+    });
     expect(env).toEqual({ A: '1', NODE_OPTIONS: '--no-warnings' });
   });
 });
