@@ -19,6 +19,9 @@ import { unstartedHost } from './unstarted-host.js';
 /** How long what a dead child wrote is waited for, in ms: a grandchild may hold the pipes open for ever. */
 const LAST_WORDS_MS = 200;
 
+/** How long a child may live on without its link, in ms: one that is about to end may have something to do first. */
+const WITHOUT_LINK_MS = 2_000;
+
 const RECORD_BYTES = 12;
 
 /** How much nicer than its parent a child is. Less leaves the parent waiting for milliseconds; workers among themselves lose nothing. */
@@ -90,6 +93,12 @@ export function startProcessHost(options: HostOptions): Host {
   const socket = child.stdio[LINK_FD] as Socket;
   const link = createLink(socketTransport(socket));
   socket.unref();
+  // A model that has closed the descriptor lives, and shows progress, and nothing it is asked is answered.
+  socket.once('close', () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const timer = setTimeout(() => child.kill('SIGKILL'), WITHOUT_LINK_MS).unref();
+    child.once('exit', () => clearTimeout(timer));
+  });
 
   return {
     kind: 'process',
