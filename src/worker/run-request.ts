@@ -1,3 +1,4 @@
+import { requireChunks } from './chunks.js';
 import type { CallContext, UntypedModel } from './model.js';
 import type { PendingRequest } from './pending-request.js';
 import { PendingStream } from './pending-stream.js';
@@ -113,7 +114,7 @@ async function runStream(core: WorkerCore, request: PendingStream, model: Untype
       input,
       new RequestContext(request),
     );
-    const iterator = iterate(request.operation, chunks);
+    const iterator = requireChunks(request.operation, chunks)[Symbol.asyncIterator]();
     let released: Promise<void> | undefined;
     const leave = (): Promise<void> => {
       released ??= release(iterator);
@@ -138,17 +139,6 @@ async function runStream(core: WorkerCore, request: PendingStream, model: Untype
   } finally {
     request.onGone = undefined;
   }
-}
-
-function iterate(operation: string, chunks: unknown): AsyncIterator<unknown> {
-  const iterable = chunks as Partial<AsyncIterable<unknown> & Iterable<unknown>> | null | undefined;
-  const start = iterable?.[Symbol.asyncIterator];
-  if (typeof start !== 'function') {
-    throw new TypeError(
-      `Cannot stream ${operation}: the model's method must return an async iterable, received ${typeof chunks}`,
-    );
-  }
-  return start.call(iterable);
 }
 
 /** Returns a generator; what it throws on its way out concerns nobody any more. */

@@ -1,5 +1,5 @@
 import { CancellationToken } from '../channels/index.js';
-import type { Clock } from '../core/index.js';
+import { type Clock, messageOf } from '../core/index.js';
 import { Activity } from './activity.js';
 import { type DeadlineTimer, deadlineTimerOf } from './deadline-timer.js';
 import { EventHub, type RequestReport, requestChannel } from './event-hub.js';
@@ -173,9 +173,9 @@ export class WorkerCore implements RequestOwner {
 
   #requireAcceptable(queue: OperationQueue, signal: AbortSignal | undefined): void {
     if (!this.#isAccepting) {
-      throw new WorkerClosedError(`Cannot call ${queue.name}: the worker takes no more calls`, {
-        cause: this.state.borrow().cause,
-      });
+      const { cause } = this.state.borrow();
+      const why = cause === undefined ? '' : `, since it has failed: ${messageOf(cause)}`;
+      throw new WorkerClosedError(`Cannot call ${queue.name}: ${this.id} takes no more calls${why}`, { cause });
     }
     if (signal?.aborted) throw signal.reason;
   }

@@ -11,6 +11,7 @@ export const conformanceOperations = {
   sum: operation<Float32Array, Float32Array>({ capacity: { items: 4, bytes: 4_000 } }),
   fail: operation<{ name?: string; message: string; code?: string }, never>(),
   trace: operation<undefined, { traceparent: string | undefined; hasDeadline: boolean }>(),
+  list: operation.stream<undefined, number>(),
   count: operation.stream<{ to: number; failAt?: number; holdAt?: number }, number>({ capacity: 2, chunkCapacity: 2 }),
 };
 
@@ -324,6 +325,14 @@ export function describeWorkerConformance(host: ConformanceHost): void {
       await expect(consume()).rejects.toThrow(new TypeError('failed at 4'));
       expect(chunks).toEqual([0, 1, 2, 3]);
       expect(handle.stats().failed).toBe(1);
+    });
+
+    test('ReplyStream.next() rejects when the method has returned no async iterable', async () => {
+      const handle = await spawn();
+      await expect(handle.call('list', undefined).next()).rejects.toThrow(
+        new TypeError("Cannot stream list: the model's method must return an async iterable, received object"),
+      );
+      expect(handle.stats()).toMatchObject({ failed: 1, pending: 0 });
     });
 
     test('ReplyStream.next() rejects at once when its call is aborted, and the generator ends', async () => {

@@ -2,6 +2,7 @@ import { monotonicNow } from '../../core/index.js';
 import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
 import { isSmallData } from '../codec/small-data.js';
 import { findTransferable } from '../codec/transferable.js';
+import { requireChunks } from '../chunks.js';
 import type { ProgressBoard } from '../hosts/progress-board.js';
 import type { CallOptions } from '../handle.js';
 import type { CallContext, UntypedModel } from '../model.js';
@@ -78,7 +79,7 @@ export class HostedModel implements WayBack {
     const hosted: Record<string, unknown> = {};
     for (const [name, { kind }] of Object.entries(operations)) {
       const method = { call: (model[name] as Method).bind(model), isSlow: true };
-      hosted[name] = kind === 'stream' ? this.#streamMethod(method) : this.#unaryMethod(method);
+      hosted[name] = kind === 'stream' ? this.#streamMethod(name, method) : this.#unaryMethod(method);
     }
     for (const name of ['warmup', 'dispose', 'health'] as const) {
       const lifecycle = model[name];
@@ -256,13 +257,13 @@ export class HostedModel implements WayBack {
     return notice;
   }
 
-  #streamMethod({ call: method }: HostedMethod): Method {
+  #streamMethod(operation: string, { call: method }: HostedMethod): Method {
     const self = this;
     return async function* (input, context) {
       const call = input as HostedStream;
       self.#enter(call, true);
       try {
-        for await (const chunk of method(call.input, context) as AsyncIterable<unknown>) {
+        for await (const chunk of requireChunks(operation, await method(call.input, context))) {
           while (call.credits === 0 && !call.isAborted) {
             await new Promise<void>((resolve) => {
               call.wake = resolve;

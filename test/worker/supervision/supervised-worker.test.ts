@@ -261,6 +261,12 @@ test('WorkerHandle.state of a worker whose host has died is not ready until the 
     await turn();
   }
   await reader;
+  // What comes later is told why, too.
+  await expect(handle.call('work', 3)).rejects.toMatchObject({
+    code: 'ERR_WORKER_CLOSED',
+    message: expect.stringMatching(/takes no more calls, since it has failed: .*killed by SIGKILL/),
+    cause: { code: 'ERR_WORKER_CRASHED' },
+  });
   const dying = steps.filter((step) => /spawning$|failed$/.test(step));
   expect(dying).toEqual([...Array(5).fill('processing spawning'), 'processing failed']);
   await handle.close();
