@@ -66,6 +66,14 @@ export class OperationQueue {
     this.onEnter?.();
   }
 
+  /** No loop comes any more: what is left in the channel, which is answered, gives its places back. */
+  close(): void {
+    this.sender.close();
+    for (let left = this.receiver.tryRecv(); left.state === 'ok'; left = this.receiver.tryRecv()) {
+      if (left.value.hasPlace) this.freePlace(left.value);
+    }
+  }
+
   /** Takes a request's place back, and the bytes it still counts for. */
   freePlace(request: PendingRequest): void {
     request.hasPlace = false;

@@ -330,7 +330,7 @@ export class WorkerCore implements RequestOwner {
     this.answerAll(cause ?? new WorkerClosedError('Cannot answer: the worker has ended'));
     this.shutdown.cancel();
     this.kill.cancel();
-    for (const queue of this.queues.values()) queue.sender.close();
+    for (const queue of this.queues.values()) queue.close();
     if (isLive(this.state.current) && cause !== undefined) {
       this.state.enter('failed', cause);
     } else {

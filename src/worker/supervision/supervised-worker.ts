@@ -99,6 +99,8 @@ export class SupervisedWorker {
       this.#again.giveUp(this.#client?.takeHeld() ?? [], end);
       // A model that could not be disposed of is a cause too, as it is in-process.
       this.#channels.finish(cause ?? this.#client?.disposeError?.error);
+      // What was taken from its queue, and waited for a slot, gives its place back as the rest has.
+      this.#turns.take()?.dispatch();
       this.#keepAlive.close();
     }
   }

@@ -319,3 +319,15 @@ test('SupervisedWorker is failed at once where it is Node that refused to start 
   await clock.advance(100);
   expect(await handle.state.waitFor('failed')).toMatchObject({ cause: { cause: { message: 'bad flags' } } });
 });
+
+test('WorkerHandle.stats() of a worker that is over counts nothing as queued', async () => {
+  const { handle, host } = await superviseSimulated(operations);
+  const calls = Promise.allSettled([1, 2, 3, 4].map((each) => handle.call('work', each)));
+  await turn();
+  host.exit();
+  await handle.state.waitFor('spawning');
+  expect(handle.stats().queued).toBe(3);
+  await handle.destroy();
+  await calls;
+  expect(handle.stats()).toMatchObject({ accepted: 4, failed: 4, pending: 0, queued: 0, inFlight: 0 });
+});
