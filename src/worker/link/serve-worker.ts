@@ -21,7 +21,7 @@ export interface ServeOptions {
   readonly link: Link;
   readonly board: ProgressBoard;
   readonly host: WorkerHost;
-  /** Lets go of the link, so that the thread or process ends once nothing else holds it. */
+  /** Ends the thread or process, once what it has printed and sent is on its way. */
   readonly exit: () => void;
 }
 
