@@ -8,9 +8,9 @@ import {
   requireMilliseconds,
   requireOptions,
   requireSignal,
+  textOf,
 } from '../core/index.js';
 import { requireCallOptions } from './call-options.js';
-import { textOf } from '../core/index.js';
 import type {
   CallOptions,
   CloseOptions,

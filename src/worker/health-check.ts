@@ -1,5 +1,4 @@
-import type { Clock, ClockTimer } from '../core/index.js';
-import { messageOf } from '../core/index.js';
+import { type Clock, type ClockTimer, messageOf } from '../core/index.js';
 
 // Invariants:
 // - The model is asked once at a time; whoever asks meanwhile shares its answer.
