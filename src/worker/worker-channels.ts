@@ -1,5 +1,5 @@
 import { type CancellationToken, mpsc, type oneshot } from '../channels/index.js';
-import { type Clock, requireOptions, requireString, systemClock } from '../core/index.js';
+import { type Clock, requireOneOf, requireOptions, requireString, systemClock } from '../core/index.js';
 import { requireClock } from './clock-option.js';
 import { createHandle } from './channel-handle.js';
 import type { WorkerHandle } from './handle.js';
@@ -42,6 +42,7 @@ export interface WorkerChannels<Ops extends Operations> {
    *
    * @returns False when the worker is being closed or is over, so that the step has lost its sense.
    * @throws WorkerStateError When the table of states does not allow it.
+   * @throws TypeError, RangeError When it is none of these steps.
    */
   enter(state: 'spawning' | 'loading' | 'ready' | 'idle', cause?: unknown): boolean;
   /** How the worker is: the answer to a ping. */
@@ -55,6 +56,9 @@ export interface WorkerChannels<Ops extends Operations> {
 
 let unnamed = 0;
 const HEALTH_CAPACITY = 16;
+const STEP = 'Cannot change worker state';
+/** The steps that are a loop's to take. The others follow from what it does with requests, and from what is asked of the handle. */
+const STEPS = ['spawning', 'loading', 'ready', 'idle'] as const;
 const cores = new WeakMap<object, WorkerCore>();
 
 /**
@@ -93,7 +97,7 @@ export function createWorkerChannels<const Ops extends Operations>(
     health,
     shutdown: core.shutdown,
     kill: core.kill,
-    enter: (state: WorkerState, cause?: unknown) => core.enter(state, cause),
+    enter: (state: WorkerState, cause?: unknown) => core.enter(requireOneOf(STEP, 'state', state, STEPS), cause),
     report: () => core.health(),
     finish: (cause?: unknown) => {
       core.finish(cause);

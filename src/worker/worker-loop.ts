@@ -149,6 +149,8 @@ export class WorkerLoop {
       switch (event.arm) {
         case 'shutdown':
           this.#isStopping = true;
+          // Here and not at the end, which a call that hangs puts off for ever.
+          this.#idle.stop();
           break;
         case 'health':
           void this.#answer(event.value as Ping);

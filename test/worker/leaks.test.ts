@@ -111,3 +111,15 @@ test('a call that was answered leaves no clock timer behind once the worker is d
   await handle.close();
   expect(clock.pendingTimers).toBe(0);
 });
+
+test('a worker that is given up with a call that hangs leaves no clock timer behind', async () => {
+  const clock = new SimulatedClock();
+  const { handle, channels } = createWorkerChannels(operations, { clock });
+  runWorker({ echo: () => new Promise(() => {}), async *count() {} }, channels, { idleTimeoutMs: 1_000 });
+  const call = handle.call('echo', 1).catch(() => {});
+  await clock.advance(1);
+  const ending = handle.destroy();
+  await clock.advance(5_000);
+  await Promise.all([call, ending]);
+  expect(clock.pendingTimers).toBe(0);
+});

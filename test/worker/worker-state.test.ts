@@ -124,3 +124,17 @@ test('WorkerChannels.enter() publishes steps, refuses forbidden ones, and answer
   expect(channels.enter('ready')).toBe(false);
   expect(handle.state.current).toBe('dead');
 });
+
+test.each([
+  ['processing', RangeError],
+  ['evicting', RangeError],
+  ['dead', RangeError],
+  [undefined, TypeError],
+])('WorkerChannels.enter() refuses %s, which is no step of a loop', async (state, type) => {
+  const { handle, channels } = createWorkerChannels({ work: operation<number, number>() });
+  channels.enter('loading');
+  channels.enter('ready');
+  expect(() => channels.enter(state as 'ready')).toThrow(type);
+  expect(handle.state.current).toBe('ready');
+  channels.finish();
+});
