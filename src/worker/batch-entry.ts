@@ -5,6 +5,8 @@ export class BatchEntry<Item, Result> implements AbortListener {
   /** What it brings along; undefined once it is settled, so that nothing large is kept for an entry that still lies in the queue. */
   item: Item | undefined;
   readonly promise: Promise<Result>;
+  /** When it was added, in ms on the batcher's clock; 0 where nothing waits for company. */
+  addedAt = 0;
   /** Whether it belongs to the batch that runs. */
   isRunning = false;
   isSettled = false;

@@ -23,7 +23,7 @@ export interface BatchContext {
 export interface BatcherOptions<Item, Result> {
   /** How many items a batch holds at most. 16 by default. */
   readonly maxBatch?: number;
-  /** How long the first item of a batch may wait for company, in ms. 0 by default: what is there goes, a free model never waits. */
+  /** How long the first item of a batch may wait for company, from when it was added, in ms. 0 by default: what is there goes, a free model never waits. */
   readonly maxDelayMs?: number;
   /** Runs a batch and answers with one result per item, in order. When it throws, halves of the batch are run again, to find the guilty items. */
   readonly run: (items: Item[], context: BatchContext) => Promise<readonly Result[]> | readonly Result[];
@@ -127,6 +127,8 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
     if (signal !== undefined && requireSignal('Cannot add to batch', signal).aborted) throw signal.reason;
     if (this.#isClosed) throw new BatcherClosedError('Cannot add to batch: the batcher is closed');
     const entry = new BatchEntry<Item, Result>(item, signal, (settled) => this.#onSettled(settled));
+    const { maxDelayMs, clock } = this.#options;
+    if (maxDelayMs > 0) entry.addedAt = clock.now();
     this.#pending.add(entry);
     this.#sender.send(entry);
     return entry.promise;
@@ -185,8 +187,11 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
       batch = this.#fill(received);
     }
     if (maxDelayMs === 0) return batch;
+    // What has waited behind the batch before this one has waited for company, too.
+    const leftMs = (batch[0] as BatchEntry<Item, Result>).addedAt + maxDelayMs - clock.now();
+    if (leftMs <= 0) return batch;
     // It holds the process: somebody waits for the answer.
-    const due = sleep(maxDelayMs, { clock });
+    const due = sleep(leftMs, { clock });
     const more = withEnd(this.#receiver);
     try {
       while (batch.length < maxBatch) {

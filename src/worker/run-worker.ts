@@ -7,6 +7,9 @@ import { WorkerLoop } from './worker-loop.js';
 
 const IDLE_MS = 300_000;
 
+/** Channels that have a loop: a second one would run twice as many calls, and end the worker under the first. */
+const served = new WeakSet<object>();
+
 /** Options of {@link runWorker}. */
 export interface RunWorkerOptions {
   /** How many calls may be inside the model at once. 1 by default. */
@@ -30,6 +33,7 @@ export interface RunWorkerOptions {
  * @param channels The loop's end, from {@link createWorkerChannels}.
  * @param options See {@link RunWorkerOptions}.
  * @returns A promise that resolves when the model has been released. It may be ignored: a failure is the worker's state as well.
+ * @throws TypeError, RangeError When an option is of the wrong type, out of range or unknown, or the channels have a loop already.
  * @throws WorkerLoadError When the model lacks a method (`ERR_MODEL_CONTRACT`) or its `warmup()` failed.
  * @example
  * ```ts
@@ -57,6 +61,9 @@ export function runWorker<Ops extends Operations>(
   if (given.onProgress !== undefined) {
     coreOf(untyped).model.onProgress = requireFunction(action, 'onProgress', given.onProgress);
   }
+  if (served.has(channels))
+    throw new TypeError('Cannot run worker: channels must have no loop yet, received those of another');
+  served.add(channels);
   const done = new WorkerLoop(untyped, { concurrency, idleTimeoutMs }).run(model);
   // Callers learn of a failure from the state and from their calls; whoever wants it here as well awaits the promise.
   done.catch(() => {});

@@ -115,7 +115,17 @@ export class WorkerLoop {
     try {
       await this.#model.warmup?.();
     } catch (error) {
+      await this.#discard();
       throw new WorkerLoadError(`Cannot load model: its warmup failed (${messageOf(error)})`, { cause: error });
+    }
+  }
+
+  /** Releases a model that is not used. What goes wrong with that is not why. */
+  async #discard(): Promise<void> {
+    try {
+      await this.#model.dispose?.();
+    } catch {
+      // There is somebody to tell of what went wrong before.
     }
   }
 

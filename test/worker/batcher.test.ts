@@ -71,6 +71,39 @@ test('createBatcher() gathers what arrives while a batch runs', async () => {
   await batcher.close();
 });
 
+test('createBatcher() with maxDelayMs counts the time that an item has waited behind a running batch', async () => {
+  const clock = new SimulatedClock();
+  const gates: (() => void)[] = [];
+  const batcher = createBatcher<number, number>({
+    clock,
+    maxBatch: 3,
+    maxDelayMs: 10,
+    run: async (items) => {
+      await new Promise<void>((resolve) => gates.push(resolve));
+      return items;
+    },
+  });
+  const answers = [batcher.add(0)];
+  await clock.advance(10);
+  expect(gates).toHaveLength(1);
+  answers.push(batcher.add(1));
+  await clock.advance(7);
+  gates[0]?.();
+  await clock.advance(2);
+  expect(gates).toHaveLength(1);
+  await clock.advance(1);
+  expect(gates).toHaveLength(2);
+  // One that has waited long enough does not wait at all.
+  answers.push(batcher.add(2));
+  await clock.advance(10);
+  gates[1]?.();
+  await clock.advance(0);
+  expect(gates).toHaveLength(3);
+  gates[2]?.();
+  expect(await Promise.all(answers)).toEqual([0, 1, 2]);
+  await batcher.close();
+});
+
 test('createBatcher() with maxDelayMs waits for company, but not longer, and not once it is full', async () => {
   const clock = new SimulatedClock();
   const sizes: number[] = [];

@@ -117,6 +117,29 @@ test('runWorker() refuses what is no model, and lifecycle members that are no me
   }
 });
 
+test('runWorker() releases a model whose warmup() throws, and tells of the warmup alone', async () => {
+  let disposed = 0;
+  const { handle } = start({
+    warmup: () => Promise.reject(new Error('cold')),
+    dispose: async () => {
+      disposed++;
+      throw new Error('stuck');
+    },
+  });
+  await expect(handle.call('echo', 1)).rejects.toMatchObject({ cause: { message: 'cold' } });
+  expect(disposed).toBe(1);
+});
+
+test('runWorker() refuses channels that have a loop already, which goes on', async () => {
+  const { handle, channels } = createWorkerChannels({ work: operation<number, number>() });
+  const model = { work: (n: number) => n };
+  runWorker(model, channels);
+  expect(() => runWorker(model, channels)).toThrow('channels must have no loop yet');
+  expect(await handle.call('work', 1)).toBe(1);
+  await handle.close();
+  expect(() => runWorker(model, channels)).toThrow(TypeError);
+});
+
 test('runWorker() whose warmup() throws fails with a load error, and nobody has to listen', async () => {
   const why = new Error('no such file');
   const { handle } = start({ warmup: () => Promise.reject(why) });
