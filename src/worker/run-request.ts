@@ -80,7 +80,7 @@ export class CallPlace {
 
   #runUnary(request: UnaryCall, model: UntypedModel, input: unknown): void {
     let result: unknown;
-    let isPlain: boolean;
+    let isPlain = false;
     try {
       const { keptTrace } = request;
       const method = model[request.operation] as Method;
@@ -89,8 +89,10 @@ export class CallPlace {
         keptTrace === undefined
           ? method.call(model, input, context)
           : keptTrace.runInAsyncScope(method, model, input, context);
-      isPlain = !isThenable(result);
-      if (!isPlain) react(result as PromiseLike<unknown>, this.#succeeded, this.#failed);
+      // A promise calls back once; whatever else calls itself a thenable is wrapped in one.
+      if (result instanceof Promise && result.then === then) result.then(this.#succeeded, this.#failed);
+      else if (isThenable(result)) wrap(result).then(this.#succeeded, this.#failed);
+      else isPlain = true;
     } catch (error) {
       this.#failed(error);
       return;
@@ -159,11 +161,8 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 const { then } = Promise.prototype;
 
-/** Has one of two callbacks called, once. A promise does that; whatever else calls itself a thenable is wrapped in one. */
-function react(thenable: PromiseLike<unknown>, succeeded: (value: unknown) => void, failed: (error: unknown) => void) {
-  const isPromise = thenable instanceof Promise && thenable.then === then;
-  const promise = isPromise ? thenable : new Promise((resolve) => resolve(thenable));
-  promise.then(succeeded, failed);
+function wrap(thenable: PromiseLike<unknown>): Promise<unknown> {
+  return new Promise((resolve) => resolve(thenable));
 }
 
 /**
