@@ -42,7 +42,11 @@ export interface ModelHandle<Ops extends Operations> {
   ): Promise<{ readonly value: OutputOf<Ops[K]>; readonly info: CallInfo }>;
 }
 
-/** Makes the typed face of a model. */
+/**
+ * Makes the typed face of a model.
+ *
+ * @internal
+ */
 export function createModelHandle<Ops extends Operations>(model: RegisteredModel): ModelHandle<Ops> {
   return Object.freeze({
     key: model.key,

@@ -33,7 +33,11 @@ export interface RequestReport {
 /** Where every answered request is reported: `diagnostics_channel` `millrace:worker:request`. */
 export const requestChannel: ReturnType<typeof channel> = channel('millrace:worker:request');
 
-/** Tells a worker's events to its iterators, to `diagnostics_channel` and, with `NODE_DEBUG=millrace`, to stderr. */
+/**
+ * Tells a worker's events to its iterators, to `diagnostics_channel` and, with `NODE_DEBUG=millrace`, to stderr.
+ *
+ * @internal
+ */
 export class EventHub {
   readonly #workerId: string;
   readonly #now: () => number;

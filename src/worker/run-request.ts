@@ -33,6 +33,8 @@ class RequestContext implements CallContext {
 
 /**
  * A place inside the model, used by one call after another: what reacts to a call's promise is made once for the place, not for every call.
+ *
+ * @internal
  */
 export class CallPlace {
   readonly #core: WorkerCore;

@@ -13,7 +13,11 @@ export interface ChannelOptions<T> {
   readonly clock?: Clock;
 }
 
-/** Checks the options of a channel. */
+/**
+ * Checks the options of a channel.
+ *
+ * @internal
+ */
 export function settingsOf<T>(action: string, options: ChannelOptions<T> | undefined): ChanSettings<T> | null {
   if (options === undefined) return null;
   const { onUndelivered, clock } = requireOptions(action, options, ['onUndelivered', 'clock']);

@@ -18,7 +18,11 @@ export interface CallInfo {
   readonly coalesced: boolean;
 }
 
-/** One caller's wish for an answer. */
+/**
+ * One caller's wish for an answer.
+ *
+ * @internal
+ */
 export class Call implements Linked<Call> {
   readonly job: Job;
   readonly resolve: (value: unknown) => void;
@@ -66,7 +70,11 @@ export class Call implements Linked<Call> {
 /** Where a job is: outside for want of room, in the queue, with a worker, or over. */
 export type JobState = 'waiting' | 'queued' | 'running' | 'over';
 
-/** One run of an operation, for one caller, or for several whose requests are identical. */
+/**
+ * One run of an operation, for one caller, or for several whose requests are identical.
+ *
+ * @internal
+ */
 export class Job implements Queueable<Job> {
   readonly operation: OperationQueue;
   readonly input: unknown;

@@ -33,7 +33,11 @@ const NO_OPTIONS: CallSettings = Object.freeze({
   isDetailed: false,
 });
 
-/** A model of the pool: its requests and its workers. */
+/**
+ * A model of the pool: its requests and its workers.
+ *
+ * @internal
+ */
 export class RegisteredModel {
   readonly key: string;
   readonly settings: ModelSettings;

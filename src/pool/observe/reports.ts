@@ -62,7 +62,11 @@ export function worstOf(statuses: Iterable<HealthStatus>): HealthStatus {
   return SEVERITY[worst] as HealthStatus;
 }
 
-/** How a model is now. */
+/**
+ * How a model is now.
+ *
+ * @internal
+ */
 export function healthOf(model: RegisteredModel): ModelHealth {
   const { dispatcher, fleet } = model;
   const breaker = dispatcher.breaker?.state ?? 'off';
@@ -89,7 +93,11 @@ export function healthOf(model: RegisteredModel): ModelHealth {
   };
 }
 
-/** A model's counts now. */
+/**
+ * A model's counts now.
+ *
+ * @internal
+ */
 export function statsOf(model: RegisteredModel): ModelStats {
   const { dispatcher, fleet } = model;
   const pages = [...dispatcher.operations].map(([name, each]) => [name, each.ledger.counts()] as const);
