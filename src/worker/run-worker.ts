@@ -58,12 +58,14 @@ export function runWorker<Ops extends Operations>(
       ? IDLE_MS
       : requireMilliseconds(action, 'idleTimeoutMs', given.idleTimeoutMs, { infinite: true });
   const untyped = channels as unknown as WorkerChannels<never>;
-  if (given.onProgress !== undefined) {
-    coreOf(untyped).model.onProgress = requireFunction(action, 'onProgress', given.onProgress);
+  const onProgress: RunWorkerOptions['onProgress'] =
+    given.onProgress === undefined ? undefined : requireFunction(action, 'onProgress', given.onProgress);
+  const { model: account } = coreOf(untyped);
+  if (served.has(channels)) {
+    throw new TypeError(`${action}: channels must have no loop yet, received those of another`);
   }
-  if (served.has(channels))
-    throw new TypeError('Cannot run worker: channels must have no loop yet, received those of another');
   served.add(channels);
+  account.onProgress = onProgress;
   const done = new WorkerLoop(untyped, { concurrency, idleTimeoutMs }).run(model);
   // Callers learn of a failure from the state and from their calls; whoever wants it here as well awaits the promise.
   done.catch(() => {});

@@ -115,7 +115,8 @@ export class WorkerLoop {
     try {
       await this.#model.warmup?.();
     } catch (error) {
-      await this.#discard();
+      // Nobody's answer waits for that.
+      void this.#discard();
       throw new WorkerLoadError(`Cannot load model: its warmup failed (${messageOf(error)})`, { cause: error });
     }
   }

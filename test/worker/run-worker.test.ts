@@ -130,12 +130,24 @@ test('runWorker() releases a model whose warmup() throws, and tells of the warmu
   expect(disposed).toBe(1);
 });
 
+test('runWorker() tells of a warmup() that throws though dispose() never ends', async () => {
+  const { handle } = start({
+    warmup: () => Promise.reject(new Error('cold')),
+    dispose: () => new Promise(() => {}),
+  });
+  await expect(handle.call('echo', 1)).rejects.toMatchObject({ cause: { message: 'cold' } });
+  expect(handle.state.current).toBe('failed');
+});
+
 test('runWorker() refuses channels that have a loop already, which goes on', async () => {
   const { handle, channels } = createWorkerChannels({ work: operation<number, number>() });
   const model = { work: (n: number) => n };
-  runWorker(model, channels);
-  expect(() => runWorker(model, channels)).toThrow('channels must have no loop yet');
+  const seen: string[] = [];
+  runWorker(model, channels, { onProgress: () => seen.push('first') });
+  const again = (): unknown => runWorker(model, channels, { onProgress: () => seen.push('second') });
+  expect(again).toThrow('channels must have no loop yet');
   expect(await handle.call('work', 1)).toBe(1);
+  expect(seen).toEqual(['first', 'first']);
   await handle.close();
   expect(() => runWorker(model, channels)).toThrow(TypeError);
 });

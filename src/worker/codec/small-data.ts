@@ -1,4 +1,4 @@
-const MAX_VALUES = 64;
+const MAX_VALUES = 256;
 const MAX_LEVELS = 3;
 
 /**
@@ -23,7 +23,9 @@ function countValues(value: unknown, level: number, before: number): number {
   if (level === MAX_LEVELS) return Number.POSITIVE_INFINITY;
   let count = before + 1;
   if (Array.isArray(value)) {
-    if (value.length > MAX_VALUES) return Number.POSITIVE_INFINITY;
+    // An array may have more to it than its elements.
+    const isOdd = value.length > MAX_VALUES || Object.keys(value).length !== value.length;
+    if (isOdd) return Number.POSITIVE_INFINITY;
     for (const each of value) count = countValues(each, level + 1, count);
     return count;
   }

@@ -2,9 +2,18 @@ import { Writable } from 'node:stream';
 
 /**
  * Calls back once what this process or thread has printed has left it: `process.exit` waits for no pipe. By the streams' common `write`, because a
- * model that wants silence may have put another one in its place, which never calls back.
+ * model that wants silence may have put another one in its place, which never calls back. Where there is no stream any more, nothing is waited for.
  */
 export function afterPrinted(callback: () => void): void {
-  const { write } = Writable.prototype;
-  write.call(process.stdout, '', 'utf8', () => void write.call(process.stderr, '', 'utf8', () => callback()));
+  afterWritten(process.stdout, () => afterWritten(process.stderr, callback));
+}
+
+function afterWritten(stream: Writable, callback: () => void): void {
+  try {
+    // One that has been ended says so by an error as well.
+    stream.on('error', () => {});
+    Writable.prototype.write.call(stream, '', 'utf8', () => callback());
+  } catch {
+    callback();
+  }
 }

@@ -9,7 +9,7 @@ export interface HostExit {
   readonly signal: string | null;
   /** The last lines that it wrote to stderr. */
   readonly stderr: readonly string[];
-  /** What the host itself reported, where it could: a thread's uncaught error, a failed fork. */
+  /** What the host itself reported, where it could: a thread's uncaught error, a failed start. */
   readonly cause?: unknown;
 }
 

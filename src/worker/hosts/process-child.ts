@@ -7,7 +7,7 @@ import { createLink } from '../link/link.js';
 import { serveWorker } from '../link/serve-worker.js';
 import { socketTransport } from '../link/socket-transport.js';
 import { afterPrinted } from './after-printed.js';
-import { LINK_FD } from './descriptors.js';
+import { INPUT_FD, OUTPUT_FD } from './descriptors.js';
 import { ProgressBoard } from './progress-board.js';
 import { startWatchdog } from './watchdog.js';
 
@@ -19,14 +19,15 @@ const board = new ProgressBoard();
 startWatchdog(board, Number(process.env.MILLRACE_PARENT_PID));
 delete process.env.MILLRACE_PARENT_PID;
 
-const socket = new Socket({ fd: LINK_FD, readable: true, writable: true });
+const input = new Socket({ fd: INPUT_FD, readable: true, writable: false });
+const output = new Socket({ fd: OUTPUT_FD, readable: false, writable: true });
 // The parent is gone, or has no use for this process any more.
-socket.once('close', () => process.exit(0));
+input.once('close', () => process.exit(0));
 
 serveWorker({
-  link: createLink(socketTransport(socket)),
+  link: createLink(socketTransport(input, output)),
   board,
   host: 'process',
   // Where nobody reads what was printed, the parent kills in the end.
-  exit: () => afterPrinted(() => socket.destroySoon()),
+  exit: () => afterPrinted(() => output.end(() => process.exit(0))),
 });

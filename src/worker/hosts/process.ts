@@ -7,7 +7,7 @@ import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../link/link.js';
 import { socketTransport } from '../link/socket-transport.js';
 import { hasControllingTerminal } from './controlling-terminal.js';
-import { LINK_FD, WATCHDOG_FD } from './descriptors.js';
+import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from './descriptors.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
@@ -29,7 +29,7 @@ const NICENESS = 5;
 
 /**
  * Starts a child process that waits for an `init` message. Its stdio: no stdin; stdout as the options say; stderr is read, so that its last lines
- * are known when it dies, and passed on; then the link's descriptor and the watchdog's.
+ * are known when it dies, and passed on; then the two descriptors of the link and the watchdog's.
  */
 export function startProcessHost(options: HostOptions): Host {
   const execArgv = options.execArgv === undefined ? filterExecArgv(process.execArgv) : [...options.execArgv];
@@ -40,7 +40,7 @@ export function startProcessHost(options: HostOptions): Host {
     // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it. Without a
     // terminal it stays in the parent's: Linux shares cores out by session first, and a caller whose workers are busy would wait for its turn.
     detached: process.platform !== 'win32' && hasControllingTerminal(),
-    stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'pipe', 'pipe'],
+    stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
     windowsHide: true,
     env: {
       // glibc keeps freed memory for each of a process's threads by itself, up to eight times the cores; one such store for all does as well, and
@@ -71,7 +71,7 @@ export function startProcessHost(options: HostOptions): Host {
 
   const startedAt = monotonicNow();
   let progress: { value: Progress; heardAt: number } | undefined;
-  const pulse = child.stdio[WATCHDOG_FD] as Socket;
+  const pulse = pipeOf(child, WATCHDOG_FD);
   pulse.on('error', () => {});
   pulse.on('data', (bytes: Buffer) => {
     // Only the newest record counts. A record never arrives in pieces: it is far smaller than what a pipe writes at once.
@@ -90,23 +90,27 @@ export function startProcessHost(options: HostOptions): Host {
   stderr.unref();
   pulse.unref();
 
-  const socket = child.stdio[LINK_FD] as Socket;
-  const link = createLink(socketTransport(socket));
-  socket.unref();
-  // A model that has closed the descriptor lives, and shows progress, and nothing it is asked is answered.
-  socket.once('close', () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const timer = setTimeout(() => child.kill('SIGKILL'), WITHOUT_LINK_MS).unref();
-    child.once('exit', () => clearTimeout(timer));
-  });
+  const [output, input] = [pipeOf(child, INPUT_FD), pipeOf(child, OUTPUT_FD)];
+  // Nothing comes from there but its end.
+  output.resume();
+  const link = createLink(socketTransport(input, output));
+  for (const socket of [input, output]) {
+    socket.unref();
+    // A model that has closed a descriptor of the link, or written to it, lives and shows progress, and nothing it is asked is answered.
+    socket.once('close', () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const timer = setTimeout(() => child.kill('SIGKILL'), WITHOUT_LINK_MS).unref();
+      child.once('exit', () => clearTimeout(timer));
+    });
+  }
 
   return {
     kind: 'process',
     pid,
     link,
-    exited: waitForExit(child, [stderr, socket], tail).then((exit) => {
+    exited: waitForExit(child, [stderr, input], tail).then((exit) => {
       link.close();
-      pulse.destroy();
+      for (const pipe of [output, pulse]) pipe.destroy();
       return exit;
     }),
     startedAt,
@@ -152,4 +156,9 @@ function closed(pipe: Socket): Promise<void> {
     if (pipe.readableEnded || pipe.destroyed) resolve();
     else pipe.once('close', () => resolve());
   });
+}
+
+/** This side of a child's descriptor. */
+function pipeOf(child: ChildProcess, descriptor: number): Socket {
+  return (child.stdio as readonly unknown[])[descriptor] as Socket;
 }

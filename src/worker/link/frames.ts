@@ -2,17 +2,24 @@ import { Deserializer, Serializer } from 'node:v8';
 
 // A frame is one value on a stream of bytes, all numbers being unsigned, of 32 bits and little-endian:
 //
-//     length of the body, number of segments, body, length of each segment, segments
+//     a mark, length of the body, number of segments, body, length of each segment, segments
 //
 // The body is the value in V8's format. A large view is a segment of its own behind it, so that it is copied once on either side and arrives in
 // memory of its own.
 //
 // Invariants:
 // - a frame is written whole or, where its value can't be cloned, not at all;
-// - where a frame ends is known without reading its value: one that can't be read does not concern the next.
+// - where a frame ends is known without reading its value: one that can't be read does not concern the next;
+// - what does not begin with the mark, or can't be held, is the end of the stream: where the next frame begins is not known then.
 
-const HEADER_BYTES = 8;
+const HEADER_BYTES = 12;
+const MARK = 0x6c72_6d01;
+const LENGTH_AT = 4;
+const COUNT_AT = 8;
 const header = new Uint8Array(HEADER_BYTES);
+
+/** How many large views a value may have. */
+const MAX_SEGMENTS = 1_048_576;
 
 /** From how many bytes on a view is a segment of its own. */
 const SEGMENT_BYTES = 16_384;
@@ -77,7 +84,7 @@ class FrameSerializer extends Serializer {
     const view = object as ArrayBufferView;
     const { byteLength } = view;
     if (byteLength > MAX_UINT32) throw dataCloneError(`A view of ${byteLength} bytes could not be cloned.`);
-    const bytes = new Uint8Array(view.buffer, view.byteOffset, byteLength);
+    const bytes = bytesOf(view);
     this.writeUint32(kind);
     this.writeUint32(byteLength);
     if (byteLength < SEGMENT_BYTES) {
@@ -87,17 +94,21 @@ class FrameSerializer extends Serializer {
       const segment = Buffer.allocUnsafeSlow(byteLength);
       segment.set(bytes);
       this.segments.push(segment);
+      if (this.segments.length > MAX_SEGMENTS) throw dataCloneError('So many views could not be cloned.');
     }
+  }
+}
+
+function bytesOf(view: ArrayBufferView): Uint8Array {
+  try {
+    return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  } catch {
+    throw dataCloneError('An ArrayBuffer is detached and could not be cloned.');
   }
 }
 
 interface NativeSerializer {
   _setTreatArrayBufferViewsAsHostObjects(value: boolean): void;
-}
-
-interface NativeDeserializer {
-  readonly buffer: Uint8Array;
-  _readRawBytes(length: number): number;
 }
 
 class FrameDeserializer extends Deserializer {
@@ -119,9 +130,8 @@ class FrameDeserializer extends Deserializer {
 
   /** A small view has memory of its own, too: what it came with would live as long as it does, and could be seen through it. */
   #copy(byteLength: number): ArrayBuffer {
-    const { buffer } = this as unknown as NativeDeserializer;
-    const start = buffer.byteOffset + (this as unknown as NativeDeserializer)._readRawBytes(byteLength);
-    return buffer.buffer.slice(start, start + byteLength) as ArrayBuffer;
+    const { buffer, byteOffset } = this.readRawBytes(byteLength);
+    return buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
   }
 
   #takeSegment(): ArrayBuffer {
@@ -142,8 +152,9 @@ export function encodeFrame(value: unknown): readonly Buffer[] {
   serializer.writeValue(value);
   const body = serializer.releaseBuffer();
   const { segments } = serializer;
-  body.writeUInt32LE(body.length - HEADER_BYTES, 0);
-  body.writeUInt32LE(segments.length, 4);
+  body.writeUInt32LE(MARK, 0);
+  body.writeUInt32LE(body.length - HEADER_BYTES, LENGTH_AT);
+  body.writeUInt32LE(segments.length, COUNT_AT);
   if (segments.length === 0) return [body];
   const lengths = Buffer.allocUnsafe(4 * segments.length);
   segments.forEach((segment, index) => {
@@ -171,6 +182,7 @@ export class FrameReader {
   #segmentCount = 0;
   #lengths: Buffer | undefined;
   #segments: Buffer[] = [];
+  #isBroken = false;
 
   /**
    * @param onValue Told of each value.
@@ -181,8 +193,17 @@ export class FrameReader {
     this.#onUnreadable = onUnreadable;
   }
 
-  /** Takes the next bytes. Nothing of them is kept afterwards. */
-  push(chunk: Buffer): void {
+  /** Takes the next bytes. Nothing of them is kept afterwards. False when they are no frames: nothing can be read of this stream any more. */
+  push(chunk: Buffer): boolean {
+    try {
+      if (!this.#isBroken) this.#read(chunk);
+    } catch {
+      this.#isBroken = true;
+    }
+    return !this.#isBroken;
+  }
+
+  #read(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length) {
       if (this.#body === undefined && this.#filled === 0) {
@@ -202,8 +223,9 @@ export class FrameReader {
   /** Reads a frame that lies in a chunk from end to end, as most do, from where it lies. Answers where the next begins. */
   #readWhole(chunk: Buffer, at: number): number {
     const bodyAt = at + HEADER_BYTES;
-    if (bodyAt > chunk.length || chunk.readUInt32LE(at + 4) !== 0) return at;
-    const end = bodyAt + chunk.readUInt32LE(at);
+    if (bodyAt > chunk.length || chunk.readUInt32LE(at + COUNT_AT) !== 0) return at;
+    requireMark(chunk, at);
+    const end = bodyAt + chunk.readUInt32LE(at + LENGTH_AT);
     if (end > chunk.length) return at;
     this.#deliver(chunk.subarray(bodyAt, end), none);
     return end;
@@ -212,8 +234,10 @@ export class FrameReader {
   /** A piece is full: goes on to the next, or delivers the frame. */
   #advance(): void {
     if (this.#body === undefined) {
-      this.#body = Buffer.allocUnsafe(this.#piece.readUInt32LE(0));
-      this.#segmentCount = this.#piece.readUInt32LE(4);
+      requireMark(this.#piece, 0);
+      this.#segmentCount = this.#piece.readUInt32LE(COUNT_AT);
+      if (this.#segmentCount > MAX_SEGMENTS) throw new RangeError('Cannot read frame: it has too many segments');
+      this.#body = Buffer.allocUnsafe(this.#piece.readUInt32LE(LENGTH_AT));
       this.#fill(this.#body);
     } else if (this.#lengths === undefined) {
       this.#lengths = Buffer.allocUnsafe(4 * this.#segmentCount);
@@ -255,6 +279,10 @@ export class FrameReader {
       });
     }
   }
+}
+
+function requireMark(bytes: Buffer, at: number): void {
+  if (bytes.readUInt32LE(at) !== MARK) throw new TypeError('Cannot read frame: it has no mark');
 }
 
 function describe(value: unknown): string {

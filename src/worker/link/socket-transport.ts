@@ -3,28 +3,36 @@ import { encodeFrame, FrameReader } from './frames.js';
 import type { LinkTransport, Parcel } from './link.js';
 
 /**
- * The transport between two processes: frames on a socket that nobody else knows of. A channel of Node's own (`process.send`) would be open to whatever
+ * The transport between two processes: frames on sockets that nobody else knows of. A channel of Node's own (`process.send`) would be open to whatever
  * the model imports, and one value that can't be read would be the end of it.
+ *
+ * One socket for each direction: a write to a process that has ended destroys the socket, and what that process has said before is still to be read.
+ *
+ * @param input Where messages come from.
+ * @param output Where they go.
  */
-export function socketTransport(socket: Socket): LinkTransport {
+export function socketTransport(input: Socket, output: Socket): LinkTransport {
   // The end of the other side shows as its exit.
-  socket.on('error', () => {});
+  for (const socket of [input, output]) socket.on('error', () => {});
   return {
     canTransfer: false,
     send(parcel) {
       const pieces = encodeFrame(parcel);
-      if (!socket.writable) return;
+      if (!output.writable) return;
       if (pieces.length === 1) {
-        socket.write(pieces[0] as Buffer);
+        output.write(pieces[0] as Buffer);
         return;
       }
-      socket.cork();
-      for (const piece of pieces) socket.write(piece);
-      socket.uncork();
+      output.cork();
+      for (const piece of pieces) output.write(piece);
+      output.uncork();
     },
     subscribe(handler, onUnreadable) {
       const reader = new FrameReader((value) => handler(value as Parcel), onUnreadable);
-      socket.on('data', (chunk: Buffer) => reader.push(chunk));
+      input.on('data', (chunk: Buffer) => {
+        // Somebody else has written there: without a link the process is of no use, and its parent ends it.
+        if (!reader.push(chunk)) input.destroy();
+      });
     },
   };
 }

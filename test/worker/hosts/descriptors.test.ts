@@ -1,12 +1,29 @@
+import { readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { LINK_FD, WATCHDOG_FD } from '../../../src/worker/hosts/descriptors.js';
+import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from '../../../src/worker/hosts/descriptors.js';
 import { operation, spawnWorker } from '../../../src/worker/index.js';
+import { isAlive } from './spawn-test-worker.js';
 
-const operations = { pid: operation<undefined, number>(), close: operation<number, never>() };
+const operations = {
+  pid: operation<undefined, number>({ idempotent: true }),
+  close: operation<number, never>(),
+  write: operation<[number, Uint8Array], never>(),
+  answerAndExit: operation<undefined, string>(),
+};
 const module = new URL('../fixtures/pid-model.mjs', import.meta.url);
 
+/** How many threads of a process there are: the last of them closes its descriptors. Linux tells. */
+function threadsOf(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length;
+  } catch {
+    return 0;
+  }
+}
+
 test.each([
-  ['link', LINK_FD],
+  ["parent's messages", INPUT_FD],
+  ['own messages', OUTPUT_FD],
   ['watchdog', WATCHDOG_FD],
 ])(
   'a process worker whose model has closed the descriptor of its %s is killed and replaced',
@@ -18,3 +35,30 @@ test.each([
   },
   60_000,
 );
+
+test.each([
+  ['text', Buffer.from('warning: a library that prints where it should not')],
+  ['zeros', new Uint8Array(4_096)],
+  ['what looks like a large number of segments', Buffer.from('016d726c00000000ffffffff', 'hex')],
+])(
+  'a process worker whose model writes %s among its own messages is killed and replaced, and its parent lives',
+  async (_, bytes) => {
+    await using worker = spawnWorker({ operations, module, stdio: 'ignore' });
+    const pid = await worker.call('pid', undefined);
+    await expect(worker.call('write', [OUTPUT_FD, bytes])).rejects.toMatchObject({ code: 'ERR_WORKER_CRASHED' });
+    expect(await worker.call('pid', undefined)).not.toBe(pid);
+  },
+  60_000,
+);
+
+test('WorkerHandle.call() has the answer of a process that has exited since, also where a message to that process has failed first', async () => {
+  await using worker = spawnWorker({ operations, module, stdio: 'ignore', concurrency: 2, restart: { backOffMs: 1 } });
+  const pid = await worker.call('pid', undefined);
+  const answer = worker.call('answerAndExit', undefined);
+  // What the process says meanwhile is not read before this ends.
+  while (isAlive(pid) || threadsOf(pid) > 1);
+  const next = worker.call('pid', undefined);
+  expect(await answer).toBe('last words');
+  expect(await next).not.toBe(pid);
+  expect(worker.stats()).toMatchObject({ failed: 0, succeeded: 3, restarts: 1 });
+}, 60_000);

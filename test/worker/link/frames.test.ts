@@ -115,6 +115,27 @@ describe('FrameReader', () => {
     }
   });
 
+  test.each([
+    ['text', Buffer.from('warning: somebody prints here')],
+    ['a frame of another kind', Buffer.alloc(64, 1)],
+    ['too many segments', Buffer.from('016d726c00000000ffffffff', 'hex')],
+    ['more bytes than there can be', Buffer.from('016d726cffffffff00000000', 'hex')],
+  ])('FrameReader.push() says that nothing can be read any more when it meets %s', (_, garbage) => {
+    for (const size of [1, 5, 1_000]) {
+      const values: unknown[] = [];
+      const reader = new FrameReader(
+        (value) => values.push(value),
+        () => expect.unreachable(),
+      );
+      const results = cut(Buffer.concat([bytesOf([1]), garbage, bytesOf([2])]), [size]).map((piece) =>
+        reader.push(piece),
+      );
+      expect(values).toEqual([1]);
+      // What is merely long is waited for.
+      expect(results.at(-1)).toBe(garbage.readUInt32LE(4) === 0xffff_ffff && garbage.readUInt32LE(8) === 0);
+    }
+  });
+
   test('FrameReader.push() goes on after a receiver that throws, whose error is nobody else’s', async () => {
     const seen: unknown[] = [];
     const thrown = new Promise((resolve) => {
@@ -151,7 +172,6 @@ describe('encodeFrame()', () => {
     ['a symbol', Symbol('s')],
     ['shared memory', new SharedArrayBuffer(8)],
     ['a port', new MessageChannel().port1],
-    ['a blob', new Blob(['x'])],
     ['a promise', Promise.resolve()],
   ])('encodeFrame() refuses %s by a DataCloneError', (_, value) => {
     for (const each of [value, { nested: [value] }]) {
