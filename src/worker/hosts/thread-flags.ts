@@ -1,8 +1,8 @@
 /**
- * What of Node's flags a worker thread is given: those that a thread can have for itself. It refuses the others, which concern the whole process
- * (V8's, OpenSSL's, the process's title); they hold for it anyway.
+ * What of Node's flags a worker thread is given. Given none, it has those of the process. Given some, it has those and no others, and refuses the ones that
+ * concern the whole process (V8's, OpenSSL's, the process's title), which hold for it anyway.
  */
-import { childEnvironment, flagName, splitNodeOptions } from './exec-argv.js';
+import { childEnvironment, filterExecArgv, flagName, splitNodeOptions } from './exec-argv.js';
 
 const withValue = new Set(['--import', '--require', '-r', '--loader', '--experimental-loader', '--conditions', '-C']);
 
@@ -34,6 +34,18 @@ const threadable = new Set([
   '--trace-warnings',
   '--unhandled-rejections',
 ]);
+
+/**
+ * The flags that a thread is started with; undefined where it is to have those of the process, which is more than it can be given.
+ *
+ * @param given The flags that were asked for, if any.
+ * @param own Those of the process: a thread can't have them where some say what the process itself runs.
+ */
+export function flagsForThread(given: readonly string[] | undefined, own: readonly string[]): string[] | undefined {
+  if (given !== undefined) return threadFlags(given);
+  const inherited = filterExecArgv(own);
+  return inherited.length === own.length ? undefined : threadFlags(inherited);
+}
 
 /**
  * Filters the flags of a Node command line for a thread.

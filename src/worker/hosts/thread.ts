@@ -3,12 +3,11 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../link/link.js';
 import { portTransport } from '../link/port-transport.js';
-import { filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
 import { ProgressBoard } from './progress-board.js';
 import { StderrTail } from './stderr-tail.js';
-import { threadEnvironment, threadFlags } from './thread-flags.js';
+import { flagsForThread, threadEnvironment } from './thread-flags.js';
 
 /** How long whoever is shown what an ended thread has printed may take for the next piece of it, in ms. */
 const OUTPUT_GRACE_MS = 200;
@@ -28,11 +27,12 @@ export function startThreadHost(options: HostOptions): Host {
   const board = new ProgressBoard();
   const shown = options.stdio === 'inherit';
   const { port1: port, port2 } = new MessageChannel();
+  const flags = flagsForThread(options.execArgv, process.execArgv);
   const data: ThreadData = { board: board.buffer, port: port2 };
   const worker = new Worker(new URL('./thread-child.js', import.meta.url), {
     workerData: data,
     transferList: [port2],
-    execArgv: threadFlags(options.execArgv ?? filterExecArgv(process.execArgv)),
+    ...(flags === undefined ? {} : { execArgv: flags }),
     // Without an environment of its own, a thread starts with a copy of the parent's.
     ...(options.env === undefined ? {} : { env: threadEnvironment(options.env) }),
     ...(options.memoryMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.memoryMb } }),
