@@ -11,6 +11,11 @@ function settled<T>(promise: Promise<T>): Promise<{ value: T } | { error: unknow
   );
 }
 
+/** A turn of the event loop: after many microtasks in a row a channel waits for one, so that microtasks alone may not lead anywhere. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 /** A run that waits until it is told to go on. */
 function gate(): { open: () => void; closed: Promise<void> } {
   let open = (): void => {};
@@ -62,9 +67,9 @@ test('createBatcher() gathers what arrives while a batch runs', async () => {
     },
   });
   const answers = [batcher.add(0)];
-  while (batcher.running === 0) await Promise.resolve();
+  while (batcher.running === 0) await turn();
   for (let n = 1; n < 6; n++) answers.push(batcher.add(n));
-  while (batcher.waiting < 5) await Promise.resolve();
+  while (batcher.waiting < 5) await turn();
   first.open();
   expect(await Promise.all(answers)).toEqual([0, 1, 2, 3, 4, 5]);
   expect(sizes).toEqual([1, 5]);
@@ -187,7 +192,7 @@ test('BatchContext.signal aborts when every item of the running batch was given 
   });
   const controllers = [new AbortController(), new AbortController()];
   const answers = controllers.map((each, n) => settled(batcher.add(n, { signal: each.signal })));
-  while (batcher.running < 2) await Promise.resolve();
+  while (batcher.running < 2) await turn();
   controllers[0]?.abort('one');
   expect(signal?.aborted).toBe(false);
   controllers[1]?.abort('two');
@@ -290,7 +295,7 @@ test('Batcher.destroy() answers everything now, and tells the running batch', as
     },
   });
   const answers = [1, 2].map((n) => settled(batcher.add(n)));
-  while (batcher.running === 0) await Promise.resolve();
+  while (batcher.running === 0) await turn();
   const destroying = batcher.destroy('why');
   for (const answer of await Promise.all(answers)) {
     expect(answer).toMatchObject({ error: { code: 'ERR_BATCHER_CLOSED', cause: 'why' } });
@@ -322,7 +327,7 @@ test('createBatcher() fills a batch with items that are still wanted, whatever w
     },
   });
   const running = batcher.add(-1);
-  while (batcher.running === 0) await Promise.resolve();
+  while (batcher.running === 0) await turn();
   const controller = new AbortController();
   const answers = Array.from({ length: 16 }, (_, n) =>
     settled(batcher.add(n, n % 2 === 0 ? {} : { signal: controller.signal })),
@@ -344,7 +349,7 @@ test('Batcher.add() given up while another batch runs keeps nothing of its item'
     },
   });
   const running = batcher.add({});
-  while (batcher.running === 0) await Promise.resolve();
+  while (batcher.running === 0) await turn();
   const controller = new AbortController();
   const giveUp = async (): Promise<WeakRef<object>> => {
     const item = { large: new Uint8Array(1_000) };
