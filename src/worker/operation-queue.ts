@@ -43,7 +43,10 @@ export class OperationQueue {
    * @throws What `sizeOf` throws; TypeError, RangeError When it answers with what is no size.
    */
   measure(input: unknown): number {
-    if (!this.hasByteLimit) return 0;
+    return this.hasByteLimit ? this.#sizeOf(input) : 0;
+  }
+
+  #sizeOf(input: unknown): number {
     const bytes: unknown = this.operation.sizeOf(input as never);
     if (typeof bytes === 'number' && bytes >= 0) return Math.ceil(bytes);
     const message = `Cannot call ${this.name}: sizeOf must answer a non-negative number of bytes, received ${describeReceived(bytes)}`;

@@ -172,12 +172,14 @@ export class WorkerCore implements RequestOwner {
   }
 
   #requireAcceptable(queue: OperationQueue, signal: AbortSignal | undefined): void {
-    if (!this.#isAccepting) {
-      const { cause } = this.state.borrow();
-      const why = cause === undefined ? '' : `, since it has failed: ${messageOf(cause)}`;
-      throw new WorkerClosedError(`Cannot call ${queue.name}: ${this.id} takes no more calls${why}`, { cause });
-    }
+    if (!this.#isAccepting) throw this.#refusal(queue);
     if (signal?.aborted) throw signal.reason;
+  }
+
+  #refusal({ name }: OperationQueue): WorkerClosedError {
+    const { cause } = this.state.borrow();
+    const why = cause === undefined ? '' : `, since it has failed: ${messageOf(cause)}`;
+    return new WorkerClosedError(`Cannot call ${name}: ${this.id} takes no more calls${why}`, { cause });
   }
 
   /** @param at The time, where the caller knows it. */
