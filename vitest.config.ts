@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { defineConfig, type Plugin } from 'vitest/config';
+import { NotRunReporter } from './test/support/not-run-reporter.js';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 
@@ -35,5 +36,6 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 30_000,
     execArgv: ['--expose-gc'],
+    reporters: ['default', new NotRunReporter()],
   },
 });

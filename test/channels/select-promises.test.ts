@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createSelector, mpsc, select, timeout, SimulatedClock } from '../../src/channels/index.js';
+import { createSelector, mpsc, SimulatedClock, select, timeout } from '../../src/channels/index.js';
 import { drained, reasonOf, stateOf } from './support/settlement.js';
 
 const unhandled: unknown[] = [];

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { Examples, root, type Running } from './run-example.js';
+import { Examples, type Running, root } from './run-example.js';
 
 vi.setConfig({ testTimeout: 90_000 });
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { isMillraceError } from '../../src/core/index.js';
 import { createPreprocessor } from '../../src/image-embedding/preprocessor.js';
-import { squareSpec } from './square-spec.js';
 import { mutatedImages } from './mutated-images.js';
+import { squareSpec } from './square-spec.js';
 
 const spec = squareSpec(64, { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] });
 

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Kernels, loadKernels } from '../../src/image-embedding/kernels/kernels.js';
+import { linux, testNeeding } from '../support/needs.js';
 
 beforeAll(loadKernels);
 
@@ -37,7 +38,7 @@ describe('Kernels', () => {
     expect(kernels.bytes).toBe(bytes);
   });
 
-  it.skipIf(process.platform !== 'linux')('says what helps where WebAssembly does not start', async () => {
+  testNeeding(linux)('says what helps where WebAssembly does not start', async () => {
     expect(await outcome([])).toBe('ran');
     expect(await outcome(['--jitless'])).toMatch(/^ERR_MODEL_LOAD .*--jitless/);
     expect(await outcome([], '6000000')).toMatch(/^ERR_MODEL_LOAD .*--disable-wasm-trap-handler/);

@@ -2,6 +2,7 @@ import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { linux, testNeeding } from '../support/needs.js';
 import { countLines, PHOTOS, readRecords, runCli, startCli, until } from './cli-process.js';
 import { descendants } from './processes.js';
 import { makeSlowPhotos } from './slow-photos.js';
@@ -29,7 +30,7 @@ describe('millrace embed, under way', { timeout: 90_000 }, () => {
     expect(new Set(records.map((record) => record.path)).size).toBe(100);
   });
 
-  test.skipIf(process.platform !== 'linux')('says that the disk is full, and ends', async () => {
+  testNeeding(linux)('says that the disk is full, and ends', async () => {
     const out = path.join(folder, 'full.jsonl');
     await symlink('/dev/full', out);
     const ended = await runCli(['embed', PHOTOS, '--out', out, '--workers', '1']);

@@ -1,15 +1,15 @@
 import { expect, it } from 'vitest';
 import {
-  CancellationToken,
   broadcast,
+  CancellationToken,
   fromAsyncIterable,
   fromCallback,
   fromReadableStream,
   mpsc,
   OnceCell,
   reserving,
-  select,
   SimulatedClock,
+  select,
   timeout,
   watch,
 } from '../../src/channels/index.js';

@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { planGeometry } from '../../../src/image-embedding/decode/geometry.js';
 import { resampleInSlices } from '../../../src/image-embedding/decode/resample.js';
+import { loadKernels } from '../../../src/image-embedding/kernels/kernels.js';
 import type { Resample } from '../../../src/image-embedding/preprocess-spec.js';
 import { countWrong, difference, type PlainFilter, testPicture } from './plain-resample.js';
-import { loadKernels } from '../../../src/image-embedding/kernels/kernels.js';
 
 beforeAll(loadKernels);
 

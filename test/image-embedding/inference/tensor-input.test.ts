@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { fromFloat16 } from '../../../src/image-embedding/inference/float16.js';
 import { TensorInput, type TensorNumbers } from '../../../src/image-embedding/inference/tensor-input.js';
-import { squareSpec } from '../square-spec.js';
 import { loadKernels } from '../../../src/image-embedding/kernels/kernels.js';
+import { squareSpec } from '../square-spec.js';
 
 beforeAll(loadKernels);
 

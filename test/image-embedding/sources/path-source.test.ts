@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isMillraceError } from '../../../src/core/index.js';
 import { resolveImageLimits } from '../../../src/image-embedding/sources/limits.js';
 import { readSource } from '../../../src/image-embedding/sources/read-source.js';
+import { linux, posix, testNeeding } from '../../support/needs.js';
 
 let folder: string;
 const limits = resolveImageLimits({ maxBytes: 1000 });
@@ -67,7 +68,7 @@ describe("readSource('path')", () => {
     expect(await outcome('data:image/png;base64,AAAA')).toBe('ERR_IMAGE_NOT_FOUND');
   });
 
-  it.skipIf(process.platform === 'win32')('does not hang on a FIFO, and opens no device and no socket', async () => {
+  testNeeding(posix)('does not hang on a FIFO, and opens no device and no socket', async () => {
     const fifo = path.join(folder, 'root/fifo');
     await promisify(execFile)('mkfifo', [fifo]);
     expect(await outcome(fifo)).toBe('ERR_IMAGE_UNSUPPORTED');
@@ -82,7 +83,7 @@ describe("readSource('path')", () => {
     server.close();
   });
 
-  it.skipIf(process.platform !== 'linux')('holds the cap for files that claim to be empty', async () => {
+  testNeeding(linux)('holds the cap for files that claim to be empty', async () => {
     expect(await outcome('/proc/self/maps')).toBe('ERR_IMAGE_TOO_LARGE');
     expect(await outcome('/proc/self/comm')).toMatch(/\S/);
     expect(await outcome('/proc/self/environ', [folder])).toBe('ERR_IMAGE_FORBIDDEN');

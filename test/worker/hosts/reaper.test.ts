@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { operation, spawnWorker } from '../../../src/worker/index.js';
 import { reaper } from '../../../src/worker/hosts/reaper.js';
+import { operation, spawnWorker } from '../../../src/worker/index.js';
 
 const operations = { pid: operation<undefined, number>(), leaveBehind: operation<undefined, number>() };
 const module = new URL('../fixtures/pid-model.mjs', import.meta.url);

@@ -1,7 +1,7 @@
-import { SimulatedClock, monotonicNow } from '../../../src/core/index.js';
-import { createWorkerChannels, type Operations, type WorkerHandle } from '../../../src/worker/index.js';
+import { monotonicNow, SimulatedClock } from '../../../src/core/index.js';
 import type { Host, HostExit } from '../../../src/worker/hosts/host.js';
 import type { Progress } from '../../../src/worker/hosts/progress-board.js';
+import { createWorkerChannels, type Operations, type WorkerHandle } from '../../../src/worker/index.js';
 import { createLink, type Parcel } from '../../../src/worker/link/link.js';
 import { Kind } from '../../../src/worker/link/messages.js';
 import type { Message } from '../../../src/worker/link/outbox.js';

@@ -1,0 +1,86 @@
+/** Tests that need more than Node and npm: `npm test` names and counts those it did not run, `MILLRACE_REQUIRE_ALL=1` makes each a failure. */
+import { execFileSync } from 'node:child_process';
+import { describe, test } from 'vitest';
+
+/** What a test needs beside Node and npm, and how to tell whether this machine has it. */
+export interface Need {
+  /** As it stands in the name of a skipped test: `pid namespaces`, `openssl`. */
+  readonly name: string;
+  isMet(): boolean;
+}
+
+/** Whether a program runs with these arguments and exits with 0. */
+function runs(program: string, args: readonly string[]): boolean {
+  try {
+    execFileSync(program, args, { stdio: 'ignore', timeout: 10_000 });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export const root: Need = { name: 'root', isMet: () => process.getuid?.() === 0 };
+export const linux: Need = { name: 'Linux', isMet: () => process.platform === 'linux' };
+export const posix: Need = { name: 'a POSIX system', isMet: () => process.platform !== 'win32' };
+
+/** A pid namespace of one's own, in which the first process is pid 1. */
+export const pidNamespaces: Need = {
+  name: 'pid namespaces (unshare)',
+  isMet: () => runs('unshare', ['--pid', '--fork', '--mount-proc', 'true']),
+};
+
+/** Mounts in a namespace of one's own: tmpfs, read-only binds. */
+export const mountNamespaces: Need = {
+  name: 'mount namespaces (unshare)',
+  isMet: () => runs('unshare', ['--mount', 'sh', '-c', 'mount -t tmpfs none /mnt']),
+};
+
+/** A network of one's own, with no way out. */
+export const networkNamespaces: Need = {
+  name: 'network namespaces (unshare)',
+  isMet: () => runs('unshare', ['--net', 'true']),
+};
+
+/** A program on the PATH. */
+export function program(name: string, ...args: readonly string[]): Need {
+  return { name, isMet: () => runs(name, args.length === 0 ? ['--version'] : args) };
+}
+
+const met = new Map<string, boolean>();
+
+/** The needs that this machine does not meet. Each is asked once a test file. */
+function unmet(needs: readonly Need[]): string[] {
+  return needs
+    .filter((need) => {
+      let isMet = met.get(need.name);
+      if (isMet === undefined) met.set(need.name, (isMet = need.isMet()));
+      return !isMet;
+    })
+    .map((need) => need.name);
+}
+
+const requiresAll = process.env.MILLRACE_REQUIRE_ALL === '1';
+
+/** `test`, where every need is met; else a skipped test whose name says what it needs, or a failure under `MILLRACE_REQUIRE_ALL=1`. */
+export function testNeeding(...needs: readonly Need[]): (name: string, run: () => unknown, timeoutMs?: number) => void {
+  return (name, run, timeoutMs) => {
+    const lacking = unmet(needs);
+    if (lacking.length === 0) test(name, run as () => Promise<void>, timeoutMs);
+    else if (requiresAll) test(name, () => fail(lacking));
+    else test.skip(`${name} [needs ${lacking.join(', ')}]`, () => undefined);
+  };
+}
+
+/** `describe`, where every need is met; the like of {@link testNeeding} for a group that shares a set-up. */
+export function describeNeeding(...needs: readonly Need[]): (name: string, define: () => void) => void {
+  return (name, define) => {
+    const lacking = unmet(needs);
+    if (lacking.length === 0) describe(name, define);
+    else if (requiresAll) test(name, () => fail(lacking));
+    else describe.skip(`${name} [needs ${lacking.join(', ')}]`, define);
+  };
+}
+
+function fail(lacking: readonly string[]): never {
+  throw new Error(`This machine has no ${lacking.join(', no ')}, and MILLRACE_REQUIRE_ALL=1 asks for every test`);
+}
