@@ -16,7 +16,7 @@ import type { AddressInfo } from 'node:net';
 import { isMillraceError } from 'millrace';
 import { Semaphore } from 'millrace/channels';
 import { createImageEmbeddingPool } from 'millrace/image-embedding';
-import { BreakerOpenError, PoolOverloadedError } from 'millrace/pool';
+import { BreakerOpenError, closeOnSignal, PoolOverloadedError } from 'millrace/pool';
 
 const { PORT = '8080', HOST = '127.0.0.1', MAX_REQUESTS = '64', WORKERS = '2' } = process.env;
 const MAX_BODY_BYTES = 20_000_000;
@@ -126,16 +126,15 @@ const server = createServer({ requestTimeout: 30_000 }, (request, response) => {
   answer().catch((error: unknown) => fail(request, response, error));
 });
 
-function stop(): void {
-  // Answers what was accepted; connections that are kept alive without a request are closed.
-  server.close(() => {
-    pool.close().then(
-      () => console.log('stopped'),
-      (error: unknown) => console.error(error),
-    );
-  });
-}
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+// The server first: what it has accepted is still answered from the pool.
+closeOnSignal([
+  server,
+  pool,
+  () => {
+    console.log('stopped');
+    process.exit(0);
+  },
+]);
 
 server.listen(Number(PORT), HOST, () => {
   const { address, port } = server.address() as AddressInfo;
