@@ -52,8 +52,8 @@ const met = new Map<string, boolean>();
 function unmet(needs: readonly Need[]): string[] {
   return needs
     .filter((need) => {
-      let isMet = met.get(need.name);
-      if (isMet === undefined) met.set(need.name, (isMet = need.isMet()));
+      const isMet = met.get(need.name) ?? need.isMet();
+      met.set(need.name, isMet);
       return !isMet;
     })
     .map((need) => need.name);
