@@ -1,4 +1,10 @@
-import { type Clock, requireMilliseconds, requireOptions, requirePositiveInteger } from '../core/index.js';
+import {
+  type Clock,
+  requireMilliseconds,
+  requireNumber,
+  requireOptions,
+  requirePositiveInteger,
+} from '../core/index.js';
 import { requireClock } from './clock.js';
 
 /** The states of a circuit breaker. */
@@ -13,8 +19,10 @@ export const breakerTransitions: Readonly<Record<BreakerState, readonly BreakerS
 
 /** What opens a breaker and what closes it. */
 export interface BreakerRules {
-  /** How many failures within the window open it. */
+  /** How many failures the window must hold at least: fewer say nothing, whatever their share. */
   readonly failures: number;
+  /** Which share of the calls that ended within the window must have failed, above 0 and at most 1. 0.5 by default. */
+  readonly failureRate?: number;
   /** The rolling window, in ms. */
   readonly windowMs: number;
   /** How long it stays open, in ms. */
@@ -23,13 +31,29 @@ export interface BreakerRules {
   readonly probes: number;
 }
 
-const RULES = ['failures', 'windowMs', 'openMs', 'probes'] as const;
+/** The rules of a breaker, filled. */
+type FilledRules = Required<BreakerRules>;
+
+export const BREAKER_KEYS = ['failures', 'failureRate', 'windowMs', 'openMs', 'probes'] as const;
+
+/** Into how many parts the window is divided; it moves on by one part at a time. */
+const SLICES = 10;
 
 /** Checks the rules of a breaker; `prefix` goes before their names in messages. */
-export function requireBreakerRules(action: string, prefix: string, rules: BreakerRules): BreakerRules {
-  const { failures, windowMs, openMs, probes } = requireOptions<BreakerRules>(action, rules, RULES);
+export function requireBreakerRules(action: string, prefix: string, rules: BreakerRules): FilledRules {
+  const {
+    failures,
+    failureRate = 0.5,
+    windowMs,
+    openMs,
+    probes,
+  } = requireOptions<BreakerRules>(action, rules, BREAKER_KEYS);
+  if (failureRate === 0) {
+    throw new RangeError(`${action}: ${prefix}failureRate must be above 0, received 0`);
+  }
   return Object.freeze({
     failures: requirePositiveInteger(action, `${prefix}failures`, failures),
+    failureRate: requireNumber(action, `${prefix}failureRate`, failureRate, 0, 1),
     windowMs: requireMilliseconds(action, `${prefix}windowMs`, windowMs),
     openMs: requireMilliseconds(action, `${prefix}openMs`, openMs),
     probes: requirePositiveInteger(action, `${prefix}probes`, probes),
@@ -81,8 +105,19 @@ class Ticket implements BreakerTicket {
 /** What {@link CircuitBreaker.enter} answers when it lets nothing through. */
 export const NO_PASS = -1;
 
+/** The calls that ended in one part of the window. */
+interface Slice {
+  /** Which part of time, counted from the clock's origin. */
+  index: number;
+  calls: number;
+  failures: number;
+}
+
 /**
- * A circuit breaker: closed, open for a while after too many failures, then half-open with an exact number of probes.
+ * A circuit breaker: closed, open for a while after too large a share of the calls failed, then half-open with an exact number of probes.
+ *
+ * It opens when the window holds at least `failures` failures and they are at least `failureRate` of the calls that ended in it, neutral ends left
+ * out: five failures beside two thousand successes open nothing.
  *
  * Invariants: while half-open, probes that are out plus probes that succeeded never exceed `probes`, and a neutral end gives its probe back; a
  * ticket from before the last change of state changes nothing, so stragglers of a bad minute neither close nor open it. No timer: open
@@ -101,15 +136,15 @@ export const NO_PASS = -1;
  * ```
  */
 export class CircuitBreaker {
-  readonly #rules: BreakerRules;
+  readonly #rules: FilledRules;
   readonly #clock: Clock;
   readonly #onChange: (from: BreakerState, to: BreakerState) => void;
   #state: BreakerState = 'closed';
   // Counts the changes of state: a ticket is void once it has moved on.
   #epoch = 0;
   #openedAt = 0;
-  // The times of the failures in the window, oldest first; never longer than `failures`.
-  #failedAt: number[] = [];
+  // A ring: the slice of a time is at its index modulo the length.
+  readonly #slices: readonly Slice[] = Array.from({ length: SLICES }, () => ({ index: -1, calls: 0, failures: 0 }));
   #probesOut = 0;
   #probesWon = 0;
 
@@ -170,13 +205,13 @@ export class CircuitBreaker {
 
   /** Counts a failure that belongs to no call, such as a failed load. */
   recordFailure(): void {
-    if (this.state === 'closed') this.#countFailure();
+    if (this.state === 'closed') this.#count(true);
     else if (this.#state === 'half-open') this.#become('open');
   }
 
   #settle(outcome: BreakerEnding): void {
     if (this.#state === 'closed') {
-      if (outcome === 'failure') this.#countFailure();
+      if (outcome !== 'neutral') this.#count(outcome === 'failure');
       return;
     }
     this.#probesOut -= 1;
@@ -187,20 +222,32 @@ export class CircuitBreaker {
     }
   }
 
-  #countFailure(): void {
-    const now = this.#clock.now();
-    this.#failedAt.push(now);
-    while (this.#failedAt.length > 0 && (this.#failedAt[0] as number) <= now - this.#rules.windowMs) {
-      this.#failedAt.shift();
+  #count(isFailure: boolean): void {
+    const index = Math.floor((this.#clock.now() * SLICES) / Math.max(this.#rules.windowMs, 1));
+    const slice = this.#slices[((index % SLICES) + SLICES) % SLICES] as Slice;
+    if (slice.index !== index) {
+      slice.index = index;
+      slice.calls = 0;
+      slice.failures = 0;
     }
-    if (this.#failedAt.length >= this.#rules.failures) this.#become('open');
+    slice.calls += 1;
+    if (!isFailure) return;
+    slice.failures += 1;
+    let calls = 0;
+    let failures = 0;
+    for (const each of this.#slices) {
+      if (each.index <= index - SLICES) continue;
+      calls += each.calls;
+      failures += each.failures;
+    }
+    if (failures >= this.#rules.failures && failures >= this.#rules.failureRate * calls) this.#become('open');
   }
 
   #become(next: BreakerState): void {
     const previous = this.#state;
     this.#state = next;
     this.#epoch += 1;
-    this.#failedAt = [];
+    for (const slice of this.#slices) slice.calls = slice.failures = 0;
     this.#probesOut = 0;
     this.#probesWon = 0;
     if (next === 'open') this.#openedAt = this.#clock.now();

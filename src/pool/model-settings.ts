@@ -10,7 +10,7 @@ import {
   requireString,
 } from '../core/index.js';
 import type { Operations, WorkerHost } from '../worker/index.js';
-import { type BreakerRules, requireBreakerRules } from './breaker.js';
+import { type BreakerRules, BREAKER_KEYS, requireBreakerRules } from './breaker.js';
 import { autoWorkers, availableCores } from './cores.js';
 import type { ModelOptions, WorkerPart, WorkerStart } from './options.js';
 import type { PoolSettings } from './pool-settings.js';
@@ -86,7 +86,13 @@ const MODEL_KEYS = [
   'backOffMs',
 ] as const;
 
-const DEFAULT_BREAKER: BreakerRules = { failures: 5, windowMs: 60_000, openMs: 60_000, probes: 3 };
+const DEFAULT_BREAKER: BreakerRules = {
+  failures: 5,
+  failureRate: 0.5,
+  windowMs: 60_000,
+  openMs: 60_000,
+  probes: 3,
+};
 const DEFAULT_SHARES: PriorityShares = { normal: 0.2, batch: 0.05 };
 
 /** Checks the options of a model and fills them. */
@@ -213,8 +219,7 @@ function requireShares(action: string, shares: Partial<PriorityShares> | undefin
 }
 
 function requireBreaker(action: string, breaker: Partial<BreakerRules> | undefined): BreakerRules {
-  const keys = ['failures', 'windowMs', 'openMs', 'probes'] as const;
-  const given = requireOptions<BreakerRules>(`${action}: breaker`, breaker as BreakerRules, keys);
+  const given = requireOptions<BreakerRules>(`${action}: breaker`, breaker as BreakerRules, BREAKER_KEYS);
   return requireBreakerRules(action, 'breaker.', { ...DEFAULT_BREAKER, ...given });
 }
 

@@ -51,6 +51,12 @@ export {
   type StreamOperationOptions,
   type UnaryOperation,
 } from './operation.js';
+/** @internal */
+export type { Outcome as RequestOutcome } from './pending-request.js';
+/** @internal */
+export { type StreamCall, streamCallOf } from './pending-stream.js';
+/** @internal */
+export { failedBeforeModel } from './reached.js';
 export type {
   AnyRequest,
   ModelForRequest,
@@ -76,6 +82,7 @@ export { crashedWorker } from './supervision/crash-error.js';
 export type { Trace } from './trace.js';
 export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './worker-channels.js';
 export {
+  BadInputError,
   BatchContractError,
   BatcherClosedError,
   DeadlineExceededError,

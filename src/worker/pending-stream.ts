@@ -2,7 +2,7 @@ import { mpsc } from '../channels/index.js';
 import type { CallOptions, ReplyStream } from './handle.js';
 import type { StreamOperation } from './operation.js';
 import type { OperationQueue } from './operation-queue.js';
-import { PendingRequest, Phase, type RequestOwner } from './pending-request.js';
+import { type Outcome, PendingRequest, Phase, type RequestOwner } from './pending-request.js';
 import type { StreamReply, StreamRequest } from './request.js';
 
 const SENT = Promise.resolve(true);
@@ -19,6 +19,11 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
   #isAbrupt = false;
   /** How many chunks may wait for the consumer. */
   readonly chunkCapacity: number;
+  /** Called once, when the model has ended or failed, or the call was given up: what was sent by then may be read later. */
+  onAnswered: ((outcome: Outcome, error: unknown) => void) | undefined;
+  /** Since when as many chunks as may wait for the consumer do: the model is held back. */
+  #fullSince: number | undefined;
+  #heldBackMs = 0;
   /** Called when the consumer takes a chunk: how a bridge gives a credit back. */
   onChunkTaken: (() => void) | undefined;
 
@@ -51,6 +56,7 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
     if (!this.take()) return GONE;
     if (this.#sender.capacity > 0) {
       this.#sender.trySend(chunk);
+      if (this.#sender.capacity === 0) this.#fullSince = this.owner.clock.now();
       return SENT;
     }
     return this.#sender.send(chunk).then(
@@ -62,6 +68,7 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
   end(): boolean {
     if (!this.answer('succeeded')) return false;
     this.#sender.close();
+    this.#tell('succeeded', undefined);
     return true;
   }
 
@@ -69,7 +76,25 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
     if (!this.answer('failed')) return false;
     this.#failure = { error };
     this.#sender.close();
+    this.#tell('failed', error);
     return true;
+  }
+
+  /** How long the consumer has held the model back, in ms. */
+  get heldBackMs(): number {
+    return this.#heldBackMs + (this.#fullSince === undefined ? 0 : this.owner.clock.now() - this.#fullSince);
+  }
+
+  override answerAhead(outcome: Outcome, error: unknown): void {
+    if (this.phase === Phase.ANSWERED) return;
+    super.answerAhead(outcome, error);
+    this.#tell(outcome, error);
+  }
+
+  #tell(outcome: Outcome, error: unknown): void {
+    const { onAnswered } = this;
+    this.onAnswered = undefined;
+    onAnswered?.(outcome, error);
   }
 
   // --- the consumer's side
@@ -78,6 +103,7 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
     if (!this.#isAbrupt) {
       const result = await this.#receiver.recv();
       if (!this.#isAbrupt && result.done !== true) {
+        this.#noteTaken();
         this.onChunkTaken?.();
         return result;
       }
@@ -87,6 +113,13 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
     this.#isAbrupt = true;
     if (failure !== undefined) throw failure.error;
     return { done: true, value: undefined };
+  }
+
+  #noteTaken(): void {
+    if (this.#fullSince === undefined) return;
+    this.#heldBackMs = this.heldBackMs;
+    // A chunk that waited for room may have taken it already.
+    this.#fullSince = this.#sender.capacity === 0 ? this.owner.clock.now() : undefined;
   }
 
   async leave(): Promise<IteratorResult<unknown, void>> {
@@ -108,12 +141,34 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
   }
 }
 
+/** How a stream's call stands with its worker, which may have ended it long before its consumer has read it. */
+export interface StreamCall {
+  /** How long the consumer has held the model back, in ms. */
+  readonly heldBackMs: number;
+  /** Called once, when the model has ended or failed, or the call was given up. */
+  onAnswered: ((outcome: Outcome, error: unknown) => void) | undefined;
+}
+
+/**
+ * The call behind a stream that a handle of this package answered with; undefined for any other.
+ *
+ * @internal
+ */
+export function streamCallOf(stream: object): StreamCall | undefined {
+  return stream instanceof ChunkStream ? stream.call : undefined;
+}
+
 /** The consumer's iterator over the chunks of a request. */
 class ChunkStream implements ReplyStream<unknown> {
   readonly #request: PendingStream;
 
   constructor(request: PendingStream) {
     this.#request = request;
+  }
+
+  /** @internal */
+  get call(): StreamCall {
+    return this.#request;
   }
 
   next(): Promise<IteratorResult<unknown, void>> {

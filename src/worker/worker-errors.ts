@@ -58,6 +58,23 @@ export class WorkerCrashedError extends MillraceError {
   }
 }
 
+/**
+ * The input of a call is not what the operation takes: the way for a model to say that a failure is its caller's, which no circuit breaker counts.
+ *
+ * It arrives with its class, `code` and `cause` from every host. Any other error says the same when it has a `fault` of `'caller'`.
+ *
+ * @example
+ * ```ts
+ * const error = new BadInputError('Cannot resize: width must be positive, received -1');
+ * error.code; // => 'ERR_BAD_INPUT'
+ * error.fault; // => 'caller'
+ * ```
+ */
+export class BadInputError extends MillraceError {
+  readonly code: string = 'ERR_BAD_INPUT';
+  override readonly fault: Fault = 'caller';
+}
+
 /** The answer did not come by its deadline. */
 export class DeadlineExceededError extends MillraceError {
   readonly code = 'ERR_DEADLINE_EXCEEDED' as const;

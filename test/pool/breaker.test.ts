@@ -111,3 +111,40 @@ test('CircuitBreaker refuses rules that make no sense', () => {
   expect(make({ probe: 1 })).toThrow("unknown option 'probe'");
   expect(() => new CircuitBreaker(rules, undefined as never)).toThrow('clock.now must be a function');
 });
+
+test('CircuitBreaker weighs failures against the calls that ended within the window', async () => {
+  const { breaker, clock, fail } = make();
+  for (let turn = 0; turn < 2_755; turn += 1) breaker.admit()?.success();
+  for (let turn = 0; turn < 5; turn += 1) fail();
+  expect(breaker.state).toBe('closed');
+  // The successes leave the window; failures as many as there are others remain.
+  await clock.advance(1_000);
+  breaker.admit()?.success();
+  breaker.admit()?.success();
+  fail();
+  fail();
+  expect(breaker.state).toBe('closed');
+  fail();
+  expect(breaker.state).toBe('open');
+});
+
+test('CircuitBreaker leaves neutral ends out of the share, and opens at the share that it was given', () => {
+  const clock = new SimulatedClock();
+  const strict = new CircuitBreaker({ ...rules, failureRate: 0.1 }, clock);
+  for (let turn = 0; turn < 27; turn += 1) strict.admit()?.success();
+  for (let turn = 0; turn < 100; turn += 1) strict.admit()?.neutral();
+  strict.admit()?.failure();
+  strict.admit()?.failure();
+  expect(strict.state).toBe('closed');
+  strict.admit()?.failure();
+  expect(strict.state).toBe('open');
+});
+
+test('CircuitBreaker refuses a share that no calls or all calls reach', () => {
+  const make = (failureRate: unknown) => () =>
+    new CircuitBreaker({ ...rules, failureRate: failureRate as number }, new SimulatedClock());
+  expect(make(0)).toThrow('failureRate must be above 0, received 0');
+  expect(make(1.1)).toThrow('failureRate must be a number from 0 to 1, received 1.1');
+  expect(make('half')).toThrow(TypeError);
+  expect(make(1)).not.toThrow();
+});

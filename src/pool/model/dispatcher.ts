@@ -21,7 +21,7 @@ import { Call, Job } from './job.js';
 import { JobQueue } from './job-queue.js';
 import { OperationQueue } from './operation-queue.js';
 import { RateEstimate } from './rate.js';
-import { type Lease, Runs } from './runs.js';
+import { Runs } from './runs.js';
 import { Settlement } from './settlement.js';
 import type { WorkerSlot } from './worker-slot.js';
 
@@ -126,7 +126,7 @@ export class Dispatcher {
     return this.#runs.size;
   }
 
-  /** Takes a request. Never throws: every failure comes through the promise. A stream operation is answered with a {@link Lease}. */
+  /** Takes a request. Never throws: every failure comes through the promise. A stream operation is answered with a `Lease`. */
   submit(name: string, input: unknown, options: CallSettings): Promise<unknown> {
     const operation = this.operations.get(name);
     if (operation === undefined) return Promise.reject(this.#door.unknown(name));
@@ -238,9 +238,9 @@ export class Dispatcher {
     if (!call.isSettled) this.#giveUp(call, 'cancelled', reason);
   }
 
-  /** A stream's place is given back. */
-  endLease(lease: Lease, outcome: 'succeeded' | 'failed' | 'cancelled', error: unknown): void {
-    this.#runs.endLease(lease, outcome, error);
+  /** What streams are read through. */
+  get leases(): Pick<Runs, 'handedOver' | 'endLease'> {
+    return this.#runs;
   }
 
   get #workers(): Fleet {
@@ -289,7 +289,7 @@ export class Dispatcher {
   #giveUp(call: Call, outcome: 'expired' | 'cancelled', error: unknown): void {
     const { job } = call;
     const { operation } = job;
-    this.#calls.settle(call, outcome, error, job.state === 'running' && outcome === 'expired');
+    this.#calls.settle(call, outcome, error, outcome === 'expired' && this.#runs.isExpiryFault(call));
     if (job.calls.size > 0) return;
     if (job.state === 'running') {
       this.#runs.giveUp(job, error);

@@ -1,23 +1,50 @@
 import { crashedWorker, isLive } from '../../worker/index.js';
 import type { PooledWorker } from '../pooled-worker.js';
+import type { Call } from './job.js';
 
-/** Whether a failure says something about the model: it threw, hung or crashed. Bad input, aborts and shortage of room or memory do not. */
+/** Reads a member of what was thrown. Never throws, whatever that is. */
+function memberOf(thrown: unknown, name: 'code' | 'fault'): unknown {
+  try {
+    return (thrown as Record<string, unknown> | null | undefined)?.[name];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a failure that came out of a model says something about it: bad input, aborts and shortage of room or memory do not. */
 export function isModelFault(error: unknown): boolean {
-  const fault = (error as { fault?: unknown } | null | undefined)?.fault;
+  const fault = memberOf(error, 'fault');
   // What is no Millrace error was thrown by the model's own code.
   return fault === undefined ? true : fault === 'model';
+}
+
+/** How many times its operation's usual time a call must have had before its expiry says something about the model. */
+const FAIR_FACTOR = 4;
+/** And how much time at least, in ms: less is lost to a busy event loop. */
+const FAIR_MS = 20;
+
+/**
+ * Whether a model had a call for a fair time before its deadline: several times what the operation takes as a rule, or the model's own `timeoutMs`.
+ *
+ * @param givenMs How long the model could have worked at it.
+ */
+export function hadFairTime({ job }: Call, givenMs: number, timeoutMs: number): boolean {
+  const { serviceMs } = job.operation.service;
+  const fairMs = serviceMs === undefined ? timeoutMs : Math.min(timeoutMs, Math.max(FAIR_MS, FAIR_FACTOR * serviceMs));
+  // Clocks that count fractions may lose a little of one.
+  return givenMs >= fairMs - 1;
 }
 
 const LOST = new Set<unknown>(['ERR_WORKER_CRASHED', 'ERR_WORKER_CLOSED', 'ERR_WORKER_LOAD']);
 
 /** Whether a failure means that the worker went away with the request, and not another worker that its model has for itself. */
 export function isWorkerLost(error: unknown, { id, state }: Pick<PooledWorker, 'id' | 'state'>): boolean {
-  if (!LOST.has((error as { code?: unknown } | null | undefined)?.code)) return false;
+  if (!LOST.has(memberOf(error, 'code'))) return false;
   // The calls that a crash took along may hear of it before the state tells of it.
   return !isLive(state.current) || crashedWorker(error) === id;
 }
 
 /** Whether a failure is the passing of a deadline. */
 export function isDeadlineExceeded(error: unknown): boolean {
-  return (error as { code?: unknown } | null | undefined)?.code === 'ERR_DEADLINE_EXCEEDED';
+  return memberOf(error, 'code') === 'ERR_DEADLINE_EXCEEDED';
 }

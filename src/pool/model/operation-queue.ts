@@ -3,6 +3,7 @@ import { Histogram, TIME_BOUNDS } from '../observe/histogram.js';
 import { Ledger } from '../observe/ledger.js';
 import { PriorityQueue, type PriorityShares } from '../priority.js';
 import type { Job } from './job.js';
+import { RateEstimate } from './rate.js';
 
 /** What a model keeps per operation: how much of it waits, who waits outside for room, and its counts. */
 export class OperationQueue {
@@ -14,6 +15,8 @@ export class OperationQueue {
   readonly ledger: Ledger = new Ledger();
   readonly waitSeconds: Histogram = new Histogram(TIME_BOUNDS);
   readonly serviceSeconds: Histogram = new Histogram(TIME_BOUNDS);
+  /** How long the model takes as a rule. */
+  readonly service: RateEstimate = new RateEstimate();
   /** Jobs outside, waiting for room in the queue. */
   readonly outside: PriorityQueue<Job>;
   queued = 0;

@@ -102,7 +102,7 @@ export class RegisteredModel {
     return new PooledStream({
       lease,
       giveUp: (call, reason) => this.dispatcher.giveUp(call, reason),
-      end: (held, outcome, error) => this.dispatcher.endLease(held, outcome, error),
+      leases: this.dispatcher.leases,
     });
   }
 

@@ -2,12 +2,13 @@ import type { Job } from './job.js';
 import type { WorkerSlot } from './worker-slot.js';
 
 /** What becomes of a job in a worker. */
-type Settle = (job: Job, slot: WorkerSlot, result: unknown) => void;
+type Settle = (job: Job, slot: WorkerSlot, result: unknown, reply: unknown) => void;
 
 /** A place for a job that a worker has, until the worker has answered; used by one job after another. */
 export class Run {
   #job: Job | undefined;
   #slot: WorkerSlot | undefined;
+  #reply: Promise<unknown> | undefined;
   readonly #onValue: (value: unknown) => void;
   readonly #onError: (error: unknown) => void;
 
@@ -20,15 +21,18 @@ export class Run {
   begin(job: Job, slot: WorkerSlot, reply: Promise<unknown>): void {
     this.#job = job;
     this.#slot = slot;
+    this.#reply = reply;
     reply.then(this.#onValue, this.#onError);
   }
 
   #end(free: Run[], settle: Settle, result: unknown): void {
     const job = this.#job as Job;
     const slot = this.#slot as WorkerSlot;
+    const reply = this.#reply;
     this.#job = undefined;
     this.#slot = undefined;
+    this.#reply = undefined;
     free.push(this);
-    settle(job, slot, result);
+    settle(job, slot, result, reply);
   }
 }

@@ -4,12 +4,14 @@
  * Invariants:
  * - A job is here exactly while it is `running`; it leaves once, whatever comes first: the answer, the end of its worker, or the last caller's leave.
  * - With a worker, the worker's handle watches a call's deadline and signal. What may outlive that is watched here as well: shared runs, whose callers
- *   come and go one by one, and streams, whose reader may have stopped reading.
+ *   come and go one by one, and streams until the worker has them.
+ * - A failure counts against the model where it failed in the model: what fails before the model has it is its caller's. One crash counts once.
  */
 import { type Clock, LinkedList } from '../../core/index.js';
+import { failedBeforeModel, type RequestOutcome } from '../../worker/index.js';
 import type { ModelSettings } from '../model-settings.js';
 import type { Door } from './door.js';
-import { isDeadlineExceeded, isModelFault, isWorkerLost } from './faults.js';
+import { hadFairTime, isDeadlineExceeded, isModelFault, isWorkerLost } from './faults.js';
 import type { Fleet } from './fleet.js';
 import type { Call, CallInfo, Job } from './job.js';
 import type { RateEstimate } from './rate.js';
@@ -94,6 +96,13 @@ export class Runs {
     place.begin(job, slot, reply);
   }
 
+  /** Whether the expiry of a call that is under way counts against the model. */
+  isExpiryFault(call: Call): boolean {
+    const { state, operation } = call.job;
+    // How long the reader of a stream has held the model back is known to its worker alone.
+    return state === 'running' && operation.declaration.kind === 'unary' && this.#hadFairTime(call, 0);
+  }
+
   /** Nobody waits for a job's answer any more; its place comes free once the model has let go of it. */
   giveUp(job: Job, reason: unknown): void {
     // Nobody may join a run that is being given up.
@@ -109,34 +118,72 @@ export class Runs {
     }
   }
 
-  /** A stream's place is given back. */
-  endLease(lease: Lease, outcome: 'succeeded' | 'failed' | 'cancelled', error: unknown): void {
-    if (outcome === 'succeeded') this.#succeeded(lease.job, lease.slot, undefined);
-    else if (outcome === 'failed') this.#failed(lease.job, lease.slot, error);
-    else {
-      this.#leftEarly(lease.job, lease.slot);
-      this.#calls.settle(lease.call, 'cancelled', undefined);
+  /** The worker has a stream's call, and watches its deadline and signal from now on. */
+  handedOver({ call }: Lease): void {
+    this.#calls.unwatch(call);
+  }
+
+  /**
+   * A stream's call is over, and its place is given back.
+   *
+   * @param heldBackMs How long its reader has held the model back.
+   * @param reply The worker's answer.
+   */
+  endLease(
+    { job, slot, call }: Lease,
+    outcome: RequestOutcome,
+    error: unknown,
+    heldBackMs: number,
+    reply: unknown,
+  ): void {
+    if (job.state !== 'running') return;
+    if (outcome === 'succeeded') {
+      // Chunks that came in time may be read later.
+      this.#ended(job, slot, heldBackMs);
+      this.#calls.settle(call, 'succeeded', undefined);
+      this.#parts.onPlace(slot);
+    } else if (outcome === 'failed') {
+      this.#failed(job, slot, error, reply);
+    } else {
+      const isFault = outcome === 'expired' && this.#hadFairTime(call, heldBackMs);
+      this.#leftEarly(job, slot);
+      this.#calls.settle(call, outcome, error, isFault);
     }
   }
 
   readonly #succeeded = (job: Job, slot: WorkerSlot, value: unknown): void => {
     if (job.state !== 'running') return;
     const now = this.#clock.now();
-    const serviceMs = now - job.runningSince;
-    this.#left(job);
-    this.#parts.rate.observe(serviceMs);
-    job.operation.serviceSeconds.observe(serviceMs / 1000);
-    slot.end(job, now);
+    const serviceMs = this.#ended(job, slot, 0);
     for (let call = job.calls.first; call !== undefined; call = job.calls.first) {
       // An answer that comes late is no answer, whatever came of it.
-      if (now > call.deadline) this.#calls.settle(call, 'expired', this.#parts.door.tooLate(call), true);
-      else
+      if (now > call.deadline) {
+        this.#calls.settle(call, 'expired', this.#parts.door.tooLate(call), this.#hadFairTime(call, 0));
+      } else
         this.#calls.settle(call, 'succeeded', call.isDetailed ? { value, info: infoOf(call, slot, serviceMs) } : value);
     }
     this.#parts.onPlace(slot);
   };
 
-  readonly #failed = (job: Job, slot: WorkerSlot, error: unknown): void => {
+  /** The model has answered. Returns how long that took. */
+  #ended(job: Job, slot: WorkerSlot, heldBackMs: number): number {
+    const now = this.#clock.now();
+    const serviceMs = Math.max(0, now - job.runningSince - heldBackMs);
+    this.#left(job);
+    this.#parts.rate.observe(serviceMs);
+    job.operation.service.observe(serviceMs);
+    job.operation.serviceSeconds.observe(serviceMs / 1000);
+    slot.end(job, now);
+    return serviceMs;
+  }
+
+  /** Whether a call that has run out of time says something about the model. */
+  #hadFairTime(call: Call, heldBackMs: number): boolean {
+    const givenMs = call.deadline - call.job.runningSince - heldBackMs;
+    return hadFairTime(call, givenMs, this.#settings.timeoutMs);
+  }
+
+  readonly #failed = (job: Job, slot: WorkerSlot, error: unknown, reply: unknown): void => {
     if (job.state !== 'running') return;
     const now = this.#clock.now();
     const isLost = isWorkerLost(error, slot.handle);
@@ -148,17 +195,24 @@ export class Runs {
     }
     const isTooLate = (call: Call) => isDeadlineExceeded(error) && now >= call.deadline - 1;
     const calls = job.calls.toArray();
+    const isFault = isLost
+      ? !slot.isCrashCounted && isModelFault(error)
+      : !failedBeforeModel(reply) && isModelFault(error);
     const isEarly = calls.every((call) => call.signal?.aborted || isTooLate(call));
     if (isEarly) this.#leftEarly(job, slot);
     else {
       this.#left(job);
       slot.end(job, now);
       this.#parts.rate.observe(now - job.runningSince);
+      if (isFault && !isLost) job.operation.service.observe(now - job.runningSince);
     }
     for (const call of calls) {
       if (call.signal?.aborted) this.#calls.settle(call, 'cancelled', error);
-      else if (isTooLate(call)) this.#calls.settle(call, 'expired', error, true);
-      else this.#calls.settle(call, 'failed', error, isModelFault(error));
+      else if (isTooLate(call)) this.#calls.settle(call, 'expired', error, this.#hadFairTime(call, 0));
+      else {
+        if (isLost) slot.isCrashCounted = true;
+        this.#calls.settle(call, 'failed', error, isFault);
+      }
     }
     if (!isEarly) this.#parts.onPlace(slot);
   };

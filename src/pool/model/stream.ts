@@ -1,6 +1,6 @@
-import type { ReplyStream } from '../../worker/index.js';
+import { type ReplyStream, type RequestOutcome, type StreamCall, streamCallOf } from '../../worker/index.js';
 import type { Call } from './job.js';
-import type { Lease } from './runs.js';
+import type { Lease, Runs } from './runs.js';
 
 /** What a stream is read from. */
 export interface StreamSource {
@@ -8,15 +8,15 @@ export interface StreamSource {
   lease(onCall: (call: Call) => void): Promise<unknown>;
   /** Gives up a call that waits. */
   giveUp(call: Call, reason: unknown): void;
-  /** Gives the place back. */
-  end(lease: Lease, outcome: 'succeeded' | 'failed' | 'cancelled', error: unknown): void;
+  /** Where the place is given back. */
+  readonly leases: Pick<Runs, 'handedOver' | 'endLease'>;
 }
 
 const DONE = Object.freeze({ done: true, value: undefined }) as IteratorResult<unknown, void>;
 
 /**
- * A stream's answer, read through the pool: it asks for a place when it is first read, holds it while the worker's stream is read, and gives it
- * back at the end, at a failure, or when its reader leaves, at whatever moment that is.
+ * A stream's answer, read through the pool: it asks for a place when it is first read and holds it until the worker's call is over: the model has ended or
+ * failed, the deadline has passed, or the reader has left. When its reader reads what came until then concerns nobody else.
  */
 export class PooledStream implements ReplyStream<unknown> {
   readonly #source: StreamSource;
@@ -24,6 +24,8 @@ export class PooledStream implements ReplyStream<unknown> {
   #reply: AsyncIterator<unknown, void> | undefined;
   #call: Call | undefined;
   #lease: Lease | undefined;
+  #chunkStream: object | undefined;
+  #workerCall: StreamCall | undefined;
   #isOver = false;
 
   constructor(source: StreamSource) {
@@ -50,7 +52,8 @@ export class PooledStream implements ReplyStream<unknown> {
     const left = leftTheStream();
     void this.#reply?.return?.();
     this.#end('cancelled', left);
-    if (this.#lease === undefined && this.#call !== undefined) this.#source.giveUp(this.#call, left);
+    // Settled already, unless it still waits for its place.
+    if (this.#call !== undefined) this.#source.giveUp(this.#call, left);
     return DONE;
   }
 
@@ -77,13 +80,28 @@ export class PooledStream implements ReplyStream<unknown> {
       timeoutMs,
       traceparent: call.traceparent,
     }) as unknown as AsyncIterable<unknown, void>;
+    this.#chunkStream = chunks;
+    this.#workerCall = streamCallOf(chunks);
+    if (this.#workerCall !== undefined) {
+      // The worker's account of it is the pool's.
+      this.#source.leases.handedOver(lease);
+      this.#workerCall.onAnswered = (outcome, error) => this.#giveBack(outcome, error);
+    }
     this.#reply = chunks[Symbol.asyncIterator]();
     return this.#reply;
   }
 
   #end(outcome: 'succeeded' | 'failed' | 'cancelled', error: unknown): void {
     this.#isOver = true;
-    if (this.#lease !== undefined) this.#source.end(this.#lease, outcome, error);
+    this.#giveBack(outcome, error);
+  }
+
+  #giveBack(outcome: RequestOutcome, error: unknown): void {
+    const lease = this.#lease;
+    this.#lease = undefined;
+    if (lease === undefined) return;
+    const heldBackMs = this.#workerCall?.heldBackMs ?? 0;
+    this.#source.leases.endLease(lease, outcome, error, heldBackMs, this.#chunkStream);
   }
 }
 

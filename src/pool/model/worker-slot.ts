@@ -35,6 +35,8 @@ export class WorkerSlot implements RoutingCandidate {
   /** What was last measured, in bytes. */
   measuredBytes: number | undefined;
   served = 0;
+  /** Whether its crash was counted against the model: one crash is one failure, however many calls it took along. */
+  isCrashCounted = false;
   /** What the model last told of its batches. */
   batchSizes: BatchSizes = {};
   readonly #clock: Clock;

@@ -6,6 +6,8 @@ import { type HostInit, Kind } from '../link/messages.js';
 import type { Message } from '../link/outbox.js';
 import type { PendingRequest } from '../pending-request.js';
 import type { PendingStream } from '../pending-stream.js';
+import type { PendingUnary } from '../pending-unary.js';
+import { noteUnreached } from '../reached.js';
 import type { AnyRequest } from '../request.js';
 import { WorkerLoadError } from '../worker-errors.js';
 import type { WorkerHealth } from '../worker-health.js';
@@ -62,6 +64,8 @@ export class HostClient {
   #ids = 0;
   #onLoaded!: (failure: LoadFailure | undefined) => void;
   #disposeError: { readonly error: unknown } | undefined;
+  /** How many messages the host could not read that are not accounted for yet: what they carried are inputs. */
+  #unreadableThere = 0;
 
   constructor(host: Host, init: HostInit, transferInputs: boolean, events: HostClientEvents) {
     this.host = host;
@@ -117,7 +121,7 @@ export class HostClient {
     const message = [Kind.Call, id, held.operation, input, remainingMs, request.traceparent, sentAt];
     const refused = (reason: unknown): void => {
       if (isAnnounced) link.post([Kind.Abort, id, encodeError(reason)]);
-      this.#finish(id, { error: reason });
+      this.#finish(id, { error: reason }, true);
     };
     const transfer = this.#transferInputs ? findTransferable(input) : undefined;
     // The first of several of this turn does not wait for them: the host has nothing else to do.
@@ -226,12 +230,14 @@ export class HostClient {
         if (message[1] !== undefined) this.#disposeError = { error: decodeError(message[1] as EncodedError) };
         return;
       case Kind.Unreadable:
+        this.#unreadableThere += 1;
         this.#onUnreadable();
         return;
       case Kind.Recounted:
         for (let index = 1; index < message.length; index += 2) {
           this.#compare(message[index] as number, message[index + 1] as number);
         }
+        this.#unreadableThere = Math.max(0, this.#unreadableThere - 1);
         return;
     }
   }
@@ -252,7 +258,7 @@ export class HostClient {
   #compare(id: number, chunks: number): void {
     const held = this.held.get(id);
     if (held === undefined) return;
-    if (chunks < 0) this.#finish(id, { error: unreadableError(held) });
+    if (chunks < 0) this.#finish(id, { error: unreadableError(held) }, this.#unreadableThere > 0);
     else if (chunks > held.chunks) this.#failStream(id, held);
   }
 
@@ -264,9 +270,11 @@ export class HostClient {
     held.request.reply.fail(error);
   }
 
-  #finish(id: number, failure: { readonly error: unknown }): void {
+  /** @param isUnreached Whether its input did not get to the model. */
+  #finish(id: number, failure: { readonly error: unknown }, isUnreached = false): void {
     const held = this.#take(id);
     if (held === undefined) return;
+    if (isUnreached) noteUnreached(replyOf(held));
     this.#events.onFinal(held, failure);
     held.request.reply.fail(failure.error);
   }
@@ -279,6 +287,12 @@ export class HostClient {
     held.request.arrive(false);
     return held;
   }
+}
+
+/** What the call was answered with by its handle. */
+function replyOf({ request }: HeldCall): object {
+  const pending: PendingRequest = request;
+  return request.kind === 'unary' ? (pending as PendingUnary).promise : (pending as PendingStream).stream;
 }
 
 function unreadableError({ request }: HeldCall): DOMException {

@@ -1,0 +1,19 @@
+// The replies of calls that failed before their model had them. Kept by reply and not by error: what a getter of an input throws may be anything, a
+// primitive or a frozen object among it.
+const unreached = new WeakSet<object>();
+
+/** Notes that a call failed before its model had it. Answers the reply. */
+export function noteUnreached<R extends object>(reply: R): R {
+  unreached.add(reply);
+  return reply;
+}
+
+/**
+ * Whether a call failed before its model had it: it was refused, or its input could not cross to the host.
+ *
+ * @param reply What the handle answered the call with: a promise, or a stream.
+ * @internal
+ */
+export function failedBeforeModel(reply: unknown): boolean {
+  return typeof reply === 'object' && reply !== null && unreached.has(reply);
+}
