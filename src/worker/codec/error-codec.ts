@@ -22,6 +22,9 @@ export type EncodedError =
       readonly name: string;
       readonly message: string;
       readonly stack: string | undefined;
+      /** What was added to it. */
+      readonly properties: Readonly<Record<string, unknown>>;
+      readonly cause?: EncodedError;
     }
   | { readonly kind: 'value'; readonly value: unknown };
 
@@ -39,7 +42,14 @@ export function encodeError(error: unknown): EncodedError {
 function encode(error: unknown, depth: number): EncodedError {
   try {
     if (error instanceof DOMException) {
-      return { kind: 'dom-exception', name: error.name, message: error.message, stack: textOf(error, 'stack') };
+      return {
+        kind: 'dom-exception',
+        name: error.name,
+        message: error.message,
+        stack: textOf(error, 'stack'),
+        properties: propertiesOf(error),
+        ...causeOf(error, depth),
+      };
     }
     return error instanceof Error ? encodeFully(error, depth) : { kind: 'value', value: plainCopy(error) };
   } catch {
@@ -57,14 +67,27 @@ function encode(error: unknown, depth: number): EncodedError {
   }
 }
 
-function encodeFully(error: Error, depth: number): EncodedError {
-  const properties: Record<string, unknown> = {};
+function propertiesOf(error: Error): Record<string, unknown> {
+  const properties: [string, unknown][] = [];
   for (const key of Object.keys(error)) {
     if (key === 'cause' || key === 'errors' || key === 'stack' || key === 'message') continue;
     const value = readSafely(error, key);
-    properties[key] = isError(value) ? undefined : plainCopy(value);
+    properties.push([key, isError(value) ? undefined : plainCopy(value)]);
   }
+  // What tells failures apart counts wherever a class keeps it: in a getter, or hidden.
+  for (const key of ['code', 'fault']) {
+    const text = textOf(error, key);
+    if (text !== undefined && !properties.some(([each]) => each === key)) properties.push([key, text]);
+  }
+  return Object.fromEntries(properties);
+}
+
+function causeOf(error: Error, depth: number): { readonly cause?: EncodedError } {
   const cause = readSafely(error, 'cause');
+  return cause === undefined || depth >= MAX_DEPTH ? {} : { cause: encode(cause, depth + 1) };
+}
+
+function encodeFully(error: Error, depth: number): EncodedError {
   const errors = error instanceof AggregateError ? readSafely(error, 'errors') : undefined;
   return {
     kind: 'error',
@@ -73,8 +96,8 @@ function encodeFully(error: Error, depth: number): EncodedError {
     name: textOf(error, 'name') ?? 'Error',
     message: textOf(error, 'message') ?? '',
     stack: textOf(error, 'stack'),
-    properties,
-    ...(cause === undefined || depth >= MAX_DEPTH ? {} : { cause: encode(cause, depth + 1) }),
+    properties: propertiesOf(error),
+    ...causeOf(error, depth),
     ...(!Array.isArray(errors) || depth >= MAX_DEPTH ? {} : { errors: errors.map((each) => encode(each, depth + 1)) }),
   };
 }
@@ -85,6 +108,7 @@ export function decodeError(encoded: EncodedError): unknown {
   if (encoded.kind === 'dom-exception') {
     const exception = new DOMException(encoded.message, encoded.name);
     define(exception, 'stack', encoded.stack);
+    addProperties(exception, encoded);
     return exception;
   }
   const found = findErrorClass(encoded.classes);
@@ -95,13 +119,17 @@ export function decodeError(encoded: EncodedError): unknown {
   Object.setPrototypeOf(error, errorClass.prototype as object);
   if (error.name !== encoded.name) define(error, 'name', encoded.name);
   define(error, 'stack', encoded.stack);
-  for (const [key, value] of Object.entries(encoded.properties)) {
+  addProperties(error, encoded);
+  if (encoded.errors !== undefined) define(error, 'errors', encoded.errors.map(decodeError));
+  return error;
+}
+
+function addProperties(error: object, { properties, cause }: Exclude<EncodedError, { readonly kind: 'value' }>): void {
+  for (const [key, value] of Object.entries(properties)) {
     if (key === 'name') define(error, key, value);
     else Object.defineProperty(error, key, { value, enumerable: true, configurable: true, writable: true });
   }
-  if (encoded.cause !== undefined) define(error, 'cause', decodeError(encoded.cause));
-  if (encoded.errors !== undefined) define(error, 'errors', encoded.errors.map(decodeError));
-  return error;
+  if (cause !== undefined) define(error, 'cause', decodeError(cause));
 }
 
 function isMillracePrototype(errorClass: ErrorClass): boolean {
