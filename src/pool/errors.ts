@@ -50,12 +50,19 @@ export class MemoryExhaustedError extends MillraceError {
   /** Who holds what, the largest first. */
   readonly held: readonly MemoryHolding[];
 
-  constructor(owner: string, requestedBytes: number, limitBytes: number, held: readonly MemoryHolding[]) {
+  /** @param origin Where the limit comes from, put behind it in the message. */
+  constructor(
+    owner: string,
+    requestedBytes: number,
+    limitBytes: number,
+    held: readonly MemoryHolding[],
+    origin: string = '',
+  ) {
     const list = held.map(
       (each) => `${each.owner} ${megabytes(each.bytes)} in ${each.workers} worker${each.workers === 1 ? '' : 's'}`,
     );
     super(
-      `Cannot start a worker of '${owner}': ${megabytes(requestedBytes)} needed, limit ${megabytes(limitBytes)}, held: ${list.length === 0 ? 'nothing' : list.join(', ')}`,
+      `Cannot start a worker of '${owner}': ${megabytes(requestedBytes)} needed, limit ${megabytes(limitBytes)}${origin}, held: ${list.length === 0 ? 'nothing' : list.join(', ')}`,
     );
     this.requestedBytes = requestedBytes;
     this.limitBytes = limitBytes;
@@ -63,7 +70,8 @@ export class MemoryExhaustedError extends MillraceError {
   }
 }
 
-function megabytes(bytes: number): string {
+/** @internal */
+export function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1_000_000)} MB`;
 }
 

@@ -213,3 +213,66 @@ test('MemoryGovernor evicts the least recently used idle worker of another owner
   expect(reclaimed).toEqual(['a', 'b']);
   expect(governor.heldBytes).toBe(100);
 });
+
+/** A model with idle workers, whose memory comes back as they are reclaimed. */
+function idleModel(governor: MemoryGovernor, owner: string, bytes: number): MemoryReclaimer {
+  const guards = [governor.tryAcquire(owner, bytes) as MemoryGuard];
+  const reclaimer: MemoryReclaimer = {
+    owner,
+    idleSince: () => (guards.length > 0 ? 1 : undefined),
+    reclaim: () => guards.pop()?.[Symbol.dispose](),
+    reclaimingBytes: () => 0,
+  };
+  governor.addReclaimer(reclaimer);
+  return reclaimer;
+}
+
+test('MemoryGovernor.acquire() grants the first worker whatever it needs, and refuses a second one at once', async () => {
+  const clock = new SimulatedClock();
+  const governor = new MemoryGovernor({ limitBytes: 0, clock });
+  const requester = idleModel(new MemoryGovernor({ limitBytes: 10 }), 'pool/clip', 10);
+  expect(governor.tryAcquire('pool/spare hosts', 64)).toBeUndefined();
+  const first = await governor.acquire('pool/clip', 123, 1_000, requester);
+  expect(governor.heldBytes).toBe(123);
+  await expect(governor.acquire('pool/clip', 123, 1_000, requester)).rejects.toThrow(MemoryExhaustedError);
+  first[Symbol.dispose]();
+  const again = await governor.acquire('pool/clip', 123, 1_000, requester);
+  expect([again.bytes, governor.waiting]).toEqual([123, 0]);
+});
+
+test('MemoryGovernor.acquire() evicts all that is idle for a first worker above the limit, and waits for what is not', async () => {
+  const clock = new SimulatedClock();
+  const governor = new MemoryGovernor({ limitBytes: 100, clock });
+  for (const owner of ['a', 'b']) idleModel(governor, owner, 30);
+  const busy = governor.tryAcquire('busy', 30) as MemoryGuard;
+  const requester = idleModel(new MemoryGovernor({ limitBytes: 10 }), 'large', 10);
+  const granted = governor.acquire('large', 500, 1_000, requester);
+  expect(governor.holdings().map(({ owner }) => owner)).toEqual(['busy']);
+  busy[Symbol.dispose]();
+  expect((await granted).bytes).toBe(500);
+  const late = governor.acquire('other', 500, 1_000, idleModel(new MemoryGovernor({ limitBytes: 10 }), 'other', 10));
+  const failed = expect(late).rejects.toThrow("Cannot start a worker of 'other'");
+  await clock.advance(1_000);
+  await failed;
+});
+
+test('MemoryExhaustedError says whose memory the limit is made of, what is kept back, and which option changes it', async () => {
+  const governor = new MemoryGovernor({ reserveBytes: 2 ** 50, fraction: 0.7 });
+  const error = (await governor.acquire('pool/clip', 123 * MB, 1_000).catch((each: unknown) => each)) as Error;
+  expect(error.message).toMatch(
+    /: 123 MB needed, limit 0 MB \(70 % of the \d+ MB of the (machine|container \(control group\)), less a reserve of 1125899907 MB; for another limit create the pool with governor: new MemoryGovernor\(\{ limitBytes \}\), an image pool with pool: \{ governor \}\), held: nothing$/,
+  );
+});
+
+test('Pool runs one worker of each model in turn where not even one fits', async () => {
+  const clock = new SimulatedClock();
+  const pool = createPool({ clock, governor: new MemoryGovernor({ limitBytes: 0, clock }) });
+  const load = () => ({ echo: (input: unknown) => input });
+  const operations = { echo: operation<unknown, unknown>() };
+  const models = ['a', 'b'].map((key) => pool.register(key, { operations, load, maxWorkers: 4, memoryMb: 60 }));
+  for (const model of [...models, ...models]) expect(await model.call('echo', 1)).toBe(1);
+  expect(Object.values(pool.stats().models).map((each) => each.workers)).toEqual([0, 1]);
+  await expect(pool.warm('b', 2)).rejects.toThrow(MemoryExhaustedError);
+  expect(await models[1]?.call('echo', 2)).toBe(2);
+  await pool.close();
+});

@@ -829,6 +829,8 @@ test('pools that share a governor evict each other, even where names and keys ar
 test('a shortage of memory does not open the breaker', async () => {
   const clock = new SimulatedClock();
   const governor = new MemoryGovernor({ limitBytes: 5e6, clock });
+  // While nothing is held, a first worker would be granted what it needs.
+  governor.tryAcquire('another pool', 1);
   const { pool } = simulate(clock, {}, { governor });
   const model = pool.register('m', simulated({ memoryMb: 10, backOffMs: 1, breaker: { failures: 1 } }));
   for (let turn = 0; turn < 3; turn += 1) {

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises'
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { availableCores } from '../../pool/index.js';
+import { availableCores, availableMemoryBytes } from '../../pool/index.js';
 import { EXIT, type ExitCode, errorCode, errorMessage } from '../exit-codes.js';
 import { cacheFolder } from '../model-cache.js';
 import { PACKAGE_ROOT } from '../package-info.js';
@@ -21,6 +21,8 @@ interface Finding {
 const INSTALL = 'npm install --ignore-scripts onnxruntime-node sharp';
 const MIN_NODE = [20, 19] as const;
 const GIGABYTE = 2 ** 30;
+const LEAST_MEMORY = 160_000_000;
+const MEMORY_OF_TWO = GIGABYTE / 2;
 
 /** `millrace doctor`: what of the machine matters to millrace, and a picture embedded as proof. Every line is ok or says what to do. */
 export async function doctorCommand(context: CommandContext): Promise<ExitCode> {
@@ -69,12 +71,12 @@ function checkCores(): Finding {
 
 function checkMemory(): Finding {
   const total = os.totalmem();
-  const constrained = process.constrainedMemory();
-  const isLimited = constrained > 0 && constrained < total;
-  const limit = isLimited ? `, limited to ${gigabytes(constrained)} by the control group` : '';
-  const available = isLimited ? constrained : total;
-  const finding = { isOk: available >= GIGABYTE / 2, what: 'memory', found: `${gigabytes(total)}${limit}` };
-  return finding.isOk ? finding : { ...finding, advice: 'a worker takes 100 to 200 MB: use --workers 1' };
+  const available = availableMemoryBytes();
+  const limit = available < total ? `, limited to ${gigabytes(available)} by the control group` : '';
+  const finding = { isOk: available >= LEAST_MEMORY, what: 'memory', found: `${gigabytes(total)}${limit}` };
+  if (!finding.isOk)
+    return { ...finding, advice: 'a worker takes 100 to 200 MB beside 60 MB of this process: raise it' };
+  return available >= MEMORY_OF_TWO ? finding : { ...finding, advice: 'room for one worker: use --workers 1' };
 }
 
 function gigabytes(bytes: number): string {

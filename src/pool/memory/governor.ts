@@ -2,13 +2,14 @@
  * Shares a memory limit among all workers of a process, whichever pool they belong to.
  *
  * Invariants: `heldBytes` is the sum over the guards that are not disposed of; a guard gives back what it holds exactly once; waiters are served
- * in order, and only events wake them: a guard disposed of or corrected downwards, a worker gone idle. Nothing polls.
+ * in order, and only events wake them: a guard disposed of or corrected downwards, a worker gone idle. Nothing polls. While nothing is held, the worker
+ * of a model is granted whatever it needs: the limit decides how many run, not whether one does.
  */
 import type { Clock, ClockTimer } from '../../core/index.js';
 import { requireNumber, requireOptions, systemClock } from '../../core/index.js';
 import { requireClock } from '../clock.js';
-import { MemoryExhaustedError, type MemoryHolding } from '../errors.js';
-import { availableMemoryBytes } from './limit.js';
+import { MemoryExhaustedError, type MemoryHolding, megabytes } from '../errors.js';
+import { availableMemory } from './limit.js';
 
 /** How the limit is found, unless `limitBytes` says it. */
 export interface MemoryGovernorOptions {
@@ -94,6 +95,8 @@ class Guard implements MemoryGuard {
  */
 export class MemoryGovernor {
   readonly limitBytes: number;
+  /** Where the limit comes from and how it is changed, for errors; empty where `limitBytes` was given. */
+  readonly #origin: string;
   readonly #clock: Clock;
   readonly #guards = new Set<Guard>();
   readonly #reclaimers = new Set<MemoryReclaimer>();
@@ -111,10 +114,15 @@ export class MemoryGovernor {
     const { fraction = 0.8, reserveBytes = 256_000_000, limitBytes } = given;
     requireNumber(action, 'fraction', fraction, 0, 1);
     requireNumber(action, 'reserveBytes', reserveBytes, 0, Number.MAX_SAFE_INTEGER);
+    const available = availableMemory();
     this.limitBytes =
       limitBytes === undefined
-        ? Math.max(0, fraction * availableMemoryBytes() - reserveBytes)
+        ? Math.max(0, fraction * available.bytes - reserveBytes)
         : requireBytes(action, 'limitBytes', limitBytes);
+    this.#origin =
+      limitBytes === undefined
+        ? ` (${Math.round(fraction * 100)} % of the ${megabytes(available.bytes)} of the ${available.of}, less a reserve of ${megabytes(reserveBytes)}; for another limit create the pool with governor: new MemoryGovernor({ limitBytes }), an image pool with pool: { governor })`
+        : '';
     this.#clock = given.clock === undefined ? systemClock : requireClock(action, given.clock);
   }
 
@@ -163,6 +171,7 @@ export class MemoryGovernor {
 
   /**
    * Takes memory, evicting idle workers of others than the requester where that helps, and waiting for them and for others to end up to `waitMs`.
+   * A requester that holds nothing is granted more than the limit once nobody else holds anything.
    *
    * **Cancel safety:** takes no signal; a guard nobody wants is disposed of by its receiver.
    *
@@ -171,7 +180,9 @@ export class MemoryGovernor {
   acquire(owner: string, bytes: number, waitMs: number, requester?: MemoryReclaimer): Promise<MemoryGuard> {
     const guard = this.tryAcquire(owner, bytes);
     if (guard !== undefined) return Promise.resolve(guard);
-    if (bytes > this.limitBytes) return Promise.reject(this.#exhausted(owner, bytes));
+    if (bytes > this.limitBytes && (requester === undefined || this.#holds(owner))) {
+      return Promise.reject(this.#exhausted(owner, bytes));
+    }
     return new Promise((resolve, reject) => {
       const waiter: Waiter = { owner, bytes, requester, resolve, reject, timer: undefined };
       this.#waiters.push(waiter);
@@ -206,7 +217,7 @@ export class MemoryGovernor {
 
   #serve(): void {
     for (let waiter = this.#waiters[0]; waiter !== undefined; waiter = this.#waiters[0]) {
-      if (this.#heldBytes + waiter.bytes > this.limitBytes) {
+      if (!this.#fits(waiter, this.#heldBytes)) {
         this.#makeRoom(waiter);
         return;
       }
@@ -214,6 +225,15 @@ export class MemoryGovernor {
       waiter.timer?.cancel();
       waiter.resolve(this.#grant(waiter.owner, waiter.bytes));
     }
+  }
+
+  #fits({ bytes, requester }: Waiter, heldBytes: number): boolean {
+    return heldBytes + bytes <= this.limitBytes || (requester !== undefined && heldBytes <= 0);
+  }
+
+  #holds(owner: string): boolean {
+    for (const guard of this.#guards) if (guard.owner === owner) return true;
+    return false;
   }
 
   // Evicts only as many as the first waiter needs, counting those already on their way out.
@@ -230,7 +250,7 @@ export class MemoryGovernor {
           victim = reclaimer;
         }
       }
-      if (victim === undefined || this.#heldBytes - leaving + waiter.bytes <= this.limitBytes) return;
+      if (victim === undefined || this.#fits(waiter, this.#heldBytes - leaving)) return;
       victim.reclaim();
       if (this.#waiters[0] !== waiter) return;
     }
@@ -245,7 +265,7 @@ export class MemoryGovernor {
   }
 
   #exhausted(owner: string, bytes: number): MemoryExhaustedError {
-    return new MemoryExhaustedError(owner, bytes, this.limitBytes, this.holdings());
+    return new MemoryExhaustedError(owner, bytes, this.limitBytes, this.holdings(), this.#origin);
   }
 }
 

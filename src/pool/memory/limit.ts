@@ -17,6 +17,14 @@ import { controlGroups, type ReadSystemFile, readSystemFile } from './control-gr
  * ```
  */
 export function availableMemoryBytes(machineBytes: number = totalmem(), read: ReadSystemFile = readSystemFile): number {
+  return availableMemory(machineBytes, read).bytes;
+}
+
+/** The same, and whose limit it is. */
+export function availableMemory(
+  machineBytes: number = totalmem(),
+  read: ReadSystemFile = readSystemFile,
+): { readonly bytes: number; readonly of: 'container (control group)' | 'machine' } {
   let limit = machineBytes;
   for (const { folder, version } of controlGroups('memory', read)) {
     const text = read(`${folder}/${version === 2 ? 'memory.max' : 'memory.limit_in_bytes'}`)?.trim();
@@ -24,5 +32,5 @@ export function availableMemoryBytes(machineBytes: number = totalmem(), read: Re
     // Version 1 writes "no limit" as a number close to 2^63.
     if (bytes > 0 && bytes < 2 ** 60) limit = Math.min(limit, bytes);
   }
-  return limit;
+  return { bytes: limit, of: limit < machineBytes ? 'container (control group)' : 'machine' };
 }
