@@ -832,7 +832,10 @@ test('a shortage of memory does not open the breaker', async () => {
   // While nothing is held, a first worker would be granted what it needs.
   governor.tryAcquire('another pool', 1);
   const { pool } = simulate(clock, {}, { governor });
-  const model = pool.register('m', simulated({ memoryMb: 10, backOffMs: 1, breaker: { failures: 1 } }));
+  const model = pool.register(
+    'm',
+    simulated({ memoryMb: 10, memoryWaitMs: 1, backOffMs: 1, breaker: { failures: 1 } }),
+  );
   for (let turn = 0; turn < 3; turn += 1) {
     expect((await settleAll(clock, [model.call('echo', 1)]))[0]).toBeInstanceOf(MemoryExhaustedError);
     await clock.advance(100);

@@ -72,15 +72,15 @@ function checkCores(): Finding {
 function checkMemory(): Finding {
   const total = os.totalmem();
   const available = availableMemoryBytes();
-  const limit = available < total ? `, limited to ${gigabytes(available)} by the control group` : '';
-  const finding = { isOk: available >= LEAST_MEMORY, what: 'memory', found: `${gigabytes(total)}${limit}` };
+  const limit = available < total ? `, limited to ${formatMemory(available)} by the control group` : '';
+  const finding = { isOk: available >= LEAST_MEMORY, what: 'memory', found: `${formatMemory(total)}${limit}` };
   if (!finding.isOk)
     return { ...finding, advice: 'a worker takes 100 to 200 MB beside 60 MB of this process: raise it' };
   return available >= MEMORY_OF_TWO ? finding : { ...finding, advice: 'room for one worker: use --workers 1' };
 }
 
-function gigabytes(bytes: number): string {
-  return `${(bytes / GIGABYTE).toFixed(1)} GB`;
+function formatMemory(bytes: number): string {
+  return bytes < GIGABYTE ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / GIGABYTE).toFixed(1)} GB`;
 }
 
 async function checkCache(): Promise<Finding> {
