@@ -2,13 +2,15 @@
 import { ImageCorruptError, ImageTimeoutError, ImageTooLargeError, ImageUnsupportedError } from '../image-errors.js';
 import type { ImageLimits } from '../sources/limits.js';
 import type { Size } from './geometry.js';
+import { readHeifPicture } from './heif-header.js';
 import { plainJpegSize } from './jpeg-header.js';
 import type { ResizeOptions, Sharp, SharpModule, SharpOptions } from './sharp-loader.js';
 import { isSrgbProfile } from './srgb-profile.js';
 import { describeContent, type ImageFormat, sniffFormat } from './sniff.js';
+import { readTiffSamples, type TiffSamples } from './tiff-header.js';
 
 /** What of the limits concerns decoding. */
-export type DecodeLimits = Pick<ImageLimits, 'maxPixels' | 'decodeTimeoutMs'>;
+export type DecodeLimits = Pick<ImageLimits, 'maxPixels' | 'decodeTimeoutMs'> & Partial<Pick<ImageLimits, 'failOn'>>;
 
 /** Interleaved 8-bit RGB pixels. */
 export interface Pixels extends Size {
@@ -20,8 +22,10 @@ export interface ImageHeader extends Size {
   readonly format: ImageFormat;
   /** Whether it carries a profile that only says sRGB, which need not be applied. */
   readonly isSrgb: boolean;
-  /** Whether it may be transparent. */
+  /** Whether it may be transparent, in the band after its colours. */
   readonly hasAlpha: boolean;
+  /** Of a TIFF: how its samples are kept. */
+  readonly tiff?: TiffSamples | undefined;
 }
 
 /** How an image is scaled on its way to the size that counts: a filter that leaves alone what survives the next step. */
@@ -50,18 +54,21 @@ export async function readHeader(sharp: SharpModule, bytes: Uint8Array, limits: 
     requireFewPixels(plain, limits);
     return { format, ...plain, isSrgb: false, hasAlpha: false };
   }
-  try {
-    const found = await sharp(bytes, inputOptions(limits)).metadata();
-    if (found.format !== format) {
-      throw new ImageUnsupportedError(`Cannot decode image: it begins as ${format} and is read as ${found.format}`);
-    }
-    const { width, height } = found.autoOrient;
-    requireFewPixels({ width, height }, limits);
-    const isSrgb = found.icc !== undefined && isSrgbProfile(found.icc);
-    return { format, width, height, isSrgb, hasAlpha: found.hasAlpha };
-  } catch (error) {
-    throw translate(error, format, limits);
+  const tiff = format === 'tiff' ? readTiffSamples(bytes) : undefined;
+  if (format === 'heif') requireAv1(bytes);
+  const found = await decoding(format, limits, () =>
+    sharp(asKnown(bytes, format), inputOptions(limits, tiff)).metadata(),
+  );
+  if (found.format !== format) {
+    throw new ImageUnsupportedError(`Cannot decode image: it begins as ${format} and is read as ${found.format}`);
   }
+  const { width, height } = found.autoOrient;
+  requireFewPixels({ width, height }, limits);
+  if (tiff !== undefined) requireFewBands({ width, height }, tiff, limits);
+  const isSrgb = found.icc !== undefined && isSrgbProfile(found.icc);
+  // In a TIFF a further band is whatever the file says, and nothing where it says nothing.
+  const hasAlpha = tiff === undefined ? found.hasAlpha : tiff.alpha !== undefined;
+  return { format, width, height, isSrgb, hasAlpha, tiff };
 }
 
 /**
@@ -76,7 +83,12 @@ export async function decodePixels(
   limits: DecodeLimits,
   scaled?: Size,
 ): Promise<Pixels> {
-  let image = sharp(bytes, { ...inputOptions(limits), ignoreIcc: header.isSrgb }).toColourspace('srgb');
+  const input = asKnown(bytes, header.format);
+  let image = sharp(input, { ...inputOptions(limits, header.tiff), ignoreIcc: header.isSrgb }).toColourspace('srgb');
+  if (header.tiff !== undefined && hasOtherBands(header.tiff)) {
+    const whole = await toPixels(image, header, limits);
+    return scaled === undefined ? whole : await resizePixels(sharp, whole, scaled);
+  }
   if (header.hasAlpha) image = image.flatten({ background: WHITE });
   if (scaled !== undefined) {
     // A cut of the whole image does nothing but keep sharp from reading it at a fraction.
@@ -109,42 +121,97 @@ export async function encodeThumbnail(
   size: number,
   limits: DecodeLimits,
 ): Promise<Uint8Array> {
-  const { format } = await readHeader(sharp, bytes, limits);
-  try {
-    return await sharp(bytes, inputOptions(limits))
+  const header = await readHeader(sharp, bytes, limits);
+  const { format, tiff } = header;
+  let image = sharp(asKnown(bytes, format), inputOptions(limits, tiff));
+  if (tiff !== undefined && hasOtherBands(tiff)) {
+    const { data, width, height } = await decodePixels(sharp, bytes, header, limits);
+    image = sharp(data, { raw: { width, height, channels: 3 } });
+  }
+  return await decoding(format, limits, () =>
+    image
       .flatten({ background: WHITE })
       .toColourspace('srgb')
       .resize({ width: size, height: size, fit: 'inside', withoutEnlargement: true })
       .timeout({ seconds: timeoutSeconds(limits) })
       .jpeg({ quality: 74 })
-      .toBuffer();
-  } catch (error) {
-    throw translate(error, format, limits);
-  }
+      .toBuffer(),
+  );
+}
+
+/** Scales pixels to a size in libvips. */
+export async function resizePixels(sharp: SharpModule, pixels: Pixels, { width, height }: Size): Promise<Pixels> {
+  const raw = { width: pixels.width, height: pixels.height, channels: 3 } as const;
+  const data = await sharp(pixels.data, { raw }).resize(width, height, STEP_RESIZE).raw().toBuffer();
+  return { data, width, height };
 }
 
 function timeoutSeconds(limits: DecodeLimits): number {
   return Math.min(3600, Math.max(1, Math.ceil(limits.decodeTimeoutMs / 1000)));
 }
 
-function inputOptions(limits: DecodeLimits): SharpOptions {
-  return { failOn: 'error', limitInputPixels: limits.maxPixels, page: 0, pages: 1, autoOrient: true };
+function inputOptions(limits: DecodeLimits, tiff: TiffSamples | undefined): SharpOptions {
+  const level = limits.failOn ?? 'error';
+  return {
+    // At 'error' libvips leaves a tile of a TIFF black that it can't decode.
+    failOn: level === 'error' && tiff?.isTiled === true ? 'warning' : level,
+    limitInputPixels: limits.maxPixels,
+    ...(tiff === undefined ? {} : { limitInputChannels: Math.max(5, tiff.colours + tiff.extras) }),
+    page: 0,
+    pages: 1,
+    autoOrient: true,
+  };
+}
+
+/** Bands that sharp would take for transparency, or stumble over. */
+function hasOtherBands({ extras, alpha }: TiffSamples): boolean {
+  return extras > 1 || (extras === 1 && alpha === undefined);
 }
 
 async function toPixels(image: Sharp, header: ImageHeader, limits: DecodeLimits): Promise<Pixels> {
-  try {
-    const { data, info } = await image
+  const { data, info } = await decoding(header.format, limits, () =>
+    image
       .timeout({ seconds: timeoutSeconds(limits) })
       .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
-    return { data: info.channels === 3 ? data : toRgb(data, info.channels), width: info.width, height: info.height };
-  } catch (error) {
-    throw translate(error, header.format, limits);
+      .toBuffer({ resolveWithObject: true }),
+  );
+  const { width, height, channels } = info;
+  return { data: channels === 3 ? data : toRgb(data, channels, header.tiff), width, height };
+}
+
+/** HEIF is a container: of the pictures in it those of AVIF are decoded. */
+function requireAv1(bytes: Uint8Array): void {
+  const { codec, instead } = readHeifPicture(bytes);
+  if (codec === AV1) return;
+  const isHeic = /^(?:hei|hev)/.test(Buffer.from(bytes.subarray(8, 12)).toString('latin1'));
+  // One that can't be read is damaged, as libvips will find.
+  if (codec === undefined && instead === undefined && !isHeic) return;
+  const what = instead ?? (isHeic || codec === 'hvc1' || codec === 'hev1' ? 'HEIC (HEVC)' : `the codec ${codec}`);
+  throw new ImageUnsupportedError(
+    `Cannot decode image: of this family only AVIF with a still picture is decoded, received ${what}`,
+  );
+}
+
+const AV1 = 'av01';
+
+/** libvips looks at the first brand alone, and does not know all those that AVIF files have there. */
+function asKnown(bytes: Uint8Array, format: ImageFormat): Uint8Array {
+  if (format !== 'heif' || /^(?:avif|mif1|msf1)$/.test(Buffer.from(bytes.subarray(8, 12)).toString('latin1'))) {
+    return bytes;
   }
+  const copy = Buffer.from(bytes);
+  copy.write('avif', 8, 'latin1');
+  return copy;
 }
 
 function requireFewPixels({ width, height }: Size, limits: DecodeLimits): void {
   if (width * height > limits.maxPixels) throw tooManyPixels(limits, `${width} × ${height}`);
+}
+
+function requireFewBands({ width, height }: Size, { colours, extras }: TiffSamples, limits: DecodeLimits): void {
+  const bands = colours + extras;
+  if (bands <= 5 || width * height * bands <= 4 * limits.maxPixels) return;
+  throw tooManyPixels(limits, `${width} × ${height} of ${bands} bands`);
 }
 
 function tooManyPixels(limits: DecodeLimits, found: string, cause?: unknown): ImageTooLargeError {
@@ -153,44 +220,70 @@ function tooManyPixels(limits: DecodeLimits, found: string, cause?: unknown): Im
   });
 }
 
-/** Gives libvips's failures their codes. */
-function translate(error: unknown, format: ImageFormat, limits: DecodeLimits): unknown {
-  if (error instanceof ImageUnsupportedError || error instanceof ImageTooLargeError || !(error instanceof Error))
-    return error;
-  const options = { cause: error };
-  const message = (error.message.split('\n')[0] as string).slice(0, 200);
-  if (/exceeds pixel limit/i.test(message)) return tooManyPixels(limits, 'it has more', error);
-  if (/timeout: \d+% complete/i.test(error.message)) {
-    return new ImageTimeoutError(
-      `Cannot decode image: ${format} took longer than ${limits.decodeTimeoutMs} ms`,
-      options,
-    );
+/** Calls of libvips that are under way, and that were ever begun. */
+let underWay = 0;
+let begun = 0;
+
+/**
+ * Runs a call of libvips and gives its failure a code. libvips keeps the texts of its failures in one buffer for the whole process, so the text
+ * of one image may be about another that was under way: no code is taken from it, and it is in the message only where there was no other.
+ */
+async function decoding<T>(format: ImageFormat, limits: DecodeLimits, run: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  const begunBefore = underWay === 0 ? begun : Number.NaN;
+  underWay += 1;
+  begun += 1;
+  try {
+    return await run();
+  } catch (error) {
+    throw translate(error, format, limits, performance.now() - startedAt, begun === begunBefore + 1);
+  } finally {
+    underWay -= 1;
   }
-  if (
-    format === 'heif' &&
-    /compression format|unsupported (?:image|codec|feature)|not been built|plugin/i.test(message)
-  ) {
-    return new ImageUnsupportedError(
-      'Cannot decode image: of this family only AVIF is decoded, received another codec such as HEIC',
-      options,
-    );
-  }
-  return new ImageCorruptError(
-    `Cannot decode image: the ${format} data is damaged or incomplete (${message})`,
-    options,
-  );
 }
 
-/** Grey becomes RGB, and what comes after the third channel is dropped. */
-function toRgb(data: Uint8Array, channels: number): Uint8Array {
+/** What sharp itself says, as the whole of its text, before libvips is asked. */
+const TOO_MANY_PIXELS = 'Input image exceeds pixel limit';
+
+function translate(
+  error: unknown,
+  format: ImageFormat,
+  limits: DecodeLimits,
+  tookMs: number,
+  isAlone: boolean,
+): unknown {
+  if (!(error instanceof Error)) return error;
+  if (error.message === TOO_MANY_PIXELS) return tooManyPixels(limits, 'it has more', error);
+  if (tookMs >= limits.decodeTimeoutMs) {
+    return new ImageTimeoutError(`Cannot decode image: ${format} took longer than ${limits.decodeTimeoutMs} ms`, {
+      cause: error,
+    });
+  }
+  const text = (error.message.split('\n')[0] as string).slice(0, 200);
+  const why = isAlone ? ` (${text})` : '';
+  const options = isAlone ? { cause: error } : {};
+  return new ImageCorruptError(`Cannot decode image: the ${format} data is damaged or incomplete${why}`, options);
+}
+
+/** Grey becomes RGB, what is transparent is laid over white, and what comes after the third channel is dropped. */
+function toRgb(data: Uint8Array, channels: number, tiff: TiffSamples | undefined): Uint8Array {
   const count = data.length / channels;
   const rgb = new Uint8Array(count * 3);
-  const green = channels >= 3 ? 1 : 0;
-  const blue = channels >= 3 ? 2 : 0;
+  const colours = channels - (tiff?.extras ?? (channels === 2 || channels > 3 ? 1 : 0));
+  const [green, blue] = colours >= 3 ? [1, 2] : [0, 0];
+  // One band of transparency alone was flattened by libvips, and is gone.
+  const alpha = tiff?.alpha === undefined || !hasOtherBands(tiff) ? undefined : colours + tiff.alpha;
   for (let pixel = 0, from = 0, to = 0; pixel < count; pixel++, from += channels, to += 3) {
     rgb[to] = data[from] as number;
     rgb[to + 1] = data[from + green] as number;
     rgb[to + 2] = data[from + blue] as number;
+    if (alpha !== undefined) layOverWhite(rgb, to, data[from + alpha] as number);
   }
   return rgb;
+}
+
+function layOverWhite(rgb: Uint8Array, at: number, alpha: number): void {
+  for (let index = at; index < at + 3; index++) {
+    rgb[index] = Math.round(((rgb[index] as number) * alpha + 255 * (255 - alpha)) / 255);
+  }
 }

@@ -5,7 +5,7 @@
  */
 import { scheduleMacrotask } from '../../core/index.js';
 import type { Resample } from '../preprocess-spec.js';
-import { type ImageHeader, type Pixels, readingFraction, STEP_RESIZE } from './decode-image.js';
+import { type ImageHeader, type Pixels, readingFraction, resizePixels } from './decode-image.js';
 import type { Geometry, Size } from './geometry.js';
 import type { PixelBuffers } from './pixel-buffers.js';
 import { resampleInSlices } from './resample.js';
@@ -56,11 +56,7 @@ function chooseStep(image: ImageHeader, size: Size, left: number): number {
 
 /** Scales in libvips, through the sizes given. */
 export async function scaleInSteps(sharp: SharpModule, pixels: Pixels, steps: readonly Size[]): Promise<Pixels> {
-  for (const { width, height } of steps) {
-    const raw = { width: pixels.width, height: pixels.height, channels: 3 } as const;
-    const data = await sharp(pixels.data, { raw }).resize(width, height, STEP_RESIZE).raw().toBuffer();
-    pixels = { data, width, height };
-  }
+  for (const size of steps) pixels = await resizePixels(sharp, pixels, size);
   return pixels;
 }
 

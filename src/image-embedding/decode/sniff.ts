@@ -3,8 +3,13 @@
 /** The formats that are decoded. `heif` is AVIF and its relatives. */
 export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'heif' | 'tiff';
 
-/** Brands of ISO media files that hold still images. */
-const HEIF_BRANDS = new Set(['avif', 'avis', 'mif1', 'mif2', 'msf1', 'heic', 'heix', 'hevc', 'heim', 'heis', 'hevm']);
+/** Brands of ISO media files that hold still images, or sequences that have one. */
+const HEIF_BRANDS: ReadonlySet<string> = new Set([
+  ...['avif', 'avis', 'mif1', 'mif2', 'mif3', 'msf1', 'miaf', 'MA1A', 'MA1B'],
+  ...['heic', 'heix', 'hevc', 'hevx', 'heim', 'heis', 'hevm', 'hevs', 'jpeg', 'j2ki', 'vvic', 'evbi'],
+]);
+
+const MAX_BRANDS_BYTES = 512;
 
 /** The format that the bytes begin as, or undefined when it is none that is decoded. */
 export function sniffFormat(bytes: Uint8Array): ImageFormat | undefined {
@@ -12,7 +17,7 @@ export function sniffFormat(bytes: Uint8Array): ImageFormat | undefined {
   if (begins(bytes, 0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)) return 'png';
   if (ascii(bytes, 0, 4) === 'RIFF' && ascii(bytes, 8, 4) === 'WEBP') return 'webp';
   if (ascii(bytes, 0, 6) === 'GIF87a' || ascii(bytes, 0, 6) === 'GIF89a') return 'gif';
-  if (ascii(bytes, 4, 4) === 'ftyp' && HEIF_BRANDS.has(ascii(bytes, 8, 4))) return 'heif';
+  if (isHeif(bytes)) return 'heif';
   if (ascii(bytes, 0, 2) === 'II' && (bytes[2] === 42 || bytes[2] === 43) && bytes[3] === 0) return 'tiff';
   if (ascii(bytes, 0, 2) === 'MM' && bytes[2] === 0 && (bytes[3] === 42 || bytes[3] === 43)) return 'tiff';
   return undefined;
@@ -34,6 +39,17 @@ export function describeContent(bytes: Uint8Array): string {
   if (begins(bytes, 0, 0, 1, 0)) return 'an icon';
   if (/^[\t\n\r -~]+$/.test(start)) return 'text';
   return 'unknown data';
+}
+
+/** Whether an ISO media file calls itself a picture, in its first brand or, where that is of a family that also has films, in another. */
+function isHeif(bytes: Uint8Array): boolean {
+  if (ascii(bytes, 4, 4) !== 'ftyp') return false;
+  if (HEIF_BRANDS.has(ascii(bytes, 8, 4))) return true;
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+  for (let at = 16; at + 4 <= Math.min(length, MAX_BRANDS_BYTES, bytes.byteLength); at += 4) {
+    if (HEIF_BRANDS.has(ascii(bytes, at, 4))) return true;
+  }
+  return false;
 }
 
 function begins(bytes: Uint8Array, ...values: readonly number[]): boolean {

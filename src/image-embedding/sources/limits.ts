@@ -5,6 +5,7 @@ import {
   requireBoolean,
   requireMilliseconds,
   requireNonNegativeInteger,
+  requireOneOf,
   requireOptions,
   requirePositiveInteger,
 } from '../../core/index.js';
@@ -27,6 +28,9 @@ export interface UrlLimits {
   readonly allowPrivateAddresses: boolean;
 }
 
+/** How sound a file has to be, in sharp's words. */
+export type FailOn = 'none' | 'truncated' | 'error' | 'warning';
+
 /** Every limit of an image on its way in, filled. */
 export interface ImageLimits {
   /** The most bytes an image from a path, base64 or bytes may have, still encoded. */
@@ -35,6 +39,11 @@ export interface ImageLimits {
   readonly maxPixels: number;
   /** How long decoding and resizing one image may take, in ms. */
   readonly decodeTimeoutMs: number;
+  /**
+   * From which fault on a file that is not whole is refused, in sharp's words: `'none'` takes what can be decoded, `'truncated'` refuses files that
+   * were cut, `'error'` damage that the decoder can't pass over, `'warning'` everything that it complains of.
+   */
+  readonly failOn: FailOn;
   /** When given, paths must lead into one of these folders, links followed. */
   readonly roots: readonly string[] | undefined;
   /** Limits of fetching. */
@@ -51,6 +60,7 @@ export const defaultImageLimits: ImageLimits = Object.freeze({
   maxBytes: 100_000_000,
   maxPixels: 50_000_000,
   decodeTimeoutMs: 20_000,
+  failOn: 'error',
   roots: undefined,
   url: Object.freeze({
     maxBytes: 20_000_000,
@@ -80,7 +90,7 @@ export function resolveImageLimits(
   options?: ImageLimitOptions,
   action: string = 'Cannot set image limits',
 ): ImageLimits {
-  const given = requireOptions(action, options, ['maxBytes', 'maxPixels', 'decodeTimeoutMs', 'roots', 'url']);
+  const given = requireOptions(action, options, ['maxBytes', 'maxPixels', 'decodeTimeoutMs', 'failOn', 'roots', 'url']);
   const url = requireOptions<Partial<UrlLimits>>(action, given.url, [
     'maxBytes',
     'connectTimeoutMs',
@@ -95,6 +105,7 @@ export function resolveImageLimits(
     maxBytes: requirePositiveInteger(action, 'maxBytes', given.maxBytes ?? defaults.maxBytes, 2 ** 31 - 1),
     maxPixels: requirePositiveInteger(action, 'maxPixels', given.maxPixels ?? defaults.maxPixels, 268_402_689),
     decodeTimeoutMs: requireMilliseconds(action, 'decodeTimeoutMs', given.decodeTimeoutMs ?? defaults.decodeTimeoutMs),
+    failOn: requireOneOf(action, 'failOn', given.failOn ?? defaults.failOn, ['none', 'truncated', 'error', 'warning']),
     roots: given.roots === undefined ? undefined : requireStrings(action, 'roots', given.roots),
     url: Object.freeze({
       maxBytes: requirePositiveInteger(action, 'url.maxBytes', url.maxBytes ?? defaults.url.maxBytes, 2 ** 31 - 1),

@@ -58,12 +58,43 @@ function requireRegular(file: string, found: { isFile(): boolean; isDirectory():
 }
 
 async function insideRoots(file: string, target: string, roots: readonly string[]): Promise<string> {
-  const real = await realpath(target);
+  let failure: unknown;
+  const real = await realpath(target).catch((error: unknown) => {
+    failure = error;
+    return placeOf(target);
+  });
   for (const root of roots) {
     const realRoot = await realpath(root).catch(() => undefined);
-    if (realRoot !== undefined && isInside(realRoot, real)) return real;
+    if (realRoot === undefined || !isInside(realRoot, real)) continue;
+    if (failure !== undefined) throw failure;
+    return real;
   }
+  // The same for what is there and what is not: outside of the roots neither is told.
   throw new ImageForbiddenError(`Cannot read image ${quote(file)}: it leads out of the allowed roots`);
+}
+
+const MAX_LINKS = 40;
+
+/** Where a path leads that can't be opened: its links followed as far as they can be. */
+async function placeOf(target: string): Promise<string> {
+  const absolute = path.resolve(target);
+  let place = path.parse(absolute).root;
+  let rest = absolute.slice(place.length).split(path.sep);
+  for (let links = 0; rest.length > 0; ) {
+    const [part = '', ...others] = rest;
+    rest = others;
+    if (part === '' || part === '.') continue;
+    const next = part === '..' ? path.dirname(place) : path.join(place, part);
+    const link = await readlink(next).catch(() => undefined);
+    if (link === undefined || links === MAX_LINKS) {
+      place = next;
+      continue;
+    }
+    links += 1;
+    rest = [...link.split(path.sep), ...rest];
+    if (path.isAbsolute(link)) place = path.parse(link).root;
+  }
+  return place;
 }
 
 function isInside(root: string, target: string): boolean {

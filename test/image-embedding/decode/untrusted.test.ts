@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { isMillraceError } from '../../../src/core/index.js';
 import { describeContent, sniffFormat } from '../../../src/image-embedding/decode/sniff.js';
 import { createPreprocessor } from '../../../src/image-embedding/preprocessor.js';
+import { resolveImageLimits } from '../../../src/image-embedding/sources/limits.js';
 import { squareSpec } from '../square-spec.js';
 
 const spec = squareSpec(64);
@@ -144,18 +145,134 @@ describe('Preprocessor.decode() on what must not be trusted', { timeout: 120_000
     ).rejects.toThrow(/unsupported image format/);
   });
 
-  it('says that HEIC is not AVIF', async () => {
-    const heic = Buffer.from(
-      await sharp(await photo)
-        .resize(32)
-        .avif()
-        .toBuffer(),
-    );
-    expect(heic.subarray(4, 12).toString('latin1')).toBe('ftypavif');
-    const renamed = Buffer.from(
-      heic.toString('latin1').replaceAll('av01', 'hvc1').replace('ftypavif', 'ftypheic'),
-      'latin1',
-    );
-    expect((await failure(renamed)).code).toMatch(/^ERR_IMAGE_(?:UNSUPPORTED|CORRUPT)$/);
+  it('says that HEIC is not AVIF, by the header alone', async () => {
+    const avif = await smallAvif();
+    const unsupported = ['ERR_IMAGE_UNSUPPORTED', expect.stringContaining('HEIC (HEVC)')];
+    const heic = as(avif, { av01: 'hvc1', av1C: 'hvcC' }, 'heic');
+    // Brand and items, items alone, brand alone, and one whose boxes were cut off.
+    for (const file of [heic, as(avif, { av01: 'hvc1' }, 'mif1'), heic.subarray(0, 60)]) {
+      const { code, message } = await failure(file);
+      expect([code, message]).toEqual(unsupported);
+    }
+    const { code, message } = await failure(as(avif, { av01: 'vvc1' }, 'mif1'));
+    expect([code, message]).toEqual(['ERR_IMAGE_UNSUPPORTED', expect.stringContaining('the codec vvc1')]);
+    expect((await failure(avif)).code).toBe('none');
+  });
+
+  it('finds the codec of a picture that is a grid of tiles, as telephones write it', async () => {
+    const avif = await smallAvif();
+    for (const [codec, expected] of [
+      ['hvc1', 'ERR_IMAGE_UNSUPPORTED'],
+      // A grid that names tiles and does not say how they lie.
+      ['av01', 'ERR_IMAGE_CORRUPT'],
+    ] as const) {
+      expect([codec, (await failure(asGrid(avif, codec))).code]).toEqual([codec, expected]);
+    }
+  });
+
+  it('gives a file the same code and never the text of another, however many are under way', async () => {
+    const whole = await photo;
+    const avif = await smallAvif();
+    const heic = as(avif, { av01: 'hvc1', av1C: 'hvcC' }, 'heic');
+    const png = await sharp(whole).resize(200).png().toBuffer();
+    const gif = await sharp(whole).resize(200).gif().toBuffer();
+    const webp = await sharp(whole).resize(200).webp().toBuffer();
+    const files: readonly (readonly [string, Buffer, string])[] = [
+      ['heic', heic, 'ERR_IMAGE_UNSUPPORTED'],
+      ['avif', avif.subarray(0, avif.length >> 1), 'ERR_IMAGE_CORRUPT'],
+      ['png', png.subarray(0, png.length >> 1), 'ERR_IMAGE_CORRUPT'],
+      ['gif', gif.subarray(0, gif.length >> 1), 'ERR_IMAGE_CORRUPT'],
+      ['webp', webp.subarray(0, webp.length >> 1), 'ERR_IMAGE_CORRUPT'],
+      ['jpeg', whole.subarray(0, whole.length >> 1), 'ERR_IMAGE_CORRUPT'],
+    ];
+    for (let round = 0; round < 10; round++) {
+      const found = await Promise.all(files.map(async ([name, file]) => ({ name, ...(await failure(file)) })));
+      for (const [index, { name, code, message }] of found.entries()) {
+        expect([name, code]).toEqual([name, files[index]?.[2]]);
+        if (code === 'ERR_IMAGE_CORRUPT') expect(message).not.toContain('(');
+      }
+    }
+    // Alone it is said what libvips found.
+    expect((await failure(png.subarray(0, png.length >> 1))).message).toMatch(/^.* is damaged or incomplete \(.*png/);
+  });
+
+  it('decodes the still picture of an AVIF under any brand, and says what has none', async () => {
+    const avif = await smallAvif();
+    const pixels = await preprocessor.decode(avif);
+    for (const brand of ['avis', 'mif1', 'mif2', 'mif3', 'msf1', 'miaf', 'MA1B', 'isom']) {
+      expect([brand, await preprocessor.decode(as(avif, {}, brand))]).toEqual([brand, pixels]);
+    }
+    const none = { meta: 'free', mdat: 'free' };
+    for (const [file, what] of [
+      [Buffer.concat([as(avif, none, 'avis'), box('moov', Buffer.alloc(8))]), 'a sequence'],
+      [Buffer.concat([as(avif, none, 'mif3'), box('mini', Buffer.alloc(8))]), 'the low-overhead form of HEIF'],
+    ] as const) {
+      const { code, message } = await failure(file);
+      expect([code, message]).toEqual(['ERR_IMAGE_UNSUPPORTED', expect.stringContaining(what)]);
+    }
+    // A film is none, whatever it says of its kin.
+    expect((await failure('\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00isommp41')).message).toContain('a video');
+  });
+
+  it('refuses damage from the level on that is asked for', async () => {
+    const whole = await photo;
+    const cut = whole.subarray(0, Math.floor(whole.length * 0.8));
+    const codes = async (bytes: Uint8Array): Promise<string[]> => {
+      const found: string[] = [];
+      for (const failOn of ['none', 'truncated', 'error', 'warning'] as const) {
+        const given = createPreprocessor(spec, 'fast', { limits: resolveImageLimits({ failOn }) });
+        found.push((await failure(bytes, given)).code);
+      }
+      return found;
+    };
+    const [none, corrupt] = ['none', 'ERR_IMAGE_CORRUPT'];
+    expect(await codes(whole)).toEqual([none, none, none, none]);
+    expect(await codes(cut)).toEqual([none, corrupt, corrupt, corrupt]);
+    const damaged = Buffer.from(whole);
+    damaged.fill(0xa5, damaged.length >> 1, (damaged.length >> 1) + 600);
+    const found = await codes(damaged);
+    expect([found[0], found[3]]).toEqual([none, corrupt]);
+    expect(() => resolveImageLimits({ failOn: 'never' as 'none' })).toThrow(RangeError);
   });
 });
+
+async function smallAvif(): Promise<Buffer> {
+  return sharp(await photo)
+    .resize(32)
+    .avif()
+    .toBuffer();
+}
+
+/** An ISO media file with boxes renamed and another first brand. */
+function as(file: Buffer, names: Readonly<Record<string, string>>, brand: string): Buffer {
+  let text = file.toString('latin1');
+  for (const [from, to] of Object.entries(names)) text = text.replaceAll(from, to);
+  const copy = Buffer.from(text, 'latin1');
+  copy.write(brand, 8, 'latin1');
+  return copy;
+}
+
+function box(type: string, ...parts: readonly Buffer[]): Buffer {
+  const body = Buffer.concat(parts);
+  const head = Buffer.alloc(8);
+  head.writeUInt32BE(body.length + 8);
+  head.write(type, 4, 'latin1');
+  return Buffer.concat([head, body]);
+}
+
+/** A file whose picture is a grid of two items of a codec. */
+function asGrid(avif: Buffer, codec: string): Buffer {
+  const version = (...bytes: readonly number[]): Buffer => Buffer.from(bytes);
+  const item = (id: number, type: string): Buffer =>
+    box('infe', version(2, 0, 0, 0, 0, id, 0, 0), Buffer.from(`${type}\0`, 'latin1'));
+  const meta = box(
+    'meta',
+    version(0, 0, 0, 0),
+    box('pitm', version(0, 0, 0, 0, 0, 3)),
+    box('iinf', version(0, 0, 0, 0, 0, 3), item(1, codec), item(2, codec), item(3, 'grid')),
+    box('iref', version(0, 0, 0, 0), box('dimg', version(0, 3, 0, 2, 0, 1, 0, 2))),
+  );
+  const head = Buffer.from(avif.subarray(0, avif.readUInt32BE(0)));
+  head.write('mif1', 8, 'latin1');
+  return Buffer.concat([head, meta, box('mdat', Buffer.alloc(64))]);
+}

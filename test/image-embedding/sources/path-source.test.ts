@@ -110,6 +110,42 @@ describe("readSource('path')", () => {
     expect(await outcome(at('link'), [path.join(folder, 'nowhere')])).toBe('ERR_IMAGE_FORBIDDEN');
   });
 
+  it('says the same of a path outside of the roots, be something there or not', async () => {
+    const roots = [path.join(folder, 'root')];
+    const at = (name: string): string => path.join(folder, name);
+    await symlink('../gone', at('root/dangling'));
+    await symlink('../rootless/gone/deeper', at('root/dangling-deep'));
+    await symlink(at('root/inner/gone'), at('root/dangling-inside'));
+    const message = async (file: string): Promise<string> => {
+      const error: unknown = await readSource('path', file, { ...limits, roots }).catch((reason: unknown) => reason);
+      return (error as Error).message.replace(/".*"/, 'X');
+    };
+    const there = await message(at('secret'));
+    expect(there).toBe('Cannot read image X: it leads out of the allowed roots');
+    for (const file of [
+      ...['gone', 'gone/deeper', 'secret/below', 'rootless', 'rootless/secret', 'rootless/gone', 'x'.repeat(5000)].map(
+        at,
+      ),
+      ...['root/../gone', 'root/up/gone', 'root/inner/../../gone', 'root/dangling', 'root/dangling-deep'].map(
+        (name) => `${folder}/${name}`,
+      ),
+      '/',
+      '/proc/self/nothing',
+    ]) {
+      expect([file, await message(file)]).toEqual([file, there]);
+    }
+    // Inside of them it is told.
+    for (const name of [
+      'root/gone',
+      'root/dangling-inside',
+      'root/link/below',
+      'root/gone/deeper',
+      'root/up/root/gone',
+    ]) {
+      expect([name, await outcome(`${folder}/${name}`, roots)]).toEqual([name, 'ERR_IMAGE_NOT_FOUND']);
+    }
+  });
+
   it('never reads outside of the roots while links are being swapped', async () => {
     const roots = [path.join(folder, 'root')];
     const target = path.join(folder, 'root/swapped');
