@@ -9,6 +9,7 @@ import {
   type PoolStats,
 } from '../../pool/index.js';
 import { similarity } from '../embedding-vector.js';
+import { disableTelemetry } from '../inference/session.js';
 import type { ModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
 import { embedBatch, type SettledEmbedding } from './embed-batch.js';
@@ -39,6 +40,8 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   /** @internal */
   constructor(settings: FacadeSettings) {
     this.#settings = settings;
+    // What its threads set would not be seen by native code.
+    if (settings.host === 'thread') disableTelemetry();
     this.#pool = createPool({ name: 'image-embedding', ...spareHosts(settings), ...settings.pool });
     this.#registry = new ModelRegistry(this.#pool, settings);
   }

@@ -66,8 +66,17 @@ export interface SessionDescription {
 
 type Native = typeof Runtime;
 
+/**
+ * Turns off what onnxruntime reports of its use to its makers, unless the environment has a value already. It reads the environment of the process
+ * while it loads, of which a thread changes a copy: for a thread its process has to do it.
+ */
+export function disableTelemetry(): void {
+  process.env.ORT_DISABLE_TELEMETRY ??= '1';
+}
+
 /** Loads onnxruntime-node, or says how to install it. */
 async function loadRuntime(): Promise<Native> {
+  disableTelemetry();
   try {
     return await import('onnxruntime-node');
   } catch (cause) {

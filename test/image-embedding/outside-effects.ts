@@ -1,0 +1,50 @@
+/** What a run does outside of what it was asked for: files, and attempts to reach a network. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('../../', import.meta.url));
+export const photo: string = path.join(root, 'examples', 'photos', 'cat-1.jpg');
+export const oneImage: string = fileURLToPath(new URL('./one-image.mjs', import.meta.url));
+export const command: string = path.join(root, 'dist', 'cli', 'main.js');
+
+export interface OutsideEffects {
+  /** Files that are there afterwards, by their path below the run's folder, which is its home and working directory. */
+  readonly files: readonly string[];
+  /** Lines of strace: sockets of the Internet families, and files opened for writing; empty unless asked for. */
+  readonly sockets: readonly string[];
+  readonly written: readonly string[];
+}
+
+/** Runs a script of Node's with an empty folder as its home and working directory, and looks at what it left. */
+export async function outsideEffects(
+  args: readonly string[],
+  { env = {}, isTraced = false }: { env?: Record<string, string>; isTraced?: boolean } = {},
+): Promise<OutsideEffects> {
+  const home = await mkdtemp(path.join(os.tmpdir(), 'millrace-home-'));
+  const log = `${home}.strace`;
+  try {
+    const { HF_HOME: _, HF_HUB_CACHE: __, XDG_CACHE_HOME: ___, ORT_DISABLE_TELEMETRY: ____, ...own } = process.env;
+    const traced = ['-f', '-qq', '-s', '4096', '-o', log, '-e', 'trace=socket,openat,open,creat', process.execPath];
+    const [program, ...rest] = [...(isTraced ? ['strace', ...traced] : [process.execPath]), ...args] as [string];
+    await run(program, rest, { cwd: home, env: { ...own, HOME: home, TMPDIR: home, ...env }, maxBuffer: 1e8 });
+    const entries = await readdir(home, { recursive: true, withFileTypes: true });
+    const files = entries
+      .filter((entry) => !entry.isDirectory())
+      .map((entry) => path.relative(home, path.join(entry.parentPath, entry.name)))
+      .sort();
+    const lines = isTraced ? (await readFile(log, 'utf8')).split('\n') : [];
+    return {
+      files,
+      sockets: lines.filter((line) => /socket\((AF_INET|AF_INET6),/.test(line)),
+      written: lines.flatMap((line) => /"([^"]+)", [^)]*O_(?:WRONLY|RDWR|CREAT)/.exec(line)?.[1] ?? []).sort(),
+    };
+  } finally {
+    await rm(home, { recursive: true, force: true });
+    await rm(log, { force: true });
+  }
+}
