@@ -15,6 +15,8 @@ export const createPoolEmbedder: CreateEmbedder = async ({ model, workers, op, a
     ...(workers === undefined ? {} : { workers }),
     ...(onDownload === undefined ? {} : { hub: { onProgress: (progress) => onDownload(describeDownload(progress)) } }),
     limits: { url: { allowPrivateAddresses: allowPrivateUrls } },
+    // Each image is answered for itself, whatever became of those before it.
+    breaker: false,
   });
   const options = { timeoutMs: TIMEOUT_MS, priority: 'batch' } as const;
   return {

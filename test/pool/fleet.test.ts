@@ -115,3 +115,113 @@ test('a model that fails with the crash of a worker of its own has not crashed, 
   expect(pool.stats().models.m).toMatchObject({ failed: 1, retried: 0, crashes: 0, starts: 1, workers: 1 });
   await pool.close();
 });
+
+const codeOf = (error: unknown) => (error as { code?: string }).code ?? String(error);
+
+test('a worker that is killed while it loads is replaced, and its callers wait for its replacement', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 1_000 });
+  const model = pool.register('m', simulated({ maxWorkers: 1, timeoutMs: 30_000 }));
+  const answer = model.call('echo', 1);
+  for (let kill = 0; kill < 4; kill += 1) {
+    await clock.advance(500);
+    workers.at(-1)?.crash();
+    // The first is replaced at once, the others after 500, 1,000 and 2,000 ms.
+    await clock.advance(kill === 0 ? 0 : 500 * 2 ** (kill - 1));
+    expect(workers).toHaveLength(kill + 2);
+  }
+  await clock.advance(1_000);
+  expect(await answer).toBe(1);
+  expect(pool.stats().models.m).toMatchObject({ crashes: 4, loadFailures: 0, breakerRejections: 0 });
+  expect(pool.health()).toMatchObject({ status: 'healthy', models: { m: { breaker: 'closed' } } });
+  await pool.close();
+});
+
+test('a model none of whose workers has ever lived to be ready fails its callers once the restart budget is spent', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 1_000 });
+  const model = pool.register('m', simulated({ maxWorkers: 1, restartsPerMinute: 2, timeoutMs: 30_000 }));
+  const outcome = model.call('echo', 1).catch(codeOf);
+  for (let kill = 0; kill < 3; kill += 1) {
+    // Replaced at once, then after 500 ms.
+    await clock.advance(kill < 2 ? 500 : 1_000);
+    workers.at(-1)?.crash();
+  }
+  expect(await outcome).toBe('ERR_WORKER_LOAD');
+  expect(workers).toHaveLength(3);
+  expect(pool.health().status).toBe('unhealthy');
+  // Whoever calls now waits for the next, at most five seconds away.
+  const later = model.call('echo', 2);
+  await clock.advance(6_000);
+  expect(await later).toBe(2);
+  await pool.close();
+});
+
+test('a model that was ready before refuses nobody, however many of its workers are killed while they load', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 1_000 });
+  const model = pool.register('m', simulated({ maxWorkers: 1, timeoutMs: 600_000 }));
+  const first = model.call('echo', 0);
+  await clock.advance(1_000);
+  expect(await first).toBe(0);
+  workers.at(-1)?.crash();
+  const waiting = model.call('echo', 1);
+  for (let kill = 0; kill < 12; kill += 1) {
+    await clock.advance(5_000);
+    expect(workers.at(-1)?.state.current).not.toBe('dead');
+    if (workers.at(-1)?.state.current === 'loading') workers.at(-1)?.crash();
+    else break;
+  }
+  await clock.advance(6_000);
+  expect(await waiting).toBe(1);
+  expect(pool.stats().models.m).toMatchObject({ failed: 0, expired: 0, refused: 0 });
+  await pool.close();
+});
+
+test('workers that are killed after an answer are replaced at once, however many there were', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 100, serviceMs: () => 10 });
+  const model = pool.register('m', simulated({ minWorkers: 1, maxWorkers: 1 }));
+  for (let kill = 0; kill < 30; kill += 1) {
+    const answer = model.call('echo', kill);
+    await clock.advance(110);
+    expect(await answer).toBe(kill);
+    workers.at(-1)?.crash();
+    await clock.advance(0);
+    expect(workers).toHaveLength(kill + 2);
+  }
+  expect(pool.stats().models.m).toMatchObject({ crashes: 30, failed: 0 });
+  await pool.close();
+});
+
+test('a first answer ends the back-off of workers that died young', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 1_000, serviceMs: () => 10 });
+  const model = pool.register('m', simulated({ minWorkers: 3, maxWorkers: 3, restartsPerMinute: 1 }));
+  await clock.advance(900);
+  workers[0]?.crash();
+  workers[1]?.crash();
+  await clock.advance(100);
+  // One is back at once, the other would be in five seconds.
+  expect(pool.stats().models.m?.workers).toBe(2);
+  const answer = model.call('echo', 1);
+  await clock.advance(10);
+  expect(await answer).toBe(1);
+  expect(pool.stats().models.m?.workers).toBe(3);
+  await pool.close();
+});
+
+test('Pool.warm() outlives workers that are killed while they load', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 1_000 });
+  pool.register('m', simulated({ maxWorkers: 2 }));
+  const warm = pool.warm('m', 2);
+  await clock.advance(500);
+  workers[0]?.crash();
+  await clock.advance(1_000);
+  workers.at(-1)?.crash();
+  await clock.advance(10_000);
+  await warm;
+  expect(pool.stats().models.m).toMatchObject({ workers: 2, crashes: 2 });
+  await pool.close();
+});

@@ -509,7 +509,7 @@ test('a request that crashes its workers is run retries + 1 times', async () => 
   expect(workers.filter((worker) => worker.given.length > 0)).toHaveLength(3);
 });
 
-test('crashes beyond the restart budget stop the starts until the minute is over', async () => {
+test('workers that die before their first answer, more often than the restart budget allows, are replaced every five seconds', async () => {
   const clock = new SimulatedClock();
   const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
   const model = pool.register('m', simulated({ minWorkers: 1, restartsPerMinute: 2, backOffMs: 10, retries: 0 }));
@@ -523,8 +523,11 @@ test('crashes beyond the restart budget stop the starts until the minute is over
   const results = outcomes([model.call('echo', 1, { timeoutMs: 1_000 })]);
   await clock.advance(1_000);
   expect(results).toEqual(['ERR_DEADLINE_EXCEEDED']);
-  await clock.advance(60_000);
+  await clock.advance(5_000 - 100 - 1_000 - 1);
+  expect(workers).toHaveLength(3);
+  await clock.advance(1);
   expect(workers).toHaveLength(4);
+  expect(pool.health().status).toBe('healthy');
 });
 
 class BadInput extends Error {

@@ -13,6 +13,7 @@ import {
   operation,
   WorkerClosedError,
   WorkerCrashedError,
+  WorkerLoadError,
   type WorkerState,
   type WorkerStatus,
 } from '../../src/worker/index.js';
@@ -27,9 +28,12 @@ export interface Behaviour {
   serviceMs?: (input: unknown, operation: string) => number;
   /** What a request is answered with; what it throws is the model's failure. */
   answer?: (input: unknown, operation: string) => unknown;
+  /** Whether a request ends its worker when it would be answered. */
+  crashes?: (input: unknown, operation: string) => boolean;
 }
 
 interface Running {
+  readonly input: unknown;
   finish(): void;
   reject(error: unknown): void;
 }
@@ -40,6 +44,8 @@ export class SimulatedWorker implements PooledWorker {
   readonly given: unknown[] = [];
   inFlight = 0;
   mostInFlight = 0;
+  /** What it held when it crashed; undefined unless it has. */
+  lost: unknown[] | undefined;
   readonly #clock: Clock;
   readonly #behaviour: Behaviour;
   readonly #running = new Set<Running>();
@@ -112,7 +118,12 @@ export class SimulatedWorker implements PooledWorker {
       if (options.signal?.aborted) queueMicrotask(onAbort);
       else options.signal?.addEventListener('abort', onAbort);
       const running: Running = {
+        input,
         finish: () => {
+          if (this.#behaviour.crashes?.(input, operationName) && this.#running.has(running)) {
+            this.crash();
+            return;
+          }
           if (!this.#running.delete(running)) return;
           this.inFlight -= 1;
           for (const release of this.#releases.splice(0)) release();
@@ -160,7 +171,10 @@ export class SimulatedWorker implements PooledWorker {
 
   /** Ends it as a signal would. */
   crash(): void {
-    const error = new WorkerCrashedError('killed', { signal: 'SIGKILL' });
+    if (this.#status.state === 'dead') return;
+    let error: Error = new WorkerCrashedError('killed', { signal: 'SIGKILL' });
+    if (this.#status.state === 'loading') error = new WorkerLoadError('killed while it loaded', { cause: error });
+    this.lost = [...this.#running].map((running) => running.input);
     for (const running of [...this.#running]) running.reject(error);
     this.#become('failed', error);
     this.#become('dead', error);

@@ -3,7 +3,7 @@
  *
  * Invariants:
  * - A request is bound to a worker only when that worker has a free place; until then it waits here, so nothing waits behind a slow worker while
- *   another is free. Whenever anything is queued, no worker has room.
+ *   another is free. Whenever anything is queued, no worker has room for it.
  * - While a request waits, its deadline and signal are watched here; with a worker, the worker's handle watches them, save for shared runs, whose
  *   callers come and go one by one. A request whose deadline has passed is never given to a worker.
  * - With `refuseEarly`, from the first request that had to be turned away or ran out of time until the queue is next empty, the newest goes first:
@@ -105,6 +105,7 @@ export class Dispatcher {
         if (this.#queue.size > 0) this.pump();
         this.#workers.answered(slot);
       },
+      acquit: (job, isAlone) => this.#queue.acquit(job, isAlone),
       onRetry: (job) => this.#retry(job),
     });
   }
@@ -151,7 +152,7 @@ export class Dispatcher {
       }
     }
     // What is held back by a reserve is in nobody's way.
-    const isFirst = this.#queue.size === 0 || (options.priority !== 'batch' && this.#queue.isAllBulk);
+    const isFirst = this.#queue.ordinary === 0 || (options.priority !== 'batch' && this.#queue.isAllBulk);
     const worker = isFirst ? this.#workers.slots.pick(options.priority) : undefined;
     const hasRoom = worker !== undefined || this.#queue.hasRoom(operation, job.bytes);
     // A free worker gets its request whatever the door's estimate says, which would else never be corrected.
@@ -201,10 +202,17 @@ export class Dispatcher {
     }
     this.#isOverloaded = false;
     this.#workers.relieved();
+    this.#workers.slots.keepNone();
   }
 
-  // The job whose turn it is and a worker with room for any, or the most urgent job where only the reserve is left.
+  // A suspect and a worker to itself, else the job whose turn it is and a worker with room for any, or the most urgent job where only the reserve is
+  // left.
   #next(): { readonly job: Job; readonly slot: WorkerSlot } | undefined {
+    if (this.#queue.suspects > 0) {
+      const free = this.#workers.slots.pickAlone();
+      if (free !== undefined) return { job: this.#queue.takeSuspect() as Job, slot: free };
+    } else this.#workers.slots.keepNone();
+    if (this.#queue.ordinary === 0) return undefined;
     const newest = this.#isOverloaded && this.#settings.refuseEarly;
     const open = this.#workers.slots.pick('batch');
     if (open !== undefined) return { job: this.#queue.take(newest) as Job, slot: open };
@@ -217,6 +225,7 @@ export class Dispatcher {
   failQueued(error: unknown): void {
     for (const job of [...this.#queue.jobs(), ...this.#queue.jobsOutside()]) this.#failWaiting(job, error);
     this.#workers.relieved();
+    this.#workers.slots.keepNone();
   }
 
   /** Refuses new calls from now on, and those that wait for room; resolves once every accepted one is answered. */
@@ -297,9 +306,8 @@ export class Dispatcher {
     }
     this.#takeOut(job);
     this.#queue.admitOutside(operation, this.#enter);
-    if (this.#queue.size > 0) return;
-    this.#isOverloaded = false;
-    this.#workers.relieved();
+    // A worker that was kept free for it may be given others.
+    if (this.#queue.size === 0 || job.isSuspect) this.pump();
   }
 
   // Settles the calls of a job that ran out of time before their timers could say so, and with `refuseEarly` those that most likely will while the
@@ -323,7 +331,9 @@ export class Dispatcher {
     operation.ledger.retried += 1;
     for (let call = job.calls.first; call !== undefined; call = call.next) this.#calls.watch(call);
     if (job.key !== undefined) operation.shared.set(job.key, job);
-    this.#queue.pushFront(job);
+    // A worker that has ended by itself was crashed by none of its requests.
+    if (job.slot?.crashedWith === undefined) this.#queue.pushFront(job);
+    else this.#queue.pushSuspect(job);
     this.pump();
   }
 }

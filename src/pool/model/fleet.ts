@@ -27,11 +27,12 @@ export interface FleetListener {
   queued(): number;
   /** A worker has become able to take requests. */
   onRoom(): void;
-  /** No worker is there and none is coming. */
+  /** No worker is there, and the last one could not be loaded. */
   onNoWorkers(error: unknown): void;
   onEvent(type: 'start' | 'ready' | 'evict' | 'end', worker: string): void;
   onLoadFailure(error: unknown, backOffMs: number): void;
-  onCrash(worker: string, error: unknown): void;
+  /** A worker crashed that held so many requests. */
+  onCrash(worker: string, error: unknown, held: number): void;
 }
 
 const EVICTION_MS = 5_000;
@@ -61,6 +62,7 @@ export class Fleet implements MemoryReclaimer {
   #saturatedSince: number | undefined;
   #lastGrowthAt = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown;
+  #wasReady = false;
   #isClosed = false;
 
   constructor(
@@ -124,6 +126,12 @@ export class Fleet implements MemoryReclaimer {
 
   /** To be called when a worker has answered something. */
   answered(slot: WorkerSlot): void {
+    if (!slot.hasProved && slot.served > 0) {
+      slot.hasProved = true;
+      this.#backOff.proved();
+      // One that waits for the end of a back-off may be started now.
+      if (this.#missing > 0) this.check();
+    }
     if (slot.pending > 0 || slot.state !== 'accepting') return;
     const { idleTimeoutMs, cooldownMs, minWorkers } = this.#settings;
     // One timer serves all idle workers: it is late for none, and looks again when it came too early.
@@ -155,11 +163,15 @@ export class Fleet implements MemoryReclaimer {
 
   /** Starts workers up to a number, and resolves once that many can take requests. */
   async warm(target: number): Promise<void> {
-    const missing = Math.min(target, this.#settings.maxWorkers) - this.slots.accepting - this.starting;
-    const starts = this.#starts.promises();
-    for (let count = 0; count < missing; count += 1) starts.push(this.#starts.start());
-    const results = await Promise.allSettled(starts);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    for (let retries = this.#settings.restartsPerMinute; ; retries -= 1) {
+      const missing = Math.min(target, this.#settings.maxWorkers) - this.slots.accepting - this.starting;
+      const starts = this.#starts.promises();
+      for (let count = 0; count < missing; count += 1) starts.push(this.#starts.start());
+      const results = await Promise.allSettled(starts);
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed === undefined) return;
+      if (this.#isClosed || retries === 0 || !wasKilled(failed.reason)) throw failed.reason;
+    }
   }
 
   /** Evicts every idle worker, down to `minWorkers` unless `all`, and answers how many once they are gone. */
@@ -239,6 +251,7 @@ export class Fleet implements MemoryReclaimer {
   #becomeReady(slot: WorkerSlot): void {
     if (slot.state !== 'starting') return;
     slot.state = 'accepting';
+    this.#wasReady = true;
     slot.idleSince = this.#clock.now();
     this.#lastGrowthAt = this.#clock.now();
     this.#saturatedSince = undefined;
@@ -260,9 +273,18 @@ export class Fleet implements MemoryReclaimer {
     // The handle says that it is over; its cause is why.
     const cause = unwrapClosed(error);
     if (this.#isClosed) return cause;
+    const isKilled = slot !== undefined && wasKilled(cause);
+    if (isKilled) {
+      this.#crashed(slot, cause);
+      // A signal says nothing of the model, as long as it has been loaded before or may be the next time.
+      if (this.#backOff.diedYoung() || this.#wasReady || this.slots.accepting + this.starting > 0) {
+        this.check();
+        return cause;
+      }
+    }
     this.loadFailures += 1;
     this.#lastFailure = cause;
-    const backOffMs = this.#backOff.loadFailed();
+    const backOffMs = isKilled ? this.#backOff.remainingMs : this.#backOff.loadFailed();
     this.#listener.onLoadFailure(cause, backOffMs);
     if (this.slots.accepting === 0 && this.starting === 0) this.#listener.onNoWorkers(cause);
     this.check();
@@ -284,15 +306,19 @@ export class Fleet implements MemoryReclaimer {
       this.#retire(slot);
       return;
     }
+    slot.crashedWith = slot.pending;
     this.#remove(slot);
+    this.#crashed(slot, error);
+    void slot.handle.destroy(error).catch(() => {});
+    if (slot.served === 0) this.#backOff.diedYoung();
+    this.check();
+  }
+
+  #crashed(slot: WorkerSlot, error: unknown): void {
     this.crashes += 1;
     this.#missing += 1;
     this.#lastFailure = error;
-    this.#listener.onCrash(slot.id, error);
-    void slot.handle.destroy(error).catch(() => {});
-    const isWithinBudget = this.#backOff.crashed();
-    if (!isWithinBudget && this.slots.accepting === 0 && this.starting === 0) this.#listener.onNoWorkers(error);
-    this.check();
+    this.#listener.onCrash(slot.id, error, slot.crashedWith ?? 0);
   }
 
   #retire(slot: WorkerSlot): void {
@@ -328,6 +354,12 @@ export class Fleet implements MemoryReclaimer {
     this.#spares?.refill();
     this.#listener.onEvent('end', slot.id);
   }
+}
+
+// Whether a worker was ended by a signal while it loaded: from outside, most often.
+function wasKilled(error: unknown): boolean {
+  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: { code?: unknown; signal?: unknown } };
+  return code === 'ERR_WORKER_LOAD' && cause?.code === 'ERR_WORKER_CRASHED' && typeof cause.signal === 'string';
 }
 
 // A closed handle without a cause.

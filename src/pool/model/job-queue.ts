@@ -1,28 +1,42 @@
 /**
- * What waits: the model's one queue, bounded per operation and as a whole, and outside of it those that wait for room.
+ * What waits: the model's one queue, bounded per operation and as a whole, beside it the suspects of a crash, which have had their place before, and
+ * outside of it those that wait for room.
  *
- * Invariants: the counts of an operation are those of its jobs in the queue; a job is in the queue, outside, or in neither; nothing waits outside of
- * an operation that has room.
+ * Invariants: the counts of an operation are those of its jobs in the queue and among the suspects; a job is in the queue, a suspect, outside, or
+ * none of these; nothing waits outside of an operation that has room.
  */
 import type { ModelSettings } from '../model-settings.js';
 import { type Priority, PriorityQueue, priorities } from '../priority.js';
 import type { Job } from './job.js';
 import type { OperationQueue } from './operation-queue.js';
+import { Suspects } from './suspects.js';
 
 export class JobQueue {
   readonly #operations: ReadonlyMap<string, OperationQueue>;
   readonly #limit: number;
   readonly #queue: PriorityQueue<Job>;
+  readonly #suspects: Suspects<Job>;
   #outside = 0;
 
   constructor(operations: ReadonlyMap<string, OperationQueue>, settings: ModelSettings) {
     this.#operations = operations;
     this.#limit = settings.queueLimit;
     this.#queue = new PriorityQueue<Job>(settings.shares);
+    this.#suspects = new Suspects(settings.retries);
   }
 
+  /** How many jobs wait, suspects included. */
   get size(): number {
+    return this.#queue.size + this.#suspects.size;
+  }
+
+  /** How many of them are no suspects. */
+  get ordinary(): number {
     return this.#queue.size;
+  }
+
+  get suspects(): number {
+    return this.#suspects.size;
   }
 
   /** How many jobs wait outside for room. */
@@ -32,7 +46,7 @@ export class JobQueue {
 
   /** Whether a new request may join, without passing those that wait outside. */
   hasRoom(operation: OperationQueue, bytes: number): boolean {
-    return operation.outside.size === 0 && this.#queue.size < this.#limit && operation.hasRoom(bytes);
+    return operation.outside.size === 0 && this.size < this.#limit && operation.hasRoom(bytes);
   }
 
   push(job: Job): void {
@@ -46,12 +60,29 @@ export class JobQueue {
     this.#queue.pushFront(job);
   }
 
+  /** Whether a job that its worker was lost with may run again; see {@link Suspects.acquit}. */
+  acquit(job: Job, isAlone: boolean): boolean {
+    return this.#suspects.acquit(job, isAlone);
+  }
+
+  /** Lines a job up to run alone in a worker, room or not. */
+  pushSuspect(job: Job): void {
+    this.#count(job, 1);
+    this.#suspects.push(job);
+  }
+
+  takeSuspect(): Job | undefined {
+    const job = this.#suspects.take();
+    if (job !== undefined) this.#count(job, -1);
+    return job;
+  }
+
   pushOutside(job: Job): void {
     job.operation.outside.push(job);
     this.#outside += 1;
   }
 
-  /** Whether only jobs of the class `'batch'` wait. */
+  /** Whether only jobs of the class `'batch'` wait, suspects aside. */
   get isAllBulk(): boolean {
     return this.#queue.sizeOf('batch') === this.#queue.size;
   }
@@ -72,8 +103,10 @@ export class JobQueue {
 
   /** Takes a job out, in the queue or outside. */
   remove(job: Job): void {
-    if (job.state === 'queued' && this.#queue.remove(job)) this.#count(job, -1);
-    else if (job.state === 'waiting' && job.operation.outside.remove(job)) this.#outside -= 1;
+    if (job.state === 'queued') {
+      if (!this.#queue.remove(job)) this.#suspects.remove(job);
+      this.#count(job, -1);
+    } else if (job.state === 'waiting' && job.operation.outside.remove(job)) this.#outside -= 1;
   }
 
   /** Moves a waiting job up into a more urgent class. */
@@ -99,13 +132,13 @@ export class JobQueue {
   }
 
   jobs(): Job[] {
-    return this.#queue.toArray();
+    return [...this.#suspects.toArray(), ...this.#queue.toArray()];
   }
 
   #admitFrom(operation: OperationQueue, accept: (job: Job) => void): void {
     for (;;) {
       const next = operation.outside.peek();
-      if (next === undefined || this.#queue.size >= this.#limit || !operation.hasRoom(next.bytes)) return;
+      if (next === undefined || this.size >= this.#limit || !operation.hasRoom(next.bytes)) return;
       operation.outside.take();
       this.#outside -= 1;
       accept(next);

@@ -96,6 +96,9 @@ export class Job implements Queueable<Job> {
   previous: Job | undefined;
   next: Job | undefined;
   isQueued = false;
+  /** Whether a worker crashed that held it: it then runs alone. See `suspects.ts`. */
+  isSuspect = false;
+  lostAlone = 0;
 
   constructor(
     operation: OperationQueue,

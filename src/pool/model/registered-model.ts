@@ -74,7 +74,11 @@ export class RegisteredModel {
           if (isModelFault(error)) this.dispatcher.breaker?.recordFailure();
           this.#emit({ type: 'load-failure', error, backOffMs });
         },
-        onCrash: (worker, error) => this.#emit({ type: 'crash', worker, error }),
+        onCrash: (worker, error, held) => {
+          // Once for all that it held.
+          if (held > 0) this.dispatcher.breaker?.recordFailure();
+          this.#emit({ type: 'crash', worker, error });
+        },
       },
       spares,
     );

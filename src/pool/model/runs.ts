@@ -36,13 +36,14 @@ export interface RunsParts {
   readonly fleet: () => Fleet;
   /** A worker has a place free again, perhaps. */
   readonly onPlace: (slot: WorkerSlot) => void;
+  /** Whether a job that its worker was lost with may run again, as far as its guilt goes. */
+  readonly acquit: (job: Job, isAlone: boolean) => boolean;
   /** A job's worker is gone, and it is to be run again. */
   readonly onRetry: (job: Job) => void;
 }
 
 export class Runs {
   readonly #parts: RunsParts;
-  readonly #settings: ModelSettings;
   readonly #clock: Clock;
   readonly #calls: Settlement;
   readonly #jobs: LinkedList<Job> = new LinkedList();
@@ -51,7 +52,6 @@ export class Runs {
 
   constructor(parts: RunsParts) {
     this.#parts = parts;
-    this.#settings = parts.settings;
     this.#clock = parts.clock;
     this.#calls = parts.calls;
   }
@@ -180,7 +180,7 @@ export class Runs {
   /** Whether a call that has run out of time says something about the model. */
   #hadFairTime(call: Call, heldBackMs: number): boolean {
     const givenMs = call.deadline - call.job.runningSince - heldBackMs;
-    return hadFairTime(call, givenMs, this.#settings.timeoutMs);
+    return hadFairTime(call, givenMs, this.#parts.settings.timeoutMs);
   }
 
   readonly #failed = (job: Job, slot: WorkerSlot, error: unknown, reply: unknown): void => {
@@ -188,38 +188,36 @@ export class Runs {
     const now = this.#clock.now();
     const isLost = isWorkerLost(error, slot.handle);
     if (isLost && slot.state === 'accepting') this.#parts.fleet().lost(slot, error);
-    if (isLost && slot.state === 'gone' && this.#mayRetry(job, now)) {
+    if (isLost && slot.state === 'gone' && this.#mayRetry(job, slot, now)) {
       this.#left(job);
       this.#parts.onRetry(job);
       return;
     }
     const isTooLate = (call: Call) => isDeadlineExceeded(error) && now >= call.deadline - 1;
     const calls = job.calls.toArray();
-    const isFault = isLost
-      ? !slot.isCrashCounted && isModelFault(error)
-      : !failedBeforeModel(reply) && isModelFault(error);
+    // A crash has been counted, once for all that it took along.
+    const isFault = !isLost && !failedBeforeModel(reply) && isModelFault(error);
     const isEarly = calls.every((call) => call.signal?.aborted || isTooLate(call));
     if (isEarly) this.#leftEarly(job, slot);
     else {
       this.#left(job);
       slot.end(job, now);
       this.#parts.rate.observe(now - job.runningSince);
-      if (isFault && !isLost) job.operation.service.observe(now - job.runningSince);
+      if (isFault) job.operation.service.observe(now - job.runningSince);
     }
     for (const call of calls) {
       if (call.signal?.aborted) this.#calls.settle(call, 'cancelled', error);
       else if (isTooLate(call)) this.#calls.settle(call, 'expired', error, this.#hadFairTime(call, 0));
-      else {
-        if (isLost) slot.isCrashCounted = true;
-        this.#calls.settle(call, 'failed', error, isFault);
-      }
+      else this.#calls.settle(call, 'failed', error, isFault);
     }
     if (!isEarly) this.#parts.onPlace(slot);
   };
 
-  #mayRetry(job: Job, now: number): boolean {
+  #mayRetry(job: Job, slot: WorkerSlot, now: number): boolean {
     const { idempotent, kind } = job.operation.declaration;
-    if (!idempotent || kind === 'stream' || job.attempts > this.#settings.retries) return false;
+    if (!idempotent || kind === 'stream') return false;
+    // One that ended by itself was nobody's fault, and yet it may do so at each request.
+    if (!this.#parts.acquit(job, slot.crashedWith === undefined || slot.crashedWith === 1)) return false;
     return job.calls.toArray().some((call) => call.deadline > now && !call.signal?.aborted);
   }
 

@@ -12,6 +12,7 @@ export type SlotState = 'starting' | 'accepting' | 'leaving' | 'gone';
 interface Load {
   readonly cost: number;
   readonly priority: Priority;
+  readonly isSuspect: boolean;
 }
 
 /**
@@ -19,7 +20,7 @@ interface Load {
  *
  * Invariants: `pending` counts requests given and not answered, plus those answered early (given up, out of time) that the model still works on:
  * their places come free when the worker is seen to have let go of them, so nothing is ever queued behind them. Requests of the class `'batch'`
- * leave `reserve` places of the window to the others.
+ * leave `reserve` places of the window to the others. While it has a suspect of a crash it is given nothing else.
  */
 export class WorkerSlot implements RoutingCandidate {
   readonly id: string;
@@ -35,12 +36,15 @@ export class WorkerSlot implements RoutingCandidate {
   /** What was last measured, in bytes. */
   measuredBytes: number | undefined;
   served = 0;
-  /** Whether its crash was counted against the model: one crash is one failure, however many calls it took along. */
-  isCrashCounted = false;
+  /** Whether its first answer was noted. */
+  hasProved = false;
+  /** How many requests it had when it crashed; undefined unless it did. */
+  crashedWith: number | undefined;
   /** What the model last told of its batches. */
   batchSizes: BatchSizes = {};
   readonly #clock: Clock;
   #bulk = 0;
+  #hasSuspect = false;
   #abandoned = 0;
   #abandonedCost = 0;
   #isWatchingAbandoned = false;
@@ -55,7 +59,7 @@ export class WorkerSlot implements RoutingCandidate {
   }
 
   hasRoom(priority: Priority): boolean {
-    if (this.state !== 'accepting' || this.pending >= this.window) return false;
+    if (this.state !== 'accepting' || this.#hasSuspect || this.pending >= this.window) return false;
     return priority !== 'batch' || this.#bulk < this.window - this.reserve;
   }
 
@@ -64,7 +68,13 @@ export class WorkerSlot implements RoutingCandidate {
     return this.#abandoned;
   }
 
-  begin({ cost, priority }: Load): void {
+  /** Whether it runs a suspect of a crash, which runs alone. */
+  get hasSuspect(): boolean {
+    return this.#hasSuspect;
+  }
+
+  begin({ cost, priority, isSuspect }: Load): void {
+    this.#hasSuspect = isSuspect;
     if (priority === 'batch') this.#bulk += 1;
     this.pending += 1;
     this.pendingCost += cost;
@@ -91,7 +101,9 @@ export class WorkerSlot implements RoutingCandidate {
   #release(count: number, cost: number, now: number): void {
     this.pending -= count;
     this.pendingCost = this.pending === 0 ? 0 : this.pendingCost - cost;
-    if (this.pending === 0) this.idleSince = now;
+    if (this.pending > 0) return;
+    this.idleSince = now;
+    this.#hasSuspect = false;
   }
 
   #reviewAbandoned(): void {

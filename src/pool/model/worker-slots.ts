@@ -8,6 +8,8 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
   readonly #routing: Routing;
   readonly #slots: WorkerSlot[] = [];
   readonly #room: WorkerSlot[] = [];
+  // It is given nothing, so that it comes free for a suspect.
+  #kept: WorkerSlot | undefined;
 
   constructor(routing: Routing) {
     this.#routing = routing;
@@ -65,9 +67,32 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
   pick(priority: Priority): WorkerSlot | undefined {
     const room = this.#room;
     room.length = 0;
-    for (const slot of this.#slots) if (slot.hasRoom(priority)) room.push(slot);
+    for (const slot of this.#slots) if (slot !== this.#kept && slot.hasRoom(priority)) room.push(slot);
     if (room.length <= 1) return room[0];
     return this.#routing(room) as WorkerSlot;
+  }
+
+  /**
+   * The worker that gets the next suspect: one with nothing else. Where there is none, and none has a suspect, the one with least to do is given nothing
+   * more until it has done that; the others go on.
+   */
+  pickAlone(): WorkerSlot | undefined {
+    let least: WorkerSlot | undefined;
+    let hasSuspect = false;
+    for (const slot of this.#slots) {
+      if (slot.state !== 'accepting') continue;
+      hasSuspect ||= slot.hasSuspect;
+      if (least === undefined || slot.pending < least.pending) least = slot;
+    }
+    const isFree = least?.pending === 0;
+    if (isFree || hasSuspect) this.#kept = undefined;
+    else if (this.#kept?.state !== 'accepting') this.#kept = least;
+    return isFree ? least : undefined;
+  }
+
+  /** No suspect waits: every worker is for all. */
+  keepNone(): void {
+    this.#kept = undefined;
   }
 
   inState(state: SlotState): WorkerSlot[] {
