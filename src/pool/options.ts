@@ -112,7 +112,7 @@ export interface ModelOptions<Ops extends Operations = Operations> extends Omit<
   readonly queueLimit?: number;
   /** The deadline of a call that sets none, in ms, or `Infinity`. 30,000 by default. */
   readonly timeoutMs?: number;
-  /** How often a request of an idempotent operation is run again after a crash. 1 by default. */
+  /** How often a request of an idempotent operation is run again after a crash of a worker that held nothing else; 0 for never, whatever it held. 1 by default. */
   readonly retries?: number;
   /** How long all workers must be busy before another is started, in ms. 100 by default. */
   readonly scaleUpAfterMs?: number;
@@ -132,8 +132,8 @@ export interface ModelOptions<Ops extends Operations = Operations> extends Omit<
   readonly coalesce?: { readonly [K in keyof Ops & string]?: (input: never) => unknown };
   /** What a request weighs for routing. 1 by default. */
   readonly costOf?: (operation: string, input: unknown) => number;
-  /** Crashes within a minute after which no worker is started until the minute is over. 5 by default. */
+  /** Workers that may die within a minute while they load or before their first answer; past that, one is started every five seconds. 5 by default. */
   readonly restartsPerMinute?: number;
-  /** The shortest back-off after a failed load, in ms; it doubles each time, up to 60 times this. 500 by default. */
+  /** The shortest back-off after a failed load, in ms; it doubles each time, up to 60 times this (5 s after workers that died). 500 by default. */
   readonly backOffMs?: number;
 }
