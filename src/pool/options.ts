@@ -1,5 +1,5 @@
 import type { Clock } from '../core/index.js';
-import type { ModelContext, ModelOf, Operations, SpareHost, WorkerHost } from '../worker/index.js';
+import type { ModelContext, ModelOf, Operations, SpareHost, WorkerHost, WorkerStdio } from '../worker/index.js';
 import type { BreakerRules } from './breaker.js';
 import type { MemoryGovernor } from './memory/governor.js';
 import type { PooledWorker } from './pooled-worker.js';
@@ -72,7 +72,7 @@ export interface WorkerPart {
   /** Node flags. */
   readonly execArgv?: readonly string[];
   /** What becomes of what a worker prints. `'inherit'` by default. */
-  readonly stdio?: 'inherit' | 'ignore';
+  readonly stdio?: WorkerStdio;
   /** Threads of libuv's pool in a worker's process, unless its environment sets them. 4 by default. */
   readonly threadPoolSize?: number;
   /** What is moved to a worker's thread and back instead of copied (thread host only). */

@@ -68,6 +68,7 @@ export type {
 } from './request.js';
 export { answerRequest } from './run-request.js';
 export { type RunWorkerOptions, runWorker } from './run-worker.js';
+export type { WorkerStdio } from './hosts/host-options.js';
 export { type SpareHost, type SpareHostOptions, startSpareHost } from './hosts/spare-host.js';
 export {
   requireSpawnOptions,

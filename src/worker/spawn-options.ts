@@ -12,7 +12,7 @@ import {
   systemClock,
 } from '../core/index.js';
 import { requireClock } from './clock-option.js';
-import { type HostOptions, requireHostOptions, requireModuleUrl } from './hosts/host-options.js';
+import { type HostOptions, requireHostOptions, requireModuleUrl, type WorkerStdio } from './hosts/host-options.js';
 import { SpareHost } from './hosts/spare-host.js';
 import type { ModelContext, ModelOf, WorkerHost } from './model.js';
 import { type Operations, requireOperations } from './operation.js';
@@ -69,8 +69,8 @@ export interface SpawnWorkerOptions<Ops extends Operations> {
   readonly memoryMb?: number;
   /** Threads of libuv's pool, for files, name lookups and addons: `UV_THREADPOOL_SIZE`, unless `env` sets it (process host only). 4 by default. */
   readonly threadPoolSize?: number;
-  /** What becomes of what the worker prints: `'inherit'` (the default) shows it, `'ignore'` drops it. Its last stderr lines are kept either way. */
-  readonly stdio?: 'inherit' | 'ignore';
+  /** What becomes of what the worker prints, `'inherit'` by default. Its last stderr lines are kept either way. */
+  readonly stdio?: WorkerStdio;
   /**
    * A process that was started ahead, which the worker then takes over instead of starting one (process host only): its environment, flags, folder and
    * output are as it was started with. One that is taken or has ended is passed over.

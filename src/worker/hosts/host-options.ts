@@ -12,9 +12,15 @@ export interface HostOptions {
   readonly memoryMb?: number | undefined;
   /** Threads of libuv's pool, unless the environment sets them (process host only); 4 when undefined. */
   readonly threadPoolSize?: number | undefined;
-  /** What becomes of what the worker prints: `'inherit'` shows it, `'ignore'` drops it. The last stderr lines are kept either way. */
-  readonly stdio: 'inherit' | 'ignore';
+  /** What becomes of what the worker prints. The last stderr lines are kept either way. */
+  readonly stdio: WorkerStdio;
 }
+
+/**
+ * What becomes of what a worker prints. `'inherit'` shows all of it on the parent's stderr: the parent's stdout may be its output, or a protocol.
+ * `'split'` shows stdout on the parent's stdout and stderr on its stderr, `'ignore'` drops both.
+ */
+export type WorkerStdio = 'inherit' | 'split' | 'ignore';
 
 /** What of the options of a host comes from outside, unchecked. */
 export interface GivenHostOptions {
@@ -23,7 +29,7 @@ export interface GivenHostOptions {
   readonly cwd?: string;
   readonly memoryMb?: number;
   readonly threadPoolSize?: number;
-  readonly stdio?: 'inherit' | 'ignore';
+  readonly stdio?: WorkerStdio;
 }
 
 /** Checks how a host is to be started. */
@@ -37,7 +43,10 @@ export function requireHostOptions(action: string, given: GivenHostOptions): Hos
       given.threadPoolSize === undefined
         ? undefined
         : requirePositiveInteger(action, 'threadPoolSize', given.threadPoolSize, 1_024),
-    stdio: given.stdio === undefined ? 'inherit' : requireOneOf(action, 'stdio', given.stdio, ['inherit', 'ignore']),
+    stdio:
+      given.stdio === undefined
+        ? 'inherit'
+        : requireOneOf(action, 'stdio', given.stdio, ['inherit', 'split', 'ignore']),
   };
 }
 

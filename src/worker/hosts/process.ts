@@ -27,6 +27,9 @@ const RECORD_BYTES = 12;
 /** How much nicer than its parent a child is. Less leaves the parent waiting for milliseconds; workers among themselves lose nothing. */
 const NICENESS = 5;
 
+/** Where a child's stdout goes: a descriptor of this process, or nowhere. */
+const STDOUT_TO = { inherit: 2, split: 1, ignore: 'ignore' } as const;
+
 /**
  * Starts a child process that waits for an `init` message. Its stdio: no stdin; stdout as the options say; stderr is read, so that its last lines
  * are known when it dies, and passed on; then the two descriptors of the link and the watchdog's.
@@ -34,13 +37,13 @@ const NICENESS = 5;
 export function startProcessHost(options: HostOptions): Host {
   const execArgv = options.execArgv === undefined ? filterExecArgv(process.execArgv) : [...options.execArgv];
   if (options.memoryMb !== undefined) execArgv.push(`--max-old-space-size=${options.memoryMb}`);
-  const shown = options.stdio === 'inherit';
+  const shown = options.stdio !== 'ignore';
   const entry = fileURLToPath(new URL('./process-child.js', import.meta.url));
   const child = spawn(process.execPath, [...execArgv, entry], {
     // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it. Without a
     // terminal it stays in the parent's: Linux shares cores out by session first, and a caller whose workers are busy would wait for its turn.
     detached: process.platform !== 'win32' && hasControllingTerminal(),
-    stdio: ['ignore', shown ? 'inherit' : 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
+    stdio: ['ignore', STDOUT_TO[options.stdio], 'pipe', 'pipe', 'pipe', 'pipe'],
     windowsHide: true,
     env: {
       // glibc keeps freed memory for each of a process's threads by itself, up to eight times the cores; one such store for all does as well, and

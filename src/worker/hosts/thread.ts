@@ -25,7 +25,6 @@ export interface ThreadData {
  */
 export function startThreadHost(options: HostOptions): Host {
   const board = new ProgressBoard();
-  const shown = options.stdio === 'inherit';
   const { port1: port, port2 } = new MessageChannel();
   const flags = flagsForThread(options.execArgv, process.execArgv);
   const data: ThreadData = { board: board.buffer, port: port2 };
@@ -38,8 +37,9 @@ export function startThreadHost(options: HostOptions): Host {
     ...(options.memoryMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.memoryMb } }),
     // Asked for by `stdout: true`, a thread's output would hold the process for as long as somebody reads it; piped by default, it does not.
   });
-  if (!shown) {
-    worker.stdout.unpipe();
+  if (options.stdio !== 'split') worker.stdout.unpipe();
+  if (options.stdio === 'inherit') pipeToStderr(worker.stdout);
+  if (options.stdio === 'ignore') {
     worker.stdout.resume();
     worker.stderr.unpipe();
   }
@@ -94,6 +94,15 @@ function waitForExit(worker: Worker, port: MessagePort, tail: StderrTail): Promi
       void Promise.all([closed, ended(worker.stdout), ended(worker.stderr)]).then(done);
     });
   });
+}
+
+/** Without the warning that Node gives of many threads, each of which listens to the stream while it is piped. */
+function pipeToStderr(stream: Readable): void {
+  const { stderr } = process;
+  const limit = stderr.getMaxListeners();
+  stderr.setMaxListeners(0);
+  stream.pipe(stderr, { end: false });
+  stderr.setMaxListeners(limit);
 }
 
 /** Resolves once all of a stream has been read. */
