@@ -1,3 +1,4 @@
+import { type AbortListener, addAbortListener, removeAbortListener } from '../../core/index.js';
 import { ImageTimeoutError } from '../image-errors.js';
 
 /**
@@ -10,7 +11,7 @@ export class DecodeDeadline {
   readonly #timer: NodeJS.Timeout;
   readonly #controller = new AbortController();
   #reject!: (reason: unknown) => void;
-  readonly #onAbort = (): void => this.#end((this.#signal as AbortSignal).reason);
+  readonly #listener: AbortListener = { onAbort: (reason) => this.#end(reason) };
 
   constructor(timeoutMs: number, signal: AbortSignal | undefined) {
     signal?.throwIfAborted();
@@ -20,7 +21,7 @@ export class DecodeDeadline {
     });
     // Nobody may be racing at the moment that it ends.
     this.#ended.catch(() => {});
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (signal !== undefined) addAbortListener(signal, this.#listener);
     this.#timer = setTimeout(
       () => this.#end(new ImageTimeoutError(`Cannot decode image: it took longer than ${timeoutMs} ms`)),
       Math.min(timeoutMs, 2 ** 31 - 1),
@@ -45,6 +46,6 @@ export class DecodeDeadline {
   /** Stops the timer and leaves the signal alone. */
   end(): void {
     clearTimeout(this.#timer);
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    if (this.#signal !== undefined) removeAbortListener(this.#signal, this.#listener);
   }
 }

@@ -2,6 +2,7 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import { ModelDigestError, ModelDownloadError } from '../model/model-errors.js';
 import { hasDigest, sizeOf } from './hub-cache.js';
 
@@ -73,8 +74,8 @@ async function usablePart(incomplete: string, size: number): Promise<number> {
 async function receive(download: BlobDownload, incomplete: string, from: number): Promise<void> {
   const { url, name, size, accessToken, stallTimeoutMs, signal, onReceived } = download;
   const controller = new AbortController();
-  const onAbort = () => controller.abort(signal?.reason);
-  signal?.addEventListener('abort', onAbort, { once: true });
+  const listener = { onAbort: (reason: unknown) => controller.abort(reason) };
+  if (signal !== undefined) addAbortListener(signal, listener);
   const onStall = () => controller.abort(new PassingError(`nothing came for ${stallTimeoutMs} ms`));
   let stall = setTimeout(onStall, stallTimeoutMs);
   try {
@@ -114,7 +115,7 @@ async function receive(download: BlobDownload, incomplete: string, from: number)
     throw new PassingError('the network failed', { cause: error });
   } finally {
     clearTimeout(stall);
-    signal?.removeEventListener('abort', onAbort);
+    if (signal !== undefined) removeAbortListener(signal, listener);
   }
 }
 

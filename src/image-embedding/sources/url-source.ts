@@ -9,7 +9,13 @@ import { isIP, type LookupFunction } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
-import { describeReceived, isMillraceError } from '../../core/index.js';
+import {
+  type AbortListener,
+  addAbortListener,
+  describeReceived,
+  isMillraceError,
+  removeAbortListener,
+} from '../../core/index.js';
 import { ImageCorruptError, UrlFetchError, UrlForbiddenError } from '../image-errors.js';
 import { tooManyBytes } from './bytes-source.js';
 import type { UrlLimits } from './limits.js';
@@ -246,12 +252,12 @@ class Span {
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal | undefined;
   readonly #timer: NodeJS.Timeout;
-  readonly #onAbort = (): void => this.#controller.abort((this.#outer as AbortSignal).reason);
+  readonly #listener: AbortListener = { onAbort: (reason) => this.#controller.abort(reason) };
 
   constructor(outer: AbortSignal | undefined, timeoutMs: number, makeError: () => Error) {
     outer?.throwIfAborted();
     this.#outer = outer;
-    outer?.addEventListener('abort', this.#onAbort, { once: true });
+    if (outer !== undefined) addAbortListener(outer, this.#listener);
     this.#timer = setTimeout(() => this.#controller.abort(makeError()), Math.min(timeoutMs, 2 ** 31 - 1));
   }
 
@@ -277,6 +283,6 @@ class Span {
 
   end(): void {
     clearTimeout(this.#timer);
-    this.#outer?.removeEventListener('abort', this.#onAbort);
+    if (this.#outer !== undefined) removeAbortListener(this.#outer, this.#listener);
   }
 }
