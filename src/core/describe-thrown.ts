@@ -16,6 +16,18 @@ export function describeThrown(thrown: unknown): ThrownDescription {
   };
 }
 
+/** Whether a value is an error, of this realm or another. Never throws. */
+export function isError(value: unknown): value is Error {
+  try {
+    if (value instanceof Error) return true;
+    const tag = Object.prototype.toString.call(value);
+    return tag === '[object Error]' || tag === '[object DOMException]';
+  } catch {
+    // A proxy that does not say what it is made after.
+    return false;
+  }
+}
+
 /** The message of an error, or any other value as text. Never throws. */
 export function messageOf(thrown: unknown): string {
   return memberOf(thrown, 'message') ?? textOf(thrown);
@@ -32,7 +44,7 @@ export function textOf(thrown: unknown): string {
 
 function memberOf(thrown: unknown, key: 'name' | 'message'): string | undefined {
   try {
-    const value: unknown = thrown instanceof Error ? thrown[key] : undefined;
+    const value: unknown = isError(thrown) ? thrown[key] : undefined;
     return typeof value === 'string' ? value : undefined;
   } catch {
     return undefined;

@@ -11,18 +11,21 @@ export { BatchError, type BatchFailure } from './facade/batch-error.js';
 export type { SettledEmbedding } from './facade/embed-batch.js';
 export type {
   BatchEmbedOptions,
+  DetailedEmbedding,
   EmbedImagesOptions,
+  EmbedOneOptions,
   EmbedOptions,
-  ImageInput,
   WarmOptions,
 } from './facade/embed-options.js';
 export type { StreamResult } from './facade/embed-stream.js';
 export { createImageEmbeddingPool, ImageEmbeddingPool } from './facade/image-embedding-pool.js';
+export type { BatchInput, ImageBytes, ImageInput, ImageMemory } from './facade/image-input.js';
 export type {
   ImageEmbeddingPoolOptions,
   PassedModelOptions,
   WorkerCount,
 } from './facade/pool-options.js';
+export type { BlobLike, ByteStream, ReadableReader, ResponseLike } from './facade/read-bytes.js';
 /** @internal */
 export { FileLock, type LockHolder } from './file-lock.js';
 export type { HubOptions, HubProgress } from './hub/hub-options.js';

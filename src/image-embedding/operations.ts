@@ -39,7 +39,7 @@ export type ImageOperations = {
   readonly embedImageBase64: UnaryOperation<string, Float32Array>;
   readonly embedImageBytes: UnaryOperation<Uint8Array, Float32Array>;
   readonly embedBulkImage: UnaryOperation<BulkImage, Float32Array>;
-  readonly batchEmbedImages: UnaryOperation<readonly string[], BatchAnswer>;
+  readonly batchEmbedImages: UnaryOperation<readonly (string | Uint8Array)[], BatchAnswer>;
   readonly describe: UnaryOperation<undefined, ModelDescription>;
 };
 
@@ -59,7 +59,10 @@ export function declareImageOperations(capacity: number): ImageOperations {
       ...heavy,
       sizeOf: ({ kind, input }) => (kind === 'bytes' || kind === 'base64' ? input.length : 0),
     }),
-    batchEmbedImages: operation<readonly string[], BatchAnswer>(plain),
+    batchEmbedImages: operation<readonly (string | Uint8Array)[], BatchAnswer>({
+      ...heavy,
+      sizeOf: (inputs) => inputs.reduce((sum, each) => sum + (typeof each === 'string' ? 0 : each.byteLength), 0),
+    }),
     describe: operation<undefined, ModelDescription>(plain),
   };
 }

@@ -39,10 +39,14 @@ export interface Preprocessor {
    * **Cancel safety:** cancel safe. Decoding that has begun goes on in libvips to its end, and its result is dropped.
    *
    * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file.
+   * @param options A signal, and what is told once sharp has the image: from then on it is decoded without any JavaScript.
    * @returns RGB bytes, `[height, width, 3]`. Rescaling and normalising come last, with the batch: a byte is a quarter of a float.
    * @throws {@link ImageUnsupportedError}, {@link ImageCorruptError}, {@link ImageTooLargeError}, {@link ImageTimeoutError}.
    */
-  decode(bytes: Uint8Array, options?: { readonly signal?: AbortSignal | undefined }): Promise<Uint8Array>;
+  decode(
+    bytes: Uint8Array,
+    options?: { readonly signal?: AbortSignal | undefined; readonly onHandedOver?: (() => void) | undefined },
+  ): Promise<Uint8Array>;
   /**
    * Gives pixels back that nobody looks at any more, once each: a later image is written over them.
    *
@@ -73,7 +77,7 @@ export function createPreprocessor(
   const buffers = new PixelBuffers();
 
   return {
-    async decode(bytes, { signal } = {}): Promise<Uint8Array> {
+    async decode(bytes, { signal, onHandedOver } = {}): Promise<Uint8Array> {
       const deadline = new DecodeDeadline(limits.decodeTimeoutMs, signal);
       try {
         const sharp = await deadline.race(loadSharp(restrict));
@@ -82,7 +86,9 @@ export function createPreprocessor(
         const geometry = planGeometry(spec, header);
         requireFit(spec, geometry);
         const [first, ...others] = mode === 'fast' ? planSteps(header, geometry, spec.resample) : [];
-        let pixels = await deadline.race(decodePixels(sharp, bytes, header, limits, first));
+        const decoding = deadline.race(decodePixels(sharp, bytes, header, limits, first));
+        onHandedOver?.();
+        let pixels = await decoding;
         if (others.length > 0) pixels = await deadline.race(scaleInSteps(sharp, pixels, others));
         const scaled = await deadline.race(scaleExactly(pixels, spec.resample, geometry, buffers, deadline.signal));
         options.garbage?.add(pixels.data.length);

@@ -1,3 +1,5 @@
+import { type AbortListener, addAbortListener, removeAbortListener } from '../core/index.js';
+
 /** When somebody who waits gives up, though what is waited for goes on for others. */
 export interface WaitLimit {
   readonly ms: number;
@@ -8,15 +10,28 @@ export interface WaitLimit {
 /** Waits for what several wait for, no longer than one of them wants to. */
 export function waitFor<T>(shared: Promise<T>, signal: AbortSignal | undefined, limit?: WaitLimit): Promise<T> {
   if (signal === undefined && limit === undefined) return shared;
-  signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal?.reason);
+    if (signal?.aborted) {
+      // It may fail yet, with nobody to hear it.
+      shared.catch(() => {});
+      reject(signal.reason);
+      return;
+    }
     const isTimed = limit !== undefined && limit.ms <= 2 ** 31 - 1;
-    const timer = isTimed ? setTimeout(() => reject(limit.error()), limit.ms) : undefined;
-    signal?.addEventListener('abort', onAbort, { once: true });
-    shared.then(resolve, reject).finally(() => {
+    const timer = isTimed ? setTimeout(() => fail(limit.error()), limit.ms) : undefined;
+    const end = (): void => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    });
+      if (signal !== undefined) removeAbortListener(signal, listener);
+    };
+    const fail = (reason: unknown): void => {
+      end();
+      reject(reason);
+    };
+    const listener: AbortListener = { onAbort: fail };
+    if (signal !== undefined) addAbortListener(signal, listener);
+    shared.then((value) => {
+      end();
+      resolve(value);
+    }, fail);
   });
 }

@@ -79,6 +79,8 @@ export {
 export { spawnWorker } from './spawn-worker.js';
 export type { RestartPolicy } from './supervision/back-off.js';
 /** @internal */
+export { decodeError, type EncodedError, encodeError } from './codec/error-codec.js';
+/** @internal */
 export { crashedWorker } from './supervision/crash-error.js';
 export type { Trace } from './trace.js';
 export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './worker-channels.js';

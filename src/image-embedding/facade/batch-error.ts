@@ -1,20 +1,21 @@
-import { type Fault, hide, isMillraceError, MillraceError } from '../../core/index.js';
+import { type Fault, hide, MillraceError } from '../../core/index.js';
+import type { BatchInput } from './image-input.js';
 
 /** One image of a batch that failed. */
 export interface BatchFailure {
   /** Its place in the batch. */
   readonly index: number;
-  /** What was to be embedded. */
-  readonly input: string;
+  /** What was to be embedded, as it was given. */
+  readonly input: BatchInput;
   readonly error: Error;
 }
 
 const SHOWN = 3;
 
-/** A path that is no string is the caller's doing, too. */
-function faultOf(error: Error): Fault {
-  if (isMillraceError(error)) return error.fault;
-  return error instanceof TypeError ? 'caller' : 'model';
+/** What an error says of itself, of whichever class it is; an argument of the wrong type or out of range is the caller's doing, too. */
+function faultOf({ fault, name }: Error & { readonly fault?: unknown }): Fault {
+  if (fault === 'caller' || fault === 'model' || fault === 'system') return fault;
+  return name === 'TypeError' || name === 'RangeError' ? 'caller' : 'model';
 }
 
 /**

@@ -1,43 +1,79 @@
 /** One image. */
-import type { SourceKind } from '../sources/read-source.js';
-import { callOptions, finish } from './embed-call.js';
-import { type EmbedOptions, requireEmbedOptions } from './embed-options.js';
-import { plainError } from './loaded-model.js';
+import type { CallInfo, PoolCallOptions } from '../../pool/index.js';
+import { callOptions, findModel, finish, timeLeft } from './embed-call.js';
+import type { DetailedEmbedding, EmbedOneOptions } from './embed-options.js';
+import type { CheckedInput, WorkerInput } from './image-input.js';
+import { type LoadedModel, plainError } from './loaded-model.js';
 import type { ModelRegistry } from './model-registry.js';
+import { readBytes } from './read-bytes.js';
 
-/** The operations that embed one image. */
-export type SingleOperation = 'embedImage' | 'embedImageUrl' | 'embedImageBase64' | 'embedImageBytes';
+/** The operations that embed one image, by what it is given as. */
+const OPERATIONS = {
+  path: 'embedImage',
+  url: 'embedImageUrl',
+  base64: 'embedImageBase64',
+  bytes: 'embedImageBytes',
+} as const;
 
-const SOURCES: Readonly<Record<SingleOperation, { readonly kind: SourceKind; readonly action: string }>> = {
-  embedImage: { kind: 'path', action: 'Cannot embed image' },
-  embedImageUrl: { kind: 'url', action: 'Cannot embed image from URL' },
-  embedImageBase64: { kind: 'base64', action: 'Cannot embed image from base64' },
-  embedImageBytes: { kind: 'bytes', action: 'Cannot embed image from bytes' },
-};
+/** One image, checked where the call entered. */
+export interface OneImage {
+  readonly action: string;
+  readonly input: CheckedInput;
+  readonly maxBytes: number;
+}
 
-/** Checks a call and embeds its image. */
+/** Embeds an image. */
 export async function embedOne(
   registry: ModelRegistry,
-  operation: SingleOperation,
-  input: string | Uint8Array,
-  options: EmbedOptions | undefined,
+  image: OneImage,
+  options: Partial<EmbedOneOptions>,
 ): Promise<Float32Array> {
-  const { kind, action } = SOURCES[operation];
-  const given = requireEmbedOptions<EmbedOptions>(action, options);
-  const wanted = kind === 'bytes' ? input instanceof Uint8Array : typeof input === 'string';
-  if (!wanted) {
-    const expected = kind === 'bytes' ? 'a Uint8Array' : 'a string';
-    throw new TypeError(`${action}: input must be ${expected}, received ${typeof input}`);
-  }
-  const started = performance.now();
-  const loaded = registry.ready(given.model) ?? (await registry.load(given));
-  const call = callOptions(given, 'normal', performance.now() - started);
+  const { loaded, input, call } = await makeReady(registry, image, options);
+  const { handle } = loaded;
+  const send = options.wait === false ? handle.tryCall : handle.call;
   try {
     const raw = await (call.priority === 'batch'
-      ? loaded.handle.call('embedBulkImage', { kind, input }, call)
-      : loaded.handle.call(operation, input as never, call));
-    return finish(raw, given, loaded);
+      ? send('embedBulkImage', input, call)
+      : send(OPERATIONS[input.kind], input.input as never, call));
+    return finish(raw, options);
   } catch (error) {
     throw plainError(error);
   }
+}
+
+/** The same, with the worker and the times beside the embedding. */
+export async function embedOneDetailed(
+  registry: ModelRegistry,
+  image: OneImage,
+  options: Partial<EmbedOneOptions>,
+): Promise<DetailedEmbedding> {
+  const { loaded, input, call } = await makeReady(registry, image, options);
+  const { handle } = loaded;
+  try {
+    const { value, info }: { readonly value: Float32Array; readonly info: CallInfo } = await (call.priority === 'batch'
+      ? handle.callDetailed('embedBulkImage', input, call)
+      : handle.callDetailed(OPERATIONS[input.kind], input.input as never, call));
+    return { embedding: finish(value, options), info };
+  } catch (error) {
+    throw plainError(error);
+  }
+}
+
+interface ReadyCall {
+  readonly loaded: LoadedModel;
+  readonly input: WorkerInput;
+  readonly call: PoolCallOptions & { readonly priority: 'interactive' | 'normal' | 'batch' };
+}
+
+async function makeReady(
+  registry: ModelRegistry,
+  { action, input, maxBytes }: OneImage,
+  options: Partial<EmbedOneOptions>,
+): Promise<ReadyCall> {
+  const started = performance.now();
+  const loaded = await findModel(registry, action, options, started);
+  if (input.kind !== 'unread') return { loaded, input, call: callOptions(options, 'normal', started) };
+  const limits = { maxBytes, signal: options.signal, timeoutMs: timeLeft(options, started) };
+  const bytes = await readBytes(action, input, limits);
+  return { loaded, input: { kind: 'bytes', input: bytes }, call: callOptions(options, 'normal', started) };
 }

@@ -6,11 +6,10 @@ import {
   requireOptions,
   requirePositiveInteger,
   requireSignal,
+  requireString,
 } from '../../core/index.js';
+import type { CallInfo } from '../../pool/index.js';
 import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
-
-/** One input of {@link ImageEmbeddingPool.embedImages}: a path, a URL, or the bytes of an image. */
-export type ImageInput = string | URL | Uint8Array;
 
 /** Options of every call that embeds. */
 export interface EmbedOptions {
@@ -26,6 +25,21 @@ export interface EmbedOptions {
   readonly normalize?: boolean;
   /** Cuts the embedding to this length, for models that were trained for it; its full length by default. */
   readonly dimensions?: number;
+  /** The caller's W3C `traceparent`, which goes with the request to its worker and to the pool's diagnostics. */
+  readonly traceparent?: string;
+}
+
+/** Options of calls that embed one image. */
+export interface EmbedOneOptions extends EmbedOptions {
+  /** Whether the call waits for room while its queue is full; false refuses it at once with `PoolOverloadedError`. True by default. */
+  readonly wait?: boolean;
+}
+
+/** An embedding, and how it came about. */
+export interface DetailedEmbedding {
+  readonly embedding: Float32Array;
+  /** The worker, the times, and whether the run was shared with an identical image. */
+  readonly info: CallInfo;
 }
 
 /** Options of {@link ImageEmbeddingPool.batchEmbedImages}. */
@@ -50,7 +64,7 @@ export interface WarmOptions {
   readonly signal?: AbortSignal;
 }
 
-const EMBED_KEYS = ['model', 'signal', 'timeoutMs', 'priority', 'normalize', 'dimensions'] as const;
+const EMBED_KEYS = ['model', 'signal', 'timeoutMs', 'priority', 'normalize', 'dimensions', 'traceparent'] as const;
 
 /** Checks the options of a call. */
 export function requireEmbedOptions<T extends EmbedOptions>(
@@ -65,6 +79,7 @@ export function requireEmbedOptions<T extends EmbedOptions>(
     requireOneOf(action, 'priority', given.priority, ['interactive', 'normal', 'batch']);
   if (given.normalize !== undefined) requireBoolean(action, 'normalize', given.normalize);
   if (given.dimensions !== undefined) requirePositiveInteger(action, 'dimensions', given.dimensions);
+  if (given.traceparent !== undefined) requireString(action, 'traceparent', given.traceparent);
   return given;
 }
 

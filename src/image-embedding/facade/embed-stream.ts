@@ -5,6 +5,7 @@
  * source is read no faster than results are consumed, and a million paths use constant memory.
  */
 import { Repeater } from '@repeaterjs/repeater';
+import { addAbortListener, removeAbortListener } from '../../core/index.js';
 
 /** One result of a stream: an embedding, or what went wrong with this image alone. */
 export type StreamResult<Input> =
@@ -17,6 +18,8 @@ export interface EmbedStreamOptions<Input> {
   readonly concurrency: number;
   /** Whether results come in the order of the source, or as they finish. */
   readonly ordered: boolean;
+  /** What has to be well before the source is asked for its first image. */
+  readonly prepare?: () => Promise<void>;
   /** Embeds one image. */
   readonly embed: (input: Input, signal: AbortSignal) => Promise<Float32Array>;
   /** Whether a failure is the image's own, and goes beside the results; any other ends the stream. */
@@ -41,11 +44,11 @@ export function createEmbedStream<Input>(
       // Lanes that wait for the source wait no longer; what closing it comes to is heard below.
       reader.close().catch(() => undefined);
     };
-    const onAbort = () => end(signal?.reason);
+    const listener = { onAbort: end };
     const left = new DOMException('The stream was left', 'AbortError');
     const stopped = stop.then(() => end(left));
     signal?.throwIfAborted();
-    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal !== undefined) addAbortListener(signal, listener);
     // Whose turn it is to hand over, when results keep the order of the source.
     let turn: Promise<unknown> = Promise.resolve();
 
@@ -76,6 +79,7 @@ export function createEmbedStream<Input>(
     }
 
     try {
+      await options.prepare?.();
       await Promise.all(Array.from({ length: options.concurrency }, lane));
       signal?.throwIfAborted();
     } catch (error) {
@@ -84,7 +88,7 @@ export function createEmbedStream<Input>(
       end(error);
       throw signal?.aborted ? signal.reason : error;
     } finally {
-      signal?.removeEventListener('abort', onAbort);
+      if (signal !== undefined) removeAbortListener(signal, listener);
       await reader.close();
       stop();
       await stopped;

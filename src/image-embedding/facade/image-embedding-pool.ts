@@ -1,4 +1,4 @@
-import { requireOptions } from '../../core/index.js';
+import { requireBoolean, requireOptions } from '../../core/index.js';
 import {
   createPool,
   type Pool,
@@ -14,17 +14,31 @@ import type { ModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
 import { embedBatch, type SettledEmbedding } from './embed-batch.js';
 import { embedImages } from './embed-images.js';
-import { embedOne } from './embed-one.js';
+import { embedOne, embedOneDetailed, type OneImage } from './embed-one.js';
 import {
   type BatchEmbedOptions,
+  type DetailedEmbedding,
   type EmbedImagesOptions,
+  type EmbedOneOptions,
   type EmbedOptions,
-  type ImageInput,
+  requireEmbedOptions,
   requireModelAndSignal,
   requireWarmOptions,
   type WarmOptions,
 } from './embed-options.js';
 import type { StreamResult } from './embed-stream.js';
+import {
+  type BatchInput,
+  callersFolder,
+  checkAny,
+  checkBase64,
+  checkBytes,
+  checkPath,
+  checkUrl,
+  type CheckedInput,
+  type ImageBytes,
+  type ImageInput,
+} from './image-input.js';
 import { plainError, spareHosts } from './loaded-model.js';
 import { ModelRegistry } from './model-registry.js';
 import { type FacadeSettings, type ImageEmbeddingPoolOptions, requireFacadeOptions } from './pool-options.js';
@@ -51,15 +65,18 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * **Cancel safety:** the message goes with the call. A call that is given up in the queue is never run.
    *
-   * @param path The file. It is opened by the worker, never fetched.
-   * @param options See {@link EmbedOptions}.
+   * @param path The file, as a path or a `file:` URL. A relative one is meant from the caller's working folder at the time of the call. It is
+   *   opened by the worker, never fetched.
+   * @param options See {@link EmbedOneOptions}.
    * @returns The embedding, of length 1 unless `normalize` is false.
    * @throws ImageNotFoundError, ImageUnsupportedError, ImageCorruptError, ImageTooLargeError, ... What is wrong with the image.
    * @throws ModelNotFoundError, ModelMismatchError, ... What is wrong with the model.
+   * @throws RangeError When the model's embedding can't be cut to `dimensions`; nothing is read or run then.
    * @throws DeadlineExceededError, PoolOverloadedError, BreakerOpenError, WorkerCrashedError, PoolClosedError See {@link createPool}.
    */
-  embedImage(path: string, options?: EmbedOptions): Promise<Float32Array> {
-    return embedOne(this.#registry, 'embedImage', path, options);
+  embedImage(path: string | URL, options?: EmbedOneOptions): Promise<Float32Array> {
+    const action = 'Cannot embed image';
+    return this.#embedOne(action, options, () => checkPath(action, path, callersFolder()));
   }
 
   /**
@@ -68,13 +85,13 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}; the connection is closed.
    *
    * @param url An http or https URL. It is fetched by the worker, never opened as a file.
-   * @param options See {@link EmbedOptions}.
+   * @param options See {@link EmbedOneOptions}.
    * @returns The embedding.
    * @throws UrlForbiddenError, UrlFetchError And what {@link ImageEmbeddingPool.embedImage} throws.
    */
-  embedImageUrl(url: string | URL, options?: EmbedOptions): Promise<Float32Array> {
-    const text = url instanceof URL ? url.href : url;
-    return embedOne(this.#registry, 'embedImageUrl', text, options);
+  embedImageUrl(url: string | URL, options?: EmbedOneOptions): Promise<Float32Array> {
+    const action = 'Cannot embed image from URL';
+    return this.#embedOne(action, options, () => checkUrl(action, url));
   }
 
   /**
@@ -83,30 +100,69 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}.
    *
    * @param data Base64 of the image file; whitespace in it is passed over.
-   * @param options See {@link EmbedOptions}.
+   * @param options See {@link EmbedOneOptions}.
    * @returns The embedding.
    * @throws Base64InvalidError And what {@link ImageEmbeddingPool.embedImage} throws.
    */
-  embedImageBase64(data: string, options?: EmbedOptions): Promise<Float32Array> {
-    return embedOne(this.#registry, 'embedImageBase64', data, options);
+  embedImageBase64(data: string, options?: EmbedOneOptions): Promise<Float32Array> {
+    const action = 'Cannot embed image from base64';
+    return this.#embedOne(action, options, () => checkBase64(action, data));
   }
 
   /**
-   * Embeds the bytes of an encoded image. They are copied on the way to the worker.
+   * Embeds the bytes of an encoded image. They are copied on the way to the worker: leave them alone until the answer is there.
+   *
+   * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}. A stream that is being read is cancelled.
+   *
+   * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file: in memory (a view or a buffer), or as a `Blob`, `File`, `Response` or stream, which is read
+   *   to its end, or to `limits.maxBytes`, in the caller's process.
+   * @param options See {@link EmbedOneOptions}.
+   * @returns The embedding.
+   * @throws ImageTooLargeError When there are more bytes than `limits.maxBytes`; no more are read then.
+   * @throws ImageReadError When what it is read from fails; UrlFetchError when a `Response` is not one of success.
+   * @throws ImageUnsupportedError And what {@link ImageEmbeddingPool.embedImage} throws.
+   * @example
+   * ```ts
+   * const pool = createImageEmbeddingPool({ workers: { max: 1 } });
+   * const file = await openAsBlob('examples/photos/cat-1.jpg');
+   * (await pool.embedImageBytes(file)).length; // => 256
+   * (await pool.embedImageBytes(file.stream())).length; // => 256
+   * await pool.close();
+   * ```
+   */
+  embedImageBytes(bytes: ImageBytes, options?: EmbedOneOptions): Promise<Float32Array> {
+    const action = 'Cannot embed image from bytes';
+    return this.#embedOne(action, options, () => checkBytes(action, bytes, this.#maxBytes));
+  }
+
+  /**
+   * Embeds an image, and tells which worker answered, how long it waited and took, and whether it shared the run of an identical one.
    *
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}.
    *
-   * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file.
+   * @param input A path (a string), a URL that is fetched (a `URL`), or bytes in any form that {@link ImageEmbeddingPool.embedImageBytes} takes.
    * @param options See {@link EmbedOptions}.
-   * @returns The embedding.
-   * @throws ImageUnsupportedError And what {@link ImageEmbeddingPool.embedImage} throws.
+   * @returns The embedding and its {@link CallInfo}.
+   * @throws What the method for this kind of input throws.
+   * @example
+   * ```ts
+   * const pool = createImageEmbeddingPool({ workers: { max: 1 } });
+   * const { embedding, info } = await pool.embedImageDetailed('examples/photos/cat-1.jpg');
+   * embedding.length; // => 256
+   * info.attempts; // => 1
+   * await pool.close();
+   * ```
    */
-  embedImageBytes(bytes: Uint8Array, options?: EmbedOptions): Promise<Float32Array> {
-    return embedOne(this.#registry, 'embedImageBytes', bytes, options);
+  async embedImageDetailed(input: ImageInput, options?: EmbedOptions): Promise<DetailedEmbedding> {
+    const action = 'Cannot embed image';
+    const given = requireEmbedOptions<EmbedOptions>(action, options);
+    const limits = { folder: callersFolder(), maxBytes: this.#maxBytes, fetchesUrls: true };
+    const image = { action, input: checkAny(action, input, limits), maxBytes: this.#maxBytes };
+    return await embedOneDetailed(this.#registry, image, given);
   }
 
   /**
-   * Embeds image files, all or nothing: one bad image fails the call with a `BatchError` that names each. With `settle: true` every image is
+   * Embeds images, all or nothing: one bad image fails the call with a `BatchError` that names each. With `settle: true` every image is
    * answered for itself.
    *
    * They travel in chunks of one inference batch over all workers, behind single images, which are held up by one inference batch at most.
@@ -114,24 +170,24 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * **Cancel safety:** the message goes with the call.
    *
-   * @param paths The files.
+   * @param inputs Paths, or bytes in any form that {@link ImageEmbeddingPool.embedImageBytes} takes.
    * @param options See {@link BatchEmbedOptions}.
-   * @returns The embeddings in the order of the paths.
+   * @returns The embeddings in the order of the inputs.
    * @throws BatchError When images failed; what {@link ImageEmbeddingPool.embedImage} throws when the model or the pool did.
    */
   batchEmbedImages(
-    paths: readonly string[],
+    inputs: readonly BatchInput[],
     options: BatchEmbedOptions & { readonly settle: true },
   ): Promise<SettledEmbedding[]>;
   batchEmbedImages(
-    paths: readonly string[],
+    inputs: readonly BatchInput[],
     options?: BatchEmbedOptions & { readonly settle?: false },
   ): Promise<Float32Array[]>;
   batchEmbedImages(
-    paths: readonly string[],
+    inputs: readonly BatchInput[],
     options?: BatchEmbedOptions,
   ): Promise<Float32Array[] | SettledEmbedding[]> {
-    return embedBatch(this.#registry, this.#settings, paths, options);
+    return embedBatch(this.#registry, this.#settings, inputs, options);
   }
 
   /**
@@ -141,21 +197,20 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * **Cancel safety:** leaving the loop gives up what is under way and closes the source.
    *
-   * @param source Paths, URLs or bytes, in an array or any iterable, or the path of a folder, whose image files are taken, linked
-   *   files too; linked folders are not followed.
+   * @param source Paths, URLs or bytes in any form that {@link ImageEmbeddingPool.embedImageBytes} takes, in an array or any iterable, or the path of
+   *   a folder, whose image files are taken, linked files too; linked folders are not followed. Relative paths are meant from the caller's
+   *   working folder at the time of the call.
    * @param options See {@link EmbedImagesOptions}.
    * @returns An async iterator of `{ index, input, embedding }` or `{ index, input, error }`. It fails with what is wrong with the model, the pool or
    *   the source.
    * @throws TypeError, RangeError When the source is no iterable, or an option is of the wrong type, out of range or unknown.
    */
   embedImages<Input extends ImageInput = string>(
-    source: Iterable<Input> | AsyncIterable<Input> | string,
+    source: Iterable<Input> | AsyncIterable<Input> | string | URL,
     options?: EmbedImagesOptions,
   ): AsyncIterableIterator<StreamResult<Input>, void, void> {
-    return embedImages<Input>(source, options, this.window, (input, own) => {
-      if (input instanceof URL) return this.embedImageUrl(input, own);
-      return typeof input === 'string' ? this.embedImage(input, own) : this.embedImageBytes(input, own);
-    });
+    const parts = { registry: this.#registry, maxBytes: this.#maxBytes, window: this.window };
+    return embedImages<Input>(parts, source, options);
   }
 
   /** The cosine similarity of two embeddings; the same as the function {@link similarity}. */
@@ -220,6 +275,20 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     }
   }
 
+  /**
+   * Ends every idle worker of a model, those that are always kept included; busy ones stay. The next call starts one again.
+   *
+   * **Cancel safety:** takes no signal.
+   *
+   * @param model The pool's own by default.
+   * @returns How many, once they are gone; 0 when no call has used the model yet.
+   */
+  async evict(model?: ModelSource): Promise<number> {
+    requireModelAndSignal('Cannot evict model', { model });
+    const loaded = this.#registry.ready(model);
+    return loaded === undefined ? 0 : await this.#pool.evict(loaded.key);
+  }
+
   /** How the pool and each of its models are, now. */
   health(): PoolHealth {
     return this.#pool.health();
@@ -282,6 +351,21 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  get #maxBytes(): number {
+    return this.#settings.limits.maxBytes;
+  }
+
+  async #embedOne(
+    action: string,
+    options: EmbedOneOptions | undefined,
+    check: () => CheckedInput,
+  ): Promise<Float32Array> {
+    const given = requireEmbedOptions<EmbedOneOptions>(action, options, ['wait']);
+    if (given.wait !== undefined) requireBoolean(action, 'wait', given.wait);
+    const image: OneImage = { action, input: check(), maxBytes: this.#maxBytes };
+    return await embedOne(this.#registry, image, given);
   }
 
   /** @internal */

@@ -1,6 +1,5 @@
 /** A model of the facade: resolved, registered with the pool below, and called, with its failures made plain. */
-import { createHash } from 'node:crypto';
-import { isMillraceError } from '../../core/index.js';
+import { isError, isMillraceError } from '../../core/index.js';
 import {
   autoWorkers,
   availableCores,
@@ -9,7 +8,8 @@ import {
   processMemoryGovernor,
   type PoolOptions,
 } from '../../pool/index.js';
-import { registerErrorClass } from '../../worker/index.js';
+import { DeadlineExceededError, registerErrorClass } from '../../worker/index.js';
+import { memoryKey } from './memory-key.js';
 import { imageErrorClasses } from '../image-errors.js';
 import { isOnCpu } from '../inference/session.js';
 import { modelErrorClasses } from '../model/model-errors.js';
@@ -17,7 +17,7 @@ import type { ModelSpec } from '../model/model-spec.js';
 import { type BulkImage, declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
 import type { WorkerModelOptions } from '../pipeline/worker-model.js';
 import type { FacadeSettings } from './pool-options.js';
-import { waitFor } from './wait-for.js';
+import { waitFor } from '../wait-for.js';
 
 /** The module that workers run. */
 export const WORKER_MODULE: URL = new URL('../pipeline/worker-model.js', import.meta.url);
@@ -39,7 +39,10 @@ export interface LoadedModel {
   readonly maxBatch: number;
   readonly handle: ModelHandle<ImageOperations>;
   /** What the worker says of it, asked once for all that want to know. */
-  describe(options: { readonly signal?: AbortSignal | undefined }): Promise<ModelDescription>;
+  describe(options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly timeoutMs?: number | undefined;
+  }): Promise<ModelDescription>;
 }
 
 /** A model to register. */
@@ -76,6 +79,7 @@ export function registerModel(
     maxDelayMs,
     decodeConcurrency,
     fetchConcurrency,
+    coalesce: settings.coalesce,
     isThrifty: isLarge,
   };
   const places = decodeConcurrency + WINDOW_BATCHES * maxBatch;
@@ -94,7 +98,7 @@ export function registerModel(
     reserve: maxBatch,
     minWorkers: settings.minWorkers,
     maxWorkers,
-    costOf: (operation, input) => (operation === 'batchEmbedImages' ? (input as readonly string[]).length : 1),
+    costOf: (operation, input) => (operation === 'batchEmbedImages' ? (input as readonly unknown[]).length : 1),
     ...(settings.coalesce ? { coalesce: COALESCE } : {}),
   });
   let described: Promise<ModelDescription> | undefined;
@@ -103,7 +107,7 @@ export function registerModel(
     spec,
     maxBatch,
     handle,
-    async describe({ signal }) {
+    async describe({ signal, timeoutMs }) {
       if (described === undefined) {
         const asked = handle.call('describe', undefined, {});
         described = asked;
@@ -113,7 +117,8 @@ export function registerModel(
         });
       }
       try {
-        return await waitFor(described, signal);
+        const error = () => new DeadlineExceededError(`Cannot describe ${key}: no answer in time`, timeoutMs as number);
+        return await waitFor(described, signal, timeoutMs === undefined ? undefined : { ms: timeoutMs, error });
       } catch (error) {
         throw plainError(error);
       }
@@ -140,22 +145,22 @@ function fitToMachine(
   return { session: { intraOpNumThreads: threads, ...session }, maxWorkers: Math.max(minWorkers, fitting) };
 }
 
-function digest(bytes: Uint8Array): string {
-  return createHash('sha1').update(bytes).digest('base64');
-}
-
-/** What makes two images the same: where they are, or what they hold. */
+/**
+ * What makes two images the same before anything is read: where they are, or the very text or memory that holds them. What is equal in content is
+ * found by the worker, where the bytes are. Base64 stands for itself: its text never begins like that of another kind.
+ */
 const COALESCE = {
   embedImage: (path: string) => path,
   embedImageUrl: (url: string) => url,
   embedImageBase64: (data: string) => data,
-  embedImageBytes: digest,
-  embedBulkImage: ({ kind, input }: BulkImage) => `${kind}:${typeof input === 'string' ? input : digest(input)}`,
+  embedImageBytes: memoryKey,
+  embedBulkImage: ({ kind, input }: BulkImage) =>
+    typeof input !== 'string' ? memoryKey(input) : kind === 'base64' ? input : `${kind}:${input}`,
 } as const;
 
 /** A load that failed says so in terms of workers; what is wrong with the model is its cause. */
 export function plainError(error: unknown): unknown {
-  for (let each = error; each instanceof Error; each = each.cause) {
+  for (let each = error; isError(each); each = each.cause) {
     if (isMillraceError(each) && /^ERR_(MODEL|DEPENDENCY)_/.test(each.code)) return each;
   }
   return error;

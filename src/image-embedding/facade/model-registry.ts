@@ -7,7 +7,7 @@ import { type ModelSource, nameOfSource, resolveModel } from '../model/resolve-m
 import { prepareFile } from '../prepare/prepare-model.js';
 import { type LoadedModel, registerModel } from './loaded-model.js';
 import type { FacadeSettings } from './pool-options.js';
-import { waitFor } from './wait-for.js';
+import { waitFor } from '../wait-for.js';
 
 /** What a call says of its model. */
 export interface LoadOptions {
@@ -62,8 +62,8 @@ export class ModelRegistry {
 
   async #resolve(key: string, source: ModelSource): Promise<LoadedModel> {
     const { signal } = this.#stopped;
-    const { hub, prepare, session } = this.#settings;
-    const spec = await resolveModel(source, (reference) => fetchModel(reference, hub, signal));
+    const { hub, prepare, session, folder } = this.#settings;
+    const spec = await resolveModel(source, (reference) => fetchModel(reference, hub, signal), folder);
     const prepared = prepare === undefined ? undefined : await prepareFile(spec, session, prepare, { signal });
     // A file that is missing costs nothing: its load says what is wrong.
     const bytes = await modelBytes(spec.file);

@@ -1,4 +1,5 @@
 /** What an image embedding pool can be told, checked once and filled. */
+import path from 'node:path';
 import {
   requireBoolean,
   requireMilliseconds,
@@ -15,6 +16,7 @@ import { type ModelSource, requireModelSource } from '../model/resolve-model.js'
 import { type PrepareOptions, type PrepareSettings, requirePrepareOption } from '../prepare/prepare-model.js';
 import type { PreprocessMode } from '../preprocessor.js';
 import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '../sources/limits.js';
+import { callersFolder } from './image-input.js';
 import { planProcessStart, type ProcessStart } from './process-start.js';
 
 /** How many workers a model has. */
@@ -117,6 +119,8 @@ export interface FacadeSettings {
   readonly coalesce: boolean;
   readonly pool: PoolOptions | undefined;
   readonly passed: PassedModelOptions;
+  /** The folder that relative names of models are meant from: the caller's, when the pool was made. */
+  readonly folder: string | undefined;
   /** How the processes of workers and spares are started. */
   readonly start: ProcessStart;
 }
@@ -196,15 +200,27 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
     fetchConcurrency: positive('fetchConcurrency', 8),
     capacity: positive('capacity', 64),
     preprocess: requireOneOf(action, 'preprocess', given.preprocess ?? 'fast', ['fast', 'exact']),
-    limits: resolveImageLimits(given.limits, action),
-    hub: requireHubOptions(action, given.hub),
+    limits: absoluteRoots(resolveImageLimits(given.limits, action)),
+    hub: absoluteCache(requireHubOptions(action, given.hub)),
     session: requireOptions<SessionOptions>(action, given.session, SESSION_KEYS),
     prepare: requirePrepareOption(action, given.prepare),
     coalesce: given.coalesce === undefined ? true : requireBoolean(action, 'coalesce', given.coalesce),
     pool: given.pool,
     passed: Object.freeze(passed) as PassedModelOptions,
+    folder: callersFolder(),
     start: planProcessStart(passed as PassedModelOptions, workers.maxWorkers),
   });
+}
+
+/** Relative folders are meant from where the pool was made, whatever its process and those of its workers change to later. */
+function absoluteRoots(limits: ImageLimits): ImageLimits {
+  const { roots } = limits;
+  return roots === undefined ? limits : Object.freeze({ ...limits, roots: roots.map((root) => path.resolve(root)) });
+}
+
+function absoluteCache(hub: HubSettings): HubSettings {
+  const { cacheDir } = hub;
+  return cacheDir === undefined ? hub : Object.freeze({ ...hub, cacheDir: path.resolve(cacheDir) });
 }
 
 function requireWorkers(

@@ -53,20 +53,25 @@ export function nameOfSource(source: ModelSource): string {
  *
  * @param source How the model is named.
  * @param fetchModel Brings it from the hub.
+ * @param callersFolder What a relative folder is meant from; the working folder by default.
  */
-export async function resolveModel(source: ModelSource, fetchModel: FetchModel): Promise<ModelSpec> {
+export async function resolveModel(
+  source: ModelSource,
+  fetchModel: FetchModel,
+  callersFolder: string = '',
+): Promise<ModelSpec> {
   if (typeof source === 'object' && isSpec(source)) return source;
   const reference = typeof source === 'string' ? { from: source } : (source as ModelReference);
   const { from, revision: _revision, digests: _digests, ...folderOptions } = reference;
   const folder =
     from === 'default'
       ? DEFAULT_FOLDER
-      : HUB_NAME.test(from) && !(await isFolder(from))
+      : HUB_NAME.test(from) && !(await isFolder(path.resolve(callersFolder, from)))
         ? await fetchModel(reference)
-        : path.resolve(from);
+        : path.resolve(callersFolder, from);
   const spec = await readModelFolder(folder, folderOptions);
   // A folder in the hub's cache is named by a commit; the model's own name says more.
-  return from === 'default' || folder === path.resolve(from) ? spec : { ...spec, name: from };
+  return from === 'default' || folder === path.resolve(callersFolder, from) ? spec : { ...spec, name: from };
 }
 
 function isSpec(source: object): source is ModelSpec {

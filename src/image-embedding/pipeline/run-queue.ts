@@ -24,10 +24,15 @@ export interface RunQueueOptions<Item, Result> {
   readonly maxDelayMs: number;
   /** Whether images are being decoded or wait for that, as far as it is known elsewhere. */
   readonly isDecoding: () => boolean;
+  /** Whether as many images as the next run takes have been handed to sharp. */
+  readonly isNextReady?: () => boolean;
 }
 
 /** The longest that bulk waits for a single image, in ms: one that takes longer to decode does so during the run. */
 const HOLD_MS = 1_000;
+
+/** The part of a run's time that it waits, before it, for images that are being read: what is not handed to sharp before it is decoded only after it. */
+const READ_SHARE = 0.25;
 
 /** The part of a run's time that bulk waits, after it, for single images that are still being fetched: a slow server would cost it any. */
 const FETCH_SHARE = 0.25;
@@ -99,6 +104,7 @@ export class RunQueue<Item, Result> {
   readonly #arrivals = new Set<Arrival>();
   readonly #received = new Set<Promise<unknown>>();
   readonly #fetched = new Set<Promise<unknown>>();
+  readonly #soon = new Set<Promise<unknown>>();
   #lastRunMs = 0;
   readonly #onArrivalEnd = (arrival: Arrival): void => void this.#arrivals.delete(arrival);
   #isWorking = false;
@@ -136,6 +142,18 @@ export class RunQueue<Item, Result> {
     announced.add(expected);
   }
 
+  /** Tells of a step that takes little and that must be over for an image to be decoded while the next run is on. */
+  expectSoon(step: Promise<unknown>): void {
+    const over = step.then(turn, turn).finally(() => this.#soon.delete(over));
+    this.#soon.add(over);
+  }
+
+  /** Moves an image of the bulk up to the single ones; one that is in a run already, or not here, is left alone. */
+  promote(item: Item): void {
+    const index = this.#bulk.findIndex((entry) => entry.item === item);
+    if (index >= 0) this.#singles.push(...this.#bulk.splice(index, 1));
+  }
+
   /**
    * Adds an image.
    *
@@ -146,8 +164,10 @@ export class RunQueue<Item, Result> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const queue = isBulk ? this.#bulk : this.#singles;
     const entry = new Entry<Item, Result>(item, signal, (each) => {
-      const index = queue.indexOf(each);
-      if (index >= 0) queue.splice(index, 1);
+      for (const waiting of [this.#singles, this.#bulk]) {
+        const index = waiting.indexOf(each);
+        if (index >= 0) waiting.splice(index, 1);
+      }
     });
     queue.push(entry);
     this.#onLength?.();
@@ -170,6 +190,7 @@ export class RunQueue<Item, Result> {
     while (this.length > 0) {
       await this.#waitForCompany();
       await this.#waitForSingles();
+      await this.#waitForSoon();
       const batch = this.#take();
       const begun = performance.now();
       await Promise.allSettled(batch.map((entry) => this.#run(entry)));
@@ -208,6 +229,13 @@ export class RunQueue<Item, Result> {
       [...this.#arrivals].map((each) => each.arrived),
       HOLD_MS,
     );
+  }
+
+  async #waitForSoon(): Promise<void> {
+    const ms = Math.min(HOLD_MS, READ_SHARE * this.#lastRunMs);
+    if (this.#soon.size === 0 || ms < 1 || this.#options.isNextReady?.() !== false) return;
+    const handedOver = Promise.all(this.#soon);
+    await this.#within(ms, (done) => void handedOver.then(done));
   }
 
   async #waitFor(images: Iterable<Promise<unknown>>, ms: number): Promise<void> {

@@ -2,7 +2,8 @@
  * The model module that a worker runs, in any host: it loads the ONNX file and embeds images by six operations that share one batch. Named by
  * URL, so that a child process or a thread can load it.
  */
-import { createBatcher, type ModelContext, type ModelOf } from '../../worker/index.js';
+import { createHash, webcrypto } from 'node:crypto';
+import { createBatcher, type ModelContext, type ModelOf, type WorkerHost } from '../../worker/index.js';
 import { PixelGarbage } from '../decode/pixel-garbage.js';
 import { loadSharp } from '../decode/sharp-loader.js';
 import { EmbeddingSession, preloadRuntime, type SessionOptions } from '../inference/session.js';
@@ -13,6 +14,7 @@ import { createPreprocessor, type PreprocessMode } from '../preprocessor.js';
 import { FetchThread } from '../sources/fetch-thread.js';
 import type { ImageLimits } from '../sources/limits.js';
 import { readSource, type SourceKind } from '../sources/read-source.js';
+import type { Digest } from './picture.js';
 import { EmbeddingPipeline, type PipelineBatch } from './pipeline.js';
 
 /** What the module is given; plain data, since it crosses to another process. */
@@ -31,6 +33,8 @@ export interface WorkerModelOptions {
   readonly decodeConcurrency: number;
   /** How many URLs are fetched at once. */
   readonly fetchConcurrency: number;
+  /** Whether identical images under way share one run. */
+  readonly coalesce: boolean;
   /** Whether memory counts for more than a percent of the CPU: a large model's runs take so long. */
   readonly isThrifty: boolean;
 }
@@ -78,13 +82,14 @@ export function createSessionModel(
       kind === 'url' && fetcher !== undefined
         ? fetcher.fetch(input, signal)
         : readSource(kind, input, limits, { signal }),
-    decode: (bytes, signal) => preprocessor.decode(bytes, { signal }),
+    decode: (bytes, signal, onHandedOver) => preprocessor.decode(bytes, { signal, onHandedOver }),
     runner: batcher,
     maxBatch,
     maxDelayMs,
     decodeConcurrency,
     threads: Number(process.env.UV_THREADPOOL_SIZE) || 4,
     fetchConcurrency,
+    digest: options.coalesce ? digestFor(context.host) : undefined,
   });
   let dimension = session.description.output.dimension ?? 0;
   const single = (kind: SourceKind) => (input: unknown, call: { readonly signal: AbortSignal }) =>
@@ -99,8 +104,9 @@ export function createSessionModel(
       if (operation === 'embedImageBytes' || operation === 'embedImageBase64') pipeline.announce(arrived);
     },
     embedBulkImage: ({ kind, input }, call) => pipeline.embedBulk(kind, input, call.signal),
-    async batchEmbedImages(paths, call): Promise<BatchAnswer> {
-      return packBatch(await pipeline.embedAll('path', paths, call.signal), dimension);
+    async batchEmbedImages(inputs, call): Promise<BatchAnswer> {
+      const kindOf = (input: string | Uint8Array): SourceKind => (typeof input === 'string' ? 'path' : 'bytes');
+      return packBatch(await pipeline.embedAll(kindOf, inputs, call.signal), dimension);
     },
     describe(): ModelDescription {
       const shorter = spec.dimensions.filter((each) => each < dimension);
@@ -144,6 +150,12 @@ export async function preload(): Promise<void> {
     loadKernels(),
     loadSharp(false).then((sharp) => sharp(Buffer.from(BLANK_GIF, 'base64')).raw().toBuffer()),
   ]);
+}
+
+/** SHA-256, so that no image passes for another. It takes a small part of the time of decoding; on the caller's own event loop it would take that. */
+function digestFor(host: WorkerHost): Digest {
+  if (host !== 'inline') return (bytes) => createHash('sha256').update(bytes).digest('base64');
+  return async (bytes) => Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('base64');
 }
 
 /** One grey pixel. */

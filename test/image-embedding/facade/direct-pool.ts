@@ -13,12 +13,15 @@ export interface DirectPool {
   readonly pool: ImageEmbeddingPool;
   /** Every call that reached a worker: the operation and its input. */
   readonly calls: { readonly operation: string; readonly input: unknown }[];
+  /** The `traceparent` of each. */
+  readonly traces: (string | undefined)[];
 }
 
 type Methods = Record<string, (input: unknown, call: { readonly signal: AbortSignal }) => unknown>;
 
 export function createDirectPool(options: ImageEmbeddingPoolOptions = {}): DirectPool {
   const calls: { operation: string; input: unknown }[] = [];
+  const traces: (string | undefined)[] = [];
   const pool = createImageEmbeddingPool({
     ...options,
     pool: {
@@ -31,14 +34,20 @@ export function createDirectPool(options: ImageEmbeddingPoolOptions = {}): Direc
           return model as unknown as Methods;
         })();
         loading.catch(() => undefined);
-        return new SimulatedWorker('direct', 0, systemClock, {
+        const worker = new SimulatedWorker('direct', 0, systemClock, {
           answer: async (input, operation) => {
             calls.push({ operation, input });
             return (await loading)[operation]?.(input, { signal: new AbortController().signal });
           },
         });
+        const { call } = worker;
+        worker.call = ((operation: string, input: unknown, callOptions?: { traceparent?: string }) => {
+          traces.push(callOptions?.traceparent);
+          return (call as (...args: unknown[]) => unknown)(operation, input, callOptions);
+        }) as typeof call;
+        return worker;
       },
     },
   });
-  return { pool, calls };
+  return { pool, calls, traces };
 }

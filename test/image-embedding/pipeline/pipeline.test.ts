@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ImageCorruptError } from '../../../src/image-embedding/image-errors.js';
+import { decodeFailure } from '../../../src/image-embedding/pipeline/item-failure.js';
 import { EmbeddingPipeline } from '../../../src/image-embedding/pipeline/pipeline.js';
 import { createBatcher } from '../../../src/worker/index.js';
 
@@ -179,7 +180,8 @@ describe('EmbeddingPipeline', () => {
     const { embeddings, failures } = await batch;
     expect(embeddings.map((each) => each?.[0])).toEqual([1, undefined, 3, undefined]);
     expect(failures.map(({ index }) => index)).toEqual([1, 3]);
-    expect(failures[0]?.failure).toMatchObject({ code: 'ERR_IMAGE_CORRUPT', fault: 'caller' });
+    const { failure } = failures[0] as (typeof failures)[number];
+    expect(decodeFailure(failure)).toMatchObject({ code: 'ERR_IMAGE_CORRUPT', fault: 'caller' });
   });
 
   test('.embedAll() rejects with the reason when it is given up, and decodes no more', async () => {

@@ -1,0 +1,145 @@
+/** Bytes that have to be read before they can cross to a worker: no more of them than are allowed, and no longer than the call may take. */
+import { types } from 'node:util';
+import { describeReceived, messageOf } from '../../core/index.js';
+import { DeadlineExceededError } from '../../worker/index.js';
+import { ImageReadError, ImageTooLargeError, UrlFetchError } from '../image-errors.js';
+import type { UnreadInput } from './image-input.js';
+import { waitFor } from '../wait-for.js';
+
+/** A `Blob` or a `File`, of whichever make. */
+export interface BlobLike {
+  readonly size: number;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
+/** A `Response` of `fetch`, of whichever make. */
+export interface ResponseLike {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly bodyUsed: boolean;
+  readonly body: ByteStream | null;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
+/** A stream of bytes: a `Readable` of Node, a `ReadableStream` of the web, or any async iterable of `Uint8Array`. */
+export type ByteStream = AsyncIterable<Uint8Array | string> | { getReader(): ReadableReader };
+
+/** The part of a web stream's reader that is used. */
+export interface ReadableReader {
+  read(): Promise<{ readonly done: boolean; readonly value?: unknown }>;
+  cancel(reason?: unknown): Promise<void>;
+  releaseLock(): void;
+}
+
+/** What ends a read early. */
+export interface ReadLimits {
+  readonly maxBytes: number;
+  readonly signal: AbortSignal | undefined;
+  /** How long it may take, in ms. */
+  readonly timeoutMs: number | undefined;
+}
+
+/** Reads an image to its end. What is left unread, because it is too much or was given up, is cancelled at its source. */
+export async function readBytes(
+  action: string,
+  { input }: UnreadInput,
+  { maxBytes, signal, timeoutMs }: ReadLimits,
+): Promise<Uint8Array> {
+  const reading = new Reading(action, maxBytes);
+  const limit = timeoutMs === undefined ? undefined : { ms: timeoutMs, error: () => tooLate(action, timeoutMs) };
+  try {
+    return await waitFor(reading.read(input), signal, limit);
+  } catch (error) {
+    reading.cancel(error);
+    throw error;
+  }
+}
+
+class Reading {
+  readonly #action: string;
+  readonly #maxBytes: number;
+  #cancel: ((reason: unknown) => unknown) | undefined;
+  #isCancelled = false;
+
+  constructor(action: string, maxBytes: number) {
+    this.#action = action;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Never throws; what the source says to it concerns nobody. */
+  cancel(reason: unknown): void {
+    this.#isCancelled = true;
+    try {
+      Promise.resolve(this.#cancel?.(reason)).catch(() => {});
+    } catch {
+      // The source's own code.
+    }
+  }
+
+  async read(input: UnreadInput['input']): Promise<Uint8Array> {
+    if ('size' in input) return this.#check(new Uint8Array(await this.#ask(() => input.arrayBuffer())));
+    if (!('ok' in input)) return await this.#readStream(input);
+    if (input.bodyUsed) throw new TypeError(`${this.#action}: the response's body has been read before`);
+    if (!input.ok) throw new UrlFetchError(`${this.#action}: the response has the status ${input.status}`);
+    return input.body === null ? new Uint8Array() : await this.#readStream(input.body);
+  }
+
+  /** What the source throws, in whichever class, is a failure of the source. */
+  async #ask<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (cause) {
+      throw new ImageReadError(`${this.#action}: its source failed (${messageOf(cause)})`, { cause });
+    }
+  }
+
+  async #readStream(stream: ByteStream): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    const next = this.#open(stream);
+    for (;;) {
+      const { done, value } = await this.#ask(next);
+      if (this.#isCancelled || done === true) break;
+      const chunk = this.#bytesOf(value);
+      length += chunk.byteLength;
+      if (length > this.#maxBytes) throw this.#tooMany(`more than ${this.#maxBytes}`);
+      chunks.push(chunk);
+    }
+    return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks, length);
+  }
+
+  /** A web stream by its reader, which every one has; anything else by its iterator. */
+  #open(stream: ByteStream): () => Promise<{ readonly done?: boolean | undefined; readonly value?: unknown }> {
+    if ('getReader' in stream && typeof stream.getReader === 'function') {
+      const reader = stream.getReader();
+      this.#cancel = (reason) => reader.cancel(reason);
+      return () => reader.read();
+    }
+    const iterator = (stream as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+    this.#cancel = () => {
+      // The iterator of a stream of Node waits for its next chunk before it returns.
+      (stream as { destroy?: () => void }).destroy?.();
+      return iterator.return?.();
+    };
+    return async () => iterator.next();
+  }
+
+  #bytesOf(value: unknown): Uint8Array {
+    if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    if (types.isAnyArrayBuffer(value)) return new Uint8Array(value);
+    throw new TypeError(`${this.#action}: a stream must give bytes, received ${describeReceived(value)}`);
+  }
+
+  #check(bytes: Uint8Array): Uint8Array {
+    if (bytes.byteLength > this.#maxBytes) throw this.#tooMany(String(bytes.byteLength));
+    return bytes;
+  }
+
+  #tooMany(received: string): ImageTooLargeError {
+    return new ImageTooLargeError(`${this.#action}: at most ${this.#maxBytes} bytes are allowed, received ${received}`);
+  }
+}
+
+function tooLate(action: string, timeoutMs: number): DeadlineExceededError {
+  return new DeadlineExceededError(`${action}: its bytes were not there in ${timeoutMs} ms`, timeoutMs);
+}
