@@ -12,6 +12,6 @@ test('what a worker prints is not among the records of millrace embed, nor in th
   expect(records.map((line) => JSON.parse(line).dim)).toEqual([256]);
   expect(embedded.stderr).toContain('noise\n');
   expect(embedded.stderr).toContain('more noise\n');
-  const inspected = await runCli(['inspect', '--json'], { env });
+  const inspected = await runCli(['inspect', 'default', '--json'], { env });
   expect(JSON.parse(inspected.stdout)).toBeTypeOf('object');
 });
