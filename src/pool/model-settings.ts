@@ -38,7 +38,7 @@ export interface ModelSettings extends ScalingRules {
   readonly shares: PriorityShares;
   readonly breaker: BreakerRules | undefined;
   readonly refuseEarly: boolean;
-  readonly coalesce: Readonly<Record<string, (input: never) => unknown>>;
+  readonly coalesce: ReadonlyMap<string, (input: never) => unknown>;
   readonly costOf: ((operation: string, input: unknown) => number) | undefined;
   readonly restartsPerMinute: number;
   readonly backOffMs: number;
@@ -227,14 +227,14 @@ function requireCoalesce(
   action: string,
   operations: Operations,
   coalesce: ModelOptions['coalesce'],
-): Readonly<Record<string, (input: never) => unknown>> {
+): ReadonlyMap<string, (input: never) => unknown> {
   const given = requireOptions(`${action}: coalesce`, coalesce, Object.keys(operations) as never[]) as object;
-  const keys: Record<string, (input: never) => unknown> = {};
+  const keys = new Map<string, (input: never) => unknown>();
   for (const [name, keyOf] of Object.entries(given)) {
     if (operations[name]?.kind === 'stream') {
       throw new TypeError(`${action}: coalesce.${name} must be a unary operation, a stream cannot be shared`);
     }
-    keys[name] = requireFunction(action, `coalesce.${name}`, keyOf);
+    if (keyOf !== undefined) keys.set(name, requireFunction(action, `coalesce.${name}`, keyOf));
   }
-  return Object.freeze(keys);
+  return keys;
 }

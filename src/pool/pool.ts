@@ -1,4 +1,4 @@
-import { requireMilliseconds, requireOptions, requirePositiveInteger } from '../core/index.js';
+import { requireMilliseconds, requireOptions, requirePositiveInteger, textOf } from '../core/index.js';
 import type { Operations } from '../worker/index.js';
 import { PoolClosedError, UnknownModelError } from './errors.js';
 import { type PoolCallOptions, RegisteredModel } from './model/registered-model.js';
@@ -273,7 +273,7 @@ export class Pool implements AsyncDisposable {
 
   #unknown(verb: string, key: string): UnknownModelError {
     const known = this.#models.size === 0 ? 'none is registered' : `registered are ${this.keys.join(', ')}`;
-    return new UnknownModelError(`Cannot ${verb} model '${key}': ${known}`);
+    return new UnknownModelError(`Cannot ${verb} model '${textOf(key)}': ${known}`);
   }
 
   #requireTimeout(action: string, options: PoolCloseOptions | undefined): number {

@@ -15,6 +15,8 @@ export {
 } from './batcher.js';
 export { type ErrorClass, RemoteError, registerErrorClass } from './codec/error-registry.js';
 /** @internal */
+export { inputBytes, requireFits } from './input-size.js';
+/** @internal */
 export { EventFeed } from './event-feed.js';
 export type { RequestReport } from './event-hub.js';
 export { inheritedExecArgv } from './hosts/exec-argv.js';

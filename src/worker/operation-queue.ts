@@ -1,5 +1,5 @@
 import { mpsc } from '../channels/index.js';
-import { describeReceived, LinkedList } from '../core/index.js';
+import { LinkedList } from '../core/index.js';
 import type { AnyOperation } from './operation.js';
 import type { PendingRequest } from './pending-request.js';
 
@@ -17,8 +17,6 @@ export class OperationQueue {
   readonly waiting: LinkedList<PendingRequest> = new LinkedList();
   readonly maxItems: number;
   readonly maxBytes: number;
-  /** Whether bytes count: only then is an input measured. */
-  readonly hasByteLimit: boolean;
   used = 0;
   usedBytes = 0;
   /** A loop that has room now takes a request by the hand, and answers true: it does not pass through the channel then. */
@@ -31,26 +29,9 @@ export class OperationQueue {
     this.operation = operation;
     this.maxItems = operation.capacity.items;
     this.maxBytes = operation.capacity.bytes;
-    this.hasByteLimit = this.maxBytes !== Number.POSITIVE_INFINITY;
     const [sender, receiver] = mpsc.channel<PendingRequest>(this.maxItems);
     this.sender = sender;
     this.receiver = receiver;
-  }
-
-  /**
-   * How large an input is, as far as it matters: in whole bytes, so that what is added up is taken off again without a rest.
-   *
-   * @throws What `sizeOf` throws; TypeError, RangeError When it answers with what is no size.
-   */
-  measure(input: unknown): number {
-    return this.hasByteLimit ? this.#sizeOf(input) : 0;
-  }
-
-  #sizeOf(input: unknown): number {
-    const bytes: unknown = this.operation.sizeOf(input as never);
-    if (typeof bytes === 'number' && bytes >= 0) return Math.ceil(bytes);
-    const message = `Cannot call ${this.name}: sizeOf must answer a non-negative number of bytes, received ${describeReceived(bytes)}`;
-    throw typeof bytes === 'number' ? new RangeError(message) : new TypeError(message);
   }
 
   /** Whether a request of so many bytes may enter now, if nobody waits before it. */

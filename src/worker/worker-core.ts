@@ -4,6 +4,7 @@ import { Activity } from './activity.js';
 import { type DeadlineTimer, deadlineTimerOf } from './deadline-timer.js';
 import { EventHub, type RequestReport, requestChannel } from './event-hub.js';
 import type { CallOptions } from './handle.js';
+import { inputBytes, requireFits } from './input-size.js';
 import { LatencyWindow } from './latency-window.js';
 import { ModelAccount } from './model-account.js';
 import type { Operations } from './operation.js';
@@ -106,13 +107,9 @@ export class WorkerCore implements RequestOwner {
     const timeoutMs = options?.timeoutMs;
     try {
       // Measuring runs code of the caller's, which may abort the call or end the worker.
-      const bytes = queue.measure(input);
+      const bytes = inputBytes(queue.name, queue.operation, input);
       this.#requireAcceptable(queue, signal);
-      if (bytes > queue.maxBytes) {
-        throw new RangeError(
-          `Cannot call ${queue.name}: input must be at most ${queue.maxBytes} bytes, received ${bytes}`,
-        );
-      }
+      requireFits(queue.name, queue.operation, bytes);
       const mustWait = queue.waiting.first !== undefined || !queue.hasRoom(bytes);
       if (mustWait && !mayWait) {
         throw new WorkerFullError(

@@ -10,7 +10,7 @@
  *   in order of age every request would get to a worker with its last milliseconds, and the smallest delay would make all of them late.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Clock } from '../../core/index.js';
+import { type Clock, describeReceived } from '../../core/index.js';
 import { CircuitBreaker, NO_PASS } from '../breaker.js';
 import type { ModelSettings } from '../model-settings.js';
 import type { PoolSettings } from '../pool-settings.js';
@@ -46,6 +46,15 @@ function pickUp(resolve: (value: unknown) => void, reject: (error: unknown) => v
   rejectLatest = reject;
 }
 
+/** A deadline of less than this, in ms, is none that a clock could tell from now. */
+const SHORTEST_MS = 0.001;
+
+function requireCost(operation: string, cost: unknown): number {
+  if (typeof cost === 'number' && cost >= 0 && cost < Number.POSITIVE_INFINITY) return cost;
+  const message = `Cannot call ${operation}: costOf must answer a finite, non-negative number, received ${describeReceived(cost)}`;
+  throw typeof cost === 'number' ? new RangeError(message) : new TypeError(message);
+}
+
 export class Dispatcher {
   readonly operations: ReadonlyMap<string, OperationQueue>;
   readonly breaker: CircuitBreaker | undefined;
@@ -68,8 +77,7 @@ export class Dispatcher {
       job.close();
       return;
     }
-    this.#accept(job);
-    this.#queue.push(job);
+    this.#queueUp(job);
   };
   #fleet: Fleet | undefined;
 
@@ -81,10 +89,10 @@ export class Dispatcher {
     this.operations = new Map(
       Object.entries(settings.operations).map(([name, declaration]) => [
         name,
-        new OperationQueue(name, declaration, settings.coalesce[name], settings.shares),
+        new OperationQueue(name, declaration, settings.coalesce.get(name), settings.shares),
       ]),
     );
-    this.#queue = new JobQueue(this.operations, settings);
+    this.#queue = new JobQueue(this.operations, settings, pool.clock, () => this.#workers.check());
     this.#door = new Door({ settings, queue: this.#queue, rate: this.rate, fleet: () => this.#workers });
     this.#calls = new Settlement(pool.name, settings.key, pool.clock, this.breaker, {
       expired: (call) => {
@@ -118,6 +126,11 @@ export class Dispatcher {
     return this.#queue.size;
   }
 
+  /** Since when something has waited without a break. */
+  get waitingSince(): number | undefined {
+    return this.#queue.waitingSince;
+  }
+
   /** Calls that wait outside for room in the queue. */
   get outside(): number {
     return this.#queue.outside;
@@ -133,16 +146,20 @@ export class Dispatcher {
     if (operation === undefined) return Promise.reject(this.#door.unknown(name));
     if (options.signal?.aborted) return this.#calls.refuse(operation, options.signal.reason);
     if (this.#door.closing !== undefined) return this.#calls.refuse(operation, this.#door.closed(name));
+    const { timeoutMs = this.#settings.timeoutMs } = options;
     let job: Job;
     try {
       const key = operation.keyOf?.(input as never);
       const twin = key === undefined ? undefined : operation.shared.get(key);
-      if (twin !== undefined) return this.#join(twin, options);
+      if (twin !== undefined && timeoutMs >= SHORTEST_MS) return this.#join(twin, options);
       const cost = this.#settings.costOf?.(name, input) ?? 1;
-      job = new Job(operation, input, options.priority, operation.sizeOf(input), cost, key);
+      job = new Job(operation, input, options.priority, operation.sizeOf(input), requireCost(name, cost), key);
     } catch (error) {
       return this.#calls.refuse(operation, error);
     }
+    // Measuring runs code of the caller's.
+    if (options.signal?.aborted) return this.#calls.refuse(operation, options.signal.reason);
+    if (timeoutMs < SHORTEST_MS) return this.#expireAtOnce(job, options);
     let pass = NO_PASS;
     if (this.breaker !== undefined) {
       pass = this.breaker.enter();
@@ -157,12 +174,7 @@ export class Dispatcher {
     const hasRoom = worker !== undefined || this.#queue.hasRoom(operation, job.bytes);
     // A free worker gets its request whatever the door's estimate says, which would else never be corrected.
     if (worker === undefined) {
-      const refusal = this.#door.overloaded(
-        name,
-        options.isTry,
-        options.timeoutMs ?? this.#settings.timeoutMs,
-        hasRoom,
-      );
+      const refusal = this.#door.overloaded(name, options.isTry, timeoutMs, hasRoom);
       if (refusal !== undefined) {
         this.#isOverloaded = this.#queue.size > 0;
         this.breaker?.settle(pass, 'neutral');
@@ -181,10 +193,8 @@ export class Dispatcher {
     }
     this.#calls.watch(call);
     job.runInContext = AsyncLocalStorage.snapshot();
-    if (hasRoom) {
-      this.#enter(job);
-      this.#workers.saturated();
-    } else this.#queue.pushOutside(job);
+    if (hasRoom) this.#queueUp(job);
+    else this.#queue.pushOutside(job);
     return answer;
   }
 
@@ -192,16 +202,12 @@ export class Dispatcher {
   pump(): void {
     while (this.#queue.size > 0) {
       const next = this.#next();
-      if (next === undefined) {
-        this.#workers.saturated();
-        return;
-      }
+      if (next === undefined) return;
       const { job, slot } = next;
       if (this.#dropExpired(job)) this.#runs.start(job, slot, this.#clock.now());
       this.#queue.admitOutside(job.operation, this.#enter);
     }
     this.#isOverloaded = false;
-    this.#workers.relieved();
     this.#workers.slots.keepNone();
   }
 
@@ -224,7 +230,6 @@ export class Dispatcher {
   /** Answers everything that waits with a failure; what workers have stays with them. */
   failQueued(error: unknown): void {
     for (const job of [...this.#queue.jobs(), ...this.#queue.jobsOutside()]) this.#failWaiting(job, error);
-    this.#workers.relieved();
     this.#workers.slots.keepNone();
   }
 
@@ -268,6 +273,16 @@ export class Dispatcher {
     return call;
   }
 
+  // It has no time at all: accepted and answered, and nobody else sees it.
+  #expireAtOnce(job: Job, options: CallSettings): Promise<unknown> {
+    const answer = new Promise(pickUp);
+    const call = this.#newCall(job, resolveLatest, rejectLatest, options);
+    this.#calls.accept(call);
+    job.close();
+    this.#calls.settle(call, 'expired', this.#door.tooLate(call));
+    return answer;
+  }
+
   // An identical request is under way: its answer will be this one's too.
   #join(job: Job, options: CallSettings): Promise<unknown> {
     return new Promise((resolve, reject) => {
@@ -278,6 +293,11 @@ export class Dispatcher {
       this.#calls.watch(call);
       this.#queue.promote(job, options.priority);
     });
+  }
+
+  #queueUp(job: Job): void {
+    this.#accept(job);
+    this.#queue.push(job);
   }
 
   #accept(job: Job): void {

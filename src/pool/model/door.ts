@@ -1,4 +1,5 @@
 /** Why a model turns calls away, and in which words. */
+import { textOf } from '../../core/index.js';
 import { DeadlineExceededError, UnknownOperationError } from '../../worker/index.js';
 import type { CircuitBreaker } from '../breaker.js';
 import { BreakerOpenError, PoolClosedError, PoolOverloadedError, withoutStack } from '../errors.js';
@@ -48,8 +49,9 @@ export class Door {
 
   unknown(operation: string): UnknownOperationError {
     const known = Object.keys(this.#parts.settings.operations).join(', ');
-    const message = `${this.#subject(undefined)}: operation must be one of ${known}, received '${operation}'`;
-    return new UnknownOperationError(message, operation);
+    const name = textOf(operation);
+    const message = `${this.#subject(undefined)}: operation must be one of ${known}, received '${name}'`;
+    return new UnknownOperationError(message, name);
   }
 
   closed(operation: string | undefined, cause?: unknown): PoolClosedError {

@@ -2,7 +2,8 @@
  * The workers of one model: has them started, watches them, evicts them.
  *
  * Invariants: a slot's memory guard is disposed of once, when its worker is gone; at most one timer runs, for the next moment at which time alone
- * changes the scaling decision. Everything here is synchronous save the waiting for a worker, and nothing holds a lock, so registration, maintenance
+ * changes the scaling decision. The decision is made anew whenever anything changes that it depends on: something waits after nothing did, a start ends, a
+ * worker leaves or is gone, that timer. So while a request waits a worker is there, is coming, or is due. Everything here is synchronous save the waiting for a worker, and nothing holds a lock, so registration, maintenance
  * and shutdown cannot wait for each other.
  */
 import type { Clock } from '../../core/index.js';
@@ -25,6 +26,8 @@ import { WorkerSlots } from './worker-slots.js';
 export interface FleetListener {
   /** How many requests wait. */
   queued(): number;
+  /** Since when any have, without a break. */
+  waitingSince(): number | undefined;
   /** A worker has become able to take requests. */
   onRoom(): void;
   /** No worker is there, and the last one could not be loaded. */
@@ -59,7 +62,6 @@ export class Fleet implements MemoryReclaimer {
   readonly #starts: Starts;
   readonly #wakeUp: WakeUp;
   readonly #reclaimer: Disposable;
-  #saturatedSince: number | undefined;
   #lastGrowthAt = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown;
   #wasReady = false;
@@ -111,19 +113,6 @@ export class Fleet implements MemoryReclaimer {
     return this.#backOff.remainingMs > 0 ? this.#lastFailure : undefined;
   }
 
-  /** To be called when requests wait and no worker has room for them. */
-  saturated(): void {
-    // From here on only a timer, a start or an end changes the decision, and each asks for it anew.
-    if (this.#saturatedSince !== undefined) return;
-    this.#saturatedSince = this.#clock.now();
-    this.check();
-  }
-
-  /** To be called when nothing waits any more. */
-  relieved(): void {
-    this.#saturatedSince = undefined;
-  }
-
   /** To be called when a worker has answered something. */
   answered(slot: WorkerSlot): void {
     if (!slot.hasProved && slot.served > 0) {
@@ -149,14 +138,14 @@ export class Fleet implements MemoryReclaimer {
       queued: this.#listener.queued(),
       starting: this.starting,
       workers: this.slots.inState('accepting'),
-      saturatedSince: this.#saturatedSince,
+      saturatedSince: this.#listener.waitingSince(),
       lastGrowthAt: this.#lastGrowthAt,
       notBefore: this.#backOff.notBefore,
     });
     for (let count = 0; count < decision.start; count += 1) this.#starts.start().catch(() => {});
     for (const id of decision.evict) {
       const slot = this.slots.find(id);
-      if (slot !== undefined) this.#evict(slot);
+      if (slot?.state === 'accepting') this.#evict(slot);
     }
     if (decision.recheckAt !== undefined) this.#wakeUp.at(decision.recheckAt);
   }
@@ -254,7 +243,6 @@ export class Fleet implements MemoryReclaimer {
     this.#wasReady = true;
     slot.idleSince = this.#clock.now();
     this.#lastGrowthAt = this.#clock.now();
-    this.#saturatedSince = undefined;
     this.#backOff.loaded();
     this.#listener.onEvent('ready', slot.id);
     this.#watchEnd(slot);
@@ -338,6 +326,7 @@ export class Fleet implements MemoryReclaimer {
 
   async #leave(slot: WorkerSlot, end: () => Promise<void>): Promise<void> {
     slot.state = 'leaving';
+    if (this.#listener.waitingSince() !== undefined) this.check();
     try {
       await end();
     } catch (error) {

@@ -3,8 +3,10 @@
  * outside of it those that wait for room.
  *
  * Invariants: the counts of an operation are those of its jobs in the queue and among the suspects; a job is in the queue, a suspect, outside, or
- * none of these; nothing waits outside of an operation that has room.
+ * none of these; nothing waits outside of an operation that has room. `waitingSince` is set exactly while anything waits, and whoever is to see to that
+ * is told each time it begins.
  */
+import type { Clock } from '../../core/index.js';
 import type { ModelSettings } from '../model-settings.js';
 import { type Priority, PriorityQueue, priorities } from '../priority.js';
 import type { Job } from './job.js';
@@ -16,9 +18,20 @@ export class JobQueue {
   readonly #limit: number;
   readonly #queue: PriorityQueue<Job>;
   readonly #suspects: Suspects<Job>;
+  readonly #clock: Clock;
+  readonly #onWaiting: () => void;
   #outside = 0;
+  #waitingSince: number | undefined;
 
-  constructor(operations: ReadonlyMap<string, OperationQueue>, settings: ModelSettings) {
+  /** @param onWaiting Told when something waits after nothing did. */
+  constructor(
+    operations: ReadonlyMap<string, OperationQueue>,
+    settings: ModelSettings,
+    clock: Clock,
+    onWaiting: () => void,
+  ) {
+    this.#clock = clock;
+    this.#onWaiting = onWaiting;
     this.#operations = operations;
     this.#limit = settings.queueLimit;
     this.#queue = new PriorityQueue<Job>(settings.shares);
@@ -39,6 +52,11 @@ export class JobQueue {
     return this.#suspects.size;
   }
 
+  /** Since when something has waited without a break, in ms on the clock; undefined when nothing does. */
+  get waitingSince(): number | undefined {
+    return this.#waitingSince;
+  }
+
   /** How many jobs wait outside for room. */
   get outside(): number {
     return this.#outside;
@@ -52,12 +70,14 @@ export class JobQueue {
   push(job: Job): void {
     this.#count(job, 1);
     this.#queue.push(job);
+    this.#noteWaiting();
   }
 
   /** Puts a job at the head of its class, room or not: it has had its place before. */
   pushFront(job: Job): void {
     this.#count(job, 1);
     this.#queue.pushFront(job);
+    this.#noteWaiting();
   }
 
   /** Whether a job that its worker was lost with may run again; see {@link Suspects.acquit}. */
@@ -69,12 +89,11 @@ export class JobQueue {
   pushSuspect(job: Job): void {
     this.#count(job, 1);
     this.#suspects.push(job);
+    this.#noteWaiting();
   }
 
   takeSuspect(): Job | undefined {
-    const job = this.#suspects.take();
-    if (job !== undefined) this.#count(job, -1);
-    return job;
+    return this.#taken(this.#suspects.take());
   }
 
   pushOutside(job: Job): void {
@@ -89,16 +108,12 @@ export class JobQueue {
 
   /** Takes the most urgent job, though it be the turn of a less urgent one, or the newest of its class. */
   takeUrgent(newest: boolean): Job | undefined {
-    const job = this.#queue.takeUrgent(newest);
-    if (job !== undefined) this.#count(job, -1);
-    return job;
+    return this.#taken(this.#queue.takeUrgent(newest));
   }
 
   /** Takes the job whose turn it is, or the newest of its class. */
   take(newest: boolean): Job | undefined {
-    const job = this.#queue.take(newest);
-    if (job !== undefined) this.#count(job, -1);
-    return job;
+    return this.#taken(this.#queue.take(newest));
   }
 
   /** Takes a job out, in the queue or outside. */
@@ -107,6 +122,7 @@ export class JobQueue {
       if (!this.#queue.remove(job)) this.#suspects.remove(job);
       this.#count(job, -1);
     } else if (job.state === 'waiting' && job.operation.outside.remove(job)) this.#outside -= 1;
+    this.#noteGone();
   }
 
   /** Moves a waiting job up into a more urgent class. */
@@ -142,7 +158,24 @@ export class JobQueue {
       operation.outside.take();
       this.#outside -= 1;
       accept(next);
+      this.#noteGone();
     }
+  }
+
+  #taken(job: Job | undefined): Job | undefined {
+    if (job !== undefined) this.#count(job, -1);
+    this.#noteGone();
+    return job;
+  }
+
+  #noteWaiting(): void {
+    if (this.#waitingSince !== undefined) return;
+    this.#waitingSince = this.#clock.now();
+    this.#onWaiting();
+  }
+
+  #noteGone(): void {
+    if (this.size === 0 && this.#outside === 0) this.#waitingSince = undefined;
   }
 
   #count(job: Job, difference: 1 | -1): void {

@@ -1,4 +1,4 @@
-import type { AnyOperation } from '../../worker/index.js';
+import { type AnyOperation, inputBytes, requireFits } from '../../worker/index.js';
 import { Histogram, TIME_BOUNDS } from '../observe/histogram.js';
 import { Ledger } from '../observe/ledger.js';
 import { PriorityQueue, type PriorityShares } from '../priority.js';
@@ -35,16 +35,20 @@ export class OperationQueue {
     this.outside = new PriorityQueue<Job>(shares);
   }
 
-  /** Whether a request of that size may join the queue. One that is larger than the whole allowance may once the queue is empty. */
+  /** Whether a request of that size may join the queue. */
   hasRoom(bytes: number): boolean {
     const { capacity } = this.declaration;
-    if (this.queued >= capacity.items) return false;
-    return this.queued === 0 || this.queuedBytes + bytes <= capacity.bytes;
+    return this.queued < capacity.items && this.queuedBytes + bytes <= capacity.bytes;
   }
 
-  /** The size of an input, where the operation limits bytes. */
+  /**
+   * The size of an input, where the operation limits bytes.
+   *
+   * @throws When `sizeOf` throws or answers no size, or the input never fits.
+   */
   sizeOf(input: unknown): number {
-    const { capacity, sizeOf } = this.declaration;
-    return capacity.bytes === Number.POSITIVE_INFINITY ? 0 : sizeOf(input as never);
+    const bytes = inputBytes(this.name, this.declaration, input);
+    requireFits(this.name, this.declaration, bytes);
+    return bytes;
   }
 }

@@ -1,4 +1,12 @@
-import { type Clock, requireMilliseconds, requireOneOf, requireOptions, requireSignal } from '../../core/index.js';
+import {
+  type Clock,
+  requireMilliseconds,
+  requireOneOf,
+  requireOptions,
+  requireSignal,
+  requireString,
+  textOf,
+} from '../../core/index.js';
 import type { ModelSettings } from '../model-settings.js';
 import type { EventHub, PoolEvent } from '../observe/events.js';
 import type { SpawnPooledWorker } from '../options.js';
@@ -66,6 +74,7 @@ export class RegisteredModel {
       spawn,
       {
         queued: () => this.dispatcher.queued,
+        waitingSince: () => this.dispatcher.waitingSince,
         onRoom: () => this.dispatcher.pump(),
         onNoWorkers: (error) => this.dispatcher.failQueued(error),
         onEvent: (type, worker) => this.#emit({ type, worker }),
@@ -91,7 +100,7 @@ export class RegisteredModel {
   }
 
   call(operation: string, input: unknown, options: PoolCallOptions | undefined, isTry: boolean): unknown {
-    const isStream = this.settings.operations[operation]?.kind === 'stream';
+    const isStream = this.dispatcher.operations.get(operation)?.declaration.kind === 'stream';
     let checked: CallSettings;
     try {
       checked = this.#check(operation, options, isTry, false);
@@ -112,6 +121,9 @@ export class RegisteredModel {
 
   callDetailed(operation: string, input: unknown, options: PoolCallOptions | undefined): Promise<unknown> {
     try {
+      if (this.dispatcher.operations.get(operation)?.declaration.kind === 'stream') {
+        throw new TypeError(`Cannot call '${this.key}.${operation}' in detail: it is a stream operation, use call()`);
+      }
       return this.dispatcher.submit(operation, input, this.#check(operation, options, false, true));
     } catch (error) {
       return Promise.reject(error);
@@ -148,19 +160,16 @@ export class RegisteredModel {
 
   #check(operation: string, options: PoolCallOptions | undefined, isTry: boolean, isDetailed: boolean): CallSettings {
     if (options === undefined && !isTry && !isDetailed) return NO_OPTIONS;
-    const action = `Cannot call '${this.key}.${operation}'`;
-    const given = requireOptions<PoolCallOptions>(action, options, CALL_KEYS);
+    const action = `Cannot call '${this.key}.${textOf(operation)}'`;
+    // Each option is read once: what the caller's object says afterwards concerns no call.
+    const { signal, timeoutMs, priority, traceparent } = requireOptions<PoolCallOptions>(action, options, CALL_KEYS);
     return {
-      signal: given.signal === undefined ? undefined : requireSignal(action, given.signal),
+      signal: signal === undefined ? undefined : requireSignal(action, signal),
       timeoutMs:
-        given.timeoutMs === undefined
-          ? undefined
-          : requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true }),
+        timeoutMs === undefined ? undefined : requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true }),
       priority:
-        given.priority === undefined
-          ? 'normal'
-          : requireOneOf(action, 'priority', given.priority, priorities as Priority[]),
-      traceparent: given.traceparent,
+        priority === undefined ? 'normal' : requireOneOf(action, 'priority', priority, priorities as Priority[]),
+      traceparent: traceparent === undefined ? undefined : requireString(action, 'traceparent', traceparent),
       isTry,
       isDetailed,
     };
