@@ -22,4 +22,5 @@ export {
   requirePositiveInteger,
   requireSignal,
   requireString,
+  requireWorkingSignal,
 } from './validate.js';

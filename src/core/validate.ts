@@ -137,6 +137,20 @@ export function requireSignal(action: string, value: unknown): AbortSignal {
   return value;
 }
 
+/** Requires an `AbortSignal` that can be listened to. One of another realm or make is tried: what throws later would throw amid a call. */
+export function requireWorkingSignal(action: string, value: unknown): AbortSignal {
+  const signal = requireSignal(action, value);
+  if ((signal as object) instanceof AbortSignal) return signal;
+  const listener = (): void => {};
+  try {
+    signal.addEventListener('abort', listener);
+    signal.removeEventListener('abort', listener);
+  } catch {
+    throw faultOf(action, 'signal', 'an AbortSignal', value);
+  }
+  return signal;
+}
+
 /**
  * Requires an options object, or nothing, and refuses keys that are not known, so that a misspelt option never passes in silence.
  *

@@ -6,7 +6,7 @@ import {
   requireMilliseconds,
   requireOptions,
   requirePositiveInteger,
-  requireSignal,
+  requireWorkingSignal,
   systemClock,
 } from '../core/index.js';
 import { BatchEntry } from './batch-entry.js';
@@ -124,7 +124,7 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
 
   async add(item: Item, options?: BatchAddOptions): Promise<Result> {
     const { signal } = requireOptions<BatchAddOptions>('Cannot add to batch', options, ['signal']);
-    if (signal !== undefined && requireSignal('Cannot add to batch', signal).aborted) throw signal.reason;
+    if (signal !== undefined && requireWorkingSignal('Cannot add to batch', signal).aborted) throw signal.reason;
     if (this.#isClosed) throw new BatcherClosedError('Cannot add to batch: the batcher is closed');
     const entry = new BatchEntry<Item, Result>(item, signal, (settled) => this.#onSettled(settled));
     const { maxDelayMs, clock } = this.#options;

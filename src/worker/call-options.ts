@@ -1,4 +1,4 @@
-import { requireMilliseconds, requireOptions, requireSignal, requireString } from '../core/index.js';
+import { requireMilliseconds, requireOptions, requireString, requireWorkingSignal } from '../core/index.js';
 import type { CallOptions } from './handle.js';
 
 const CALL_OPTIONS: readonly (keyof CallOptions)[] = ['signal', 'timeoutMs', 'traceparent'];
@@ -10,7 +10,7 @@ export function requireCallOptions(operation: string, options: CallOptions): Cal
   const isPlain = signal === undefined && traceparent === undefined && typeof timeoutMs === 'number' && timeoutMs >= 0;
   if (!isPlain) {
     const action = `Cannot call ${operation}`;
-    if (signal !== undefined) requireSignal(action, signal);
+    if (signal !== undefined) requireWorkingSignal(action, signal);
     if (timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true });
     if (traceparent !== undefined) requireString(action, 'traceparent', traceparent);
   }

@@ -7,7 +7,7 @@ import {
   removeAbortListener,
   requireMilliseconds,
   requireOptions,
-  requireSignal,
+  requireWorkingSignal,
   textOf,
 } from '../core/index.js';
 import { requireCallOptions } from './call-options.js';
@@ -109,7 +109,7 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
     const action = 'Cannot ping worker';
     const { signal, timeoutMs = PING_MS } = requireOptions<PingOptions>(action, options, ['signal', 'timeoutMs']);
     const ms = requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true });
-    if (signal !== undefined && requireSignal(action, signal).aborted) throw signal.reason;
+    if (signal !== undefined && requireWorkingSignal(action, signal).aborted) throw signal.reason;
     const { clock, ended, state } = this.#core;
     const hasEnded = (): Error => new WorkerClosedError(`${action}: it has ended`, { cause: state.borrow().cause });
     if (ended.isCancelled) throw hasEnded();

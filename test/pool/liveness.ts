@@ -33,7 +33,14 @@ const step = fc.oneof(
     weight: 6,
     arbitrary: fc.record({ do: fc.constant('advance' as const), ms: fc.constantFrom(0, 1, 9, 25, 120, 400) }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('crash' as const, 'retire' as const), worker: fc.nat() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('end' as const),
+      by: fc.constantFrom('crash' as const, 'retire' as const),
+      worker: fc.nat(),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('evict' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('warm' as const), count: fc.integer({ min: 1, max: 3 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('failing loads' as const), are: fc.boolean() }) },
@@ -93,8 +100,7 @@ export async function runLiveness(numRuns: number): Promise<void> {
       let squeezed: MemoryGuard | undefined;
       for (const each of steps) {
         if (each.do === 'advance') await clock.advance(each.ms);
-        else if (each.do === 'crash') workers[each.worker % workers.length]?.crash();
-        else if (each.do === 'retire') workers[each.worker % workers.length]?.retire();
+        else if (each.do === 'end') workers[each.worker % workers.length]?.[each.by]();
         else if (each.do === 'evict') pool.evict('m').catch(unheard);
         else if (each.do === 'warm') pool.warm('m', each.count).catch(unheard);
         else if (each.do === 'failing loads') areLoadsFailing = each.are;

@@ -5,7 +5,7 @@ import {
   requireOneOf,
   requireOptions,
   requirePositiveInteger,
-  requireSignal,
+  requireWorkingSignal,
   requireString,
 } from '../../core/index.js';
 import type { CallInfo } from '../../pool/index.js';
@@ -97,5 +97,5 @@ export function requireModelAndSignal(
   { model, signal }: { readonly model?: ModelSource | undefined; readonly signal?: AbortSignal | undefined },
 ): void {
   if (model !== undefined) requireModelSource(action, model);
-  if (signal !== undefined) requireSignal(action, signal);
+  if (signal !== undefined) requireWorkingSignal(action, signal);
 }

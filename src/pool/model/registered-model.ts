@@ -3,8 +3,8 @@ import {
   requireMilliseconds,
   requireOneOf,
   requireOptions,
-  requireSignal,
   requireString,
+  requireWorkingSignal,
   textOf,
 } from '../../core/index.js';
 import type { ModelSettings } from '../model-settings.js';
@@ -164,7 +164,7 @@ export class RegisteredModel {
     // Each option is read once: what the caller's object says afterwards concerns no call.
     const { signal, timeoutMs, priority, traceparent } = requireOptions<PoolCallOptions>(action, options, CALL_KEYS);
     return {
-      signal: signal === undefined ? undefined : requireSignal(action, signal),
+      signal: signal === undefined ? undefined : requireWorkingSignal(action, signal),
       timeoutMs:
         timeoutMs === undefined ? undefined : requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true }),
       priority:
