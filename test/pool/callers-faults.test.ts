@@ -150,9 +150,9 @@ const uncloneable: Record<string, () => unknown> = {
 };
 
 const others: Record<string, (model: Model, pool: Pool) => Promise<unknown>> = {
-  'a deadline that is shorter than the model takes': (model) => model.call('slow', 60, { timeoutMs: 5 }),
+  'a deadline that is shorter than the model takes': (model) => model.call('slow', 150, { timeoutMs: 5 }),
   'a deadline that is shorter than the model takes, without waiting for room': (model) =>
-    model.tryCall('slow', 60, { timeoutMs: 5 }),
+    model.tryCall('slow', 150, { timeoutMs: 5 }),
   'more bytes than the operation takes': (model) => model.call('sized', { size: 1_001 }),
   'endless bytes': (model) => model.call('sized', { size: Number.POSITIVE_INFINITY }),
   'a size that is NaN': (model) => model.call('sized', { size: Number.NaN }),
@@ -202,7 +202,7 @@ describe.each(HOSTS)('in a pool with the host %s', (host) => {
   const kinds: [string, (model: Model, pool: Pool) => Promise<unknown>, boolean][] = [
     ...Object.entries(withOptions).map(
       ([name, make]) =>
-        [name, async (model: Model) => await model.call('slow', 5, asOptions(make())), true] as [string, never, true],
+        [name, async (model: Model) => await model.call('slow', 150, asOptions(make())), true] as [string, never, true],
     ),
     ...Object.entries(uncloneable).map(
       ([name, make]) =>
@@ -226,7 +226,7 @@ describe.each(HOSTS)('in a pool with the host %s', (host) => {
     await using pool = createPool();
     // One failure that counts is enough.
     const model = register(pool, host, { breaker: { failures: 1, failureRate: 1e-9 } });
-    expect(await model.call('slow', 60)).toBe(60);
+    expect(await model.call('slow', 150)).toBe(150);
     for (const [name, act, isRefused] of kinds) {
       const before = pool.stats();
       const asked = await Promise.allSettled(Array.from({ length: TIMES }, () => act(model, pool)));
