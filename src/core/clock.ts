@@ -2,7 +2,7 @@ import {
   type HostTimer,
   holdByHostTimer,
   monotonicNow,
-  scheduleMacrotask,
+  settleMacrotasks,
   startHostTimer,
   stopHostTimer,
 } from './host.js';
@@ -43,18 +43,16 @@ export const systemClock: Clock = {
     // Host timers may fire up to a millisecond early and take at most 2^31-1 ms: what is left is waited for again.
     const fire = (): void => {
       const left = deadline - monotonicNow();
-      timer = left > 0 ? startHostTimer(fire, left, isHeld) : undefined;
-      if (timer === undefined) callback();
+      if (left > 0) timer = startHostTimer(fire, left, isHeld);
+      else callback();
     };
-    let timer: HostTimer | undefined = startHostTimer(fire, ms, isHeld);
+    let timer: HostTimer = startHostTimer(fire, ms, isHeld);
+    // A host ignores what is done to a timer that has fired or was stopped.
     return {
-      cancel() {
-        if (timer !== undefined) stopHostTimer(timer);
-        timer = undefined;
-      },
+      cancel: () => stopHostTimer(timer),
       hold(held) {
         isHeld = held;
-        if (timer !== undefined) holdByHostTimer(timer, held);
+        holdByHostTimer(timer, held);
       },
     };
   },
@@ -77,8 +75,10 @@ interface SimulatedTimer extends ClockTimer {
 /**
  * A clock that stands still until it is told to move: for tests of anything that waits.
  *
- * {@link SimulatedClock.advance} fires the timers that fall due, one at a time and in order of time, and lets every promise that a firing
- * settles run its course before the next. A timer that is started on the way and falls due within the span fires too.
+ * {@link SimulatedClock.advance} fires the timers that fall due, one at a time and in order of time. All that a firing sets off runs its course
+ * before time moves on: promises and whatever they lead to, and every wait on channels, however many values that takes. What needs the host (a
+ * `setImmediate` of your own, I/O, a worker in a thread or process) is not waited for, nor is a loop that has not come to rest after 10,000
+ * macrotasks. A timer that is started on the way and falls due within the span fires too.
  *
  * @example
  * ```ts
@@ -153,28 +153,23 @@ export class SimulatedClock implements Clock {
    * **Cancel safety:** not applicable; it takes no signal and always completes.
    *
    * @param ms How far, in milliseconds.
-   * @returns A promise that settles once everything due has fired and the promises it settled have run.
+   * @returns A promise that settles once everything due has fired and what that set off has run its course.
    * @throws RangeError (rejects) When it is negative or not finite: time neither goes back nor ends.
    */
   async advance(ms: number): Promise<void> {
     requireMilliseconds('Cannot advance clock', 'ms', ms);
     this.#target += ms;
     const end = this.#target;
-    await settle();
+    await settleMacrotasks();
     for (;;) {
       const next = this.#timers[0];
       if (next === undefined || next.due > end) break;
       this.#timers.shift();
       this.#now = Math.max(this.#now, next.due);
       next.callback();
-      await settle();
+      await settleMacrotasks();
     }
     this.#now = Math.max(this.#now, end);
-    await settle();
+    await settleMacrotasks();
   }
-}
-
-/** Lets microtasks, and whatever they queue, run out. A macrotask comes only after all of them. */
-function settle(): Promise<void> {
-  return new Promise((resolve) => scheduleMacrotask(resolve));
 }

@@ -7,61 +7,97 @@
 export type HostTimer = { ref?(): unknown; unref?(): unknown } | number;
 
 interface HostGlobals {
-  setTimeout(callback: () => void, ms: number): HostTimer;
+  setTimeout(callback: () => void, ms?: number): HostTimer;
   clearTimeout(timer: HostTimer): void;
   setImmediate?(callback: () => void): unknown;
   MessageChannel?: new () => {
-    port1: { onmessage: ((event: unknown) => void) | null; unref?(): void };
+    port1: { onmessage: ((event: unknown) => void) | null; close(): void };
     port2: { postMessage(value: unknown): void };
   };
-  performance?: { now(): number };
-  queueMicrotask?(callback: () => void): void;
+  performance: { now(): number };
 }
 
 const globals = globalThis as unknown as HostGlobals;
+
+// Taken when the module is loaded: pacing is no time, and goes on while a test has replaced the timers of the process.
+const { setImmediate: hostImmediate, MessageChannel: HostChannel, setTimeout: hostTimeout, performance } = globals;
 
 /** The longest delay a host timer takes, in ms; a longer one would fire at once. */
 const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /** Milliseconds on a clock that never goes back. */
-export const monotonicNow: () => number = findNow();
+export const monotonicNow = (): number => performance.now();
 
-function findNow(): () => number {
-  // Read once: on Node the global is a getter.
-  const { performance } = globals;
-  return performance === undefined ? Date.now : () => performance.now();
-}
+// Whichever way the host calls back first, callbacks run in the order in which they were scheduled.
+const scheduled: (() => void)[] = [];
 
 /** Runs a callback after the current macrotask, letting timers and I/O in between. It holds the process until it has run. */
-export const scheduleMacrotask: (callback: () => void) => void = findMacrotask();
+export function scheduleMacrotask(callback: () => void): void {
+  scheduled.push(callback);
+  nextMacrotask(runScheduled);
+}
 
-function findMacrotask(): (callback: () => void) => void {
-  if (typeof globals.setImmediate === 'function') return (callback) => void globals.setImmediate?.(callback);
-  if (typeof globals.MessageChannel === 'function') {
-    const { port1, port2 } = new globals.MessageChannel();
-    const queue: (() => void)[] = [];
-    port1.onmessage = () => queue.shift()?.();
-    port1.unref?.();
-    return (callback) => {
-      queue.push(callback);
-      port2.postMessage(null);
+function runScheduled(): void {
+  scheduled.shift()?.();
+}
+
+type RunLater = (run: () => void) => unknown;
+
+let nextMacrotask: RunLater = HostChannel ? (hostImmediate ? chooseWay : viaMessage) : (hostImmediate ?? hostTimeout);
+
+/**
+ * The first macrotask tells whether the `setImmediate` that was found is the host's, or one that a test had put in its place: asked for in a
+ * message, the host's comes before the next message.
+ */
+function chooseWay(run: () => void): void {
+  viaMessage(() => {
+    let hasRun = false;
+    for (const way of [hostImmediate as RunLater, viaMessage]) {
+      way(() => {
+        if (hasRun) return;
+        hasRun = true;
+        nextMacrotask = way;
+        run();
+      });
+    }
+  });
+}
+
+/** A channel for each message: Node reads on as long as there are messages in one, and lets nothing else in between. */
+function viaMessage(run: () => void): void {
+  const { port1, port2 } = new (HostChannel as NonNullable<typeof HostChannel>)();
+  port1.onmessage = () => {
+    port1.close();
+    run();
+  };
+  port2.postMessage(0);
+}
+
+/** More macrotasks than this are not waited for: what goes on for so long may never come to rest. */
+const MAX_ROUNDS = 10_000;
+
+/** Waits until microtasks have run out, and every macrotask that was scheduled here, and those that they lead to. */
+export function settleMacrotasks(): Promise<void> {
+  let rounds = 0;
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (scheduled.length > 0 && ++rounds < MAX_ROUNDS) nextMacrotask(look);
+      else resolve();
     };
-  }
-  return (callback) => void globals.setTimeout(callback, 0);
+    nextMacrotask(look);
+  });
 }
 
 /** Starts a host timer, of whole milliseconds and no more than it takes; `ref: false` lets the process end before it fires. */
 export function startHostTimer(callback: () => void, ms: number, ref: boolean): HostTimer {
   const timer = globals.setTimeout(callback, Math.min(Math.max(Math.ceil(ms), 0), MAX_TIMER_MS));
-  if (!ref) holdByHostTimer(timer, false);
+  holdByHostTimer(timer, ref);
   return timer;
 }
 
-/** Says whether a host timer holds the process from now on. */
+/** Says whether a host timer holds the process from now on, where the host knows of such a thing. */
 export function holdByHostTimer(timer: HostTimer, isHeld: boolean): void {
-  if (typeof timer !== 'object') return;
-  if (isHeld) timer.ref?.();
-  else timer.unref?.();
+  (timer as Exclude<HostTimer, number>)[isHeld ? 'ref' : 'unref']?.();
 }
 
 /** Stops a host timer. */

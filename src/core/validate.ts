@@ -52,11 +52,12 @@ function requireInteger(
   name: string,
   value: unknown,
   min: number,
-  max: number = Number.POSITIVE_INFINITY,
-  expected: string,
+  max: number | undefined,
+  kind: string,
 ): number {
-  if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
-  throw numberFaultOf(action, name, Number.isFinite(max) ? `${expected} up to ${max}` : expected, value);
+  if (Number.isSafeInteger(value) && (value as number) >= min && !((value as number) > (max as number)))
+    return value as number;
+  throw numberFaultOf(action, name, max === undefined ? kind : `${kind} up to ${max}`, value);
 }
 
 /** Requires a number of milliseconds: at least 0, finite unless `infinite` is allowed. */
@@ -166,7 +167,7 @@ export function requireOptions<T extends object>(
     throw faultOf(action, 'options', 'an object', value);
   for (const key of Object.keys(value)) {
     if (!known.includes(key as keyof T & string)) {
-      throw new TypeError(`${action}: unknown option '${key}', known are ${known.join(', ') || 'none'}`);
+      throw new TypeError(`${action}: unknown option '${key}', known are ${known.join(', ')}`);
     }
   }
   return value;
