@@ -24,6 +24,7 @@ import {
 } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { clearInterval, setInterval } from 'node:timers';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** A lock of which nothing but its age is known is left over when nobody has touched it for this long, in ms. */

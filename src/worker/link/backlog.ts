@@ -1,4 +1,4 @@
-import { monotonicNow } from '../../core/index.js';
+import { monotonicNow, scheduleMacrotask } from '../../core/index.js';
 import { Kind } from './messages.js';
 import type { Message } from './outbox.js';
 import { sharedTime } from './shared-clock.js';
@@ -36,7 +36,7 @@ export class Backlog {
     if (message[0] === Kind.Call && sharedTime(at) - (message[6] as number) > LATE_MS) {
       this.#kept = [message];
       // The first may come before the event loop has looked at its sockets and ports again; the second comes after.
-      setImmediate(() => setImmediate(this.#release));
+      scheduleMacrotask(() => scheduleMacrotask(this.#release));
     } else {
       this.#handle(message, isAlone, at);
     }

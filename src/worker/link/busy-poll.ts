@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers';
+
 /** Turns of the event loop that an answer is waited for: some 50 µs where nothing else goes on. */
 const TURNS = 32;
 /** After so many times in vain no more are counted. */

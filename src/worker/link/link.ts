@@ -45,10 +45,13 @@ function receiveBatch(batch: readonly Message[], handler: (message: Message, isA
   for (const message of batch) handler(message, areCalls);
 }
 
-/** Makes a link over a transport. */
-export function createLink(transport: LinkTransport): Link {
+/**
+ * Makes a link over a transport.
+ *
+ * @param poll Keeps the event loop turning while an answer may come at once.
+ */
+export function createLink(transport: LinkTransport, poll: BusyPoll = new BusyPoll()): Link {
   const { send } = transport;
-  const poll = new BusyPoll();
   let onUnreadable: (() => void) | undefined;
   const outbox = new Outbox((batch, transfer) => {
     send(batch.length === 1 ? (batch[0] as Message) : batch, transfer);

@@ -1,3 +1,6 @@
+// Not the globals, which a test environment may have replaced by a browser's: theirs can't be unreferenced.
+import { clearInterval, setInterval } from 'node:timers';
+
 /** The longest interval a timer takes; it does nothing when it fires. */
 const FOR_EVER_MS = 2 ** 31 - 1;
 

@@ -1,30 +1,30 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { createLink, type Parcel } from '../../../src/worker/link/link.js';
+import { expect, test } from 'vitest';
+import { BusyPoll } from '../../../src/worker/link/busy-poll.js';
+import { createLink, type LinkTransport, type Parcel } from '../../../src/worker/link/link.js';
 import { Kind } from '../../../src/worker/link/messages.js';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setImmediate'] });
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+const waiting: (() => void)[] = [];
 
 /** Turns until the event loop would sleep. */
 function turnOut(): number {
   let turns = 0;
-  for (; vi.getTimerCount() > 0; turns++) vi.advanceTimersToNextTimer();
+  for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
+    run();
+    turns++;
+  }
   return turns;
 }
 
 function open(): { readonly send: () => void; readonly arrive: (parcel: Parcel) => void } {
   let arrive: (parcel: Parcel) => void = () => {};
-  const link = createLink({
+  const transport: LinkTransport = {
     canTransfer: true,
     send: () => {},
     subscribe: (handler) => {
       arrive = handler;
     },
-  });
+  };
+  const link = createLink(transport, new BusyPoll((run) => waiting.push(run)));
   link.receive(() => {});
   return { send: () => link.postNow([Kind.Call, 1]), arrive: (parcel) => arrive(parcel) };
 }
