@@ -1,4 +1,4 @@
-import type { ModelDescription } from '../image-embedding/index.js';
+import type { ImageLimitOptions, ModelDescription, ModelSource, PreprocessMode } from '../image-embedding/index.js';
 import type { EmbedInput } from './input/inputs.js';
 
 /** What the commands need of a pool that embeds: a seam, so that they can be tested without a model. */
@@ -19,10 +19,16 @@ export interface Embedder {
 
 /** What an embedder is made with. */
 export interface EmbedderOptions {
-  readonly model: string | undefined;
+  readonly model: ModelSource | undefined;
   readonly workers: number | undefined;
   readonly op: 'path' | 'base64';
   readonly allowPrivateUrls: boolean;
+  readonly preprocess?: PreprocessMode | undefined;
+  /** Whether vectors are scaled to length 1, true by default. */
+  readonly normalize?: boolean | undefined;
+  readonly limits?: ImageLimitOptions | undefined;
+  /** How many inputs are under way at once; what keeps the workers busy by default. */
+  readonly concurrency?: number | undefined;
   /** Told in words how far the download of the model is. */
   readonly onDownload?: (text: string) => void;
 }

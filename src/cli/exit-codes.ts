@@ -1,3 +1,5 @@
+import { isMillraceError } from '../core/index.js';
+
 /** How the command ends. The first three are promised in `--help`; the others are what shells expect of a signal and a closed pipe. */
 export const EXIT: {
   readonly ok: 0;
@@ -35,6 +37,53 @@ export class ClosedPipeError extends Error {
 export function errorCode(error: unknown): string {
   const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined;
   return typeof code === 'string' && code !== '' ? code : 'ERR_UNKNOWN';
+}
+
+/**
+ * A caught value on one line: what the innermost error with a code of ours says, and the first line of what caused it, in the system's or a library's
+ * words, where that is not in it already.
+ */
+export function describeFailure(error: unknown): string {
+  const coded = deepestCoded(error);
+  const message = errorMessage(coded);
+  const reason = firstLine(innermost(coded));
+  return reason === undefined || message.includes(reason) ? message : `${message}: ${reason}`;
+}
+
+/** A model that cannot be used ends a command before it has done anything. */
+export function modelError(error: unknown): UsageError {
+  if (error instanceof UsageError) return error;
+  return new UsageError(`${errorCode(deepestCoded(error))}: ${describeFailure(error)}`, { cause: error });
+}
+
+/** The innermost error with a code of ours: a worker that could not load has the model's own error as its cause. */
+export function deepestCoded(error: unknown): unknown {
+  let found = error;
+  for (let next = error; isMillraceError(next); next = next.cause) found = next;
+  return found;
+}
+
+const MAX_CAUSES = 100;
+
+/** What an error goes back to: its last cause, the first of several. Undefined when it has none that says anything. */
+function innermost(error: unknown): unknown {
+  let found: unknown;
+  let next: unknown = error;
+  for (let depth = 0; next instanceof Error && depth < MAX_CAUSES; depth++) {
+    next = next.cause ?? (next instanceof AggregateError ? (next.errors as unknown[])[0] : undefined);
+    if (firstLine(next) !== undefined) found = next;
+  }
+  return found;
+}
+
+function firstLine(error: unknown): string | undefined {
+  if (error === undefined || error === null) return undefined;
+  const text = error instanceof Error ? error.message || errorCode(error) : String(error);
+  const line = text
+    .split('\n')
+    .map((each) => each.trim())
+    .find((each) => each !== '');
+  return line === 'ERR_UNKNOWN' ? undefined : line;
 }
 
 /** The message of a caught value, on one line. */

@@ -5,7 +5,16 @@
  */
 import { CommanderError } from 'commander';
 import type { CommandContext } from './command/context.js';
-import { ClosedPipeError, EXIT, type ExitCode, errorCode, errorMessage, UsageError } from './exit-codes.js';
+import {
+  ClosedPipeError,
+  EXIT,
+  type ExitCode,
+  deepestCoded,
+  describeFailure,
+  errorCode,
+  errorMessage,
+  UsageError,
+} from './exit-codes.js';
 import { packageVersion } from './package-info.js';
 import { createProgram } from './program.js';
 
@@ -36,8 +45,8 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
       stderr.write(`millrace: ${errorMessage(error)}\n`);
       return EXIT.usage;
     }
-    const code = errorCode(error);
-    stderr.write(`millrace: ${code.startsWith('ERR_RUN') ? '' : `${code}: `}${errorMessage(error)}\n`);
+    const code = errorCode(deepestCoded(error));
+    stderr.write(`millrace: ${code.startsWith('ERR_RUN') ? '' : `${code}: `}${describeFailure(error)}\n`);
     return EXIT.failed;
   }
 }

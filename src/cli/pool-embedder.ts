@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { createImageEmbeddingPool, type HubProgress } from '../image-embedding/index.js';
+import { createImageEmbeddingPool, encodePath, type HubProgress } from '../image-embedding/index.js';
 import type { CreateEmbedder } from './embedder.js';
 import { BASE64_ENDINGS } from './input/inputs.js';
 
@@ -9,36 +9,46 @@ const TIMEOUT_MS = 600_000;
 const MAX_READ_BYTES = 100_000_000;
 
 /** An embedder over the image embedding pool. */
-export const createPoolEmbedder: CreateEmbedder = async ({ model, workers, op, allowPrivateUrls, onDownload }) => {
+export const createPoolEmbedder: CreateEmbedder = async (given) => {
+  const { model, workers, op, onDownload, preprocess, normalize, limits } = given;
   const pool = createImageEmbeddingPool({
     ...(model === undefined ? {} : { model }),
     ...(workers === undefined ? {} : { workers }),
+    ...(preprocess === undefined ? {} : { preprocess }),
     ...(onDownload === undefined ? {} : { hub: { onProgress: (progress) => onDownload(describeDownload(progress)) } }),
-    limits: { url: { allowPrivateAddresses: allowPrivateUrls } },
+    limits: { ...limits, url: { ...limits?.url, allowPrivateAddresses: given.allowPrivateUrls } },
     // Each image is answered for itself, whatever became of those before it.
     breaker: false,
   });
-  const options = { timeoutMs: TIMEOUT_MS, priority: 'batch' } as const;
+  const options = {
+    timeoutMs: TIMEOUT_MS,
+    priority: 'batch',
+    ...(normalize === undefined ? {} : { normalize }),
+  } as const;
   return {
-    async embed({ kind, name }) {
+    async embed({ kind, name, file = name }) {
       if (kind === 'url') return await pool.embedImageUrl(name, options);
-      const base64 = op === 'base64' ? await readBase64(name) : undefined;
-      return await (base64 === undefined ? pool.embedImage(name, options) : pool.embedImageBase64(base64, options));
+      const base64 = op === 'base64' ? await readBase64(file, limits?.maxBytes ?? MAX_READ_BYTES) : undefined;
+      return await (base64 === undefined ? pool.embedImage(file, options) : pool.embedImageBase64(base64, options));
     },
     describe: () => pool.describe(),
-    window: pool.window,
+    window: given.concurrency ?? pool.window,
     workers: pool.maxWorkers,
     close: () => pool.close(),
     destroy: (reason) => pool.destroy(reason),
   };
 };
 
-/** A file as base64; undefined where it can't be read here, so that the worker says why. */
-async function readBase64(file: string): Promise<string | undefined> {
+/** A file as base64; undefined where there is nothing to send, so that the worker says why. */
+async function readBase64(file: string, maxBytes: number): Promise<string | undefined> {
+  const name = encodePath(file);
+  const isText = BASE64_ENDINGS.has(path.extname(file).toLowerCase());
+  // Four characters stand for three bytes, and line breaks are passed over.
+  const most = isText ? 1.4 * maxBytes : maxBytes;
   try {
-    const info = await stat(file);
-    if (!info.isFile() || info.size > MAX_READ_BYTES) return undefined;
-    return await readFile(file, BASE64_ENDINGS.has(path.extname(file).toLowerCase()) ? 'latin1' : 'base64');
+    const info = await stat(name);
+    if (!info.isFile() || info.size > most) return undefined;
+    return (await readFile(name, isText ? 'latin1' : 'base64')) || undefined;
   } catch {
     return undefined;
   }

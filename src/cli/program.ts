@@ -1,8 +1,9 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { CommandContext } from './command/context.js';
 import type { DemoOptions } from './command/demo.js';
 import type { EmbedOptions } from './command/embed.js';
 import type { ExitCode } from './exit-codes.js';
+import { addLimitOptions, addModelOptions, addVectorOptions, countUpTo, type ModelChoice } from './model-options.js';
 
 /** The exit codes of a command, as its help lists them. */
 function exitCodes(codes: Readonly<Record<number, string>>): string {
@@ -30,7 +31,8 @@ Examples:
   millrace embed photos/ --out vectors.jsonl
   millrace embed "shots/**/*.png" cover.jpg --out vectors.jsonl --workers 4
   millrace embed photos/ --out vectors.jsonl --resume
-  find . -name "*.webp" | millrace embed - --out - | head
+  millrace embed photos/ --out vectors.jsonl --exclude drafts --exclude "*.gif"
+  find . -name "*.webp" -print0 | millrace embed - -0 --out - | head
 `;
 
 /**
@@ -54,8 +56,11 @@ export function createProgram(context: CommandContext, version: string, finish: 
       .helpOption('-h, --help', 'print this help')
       .addHelpText('after', codes);
 
-  subcommand('embed', 'Embed images: one record for each, in input order.', EMBEDDING_CODES)
-    .argument('<inputs...>', "files, folders, globs or http(s) URLs; '-' reads a list from standard input, one a line")
+  const embed = subcommand('embed', 'Embed images: one record for each, in input order.', EMBEDDING_CODES)
+    .argument(
+      '<inputs...>',
+      "files, folders, globs, http(s) URLs, '!<glob>' for what to leave out; '-' reads a list from standard input",
+    )
     .requiredOption(
       '-o, --out <file>',
       "where the records go: .jsonl (one JSON line each), .npy or .parquet; '-' is standard output",
@@ -63,15 +68,29 @@ export function createProgram(context: CommandContext, version: string, finish: 
     .option(
       '-m, --model <model>',
       'a model folder, or a name on the Hugging Face hub (default: the built-in MobileNet)',
+    );
+  addModelOptions(embed);
+  addVectorOptions(embed)
+    .option('-w, --workers <n>', 'how many worker processes', countUpTo(256))
+    .option(
+      '--concurrency <n>',
+      'how many images are under way at once (default: two batches a worker)',
+      countUpTo(4_096),
     )
-    .option('-w, --workers <n>', 'how many worker processes', parseCount)
     .addOption(
       new Option('--op <operation>', 'how images reach the workers: by path, or read here and sent as base64')
         .choices(['path', 'base64'])
         .default('path'),
     )
+    .option(
+      '--exclude <glob>',
+      'leave out what matches, a name at any depth or a path; may be repeated',
+      (glob: string, before: readonly string[] = []) => [...before, glob],
+    )
+    .option('-0, --null', 'names in the list on standard input end in NUL, as find -print0 writes them')
     .option('--resume', 'go on behind what the output already holds (.jsonl)')
-    .option('--retry-errors', 'with --resume: try again what failed, instead of keeping its errors')
+    .option('--retry-errors', 'with --resume: try again what failed, instead of keeping its errors');
+  addLimitOptions(embed)
     .option('--allow-private-urls', 'fetch from private and local addresses too')
     .addHelpText('after', EMBED_EXAMPLES)
     .action(async (inputs: string[], options: EmbedOptions) => {
@@ -79,7 +98,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
       finish(await embedCommand(context, inputs, options));
     });
 
-  subcommand(
+  const demo = subcommand(
     'demo',
     'Embed a folder of photographs and show the nearest of each, as a table and as a page.',
     EMBEDDING_CODES,
@@ -89,25 +108,33 @@ export function createProgram(context: CommandContext, version: string, finish: 
     .option(
       '-m, --model <model>',
       'a model folder, or a name on the Hugging Face hub (default: the built-in MobileNet)',
-    )
-    .option('-w, --workers <n>', 'how many worker processes', parseCount, 2)
+    );
+  addModelOptions(demo)
+    .option('-w, --workers <n>', 'how many worker processes', countUpTo(256), 2)
     .action(async (folder: string | undefined, options: DemoOptions) => {
       const { demoCommand } = await import('./command/demo.js');
       finish(await demoCommand(context, folder, options));
     });
 
-  subcommand('inspect', 'Show what a model takes in and gives.', MODEL_CODES)
-    .argument('<model>', "a model folder, a name on the Hugging Face hub, or 'default'")
+  const inspect = subcommand('inspect', 'Show what a model takes in and gives.', MODEL_CODES).argument(
+    '<model>',
+    "a model folder, a name on the Hugging Face hub, or 'default'",
+  );
+  addModelOptions(inspect)
     .option('--json', 'as JSON')
-    .action(async (model: string, options: { json?: boolean }) => {
+    .action(async (model: string, options: ModelChoice & { json?: boolean }) => {
       const { inspectCommand } = await import('./command/inspect.js');
       finish(await inspectCommand(context, model, options));
     });
 
-  subcommand('prepare', 'Bring a model here and prepare it for this machine, ahead of its first use.', PREPARE_CODES)
-    .argument('<model>', 'a model folder, or a name on the Hugging Face hub')
+  const prepare = subcommand(
+    'prepare',
+    'Bring a model here and prepare it for this machine, ahead of its first use.',
+    PREPARE_CODES,
+  ).argument('<model>', 'a model folder, or a name on the Hugging Face hub');
+  addModelOptions(prepare)
     .option('--verify', 'read all of what was prepared before against its digests')
-    .action(async (model: string, options: { verify?: boolean }) => {
+    .action(async (model: string, options: ModelChoice & { verify?: boolean }) => {
       const { prepareCommand } = await import('./command/prepare.js');
       finish(await prepareCommand(context, model, options));
     });
@@ -127,11 +154,4 @@ export function createProgram(context: CommandContext, version: string, finish: 
   });
 
   return program;
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (!/^\d+$/.test(text) || count < 1 || count > 256)
-    throw new InvalidArgumentError('expected a number from 1 to 256');
-  return count;
 }

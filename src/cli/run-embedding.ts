@@ -1,7 +1,8 @@
-import { isMillraceError } from '../core/index.js';
 import type { Embedder } from './embedder.js';
-import { errorCode, errorMessage, RunError, UsageError } from './exit-codes.js';
-import type { EmbedInput } from './input/inputs.js';
+import type { ModelIdentity } from '../image-embedding/index.js';
+import { deepestCoded, errorCode, errorMessage, modelError, RunError, UsageError } from './exit-codes.js';
+import type { EmbedInput, UnreadableInput } from './input/inputs.js';
+import { withFlag } from './model-options.js';
 import { orderedMap } from './input/ordered-map.js';
 import type { EmbedRecord, RecordWriter } from './output/record.js';
 import type { Progress } from './terminal/progress.js';
@@ -13,6 +14,10 @@ export interface EmbeddingRun {
   readonly embedder: Embedder;
   readonly writer: RecordWriter;
   readonly progress: Progress;
+  /** Finds out which model it is, before the first image; what it throws ends the run. */
+  readonly identify?: () => Promise<ModelIdentity>;
+  /** What can't be read: its error records come first. */
+  readonly unreadable?: readonly UnreadableInput[];
   /** Stops the run: nothing more is started, what is running is finished and written. */
   readonly signal?: AbortSignal;
   /** The dimension that embeddings must have, where the output already holds some. */
@@ -28,7 +33,8 @@ export interface EmbeddingRunResult {
 }
 
 // These say that the model or the pool is at fault, not the image: every further image would fail the same way.
-const FATAL = /^ERR_(MODEL_(?!INFERENCE$)|DEPENDENCY_MISSING$|POOL_|WORKER_LOAD$|WORKER_CLOSED$|BREAKER_OPEN$)/;
+const FATAL =
+  /^ERR_(MODEL_(?!INFERENCE$)|DEPENDENCY_MISSING$|MEMORY_EXHAUSTED$|POOL_|WORKER_LOAD$|WORKER_CLOSED$|BREAKER_OPEN$)/;
 const MAX_NOTED_FAILURES = 10;
 
 type Outcome = { readonly record: EmbedRecord } | { readonly fatal: unknown };
@@ -45,14 +51,41 @@ export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResul
   const stop = new AbortController();
   const signal = run.signal === undefined ? stop.signal : AbortSignal.any([run.signal, stop.signal]);
 
+  let identified: Promise<ModelIdentity> | undefined;
   const embed = async (input: EmbedInput): Promise<Outcome> => {
+    let model: ModelIdentity | undefined;
     try {
-      return { record: { path: input.name, embedding: await embedder.embed(input) } };
+      identified ??= run.identify?.();
+      model = await identified;
     } catch (error) {
-      const code = errorCode(error);
-      if (FATAL.test(code)) return { fatal: error };
-      return { record: { path: input.name, error: { code, message: errorMessage(error) } } };
+      return { fatal: error };
     }
+    try {
+      return { record: { path: input.name, embedding: await embedder.embed(input), model } };
+    } catch (error) {
+      return FATAL.test(errorCode(error)) ? { fatal: error } : { record: failure(input.name, error) };
+    }
+  };
+  const write = async (record: EmbedRecord): Promise<void> => {
+    if ('error' in record) {
+      failed++;
+      if (failed <= MAX_NOTED_FAILURES) {
+        progress.note(`${printable(record.path)}: ${record.error.code}: ${printable(record.error.message)}`);
+      }
+      if (failed === MAX_NOTED_FAILURES) progress.note('further failures are in the output only');
+    }
+    await writer.write(record);
+    done++;
+    progress.advance('error' in record);
+    run.onRecord?.(record);
+  };
+
+  // Not before the model is known to be good: a run that can't start leaves the output as it is.
+  let unwritten = run.unreadable ?? [];
+  const writeUnreadable = async (): Promise<void> => {
+    const now = unwritten;
+    unwritten = [];
+    for (const { name, error } of now) await write(failure(name, error));
   };
 
   for await (const outcome of orderedMap(run.items, embedder.window, embed, signal)) {
@@ -63,35 +96,25 @@ export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResul
       throw fatalError(outcome.fatal, done);
     }
     const { record } = outcome;
-    if ('error' in record) {
-      failed++;
-      if (failed <= MAX_NOTED_FAILURES) {
-        progress.note(`${printable(record.path)}: ${record.error.code}: ${printable(record.error.message)}`);
-      }
-      if (failed === MAX_NOTED_FAILURES) progress.note('further failures are in the output only');
-    } else if (run.dimension !== undefined && record.embedding.length !== run.dimension) {
+    if ('embedding' in record && run.dimension !== undefined && record.embedding.length !== run.dimension) {
       stop.abort();
       throw new UsageError(
         `Cannot resume: the output holds vectors of ${run.dimension} dimensions, this model gives ${record.embedding.length}`,
       );
     }
-    await writer.write(record);
-    done++;
-    progress.advance('error' in record);
-    run.onRecord?.(record);
+    await writeUnreadable();
+    await write(record);
   }
+  await writeUnreadable();
   return { done, failed };
 }
 
-function fatalError(error: unknown, done: number): Error {
-  const cause = deepestCoded(error);
-  const text = `${errorCode(cause)}: ${errorMessage(cause)}`;
-  return done === 0 ? new UsageError(text, { cause: error }) : new RunError(text, { cause: error });
+function failure(path: string, error: unknown): EmbedRecord {
+  const code = errorCode(error);
+  return { path, error: { code, message: withFlag(code, errorMessage(error)) } };
 }
 
-/** The innermost error with a code of ours: a worker that could not load has the model's own error as its cause. */
-function deepestCoded(error: unknown): unknown {
-  let found = error;
-  for (let next = error; isMillraceError(next); next = next.cause) found = next;
-  return found;
+function fatalError(error: unknown, done: number): Error {
+  const failure = modelError(error);
+  return done === 0 ? failure : new RunError(failure.message, { cause: error });
 }

@@ -6,7 +6,8 @@
  * may, so one of many has it, wherever the others are paused. A guard whose maker died is taken over in the same way.
  *
  * A process of this machine is known by its number and its start: it keeps the lock while it lives, paused or not, and loses it by its death.
- * Of any other (another machine, another container) only the age of the lock is known, which its holder touches.
+ * One of another container of this machine is known to be dead when all processes can be seen and none has that container's numbers. Of any other
+ * only the age of the lock is known, which its holder touches.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import {
@@ -14,6 +15,7 @@ import {
   copyFile,
   link,
   mkdir,
+  readdir,
   readFile,
   readlink,
   rename,
@@ -28,7 +30,7 @@ import { clearInterval, setInterval } from 'node:timers';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** A lock of which nothing but its age is known is left over when nobody has touched it for this long, in ms. */
-const STALE_MS = 30_000;
+export const STALE_MS = 30_000;
 const TOUCH_MS = 5_000;
 const LOOK_MS = 100;
 
@@ -36,6 +38,8 @@ const LOOK_MS = 100;
 export interface LockHolder {
   readonly pid?: number;
   readonly host?: string;
+  /** When its lock was touched last, in ms since 1970, where only that tells whether it lives. */
+  readonly touchedAt?: number;
 }
 
 /** What a lock says. */
@@ -153,7 +157,9 @@ async function look(file: string): Promise<Found | undefined> {
     const text = await readFile(file, 'utf8');
     const { mtimeMs } = await stat(file);
     const holder = parse(text);
-    return { text, holder, isHeld: (await isAlive(holder)) ?? Date.now() - mtimeMs <= STALE_MS };
+    const isKnownAlive = await isAlive(holder);
+    if (isKnownAlive !== undefined) return { text, holder, isHeld: isKnownAlive };
+    return { text, holder: { ...holder, touchedAt: mtimeMs }, isHeld: Date.now() - mtimeMs <= STALE_MS };
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -201,7 +207,9 @@ async function startOf(pid: number): Promise<string | undefined> {
 
 /** Whether a holder lives; undefined when that can't be known. */
 async function isAlive({ pid, machine, start }: LockText): Promise<boolean | undefined> {
-  if (pid === undefined || !Number.isSafeInteger(pid) || pid <= 0 || machine !== (await machineId())) return undefined;
+  if (pid === undefined || !Number.isSafeInteger(pid) || pid <= 0) return undefined;
+  const here = await machineId();
+  if (machine !== here) return (await isNamespaceGone(machine, here)) ? false : undefined;
   const began = await startOf(pid);
   if (began !== undefined && start !== undefined) return began === start;
   try {
@@ -209,6 +217,30 @@ async function isAlive({ pid, machine, start }: LockText): Promise<boolean | und
     return undefined;
   } catch (error) {
     return codeOf(error) === 'ESRCH' ? false : undefined;
+  }
+}
+
+/** The first namespace of process numbers, from which every process of the machine can be seen. */
+const FIRST_NAMESPACE = 'pid:[4026531836]';
+
+/** Whether a container's namespace of process numbers is known to have no process any more. */
+async function isNamespaceGone(machine: unknown, here: string): Promise<boolean> {
+  const [boot, namespace] = here.split(' ');
+  if (namespace !== FIRST_NAMESPACE || typeof machine !== 'string') return false;
+  const [otherBoot, other] = machine.split(' ');
+  if (otherBoot !== boot || other === undefined) return false;
+  try {
+    for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+      const found = await readlink(`/proc/${pid}/ns/pid`).catch((error: unknown) => {
+        // It has ended meanwhile; any other failure means that it can't be seen.
+        if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return undefined;
+        throw error;
+      });
+      if (found === other) return false;
+    }
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -27,7 +27,19 @@ export type {
 } from './facade/pool-options.js';
 export type { BlobLike, ByteStream, ReadableReader, ResponseLike } from './facade/read-bytes.js';
 /** @internal */
-export { FileLock, type LockHolder } from './file-lock.js';
+export {
+  FolderError,
+  type FolderEntry,
+  imageFileEndings,
+  readFolder,
+  systemFolders,
+  type WalkedFile,
+  walkImages,
+} from './facade/image-files.js';
+/** @internal */
+export { decodePath, encodePath, isEscapedPath, pathOfFileUrl, printablePath } from './file-name.js';
+/** @internal */
+export { FileLock, type LockHolder, STALE_MS } from './file-lock.js';
 export type { HubOptions, HubProgress } from './hub/hub-options.js';
 export {
   Base64InvalidError,
@@ -58,6 +70,8 @@ export {
   ModelUnsupportedError,
 } from './model/model-errors.js';
 export { type ModelDtype, type ModelFolderOptions, readModelFolder } from './model/model-folder.js';
+/** @internal */
+export { identifyModel, type ModelIdentity } from './model/model-identity.js';
 export {
   createModelSpec,
   type ModelSpec,

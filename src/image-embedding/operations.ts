@@ -20,6 +20,8 @@ export interface ModelDescription extends SessionDescription {
   readonly file: string;
   /** What is done to an image before it goes in. */
   readonly preprocess: PreprocessSpec;
+  /** The order of the planes that it takes. */
+  readonly channels: 'rgb' | 'bgr';
   /** The length of the embedding. */
   readonly dimension: number;
   /** Every length it may be cut to, the full one first. */

@@ -1,11 +1,14 @@
-import { mkdir, mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UsageError } from '../../src/cli/exit-codes.js';
-import { collectInputs, IMAGE_ENDINGS } from '../../src/cli/input/inputs.js';
+import { collectInputs, type EmbedInput, IMAGE_ENDINGS } from '../../src/cli/input/inputs.js';
 import { imageFilesIn } from '../../src/image-embedding/facade/image-files.js';
+import { encodePath } from '../../src/image-embedding/file-name.js';
+import { posix, testNeeding } from '../support/needs.js';
+import { withoutRoot } from '../support/other-user.js';
 
 let folder = '';
 const at = (...names: string[]): string => path.join(folder, ...names);
@@ -152,5 +155,135 @@ describe('collectInputs()', () => {
       stop.abort();
     }
     expect(seen).toEqual(['a.jpg']);
+  });
+
+  test('keeps links to nothing apart from the inputs, each with its error', async () => {
+    const { items, unreadable, total } = await collectInputs([at('links')], { endings });
+    expect([...(items as Iterable<{ name: string }>)].map(({ name }) => path.basename(name))).toEqual(['to-b.jpg']);
+    expect(total).toBe(1);
+    expect(unreadable.map(({ name, error }) => `${path.basename(name)} ${error.code}`)).toEqual([
+      'broken.jpg ERR_IMAGE_NOT_FOUND',
+      'circle.jpg ERR_IMAGE_FORBIDDEN',
+    ]);
+    const matched = await collectInputs([at('links', '*.jpg')], { endings });
+    expect(matched.unreadable.map(({ name }) => name)).toEqual(unreadable.map(({ name }) => name));
+    const other = await collectInputs([at('links', 't*.jpg')], { endings });
+    expect(other.unreadable).toEqual([]);
+  });
+
+  testNeeding(posix)('keeps a folder that can not be read apart, and refuses one that is named', async () => {
+    await mkdir(at('library', 'locked'), { recursive: true });
+    await writeFile(at('library', 'a.jpg'), '');
+    await chmod(folder, 0o755);
+    await chmod(at('library', 'locked'), 0);
+    try {
+      await withoutRoot(async () => {
+        for (const arg of [at('library'), at('library', '**', '*.jpg'), at('library', '*', '*.jpg')]) {
+          const { unreadable } = await collectInputs([arg], { endings });
+          expect(unreadable, arg).toMatchObject([{ name: at('library', 'locked'), error: { code: 'ERR_IMAGE_READ' } }]);
+        }
+        expect((await collectInputs([at('library', '*.jpg')], { endings })).unreadable).toEqual([]);
+        expect((await collectInputs([at('library'), '!locked'], { endings })).unreadable).toEqual([]);
+        for (const arg of [at('library', 'locked'), at('library', 'locked', '*.jpg')]) {
+          const collecting = collectInputs([at('library'), arg], { endings });
+          await expect(collecting, arg).rejects.toThrow(/locked.*permission denied \(EACCES\)/);
+          await expect(collecting, arg).rejects.toBeInstanceOf(UsageError);
+        }
+      });
+    } finally {
+      await chmod(at('library', 'locked'), 0o755);
+    }
+  });
+
+  test('leaves out what --exclude or an input with ! names, and says how much', async () => {
+    const everything = await names([at('photos (1)')]);
+    for (const [exclude, more] of [
+      [['inner', '*.PNG'], []],
+      [[], ['!**/inner/**', '!*.PNG']],
+    ] as const) {
+      const list = await collectInputs([at('photos (1)'), ...more], { endings, exclude });
+      const found = [...(list.items as Iterable<{ name: string }>)].map(({ name }) => path.relative(folder, name));
+      expect(found).toEqual(everything.filter((name) => !/inner|PNG/.test(name)));
+      expect(list.notes).toContain('2 left out by --exclude');
+    }
+    await expect(collectInputs([at('photos (1)'), '!*'], { endings })).rejects.toThrow(/no images found .*--exclude/);
+    const globbed = await collectInputs([at('photos (1)', '**', '*.{jpg,webp}')], { endings, exclude: ['inner'] });
+    expect(globbed.total).toBe(2);
+    const named = await collectInputs(['a/draft-1.jpg', 'a/b.jpg'], { endings, exclude: ['draft-*'] });
+    expect(named.total).toBe(1);
+  });
+
+  test('takes a file whose name begins with ! for what it is', async () => {
+    await writeFile(at('!x.jpg'), '');
+    const before = process.cwd();
+    process.chdir(folder);
+    try {
+      expect((await collectInputs(['!x.jpg'], { endings })).total).toBe(1);
+    } finally {
+      process.chdir(before);
+      await rm(at('!x.jpg'));
+    }
+  });
+
+  test('leaves out what network storage keeps for itself, and says so', async () => {
+    await mkdir(at('nas', '@eaDir', 'x.jpg'), { recursive: true });
+    await mkdir(at('nas', '#recycle'), { recursive: true });
+    for (const name of ['x.jpg', '@eaDir/x.jpg/SYNOPHOTO_THUMB_M.jpg', '#recycle/z.jpg']) {
+      await writeFile(at('nas', name), '');
+    }
+    for (const arg of [at('nas'), at('nas', '**', '*.jpg')]) {
+      expect(await names([arg]), arg).toEqual(['nas/x.jpg']);
+      expect((await collectInputs([arg], { endings })).notes).toContain('system folders left out: #recycle, @eaDir');
+    }
+    expect(await names([at('nas', '#recycle')])).toEqual(['nas/#recycle/z.jpg']);
+  });
+
+  testNeeding(posix)('takes a folder with a backslash in its name', async () => {
+    await mkdir(at('odd', 'a\\b'), { recursive: true });
+    await writeFile(at('odd', 'a\\b', 'x.jpg'), '');
+    expect(await names([at('odd', 'a\\b')])).toEqual(['odd/a\\b/x.jpg']);
+  });
+
+  test('takes what a list names twice once, and says so at its end', async () => {
+    const stdin = Readable.from(['a.jpg\n./a.jpg\nb.jpg\nhttps://example.org/a\nhttps://example.org/a\n']);
+    const list = await collectInputs(['-'], { endings, stdin });
+    const found: string[] = [];
+    for await (const { name } of list.items) found.push(name);
+    expect(found).toEqual(['a.jpg', 'b.jpg', 'https://example.org/a']);
+    expect(list.lateNotes()).toEqual(['2 named more than once, taken once']);
+  });
+
+  test('leaves out of a list what is excluded', async () => {
+    const stdin = Readable.from(['a/@eaDir/x.jpg\na/x.jpg\n']);
+    const { items } = await collectInputs(['-', '!@eaDir'], { endings, stdin });
+    const found: string[] = [];
+    for await (const { name } of items) found.push(name);
+    expect(found).toEqual(['a/x.jpg']);
+  });
+
+  test('takes names of any kind from a list: line breaks, emoji, dashes, what looks like a URL, bytes that are not UTF-8', async () => {
+    const odd = ['line\nbreak.jpg', '😀.jpg', '-rf.jpg', '--out', 'file:x.jpg', 'a\rb.jpg', '\u2028.jpg', ' a '];
+    const bytes = Buffer.concat([
+      Buffer.from(odd.map((name) => `${name}\0`).join('')),
+      Buffer.from('caf\xe9.jpg\0', 'latin1'),
+    ]);
+    const { items } = await collectInputs(['-'], { endings, stdin: Readable.from([bytes]), isNullSeparated: true });
+    const found: EmbedInput[] = [];
+    for await (const item of items) found.push(item);
+    expect(found.slice(0, -1)).toEqual(odd.map((name) => ({ name, kind: 'path' })));
+    const { name, file } = found.at(-1) as EmbedInput;
+    expect(name).toBe(`file://${encodeURI(path.resolve('.'))}/caf%E9.jpg`);
+    expect(encodePath(file as string)).toEqual(Buffer.from('caf\xe9.jpg', 'latin1'));
+    // And as the output names it.
+    const again = await collectInputs([name], { endings });
+    expect([...(again.items as Iterable<EmbedInput>)]).toEqual([
+      { name, kind: 'path', file: path.resolve(file as string) },
+    ]);
+  });
+
+  test('refuses --null without a list', async () => {
+    await expect(collectInputs(['a.jpg'], { endings, isNullSeparated: true })).rejects.toThrow(
+      /'--null' goes with '-'/,
+    );
   });
 });

@@ -2,10 +2,11 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { ModelDescription } from '../../image-embedding/index.js';
+import { identifyModel, type ModelDescription } from '../../image-embedding/index.js';
 import { EXIT, type ExitCode, errorMessage, UsageError } from '../exit-codes.js';
 import { collectInputs, IMAGE_ENDINGS } from '../input/inputs.js';
 import { orderedMap } from '../input/ordered-map.js';
+import { type ModelChoice, modelSource } from '../model-options.js';
 import { JsonlFileWriter } from '../output/jsonl-writer.js';
 import { lockOutput } from '../output/output-lock.js';
 import type { EmbedRecord } from '../output/record.js';
@@ -21,9 +22,8 @@ import { renderTable } from '../terminal/table.js';
 import type { CommandContext } from './context.js';
 
 /** The options of `millrace demo`. */
-export interface DemoOptions {
+export interface DemoOptions extends ModelChoice {
   readonly outDir: string;
-  readonly model?: string;
   readonly workers: number;
 }
 
@@ -46,6 +46,7 @@ export async function demoCommand(
   if ((inputs.total ?? 0) > MAX_PHOTOS) {
     throw new UsageError(`Cannot show ${inputs.total} photographs on one page: ${MAX_PHOTOS} at most`);
   }
+  const source = await modelSource(options);
   await makeFolder(options.outDir);
   const vectors = path.join(options.outDir, 'embeddings.jsonl');
   const page = path.join(options.outDir, 'index.html');
@@ -62,7 +63,7 @@ export async function demoCommand(
   let release = (): void => {};
   try {
     const embedder = await context.createEmbedder({
-      model: options.model,
+      model: source,
       workers: options.workers,
       op: 'path',
       allowPrivateUrls: false,
@@ -80,7 +81,16 @@ export async function demoCommand(
     let model: ModelDescription;
     const { signal } = interrupt;
     try {
-      await runEmbedding({ items, embedder, writer, progress, signal, onRecord: (record) => records.push(record) });
+      await runEmbedding({
+        items,
+        embedder,
+        writer,
+        progress,
+        signal,
+        unreadable: inputs.unreadable,
+        identify: async () => identifyModel(await embedder.describe(), { preprocess: 'fast', normalize: true }),
+        onRecord: (record) => records.push(record),
+      });
       model = await embedder.describe();
       await embedder.close();
     } catch (error) {

@@ -1,6 +1,15 @@
-import type { FileLock } from '../../image-embedding/index.js';
+import { type FileLock, identifyModel } from '../../image-embedding/index.js';
 import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
-import { BASE64_ENDINGS, collectInputs, type EmbedInput, IMAGE_ENDINGS, type InputList } from '../input/inputs.js';
+import {
+  BASE64_ENDINGS,
+  collectInputs,
+  type EmbedInput,
+  IMAGE_ENDINGS,
+  type InputList,
+  inputOf,
+} from '../input/inputs.js';
+import { imageLimits, type LimitOptions, type ModelChoice, modelSource, type VectorOptions } from '../model-options.js';
+import { requireHeldModel } from '../output/held-model.js';
 import { openWriter, outputFormat } from '../output/open-writer.js';
 import { lockOutput } from '../output/output-lock.js';
 import { ReplacingFile } from '../output/replacing-file.js';
@@ -13,9 +22,11 @@ import { Progress } from '../terminal/progress.js';
 import type { CommandContext } from './context.js';
 
 /** The options of `millrace embed`. */
-export interface EmbedOptions {
+export interface EmbedOptions extends ModelChoice, VectorOptions, LimitOptions {
   readonly out: string;
-  readonly model?: string;
+  readonly exclude?: readonly string[];
+  readonly null?: boolean;
+  readonly concurrency?: number;
   readonly workers?: number;
   readonly op: 'path' | 'base64';
   readonly resume?: boolean;
@@ -37,7 +48,13 @@ export async function embedCommand(
   if (options.retryErrors && !options.resume) {
     throw new UsageError("Cannot try again what failed: '--retry-errors' goes with '--resume'");
   }
-  const lock = toStdout ? undefined : await lockOutput(options.out);
+  const { stderr } = context;
+  const lock = toStdout
+    ? undefined
+    : await lockOutput(options.out, {
+        isPatient: options.resume === true,
+        onWait: (text) => stderr.write(`${text}\n`),
+      });
   try {
     return await embedInto(context, args, options, lock);
   } finally {
@@ -58,6 +75,8 @@ async function embedInto(
   const inputs = await collectInputs(args, {
     endings: options.op === 'base64' ? new Set([...IMAGE_ENDINGS, ...BASE64_ENDINGS]) : IMAGE_ENDINGS,
     output: toStdout ? undefined : options.out,
+    exclude: options.exclude,
+    isNullSeparated: options.null,
     stdin: context.stdin,
     signal: interrupt.signal,
   });
@@ -65,27 +84,35 @@ async function embedInto(
 
   const held = options.resume ? await holdOutput(context, options) : undefined;
   const rest = held === undefined ? inputs : withoutHeld(inputs, held);
-  if (rest.total === 0) {
+  const unreadable = rest.unreadable.filter(({ name }) => !held?.paths.has(name));
+  if (rest.total === 0 && unreadable.length === 0) {
     if (held?.isTorn) await (await openWriter(options.out, context.stdout, held.bytes)).close();
     stderr.write(`nothing to do: ${options.out} holds every input\n`);
     return held !== undefined && held.failed > 0 ? EXIT.failed : EXIT.ok;
   }
 
+  const { preprocess = 'fast', normalize = true } = options;
+  const model = await modelSource(options);
   const writer = await openWriter(options.out, context.stdout, held?.bytes);
   let isWhole = false;
   let release = (): void => {};
   let progress: Progress | undefined;
   try {
     const embedder = await context.createEmbedder({
-      model: options.model,
+      model,
       workers: options.workers,
       op: options.op,
       allowPrivateUrls: options.allowPrivateUrls ?? false,
+      preprocess,
+      normalize,
+      limits: imageLimits(options),
+      concurrency: options.concurrency,
       onDownload: (text) => {
         if (progress !== undefined) progress.status = text;
       },
     });
-    progress = new Progress({ stream: stderr, unit: 'images', total: rest.total });
+    const total = rest.total === undefined ? undefined : rest.total + unreadable.length;
+    progress = new Progress({ stream: stderr, unit: 'images', total });
     const shown = progress;
     release = handleInterrupts({
       onFirst: () => {
@@ -104,6 +131,14 @@ async function embedInto(
       progress,
       signal: interrupt.signal,
       dimension: held?.dimension,
+      unreadable,
+      identify: async () => {
+        const identity = await identifyModel(await embedder.describe(), { preprocess, normalize });
+        if (held !== undefined) {
+          await requireHeldModel(options.out, held, identity, (name) => embedder.embed(inputOf(name)));
+        }
+        return identity;
+      },
     }).then(
       async (done) => {
         await embedder.close();
@@ -125,10 +160,11 @@ async function embedInto(
     );
     progress.stop();
     isWhole = true;
+    for (const note of inputs.lateNotes()) stderr.write(`note: ${note}\n`);
     return conclude(context, options, {
       ...result,
       progress,
-      total: rest.total,
+      total,
       held,
       isInterrupted: interrupt.signal.aborted,
     });

@@ -1,17 +1,18 @@
 import type { ModelDescription } from '../../image-embedding/index.js';
-import { EXIT, type ExitCode, errorCode, errorMessage, UsageError } from '../exit-codes.js';
+import { EXIT, type ExitCode, modelError } from '../exit-codes.js';
+import { type ModelChoice, modelSource } from '../model-options.js';
 import type { CommandContext } from './context.js';
 
 /** `millrace inspect`: what a model takes in and gives, as a worker that has loaded it says. */
 export async function inspectCommand(
   context: CommandContext,
   model: string,
-  options: { readonly json?: boolean },
+  options: ModelChoice & { readonly json?: boolean },
 ): Promise<ExitCode> {
   const { stdout, stderr } = context;
   const erase = stderr.isTTY ? '\r\u001b[2K' : '';
   const embedder = await context.createEmbedder({
-    model,
+    model: await modelSource({ ...options, model }),
     workers: 1,
     op: 'path',
     allowPrivateUrls: false,
@@ -24,7 +25,7 @@ export async function inspectCommand(
     description = await embedder.describe();
   } catch (error) {
     await embedder.destroy(new Error('the model could not be loaded'));
-    throw new UsageError(`${errorCode(error)}: ${errorMessage(error)}`, { cause: error });
+    throw modelError(error);
   }
   await embedder.close();
   stderr.write(erase);

@@ -1,14 +1,15 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { type HubProgress, type PreparedModel, prepareModel } from '../../image-embedding/index.js';
-import { EXIT, type ExitCode, errorCode, errorMessage, UsageError } from '../exit-codes.js';
+import { EXIT, type ExitCode, modelError } from '../exit-codes.js';
+import { type ModelChoice, modelSource } from '../model-options.js';
 import type { CommandContext } from './context.js';
 
 /** `millrace prepare`: brings a model here and prepares it for this machine, ahead of its first use. */
 export async function prepareCommand(
   context: CommandContext,
   model: string,
-  options: { readonly verify?: boolean },
+  options: ModelChoice & { readonly verify?: boolean },
 ): Promise<ExitCode> {
   const { stdout, stderr } = context;
   const erase = stderr.isTTY ? '\r\u001b[2K' : '';
@@ -16,11 +17,12 @@ export async function prepareCommand(
     const share = Math.floor((100 * allReceivedBytes) / Math.max(1, allTotalBytes));
     if (stderr.isTTY) stderr.write(`${erase}${file} ${share} %`);
   };
+  const source = (await modelSource({ ...options, model })) ?? model;
   let prepared: PreparedModel;
   try {
-    prepared = await prepareModel(model, { hub: { onProgress }, verify: options.verify === true });
+    prepared = await prepareModel(source, { hub: { onProgress }, verify: options.verify === true });
   } catch (error) {
-    throw new UsageError(`${errorCode(error)}: ${errorMessage(error)}`, { cause: error });
+    throw modelError(error);
   }
   stderr.write(erase);
   const { spec, folder, isSmall, isVerified } = prepared;

@@ -1,27 +1,52 @@
 import { fstat } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
-import { glob, isDynamicPattern } from 'tinyglobby';
-import { UsageError } from '../exit-codes.js';
-import { linkedFiles } from './linked-files.js';
+import { isDynamicPattern } from 'tinyglobby';
+import type { MillraceError } from '../../core/index.js';
+import {
+  decodePath,
+  encodePath,
+  imageFileEndings,
+  pathOfFileUrl,
+  printablePath,
+  type WalkedFile,
+  walkImages,
+} from '../../image-embedding/index.js';
+import { errorMessage, UsageError } from '../exit-codes.js';
+import { createExclusion, type Exclusion } from './exclusion.js';
+import { expandGlob } from './expand-glob.js';
+import { listNames } from './list-lines.js';
+import { rawArgument } from './raw-argument.js';
 
 /** One thing to embed. */
 export interface EmbedInput {
   /** As it is written into the output. */
   readonly name: string;
   readonly kind: 'path' | 'url';
+  /** What is opened, where that is not the name: see `decodePath` for names that are not UTF-8. */
+  readonly file?: string;
+}
+
+/** What a folder or a glob gave and can't be read. */
+export interface UnreadableInput {
+  /** As it is written into the output. */
+  readonly name: string;
+  readonly error: MillraceError;
 }
 
 /** Everything to embed. */
 export interface InputList {
   readonly items: Iterable<EmbedInput> | AsyncIterable<EmbedInput>;
-  /** How many there are; unknown where they come from standard input. */
+  /** Folders that could not be read, links that lead nowhere: each gets its error record. */
+  readonly unreadable: readonly UnreadableInput[];
+  /** How many items there are; unknown where they come from standard input. */
   readonly total: number | undefined;
   /** What the user may want to know, one line each. */
   readonly notes: readonly string[];
+  /** The same of a list on standard input, once it is read. */
+  lateNotes(): readonly string[];
 }
 
 /** What {@link collectInputs} goes by. */
@@ -30,16 +55,18 @@ export interface CollectOptions {
   readonly endings: ReadonlySet<string>;
   /** The output, which is never an input. */
   readonly output?: string | undefined;
+  /** Globs of what is left out. */
+  readonly exclude?: readonly string[] | undefined;
   /** Where a list comes from when `-` is given. */
   readonly stdin?: Readable;
+  /** Whether the names in that list end in NUL. */
+  readonly isNullSeparated?: boolean | undefined;
   /** Ends the reading of that list. */
   readonly signal?: AbortSignal;
 }
 
 /** The endings of the image files that are taken from a folder. Files that are named, or matched by a glob, are taken whatever they are called. */
-export const IMAGE_ENDINGS: ReadonlySet<string> = new Set(
-  '.jpg .jpeg .jpe .jfif .png .webp .gif .avif .heic .heif .tif .tiff'.split(' '),
-);
+export const IMAGE_ENDINGS: ReadonlySet<string> = imageFileEndings;
 
 /** The endings of files that hold base64 rather than an image. */
 export const BASE64_ENDINGS: ReadonlySet<string> = new Set(['.b64', '.base64', '.txt']);
@@ -48,105 +75,207 @@ const URL_START = /^https?:\/\//i;
 
 /**
  * Turns arguments into a list of inputs: files, folders (all images in them, at any depth, in order of name), globs, http(s) URLs, and `-` for
- * a list on standard input, one path or URL a line. What is named twice is taken once. A file that does not exist stays in the list, and fails
- * when its turn comes; a folder or a glob that gives nothing is noted.
+ * a list on standard input. `!glob` leaves out what matches. What is named twice is taken once. A file that does not exist stays in the list, and
+ * fails when its turn comes; a folder or a glob that gives nothing is noted.
  *
- * @throws UsageError when nothing is left to embed, or standard input is a folder.
+ * @throws UsageError when nothing is left to embed, a folder that is named can't be read, or standard input is a folder.
  */
 export async function collectInputs(args: readonly string[], options: CollectOptions): Promise<InputList> {
-  if (args.includes('-')) {
-    if (args.length > 1) {
+  const { given, exclude } = await splitExclusions(args, options.exclude ?? []);
+  const collection = new Collection(options, createExclusion(exclude));
+  if (given.includes('-')) {
+    if (given.length > 1) {
       throw new UsageError("Cannot embed: '-' (a list on standard input) does not go with other inputs");
     }
-    await refuseFolder(options.stdin ?? process.stdin);
-    return { items: readList(options), total: undefined, notes: [] };
+    const stdin = options.stdin ?? process.stdin;
+    await refuseFolder(stdin);
+    return {
+      items: collection.readList(stdin),
+      unreadable: [],
+      total: undefined,
+      notes: [],
+      lateNotes: () => collection.countNotes(),
+    };
   }
-  const output = options.output === undefined ? undefined : path.resolve(options.output);
-  const items: EmbedInput[] = [];
-  const notes: string[] = [];
-  const seen = new Set<string>();
-  let repeated = 0;
-  let skipped = 0;
+  if (options.isNullSeparated) {
+    throw new UsageError("Cannot read names that end in NUL: '--null' goes with '-', a list on standard input");
+  }
+  for (const arg of given) await collection.addArgument(arg);
+  const { items, unreadable, notes } = collection;
+  if (items.length === 0 && unreadable.length === 0) {
+    const left = [...notes, ...collection.countNotes()];
+    throw new UsageError(`Cannot embed: no images found (${left.join('; ') || given.join(', ') || 'no inputs'})`);
+  }
+  unreadable.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return {
+    items,
+    unreadable,
+    total: items.length,
+    notes: [...notes, ...collection.countNotes()],
+    lateNotes: () => [],
+  };
+}
 
-  const add = (input: EmbedInput): void => {
-    const key = input.kind === 'url' ? input.name : path.resolve(input.name);
-    if (key === output) return;
-    if (seen.has(key)) {
-      repeated++;
+/** `!glob` among the inputs is one more `--exclude`, unless a file is called so. */
+async function splitExclusions(
+  args: readonly string[],
+  exclude: readonly string[],
+): Promise<{ given: string[]; exclude: string[] }> {
+  const given: string[] = [];
+  const left = [...exclude];
+  for (const arg of args) {
+    const isExclusion = /^!(?!\()./s.test(arg) && !(await stat(arg).catch(() => undefined));
+    if (isExclusion) left.push(arg.slice(1));
+    else given.push(arg);
+  }
+  return { given, exclude: left };
+}
+
+class Collection {
+  readonly items: EmbedInput[] = [];
+  readonly unreadable: UnreadableInput[] = [];
+  readonly notes: string[] = [];
+  readonly #options: CollectOptions;
+  readonly #output: string | undefined;
+  readonly #isExcluded: Exclusion;
+  readonly #seen = new Set<string>();
+  readonly #system = new Set<string>();
+  #repeated = 0;
+  #others = 0;
+  #excluded = 0;
+
+  constructor(options: CollectOptions, isExcluded: Exclusion) {
+    this.#options = options;
+    this.#output = options.output === undefined ? undefined : path.resolve(options.output);
+    this.#isExcluded = isExcluded;
+  }
+
+  async addArgument(arg: string): Promise<void> {
+    if (URL_START.test(arg)) {
+      const input: EmbedInput = { name: arg, kind: 'url' };
+      if (this.#accept(input)) this.items.push(input);
       return;
     }
-    seen.add(key);
-    items.push(input);
-  };
-
-  for (const arg of args) {
-    if (URL_START.test(arg)) {
-      add({ name: arg, kind: 'url' });
-      continue;
-    }
     if (arg === '') throw new UsageError('Cannot embed: an input is an empty string');
-    const found = await stat(arg).catch(() => undefined);
-    if (found?.isDirectory()) {
-      const files = await listFolder(arg);
-      const images = files.filter((file) => options.endings.has(path.extname(file).toLowerCase()));
-      skipped += files.length - images.length;
-      if (images.length === 0) notes.push(`no images in folder ${arg}`);
-      for (const name of images) add({ name, kind: 'path' });
-    } else if (found === undefined && isDynamicPattern(arg)) {
-      const files = await expandGlob(arg);
-      // Brackets and braces are found in names too: without a wildcard it is a file that does not exist.
-      if (files.length === 0 && !/[*?]/.test(arg)) add({ name: arg, kind: 'path' });
-      else if (files.length === 0) notes.push(`nothing matches ${arg}`);
-      for (const name of files) add({ name, kind: 'path' });
-    } else {
-      if (output !== undefined && path.resolve(arg) === output) {
-        throw new UsageError(`Cannot embed: ${arg} is both an input and the output`);
-      }
-      add({ name: arg, kind: 'path' });
+    const file = await rawArgument(arg);
+    const found = await stat(encodePath(file)).catch(() => undefined);
+    if (found?.isDirectory()) await this.#addFolder(file);
+    else if (found !== undefined || !isDynamicPattern(file)) this.#addFile(arg, file);
+    else await this.#addGlob(file);
+  }
+
+  async #addFolder(folder: string): Promise<void> {
+    const found: WalkedFile[] = [];
+    const walk = walkImages(folder, {
+      endings: this.#options.endings,
+      isExcluded: (file) => this.#isExcluded(file, folder),
+      onPassedOver: (file, why) => {
+        if (why === 'other file') this.#others++;
+        else if (why === 'excluded') this.#excluded++;
+        else this.#system.add(path.basename(file));
+      },
+    });
+    try {
+      for await (const each of walk) found.push(each);
+    } catch (error) {
+      throw new UsageError(errorMessage(error), { cause: error });
+    }
+    if (found.length === 0) this.notes.push(`no images in folder ${printablePath(folder)}`);
+    this.#addFound(found.sort((a, b) => (a.path < b.path ? -1 : 1)));
+  }
+
+  async #addGlob(pattern: string): Promise<void> {
+    const excludedBefore = this.#excluded;
+    const found = await expandGlob(pattern, {
+      isExcluded: this.#isExcluded,
+      onSystemFolder: (folder) => this.#system.add(path.basename(folder)),
+      onExcluded: () => this.#excluded++,
+    }).catch((error: unknown) => {
+      throw new UsageError(errorMessage(error), { cause: error });
+    });
+    this.#addFound(found);
+    if (found.length > 0) return;
+    // Brackets and braces are found in names too: without a wildcard it is a file that does not exist.
+    if (!/[*?]/.test(pattern)) this.#addFile(pattern, pattern);
+    else if (this.#excluded === excludedBefore) this.notes.push(`nothing matches ${pattern}`);
+  }
+
+  #addFound(found: readonly WalkedFile[]): void {
+    for (const { path: file, error } of found) {
+      const key = path.resolve(file);
+      if (key === this.#output || !this.#isNew(key)) continue;
+      if (error === undefined) this.items.push(fileInput(file));
+      else this.unreadable.push({ name: printablePath(file), error });
     }
   }
-  if (items.length === 0) {
-    throw new UsageError(`Cannot embed: no images found (${notes.join('; ') || args.join(', ')})`);
+
+  #addFile(arg: string, file: string): void {
+    if (this.#output !== undefined && path.resolve(file) === this.#output) {
+      throw new UsageError(`Cannot embed: ${arg} is both an input and the output`);
+    }
+    const input = namedInput(file);
+    if (this.#accept(input)) this.items.push(input);
   }
-  if (repeated > 0) notes.push(`${repeated} named more than once, taken once`);
-  if (skipped > 0) notes.push(`${skipped} other ${skipped === 1 ? 'file' : 'files'} in the folders left out`);
-  return { items, total: items.length, notes };
+
+  /** The inputs of a list on standard input, one a name. */
+  async *readList(stdin: Readable): AsyncGenerator<EmbedInput, void, void> {
+    const { isNullSeparated, signal } = this.#options;
+    for await (const bytes of listNames(stdin, { isNullSeparated, signal })) {
+      const name = decodePath(bytes);
+      if (name.trim() === '') continue;
+      const input = inputOf(name);
+      if (this.#accept(input)) yield input;
+    }
+  }
+
+  /** What was passed over. */
+  countNotes(): string[] {
+    const notes: string[] = [];
+    const files = (count: number): string => `${count} other ${count === 1 ? 'file' : 'files'}`;
+    if (this.#repeated > 0) notes.push(`${this.#repeated} named more than once, taken once`);
+    if (this.#others > 0) notes.push(`${files(this.#others)} in the folders left out`);
+    if (this.#excluded > 0) notes.push(`${this.#excluded} left out by --exclude`);
+    if (this.#system.size > 0) notes.push(`system folders left out: ${[...this.#system].sort().join(', ')}`);
+    return notes;
+  }
+
+  /** Whether an input that was named is to be embedded: it is not the output, not named before, not excluded. */
+  #accept(input: EmbedInput): boolean {
+    const { kind, name, file = name } = input;
+    const key = kind === 'url' ? name : path.resolve(file);
+    if (key === this.#output || !this.#isNew(key)) return false;
+    if (kind === 'path' && this.#isExcluded(file)) {
+      this.#excluded++;
+      return false;
+    }
+    return true;
+  }
+
+  #isNew(key: string): boolean {
+    if (this.#seen.has(key)) {
+      this.#repeated++;
+      return false;
+    }
+    this.#seen.add(key);
+    return true;
+  }
 }
 
-// Linked files are taken, linked folders are not followed: what they hold would be taken twice, or without end.
-const GLOB_OPTIONS = { dot: false, expandDirectories: false, followSymbolicLinks: false, fs: linkedFiles } as const;
-
-async function listFolder(folder: string): Promise<string[]> {
-  const names = await glob('**/*', { ...GLOB_OPTIONS, cwd: folder });
-  return names.sort(byCodeUnit).map((name) => path.join(folder, name));
+/** A file that was found. */
+function fileInput(file: string): EmbedInput {
+  const name = printablePath(file);
+  return name === file ? { name, kind: 'path' } : { name, kind: 'path', file };
 }
 
-/** Expands a glob. What it starts with is taken literally as far as folders of that name exist: `photos (2024)/*.jpg` means what it says. */
-async function expandGlob(pattern: string): Promise<string[]> {
-  const segments = pattern.split('/');
-  let folder = '';
-  while (segments.length > 1) {
-    const next = `${folder}${segments[0]}/`;
-    if (!(await stat(next).catch(() => undefined))?.isDirectory()) break;
-    folder = next;
-    segments.shift();
-  }
-  const names = await glob(segments.join('/'), { ...GLOB_OPTIONS, cwd: folder === '' ? '.' : folder });
-  return names.sort(byCodeUnit).map((name) => (folder === '' ? name : path.join(folder, name)));
+/** The input that a list, or a record of an output, names. */
+export function inputOf(name: string): EmbedInput {
+  return URL_START.test(name) ? { name, kind: 'url' } : namedInput(name);
 }
 
-async function* readList(options: CollectOptions): AsyncGenerator<EmbedInput> {
-  const output = options.output === undefined ? undefined : path.resolve(options.output);
-  const lines = createInterface({
-    input: options.stdin ?? process.stdin,
-    crlfDelay: Number.POSITIVE_INFINITY,
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
-  });
-  for await (const line of lines) {
-    if (line.trim() === '') continue;
-    if (URL_START.test(line)) yield { name: line, kind: 'url' };
-    else if (path.resolve(line) !== output) yield { name: line, kind: 'path' };
-  }
+/** A file that was named: by its path, or as outputs name those whose path is not UTF-8. */
+function namedInput(text: string): EmbedInput {
+  const file = pathOfFileUrl(text);
+  return file === undefined ? fileInput(text) : { name: text, kind: 'path', file };
 }
 
 /** Node answers a folder on standard input as if it were an empty file. */
@@ -154,8 +283,4 @@ async function refuseFolder({ fd }: Readable & { readonly fd?: number }): Promis
   if (fd !== undefined && (await promisify(fstat)(fd)).isDirectory()) {
     throw new UsageError('Cannot read the list on standard input: it is a folder');
   }
-}
-
-function byCodeUnit(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -1,13 +1,13 @@
 import { endianness } from 'node:os';
 import { RunError } from '../exit-codes.js';
-import type { EmbedRecord, RecordWriter } from './record.js';
+import { type EmbedRecord, type RecordWriter, toJsonLine } from './record.js';
 import { ReplacingFile } from './replacing-file.js';
 
 const HEADER_BYTES = 128;
 
 /**
  * Writes embeddings as one NumPy array `[inputs, dimension]` of float32. Row i is input i; the row of an input that failed holds NaN. The paths,
- * and the errors, go into a file beside it, `<name>.jsonl`, one line a row.
+ * the model and the errors go into a file beside it, `<name>.jsonl`, one line a row.
  */
 export class NpyWriter implements RecordWriter {
   readonly #array: ReplacingFile;
@@ -49,8 +49,8 @@ export class NpyWriter implements RecordWriter {
       }
       await this.#array.append(toBytes(record.embedding));
     }
-    const line = 'error' in record ? record : { path: record.path };
-    await this.#index.append(Buffer.from(`${JSON.stringify(line)}\n`));
+    const line = 'error' in record ? record : { path: record.path, model: record.model };
+    await this.#index.append(Buffer.from(`${toJsonLine(line)}\n`));
     this.#rows++;
   }
 

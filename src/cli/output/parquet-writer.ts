@@ -5,6 +5,9 @@ import { ReplacingFile } from './replacing-file.js';
 // A row group is encoded in one go: small ones keep the event loop free and the memory constant.
 const ROWS_PER_GROUP = 256;
 
+/** Where the file's own metadata says which model its vectors are of, as JSON. */
+const MODEL_KEY = 'millrace.model';
+
 const SCHEMA: SchemaElement[] = [
   { name: 'root', num_children: 4 },
   { name: 'path', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'REQUIRED' },
@@ -15,7 +18,7 @@ const SCHEMA: SchemaElement[] = [
   { name: 'error_message', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' },
 ];
 
-/** Writes records as Parquet: `path`, `embedding` (a list of floats), `error_code`, `error_message`; what does not apply is null. */
+/** Writes records as Parquet: `path`, `embedding` (a list of floats), `error_code`, `error_message`; what does not apply is null. The model is in the file's metadata. */
 export class ParquetFileWriter implements RecordWriter {
   readonly #file: ReplacingFile;
   readonly #bytes: ByteWriter;
@@ -40,6 +43,9 @@ export class ParquetFileWriter implements RecordWriter {
 
   async write(record: EmbedRecord): Promise<void> {
     this.#isEmpty = false;
+    if ('embedding' in record && record.model !== undefined) {
+      this.#parquet.kvMetadata = [{ key: MODEL_KEY, value: JSON.stringify(record.model) }];
+    }
     this.#rows.push(record);
     if (this.#rows.length >= ROWS_PER_GROUP) await this.#flush();
   }

@@ -1,6 +1,8 @@
-/** What became of one input: its embedding, or why there is none. */
+import type { ModelIdentity } from '../../image-embedding/index.js';
+
+/** What became of one input: its embedding and the model that made it, or why there is none. */
 export type EmbedRecord =
-  | { readonly path: string; readonly embedding: Float32Array }
+  | { readonly path: string; readonly embedding: Float32Array; readonly model?: ModelIdentity | undefined }
   | { readonly path: string; readonly error: { readonly code: string; readonly message: string } };
 
 /** Where records go, in input order. */
@@ -17,12 +19,20 @@ export interface RecordWriter {
 
 /** A record as one line of JSON, without its newline. Numbers have the fewest digits that give the same float32 back. */
 export function formatRecord(record: EmbedRecord): string {
-  const path = JSON.stringify(record.path);
-  if ('error' in record) return `{"path":${path},"error":${JSON.stringify(record.error)}}`;
-  const { embedding } = record;
+  const path = toJsonLine(record.path);
+  if ('error' in record) return `{"path":${path},"error":${toJsonLine(record.error)}}`;
+  const { embedding, model } = record;
   const digits: string[] = new Array(embedding.length);
   for (let index = 0; index < embedding.length; index++) digits[index] = formatFloat32(embedding[index] as number);
-  return `{"path":${path},"dim":${embedding.length},"embedding":[${digits.join(',')}]}`;
+  const by = model === undefined ? '' : `"model":${toJsonLine(model)},`;
+  return `{"path":${path},${by}"dim":${embedding.length},"embedding":[${digits.join(',')}]}`;
+}
+
+/** JSON that every reader takes for one line: Python's `splitlines()` and Node's `readline` end lines at further characters than LF. */
+export function toJsonLine(value: unknown): string {
+  return JSON.stringify(value).replace(/[\u0085\u2028\u2029]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
 }
 
 /** The shortest decimal that reads back as the same float32; what JSON cannot say (NaN, infinities) becomes null. */
@@ -45,12 +55,19 @@ export function parseRecord(line: string): EmbedRecord | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { path, dim, embedding, error } = value as Record<string, unknown>;
+  const { path, model, dim, embedding, error } = value as Record<string, unknown>;
   if (typeof path !== 'string') return undefined;
-  if (Array.isArray(embedding) && dim === embedding.length) return { path, embedding: Float32Array.from(embedding) };
+  if (Array.isArray(embedding) && dim === embedding.length) {
+    const record = { path, embedding: Float32Array.from(embedding) };
+    return isIdentity(model) ? { ...record, model } : record;
+  }
   if (typeof error === 'object' && error !== null) {
     const { code, message } = error as Record<string, unknown>;
     if (typeof code === 'string' && typeof message === 'string') return { path, error: { code, message } };
   }
   return undefined;
+}
+
+function isIdentity(value: unknown): value is ModelIdentity {
+  return typeof value === 'object' && value !== null && typeof (value as { digest?: unknown }).digest === 'string';
 }

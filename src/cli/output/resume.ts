@@ -1,8 +1,18 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { errorCode, UsageError } from '../exit-codes.js';
+import type { ModelIdentity } from '../../image-embedding/index.js';
+import { describeModel, isSameModel } from './held-model.js';
 import { parseRecord } from './record.js';
 import { ReplacingFile } from './replacing-file.js';
+
+/** An embedding that an output holds. */
+export interface HeldVector {
+  readonly path: string;
+  readonly embedding: Float32Array;
+}
+
+const MAX_SAMPLES = 10;
 
 /** What an output file already holds. */
 export interface HeldOutput {
@@ -12,6 +22,10 @@ export interface HeldOutput {
   readonly failed: number;
   /** The dimension of its embeddings, where it holds one. */
   readonly dimension: number | undefined;
+  /** The model of its embeddings, where its lines say it. */
+  readonly model: ModelIdentity | undefined;
+  /** Some of its embeddings, the first ones: to find out which model made them where no line says it. */
+  readonly samples: readonly HeldVector[];
   /** How many bytes of it are whole lines. */
   readonly bytes: number;
   /** Whether a line follows that the end of an earlier run has torn. */
@@ -30,6 +44,8 @@ export async function readHeldOutput(file: string): Promise<HeldOutput> {
   const paths = new Set<string>();
   let failed = 0;
   let dimension: number | undefined;
+  let model: ModelIdentity | undefined;
+  const samples: HeldVector[] = [];
   let bytes = 0;
   let lineNumber = 0;
 
@@ -44,7 +60,16 @@ export async function readHeldOutput(file: string): Promise<HeldOutput> {
       throw new UsageError(
         `Cannot resume ${file}: line ${lineNumber} has ${record.embedding.length} dimensions, those before it ${dimension}`,
       );
-    } else dimension = record.embedding.length;
+    } else {
+      dimension = record.embedding.length;
+      if (samples.length < MAX_SAMPLES) samples.push(record);
+      if (model !== undefined && record.model !== undefined && !isSameModel(model, record.model)) {
+        throw new UsageError(
+          `Cannot resume ${file}: line ${lineNumber} is of ${describeModel(record.model)}, those before it of ${describeModel(model)}`,
+        );
+      }
+      model ??= record.model;
+    }
     paths.add(record.path);
   };
 
@@ -55,7 +80,7 @@ export async function readHeldOutput(file: string): Promise<HeldOutput> {
     bytes += next.value.length + 1;
   }
   // A last line without its newline is embedded again, even if it reads well: a torn number is still a number.
-  return { paths, failed, dimension, bytes, isTorn: next.value };
+  return { paths, failed, dimension, model, samples, bytes, isTorn: next.value };
 }
 
 /**

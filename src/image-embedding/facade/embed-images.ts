@@ -1,6 +1,12 @@
 /** Any number of images: what a call of `embedImages()` says, as a stream. */
 import { setMaxListeners } from 'node:events';
-import { isError, isMillraceError, requireBoolean, requirePositiveInteger } from '../../core/index.js';
+import {
+  isError,
+  isMillraceError,
+  type MillraceError,
+  requireBoolean,
+  requirePositiveInteger,
+} from '../../core/index.js';
 import { findModel } from './embed-call.js';
 import { embedOne } from './embed-one.js';
 import { type EmbedImagesOptions, requireEmbedOptions } from './embed-options.js';
@@ -36,7 +42,9 @@ export function embedImages<Input extends ImageInput>(
   const given = requireEmbedOptions<EmbedImagesOptions>(ACTION, options, ['concurrency', 'ordered']);
   // Relative paths are meant from here, however late they are read.
   const folder = callersFolder();
-  const inputs = sourceOf<Input>(source, folder);
+  // What a folder holds and can't be read is a result with its error, like an image that can't be.
+  const unreadable = new Map<unknown, MillraceError>();
+  const inputs = sourceOf<Input>(source, folder, unreadable);
   const { signal, concurrency, ordered, ...rest } = given;
   const controller = new AbortController();
   // Every image under way listens.
@@ -59,6 +67,11 @@ export function embedImages<Input extends ImageInput>(
       );
     },
     embed: async (value, own) => {
+      const error = unreadable.get(value);
+      if (error !== undefined) {
+        unreadable.delete(value);
+        throw error;
+      }
       const input = checkAny(ACTION, value, { folder, maxBytes, fetchesUrls: true });
       return embedOne(registry, { action: ACTION, input, maxBytes }, { priority: 'batch', ...rest, signal: own });
     },
@@ -71,10 +84,11 @@ export function embedImages<Input extends ImageInput>(
 function sourceOf<Input extends ImageInput>(
   source: Iterable<Input> | AsyncIterable<Input> | string | URL,
   folder: string | undefined,
+  unreadable: Map<unknown, MillraceError>,
 ): Iterable<Input> | AsyncIterable<Input> {
   if (typeof source === 'string' || isUrl(source)) {
     const { input } = checkPath(ACTION, source, folder);
-    return imageFilesIn(input as string) as AsyncIterable<string> as AsyncIterable<Input>;
+    return imageFilesIn(input as string, unreadable) as AsyncIterable<string> as AsyncIterable<Input>;
   }
   const isObject = typeof source === 'object' && source !== null && !ArrayBuffer.isView(source);
   if (!isObject || !(Symbol.iterator in source || Symbol.asyncIterator in source)) {

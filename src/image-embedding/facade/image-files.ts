@@ -1,7 +1,15 @@
+/**
+ * The image files of a folder.
+ *
+ * Invariant: what can't be read is an entry with its error, and the walk goes on. Only a root that can't be opened fails the walk: then nothing came
+ * before it.
+ */
 import type { Dirent } from 'node:fs';
-import { opendir, stat } from 'node:fs/promises';
+import { lstat, opendir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { ImageNotFoundError } from '../image-errors.js';
+import type { MillraceError } from '../../core/index.js';
+import { decodePath, encodePath, printablePath } from '../file-name.js';
+import { ImageForbiddenError, ImageNotFoundError, ImageReadError, ImageUnsupportedError } from '../image-errors.js';
 
 /**
  * The endings of the files that are taken from a folder, in lower case with their dot. HEIC is among them though only AVIF of its family is
@@ -11,34 +19,182 @@ export const imageFileEndings: ReadonlySet<string> = new Set(
   '.jpg .jpeg .jpe .jfif .png .webp .gif .avif .heic .heif .tif .tiff'.split(' '),
 );
 
+/** Folders that network storage and systems keep for themselves, with previews and deleted files: no walk enters them, unless one is its root. */
+export const systemFolders: ReadonlySet<string> = new Set([
+  '@eaDir',
+  '#recycle',
+  '#snapshot',
+  '@Recycle',
+  '@Recently-Snapshot',
+  '$RECYCLE.BIN',
+  'System Volume Information',
+  'lost+found',
+]);
+
+/** One name in a folder. */
+export interface FolderEntry {
+  readonly name: string;
+  /** `'linked folder'` for a link to a folder; `'special'` for a FIFO, a socket or a device. */
+  readonly kind: 'file' | 'folder' | 'linked folder' | 'special' | 'broken link';
+  /** Why its image can't be read, for a special file and a broken link. */
+  readonly error?: MillraceError;
+}
+
+/** Something that a walk found. */
+export interface WalkedFile {
+  /** See `decodePath` for names that are not UTF-8. */
+  readonly path: string;
+  /** Why it, or the folder of this name, can't be read. */
+  readonly error?: MillraceError;
+}
+
+/** Why a walk passed something over. */
+export type PassedOver = 'other file' | 'system folder' | 'excluded';
+
+/** How a folder is walked. */
+export interface WalkOptions {
+  /** The endings of the files to take, in lower case with their dot. */
+  readonly endings: ReadonlySet<string>;
+  /** Whether a file, or a folder with all that is in it, is left out. */
+  readonly isExcluded?: (file: string) => boolean;
+  /** Is told what was passed over. */
+  readonly onPassedOver?: (file: string, why: PassedOver) => void;
+}
+
 /**
  * Walks a folder and its subfolders for files with an image's ending, folders and files in the order that the system gives them. Linked files
- * are taken; linked folders are not followed, since what they hold would be taken twice or without end. Names that begin with a dot are passed over.
+ * are taken; linked folders are not followed, since what they hold would be taken twice or without end. Names that begin with a dot and
+ * `systemFolders` are passed over. A folder that can't be read, a link to nothing and a file that is none are entries with an error.
+ *
+ * @throws ImageNotFoundError, ImageReadError When the folder itself can't be opened.
  */
-export async function* imageFilesIn(folder: string): AsyncGenerator<string, void, void> {
-  const pending = [path.resolve(folder)];
+export async function* walkImages(folder: string, options: WalkOptions): AsyncGenerator<WalkedFile, void, void> {
+  const { endings, isExcluded = () => false, onPassedOver } = options;
+  const pending = [folder];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    let entries: Awaited<ReturnType<typeof opendir>>;
     try {
-      entries = await opendir(next);
-    } catch (cause) {
-      throw new ImageNotFoundError(`Cannot read folder ${JSON.stringify(next)}: it is no folder that can be read`, {
-        cause,
-      });
-    }
-    for await (const entry of entries) {
-      if (entry.name.startsWith('.')) continue;
-      const file = path.join(next, entry.name);
-      if (entry.isDirectory()) pending.push(file);
-      else if (imageFileEndings.has(path.extname(entry.name).toLowerCase()) && (await isFile(entry, file))) yield file;
+      for await (const { name, kind, error } of readFolder(next)) {
+        if (name.startsWith('.') || kind === 'linked folder') continue;
+        const file = path.join(next, name);
+        const isImage = endings.has(path.extname(name).toLowerCase());
+        if (kind !== 'folder' && !isImage) {
+          if (kind === 'file') onPassedOver?.(file, 'other file');
+        } else if (isExcluded(file)) onPassedOver?.(file, 'excluded');
+        else if (kind !== 'folder') yield error === undefined ? { path: file } : { path: file, error };
+        else if (systemFolders.has(name)) onPassedOver?.(file, 'system folder');
+        else pending.push(file);
+      }
+    } catch (error) {
+      if (!(error instanceof FolderError)) throw error;
+      if (next === folder && !error.isOpen) throw error.reason;
+      yield { path: next, error: error.reason };
     }
   }
 }
 
-async function isFile(entry: Dirent, file: string): Promise<boolean> {
-  if (!entry.isSymbolicLink()) return entry.isFile();
-  return stat(file).then(
-    (found) => found.isFile(),
-    () => false,
-  );
+/**
+ * The image files of a folder, as `walkImages` finds them, as absolute paths.
+ *
+ * @param folder The folder.
+ * @param errors Gets the error of what can't be read, by its path, which is then among the paths; left out when not given.
+ */
+export async function* imageFilesIn(
+  folder: string,
+  errors?: Map<unknown, MillraceError>,
+): AsyncGenerator<string, void, void> {
+  for await (const found of walkImages(path.resolve(folder), { endings: imageFileEndings })) {
+    if (found.error !== undefined) errors?.set(found.path, found.error);
+    if (found.error === undefined || errors !== undefined) yield found.path;
+  }
+}
+
+/** A folder could not be read; `reason` is what callers are told. */
+export class FolderError extends Error {
+  readonly reason: MillraceError;
+  /** Whether it could be opened, and failed later. */
+  readonly isOpen: boolean;
+
+  constructor(reason: MillraceError, isOpen: boolean) {
+    super(reason.message);
+    this.reason = reason;
+    this.isOpen = isOpen;
+  }
+}
+
+/** The names in a folder, links looked at. @throws FolderError */
+export async function* readFolder(folder: string): AsyncGenerator<FolderEntry, void, void> {
+  let isOpen = false;
+  try {
+    // Names as bytes: those that are not UTF-8 can't be opened by a string.
+    const entries = await opendir(encodePath(folder) as string, { encoding: 'buffer' as BufferEncoding });
+    isOpen = true;
+    for await (const entry of entries) {
+      const name = decodePath(entry.name as unknown as Buffer);
+      yield await classify(name, path.join(folder, name), entry);
+    }
+  } catch (error) {
+    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    throw new FolderError(folderError(folder, error as NodeJS.ErrnoException), isOpen);
+  }
+}
+
+async function classify(name: string, file: string, entry: Dirent): Promise<FolderEntry> {
+  if (entry.isFile()) return { name, kind: 'file' };
+  if (entry.isDirectory()) return { name, kind: 'folder' };
+  try {
+    const isLink = entry.isSymbolicLink();
+    const found = await (isLink ? stat : lstat)(encodePath(file));
+    if (found.isFile()) return { name, kind: 'file' };
+    if (found.isDirectory()) return { name, kind: isLink ? 'linked folder' : 'folder' };
+    // Some file systems don't say in a folder what an entry is.
+    if (found.isSymbolicLink()) return await classify(name, file, found as unknown as Dirent);
+    const what = found.isFIFO() ? 'a FIFO' : 'a device or a socket';
+    const message = `Cannot read image ${quote(file)}: expected a file, found ${what}`;
+    return { name, kind: 'special', error: new ImageUnsupportedError(message) };
+  } catch (error) {
+    return { name, kind: 'broken link', error: linkError(file, error as NodeJS.ErrnoException) };
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EIO: 'the device failed',
+  ESTALE: 'the file server no longer knows it',
+  EMFILE: 'too many files are open (see ulimit -n)',
+  ENFILE: 'too many files are open',
+};
+
+function linkError(file: string, cause: NodeJS.ErrnoException): MillraceError {
+  const start = `Cannot read image ${quote(file)}: `;
+  switch (cause.code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return new ImageNotFoundError(`${start}it is a link to nothing`, { cause });
+    case 'ELOOP':
+      return new ImageForbiddenError(`${start}its links lead in a circle`, { cause });
+    default:
+      return new ImageReadError(`${start}${reasonOf(cause)}`, { cause });
+  }
+}
+
+function folderError(folder: string, cause: NodeJS.ErrnoException): MillraceError {
+  const start = `Cannot read folder ${quote(folder)}: `;
+  switch (cause.code) {
+    case 'ENOENT':
+      return new ImageNotFoundError(`${start}there is none`, { cause });
+    case 'ENOTDIR':
+      return new ImageNotFoundError(`${start}it is no folder`, { cause });
+    default:
+      return new ImageReadError(`${start}${reasonOf(cause)}`, { cause });
+  }
+}
+
+function reasonOf({ code = 'the system refused' }: NodeJS.ErrnoException): string {
+  const reason = REASONS[code];
+  return reason === undefined ? code : `${reason} (${code})`;
+}
+
+function quote(file: string): string {
+  return JSON.stringify(printablePath(file));
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { types } from 'node:util';
 import { describeReceived } from '../../core/index.js';
+import { pathOfFileUrl } from '../file-name.js';
 import { ImageTooLargeError, UrlForbiddenError } from '../image-errors.js';
 import type { SourceKind } from '../sources/read-source.js';
 import type { BlobLike, ByteStream, ResponseLike } from './read-bytes.js';
@@ -53,7 +54,7 @@ export function checkPath(action: string, value: unknown, folder: string | undef
     if (value.protocol !== 'file:') {
       throw new TypeError(`${action}: a path must be a string or a file: URL, received a URL of ${value.protocol}`);
     }
-    file = fileURLToPath(value.href);
+    file = pathOfFileUrl(value.href) ?? fileURLToPath(value.href);
   }
   if (typeof file !== 'string') {
     throw new TypeError(`${action}: input must be a string, received ${describeReceived(value)}`);

@@ -24,6 +24,12 @@ export type ModelDtype = keyof typeof SUFFIXES;
 /** Every {@link ModelDtype}. */
 export const modelDtypes: readonly ModelDtype[] = Object.keys(SUFFIXES) as ModelDtype[];
 
+/** The format that the name of a file says; undefined for a name of its own. */
+export function dtypeOfFile(file: string): ModelDtype | undefined {
+  const name = path.basename(file);
+  return modelDtypes.find((dtype) => STEMS.some((stem) => name === `${stem}${SUFFIXES[dtype]}.onnx`));
+}
+
 /** Options of {@link readModelFolder}. */
 export interface ModelFolderOptions {
   /** Which of the folder's files: `'auto'` (the default) takes `fp32`, or else the first there is of the others. */

@@ -116,6 +116,7 @@ export function createSessionModel(
         family: spec.family,
         file: spec.file,
         preprocess: { ...spec.preprocess, dtype: session.description.input.type === 'uint8' ? 'uint8' : 'float32' },
+        channels: spec.channels,
         dimension,
         supportedDimensions: [dimension, ...shorter],
       };

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readlink, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { requireString } from '../../core/index.js';
+import { decodePath, encodePath, printablePath } from '../file-name.js';
 import {
   ImageCorruptError,
   ImageForbiddenError,
@@ -30,9 +31,9 @@ export async function bytesFromPath(input: unknown, limits: PathLimits, signal?:
     const target = limits.roots === undefined ? file : await insideRoots(file, file, limits.roots);
     signal?.throwIfAborted();
     // Opening some devices has effects, so what is plainly no file is not opened at all.
-    requireRegular(file, await stat(target));
+    requireRegular(file, await stat(encodePath(target)));
     const noFollow = limits.roots === undefined ? 0 : (constants.O_NOFOLLOW ?? 0);
-    handle = await open(target, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | noFollow);
+    handle = await open(encodePath(target), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | noFollow);
     const opened = await handle.stat();
     requireRegular(file, opened);
     if (limits.roots !== undefined) await requireSameInsideRoots(file, handle, target, opened, limits.roots);
@@ -59,18 +60,26 @@ function requireRegular(file: string, found: { isFile(): boolean; isDirectory():
 
 async function insideRoots(file: string, target: string, roots: readonly string[]): Promise<string> {
   let failure: unknown;
-  const real = await realpath(target).catch((error: unknown) => {
+  const real = await realPath(target).catch((error: unknown) => {
     failure = error;
     return placeOf(target);
   });
   for (const root of roots) {
-    const realRoot = await realpath(root).catch(() => undefined);
+    const realRoot = await realPath(root).catch(() => undefined);
     if (realRoot === undefined || !isInside(realRoot, real)) continue;
     if (failure !== undefined) throw failure;
     return real;
   }
   // The same for what is there and what is not: outside of the roots neither is told.
   throw new ImageForbiddenError(`Cannot read image ${quote(file)}: it leads out of the allowed roots`);
+}
+
+async function realPath(file: string): Promise<string> {
+  return decodePath(await realpath(encodePath(file), 'buffer'));
+}
+
+async function readLink(file: string): Promise<string> {
+  return decodePath(await readlink(encodePath(file), 'buffer'));
 }
 
 const MAX_LINKS = 40;
@@ -85,7 +94,7 @@ async function placeOf(target: string): Promise<string> {
     rest = others;
     if (part === '' || part === '.') continue;
     const next = part === '..' ? path.dirname(place) : path.join(place, part);
-    const link = await readlink(next).catch(() => undefined);
+    const link = await readLink(next).catch(() => undefined);
     if (link === undefined || links === MAX_LINKS) {
       place = next;
       continue;
@@ -111,13 +120,13 @@ async function requireSameInsideRoots(
   roots: readonly string[],
 ): Promise<void> {
   if (process.platform === 'linux') {
-    const real = await readlink(`/proc/self/fd/${handle.fd}`).catch(() => undefined);
+    const real = await readLink(`/proc/self/fd/${handle.fd}`).catch(() => undefined);
     if (real !== undefined) {
       await insideRoots(file, real, roots);
       return;
     }
   }
-  const now = await stat(await insideRoots(file, target, roots));
+  const now = await stat(encodePath(await insideRoots(file, target, roots)));
   if (now.dev === opened.dev && now.ino === opened.ino) return;
   throw new ImageForbiddenError(`Cannot read image ${quote(file)}: it changed while it was being opened`);
 }
@@ -177,5 +186,5 @@ function translate(file: string, error: unknown): unknown {
 }
 
 function quote(file: string): string {
-  return JSON.stringify(file.length > 300 ? `${file.slice(0, 300)}…` : file);
+  return JSON.stringify(printablePath(file.length > 300 ? `${file.slice(0, 300)}…` : file));
 }
