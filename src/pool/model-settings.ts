@@ -10,7 +10,7 @@ import {
   requireString,
 } from '../core/index.js';
 import type { Operations, WorkerHost } from '../worker/index.js';
-import { type BreakerRules, BREAKER_KEYS, requireBreakerRules } from './breaker.js';
+import { BREAKER_KEYS, type BreakerRules, requireBreakerRules } from './breaker.js';
 import { autoWorkers, availableCores } from './cores.js';
 import type { ModelOptions, WorkerPart, WorkerStart } from './options.js';
 import type { PoolSettings } from './pool-settings.js';
@@ -54,6 +54,7 @@ const WORKER_KEYS = [
   'cwd',
   'execArgv',
   'stdio',
+  'execPath',
   'threadPoolSize',
   'transfer',
   'heapMb',

@@ -25,7 +25,7 @@ export interface WorkerStart extends WorkerPart {
 
 /** Processes that are kept ready for workers to start in, so that a start waits for its model alone. */
 export interface SpareHostSettings
-  extends Pick<WorkerPart, 'env' | 'cwd' | 'execArgv' | 'stdio' | 'threadPoolSize' | 'heapMb'> {
+  extends Pick<WorkerPart, 'env' | 'cwd' | 'execPath' | 'execArgv' | 'stdio' | 'threadPoolSize' | 'heapMb'> {
   /** How many. */
   readonly count: number;
   /** URL of a model module to import ahead; what it exports as `preload` is called. */
@@ -44,7 +44,7 @@ export interface PoolOptions {
   readonly registry?: MetricsRegistry;
   /**
    * Processes that are kept ready for workers to start in: how many, or also how they are started and what they import ahead. A worker of any model
-   * with the process host takes one over, if it is started in the same way (`env`, `cwd`, `execArgv`, `stdio`, `threadPoolSize`, `heapMb`). None by default.
+   * with the process host takes one over, if it is started in the same way (`env`, `cwd`, `execPath`, `execArgv`, `stdio`, `threadPoolSize`, `heapMb`). None by default.
    */
   readonly spareHosts?: number | SpareHostSettings;
   /** The time source. */
@@ -75,6 +75,8 @@ export interface WorkerPart {
   readonly stdio?: WorkerStdio;
   /** Threads of libuv's pool in a worker's process, unless its environment sets them. 4 by default. */
   readonly threadPoolSize?: number;
+  /** The program that runs a process host, a Node. The one that runs this process by default. */
+  readonly execPath?: string;
   /** What is moved to a worker's thread and back instead of copied (thread host only). */
   readonly transfer?: { readonly inputs?: boolean; readonly results?: boolean };
   /** Limit of a worker's JavaScript heap, in MB. Native memory is not part of it. */

@@ -49,7 +49,7 @@ function requireRegistry(action: string, registry: MetricsRegistry): MetricsRegi
 
 function requireSpareHosts(action: string, given: PoolOptions['spareHosts']): SpareHostSettings | undefined {
   if (given === undefined) return undefined;
-  const keys = ['count', 'module', 'env', 'cwd', 'execArgv', 'stdio', 'threadPoolSize', 'heapMb'] as const;
+  const keys = ['count', 'module', 'env', 'cwd', 'execPath', 'execArgv', 'stdio', 'threadPoolSize', 'heapMb'] as const;
   const settings =
     typeof given === 'number'
       ? { count: given }

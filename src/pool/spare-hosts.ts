@@ -126,13 +126,14 @@ export class SpareHosts implements MemoryReclaimer {
     this.#reclaimer[Symbol.dispose]();
   }
 
-  #isFor({ env, cwd, execArgv, stdio = 'inherit', threadPoolSize, heapMb }: WorkerPart): boolean {
+  #isFor({ env, cwd, execPath, execArgv, stdio = 'inherit', threadPoolSize, heapMb }: WorkerPart): boolean {
     const { settings } = this.#parts;
     return isDeepStrictEqual(
-      [env, cwd, execArgv, stdio, threadPoolSize, heapMb],
+      [env, cwd, execPath, execArgv, stdio, threadPoolSize, heapMb],
       [
         settings.env,
         settings.cwd,
+        settings.execPath,
         settings.execArgv,
         settings.stdio ?? 'inherit',
         settings.threadPoolSize,

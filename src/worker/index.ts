@@ -13,13 +13,14 @@ export {
   type BatcherOptions,
   createBatcher,
 } from './batcher.js';
+/** @internal */
+export { decodeError, type EncodedError, encodeError } from './codec/error-codec.js';
 export { type ErrorClass, RemoteError, registerErrorClass } from './codec/error-registry.js';
 /** @internal */
 export { inputBytes, requireFits } from './input-size.js';
 /** @internal */
 export { EventFeed } from './event-feed.js';
 export type { RequestReport } from './event-hub.js';
-export { inheritedExecArgv } from './hosts/exec-argv.js';
 export type {
   CallOptions,
   CloseOptions,
@@ -30,6 +31,9 @@ export type {
   WorkerHandle,
   WorkerStateView,
 } from './handle.js';
+export { inheritedExecArgv } from './hosts/exec-argv.js';
+export type { WorkerStdio } from './hosts/host-options.js';
+export { type SpareHost, type SpareHostOptions, startSpareHost } from './hosts/spare-host.js';
 export type {
   CallContext,
   ModelContext,
@@ -54,6 +58,8 @@ export {
   type UnaryOperation,
 } from './operation.js';
 /** @internal */
+export { packageFile, packageUrl } from './package-file.js';
+/** @internal */
 export type { Outcome as RequestOutcome } from './pending-request.js';
 /** @internal */
 export { type StreamCall, streamCallOf } from './pending-stream.js';
@@ -70,8 +76,6 @@ export type {
 } from './request.js';
 export { answerRequest } from './run-request.js';
 export { type RunWorkerOptions, runWorker } from './run-worker.js';
-export type { WorkerStdio } from './hosts/host-options.js';
-export { type SpareHost, type SpareHostOptions, startSpareHost } from './hosts/spare-host.js';
 export {
   requireSpawnOptions,
   type SpawnSettings,
@@ -80,8 +84,6 @@ export {
 } from './spawn-options.js';
 export { spawnWorker } from './spawn-worker.js';
 export type { RestartPolicy } from './supervision/back-off.js';
-/** @internal */
-export { decodeError, type EncodedError, encodeError } from './codec/error-codec.js';
 /** @internal */
 export { crashedWorker } from './supervision/crash-error.js';
 export type { Trace } from './trace.js';

@@ -63,6 +63,11 @@ export interface SpawnWorkerOptions<Ops extends Operations> {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Working directory (process host only). */
   readonly cwd?: string;
+  /**
+   * The program that runs the worker, a Node (process host only). By default the one that runs this process; in Electron that one as Node. A single
+   * executable is no Node: there it has to be given.
+   */
+  readonly execPath?: string;
   /** Node flags; by default the parent's, without inspector ports and what says what the parent itself runs. */
   readonly execArgv?: readonly string[];
   /** Limit of the worker's JavaScript heap, in MB. Native memory is not part of it. */
@@ -120,6 +125,7 @@ const known = [
   'cwd',
   'execArgv',
   'memoryMb',
+  'execPath',
   'threadPoolSize',
   'stdio',
   'spare',

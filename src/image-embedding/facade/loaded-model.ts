@@ -5,22 +5,22 @@ import {
   availableCores,
   type ModelHandle,
   type Pool,
-  processMemoryGovernor,
   type PoolOptions,
+  processMemoryGovernor,
 } from '../../pool/index.js';
-import { DeadlineExceededError, registerErrorClass } from '../../worker/index.js';
-import { memoryKey } from './memory-key.js';
+import { DeadlineExceededError, packageUrl, registerErrorClass } from '../../worker/index.js';
 import { imageErrorClasses } from '../image-errors.js';
 import { isOnCpu } from '../inference/session.js';
 import { modelErrorClasses } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { type BulkImage, declareImageOperations, type ImageOperations, type ModelDescription } from '../operations.js';
 import type { WorkerModelOptions } from '../pipeline/worker-model.js';
-import type { FacadeSettings } from './pool-options.js';
 import { waitFor } from '../wait-for.js';
+import { memoryKey } from './memory-key.js';
+import type { FacadeSettings } from './pool-options.js';
 
 /** The module that workers run. */
-export const WORKER_MODULE: URL = new URL('../pipeline/worker-model.js', import.meta.url);
+const workerModule = (): URL => packageUrl('image-embedding/pipeline/worker-model.js');
 
 /** Batches inside a worker beyond what it decodes: one that runs, and one that images of streams and batch operations leave to single ones. */
 const WINDOW_BATCHES = 2;
@@ -89,7 +89,7 @@ export function registerModel(
     ...settings.passed,
     ...(settings.host === 'process' ? settings.start : {}),
     operations: declareImageOperations(settings.capacity),
-    module: WORKER_MODULE,
+    module: workerModule(),
     options,
     host: settings.host,
     concurrency: places,
@@ -130,7 +130,7 @@ export function registerModel(
 export function spareHosts(settings: FacadeSettings): PoolOptions {
   const { spareHosts: count, host } = settings;
   if (count === 0 || host !== 'process') return {};
-  return { spareHosts: { count, module: WORKER_MODULE, ...settings.start } };
+  return { spareHosts: { count, module: workerModule(), ...settings.start } };
 }
 
 /** With `'auto'`: a worker for each core, and where memory allows fewer, the cores that are left as threads of those. */

@@ -10,14 +10,14 @@ import {
 } from '../../core/index.js';
 import { availableCores, type ModelOptions, type PoolOptions } from '../../pool/index.js';
 import type { WorkerHost } from '../../worker/index.js';
-import type { SessionOptions } from '../inference/session.js';
 import { type HubOptions, type HubSettings, requireHubOptions } from '../hub/hub-options.js';
+import type { SessionOptions } from '../inference/session.js';
 import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
 import { type PrepareOptions, type PrepareSettings, requirePrepareOption } from '../prepare/prepare-model.js';
 import type { PreprocessMode } from '../preprocessor.js';
 import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '../sources/limits.js';
 import { callersFolder } from './image-input.js';
-import { planProcessStart, type ProcessStart } from './process-start.js';
+import { type ProcessStart, planProcessStart } from './process-start.js';
 
 /** How many workers a model has. */
 export interface WorkerCount {
@@ -45,6 +45,7 @@ export type PassedModelOptions = Pick<
   | 'env'
   | 'execArgv'
   | 'stdio'
+  | 'execPath'
 >;
 
 /** Options of {@link createImageEmbeddingPool}. */
@@ -141,6 +142,7 @@ const PASSED = [
   'env',
   'execArgv',
   'stdio',
+  'execPath',
 ] as const;
 
 const KNOWN = [

@@ -15,12 +15,16 @@ const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--m
 const MOST_THREADS = 4;
 
 /** What of a model's options says how its process is started. */
-export type ProcessStart = Pick<ModelOptions, 'env' | 'execArgv' | 'stdio' | 'threadPoolSize'>;
+export type ProcessStart = Pick<ModelOptions, 'env' | 'execPath' | 'execArgv' | 'stdio' | 'threadPoolSize'>;
 
 /** Adds to what was asked for what workers run best with. */
-export function planProcessStart({ env, execArgv, stdio }: PassedModelOptions, maxWorkers: number): ProcessStart {
+export function planProcessStart(
+  { env, execPath, execArgv, stdio }: PassedModelOptions,
+  maxWorkers: number,
+): ProcessStart {
   return Object.freeze({
     ...(env === undefined ? {} : { env }),
+    ...(execPath === undefined ? {} : { execPath }),
     execArgv: execArgv ?? [...inheritedExecArgv(), ...WORKER_FLAGS],
     ...(stdio === undefined ? {} : { stdio }),
     threadPoolSize: decodeThreads(maxWorkers),

@@ -3,6 +3,7 @@
  * `kernels.wasm` beside this file.
  */
 import { readFile } from 'node:fs/promises';
+import { packageFile } from '../../worker/index.js';
 import { ModelLoadError } from '../model/model-errors.js';
 
 /** What `assembly/` says of each. Places are bytes from the beginning of the memory. */
@@ -44,7 +45,7 @@ let compiled: object | undefined;
  */
 export async function loadKernels(): Promise<void> {
   if (compiled !== undefined) return;
-  const bytes = await readFile(new URL('kernels.wasm', import.meta.url));
+  const bytes = await readFile(packageFile('image-embedding/kernels/kernels.wasm'));
   compiled ??= attempt(() => new (engine().Module)(bytes));
 }
 

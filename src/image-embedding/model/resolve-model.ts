@@ -1,8 +1,8 @@
 /** From what a caller names a model by to its spec. */
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describeReceived, requireOptions, requireString } from '../../core/index.js';
+import { packageFile } from '../../worker/index.js';
 import { type ModelFolderOptions, readModelFolder } from './model-folder.js';
 import type { ModelSpec } from './model-spec.js';
 
@@ -22,7 +22,6 @@ export type ModelSource = string | ModelReference | ModelSpec;
 /** Brings a model from the hub into a folder on this machine. */
 export type FetchModel = (reference: ModelReference) => Promise<string>;
 
-const DEFAULT_FOLDER = fileURLToPath(new URL('../../../models/mobilenet-v1-0.25', import.meta.url));
 const HUB_NAME = /^[\w][\w.-]*\/[\w][\w.-]*$/;
 const ACTION = 'Cannot use model';
 
@@ -65,7 +64,7 @@ export async function resolveModel(
   const { from, revision: _revision, digests: _digests, ...folderOptions } = reference;
   const folder =
     from === 'default'
-      ? DEFAULT_FOLDER
+      ? packageFile('../models/mobilenet-v1-0.25')
       : HUB_NAME.test(from) && !(await isFolder(path.resolve(callersFolder, from)))
         ? await fetchModel(reference)
         : path.resolve(callersFolder, from);

@@ -1,7 +1,7 @@
 /** Prepares a model for this machine, once for all processes and all times. */
 import path from 'node:path';
 import { requireOptions, requirePositiveInteger, requireString } from '../../core/index.js';
-import { operation, spawnWorker } from '../../worker/index.js';
+import { operation, packageUrl, spawnWorker } from '../../worker/index.js';
 import { withFileLock } from '../file-lock.js';
 import { isOnCpu, type SessionOptions } from '../inference/session.js';
 import { modelBytes } from '../model/external-weights.js';
@@ -121,7 +121,7 @@ export async function verifyPreparedFile(file: string, settings: PrepareSettings
 async function prepareInto(input: PrepareInput, signal: AbortSignal | undefined): Promise<void> {
   const worker = spawnWorker<PrepareOperations>({
     host: 'process',
-    module: new URL('./prepare-module.js', import.meta.url),
+    module: packageUrl('image-embedding/prepare/prepare-module.js'),
     operations: { prepare: operation<PrepareInput, void>() },
     retries: 0,
     restart: { maxRestarts: 0 },

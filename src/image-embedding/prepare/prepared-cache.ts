@@ -15,6 +15,7 @@ import { mkdir, open, readdir, readFile, realpath, rename, rm, stat, utimes, wri
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
+import { packageFile } from '../../worker/index.js';
 import { PREPARED_GRAPH, PREPARED_WEIGHTS } from '../inference/session.js';
 import { ExternalWeights } from '../model/external-weights.js';
 import { replaceFile } from '../replace-file.js';
@@ -247,7 +248,7 @@ async function sha256(file: string, onChunk?: (chunk: Buffer) => void): Promise<
 
 /** The machine that this process runs on. */
 export async function thisMachine(): Promise<Machine> {
-  const file = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
+  const file = createRequire(packageFile('index.js')).resolve('onnxruntime-node/package.json');
   const { version } = JSON.parse(await readFile(file, 'utf8')) as { version?: unknown };
   const info = await readFile('/proc/cpuinfo', 'utf8').catch(() => '');
   const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(info)?.[1] ?? '';

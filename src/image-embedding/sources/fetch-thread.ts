@@ -5,6 +5,7 @@
 import {
   isLive,
   operation,
+  packageUrl,
   registerErrorClass,
   spawnWorker,
   type UnaryOperation,
@@ -48,7 +49,7 @@ export class FetchThread {
     for (const each of imageErrorClasses) registerErrorClass(each);
     return spawnWorker<FetchOperations>({
       host: 'thread',
-      module: new URL('./fetch-module.js', import.meta.url),
+      module: packageUrl('image-embedding/sources/fetch-module.js'),
       operations: { fetch: operation<string, Uint8Array>({ capacity: CAPACITY, idempotent: true }) },
       options: this.#limits,
       concurrency: this.#concurrency,

@@ -8,6 +8,8 @@ export interface HostOptions {
   readonly execArgv?: readonly string[] | undefined;
   /** Working directory (process host only). */
   readonly cwd?: string | undefined;
+  /** The program that runs a process host, a Node; the one that runs this process when undefined. */
+  readonly execPath?: string | undefined;
   /** Limit of the JavaScript heap, in MB. Native memory is not part of it. */
   readonly memoryMb?: number | undefined;
   /** Threads of libuv's pool, unless the environment sets them (process host only); 4 when undefined. */
@@ -27,6 +29,7 @@ export interface GivenHostOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly execArgv?: readonly string[];
   readonly cwd?: string;
+  readonly execPath?: string;
   readonly memoryMb?: number;
   readonly threadPoolSize?: number;
   readonly stdio?: WorkerStdio;
@@ -38,6 +41,7 @@ export function requireHostOptions(action: string, given: GivenHostOptions): Hos
     env: given.env === undefined ? undefined : requireEnvironment(action, given.env),
     execArgv: given.execArgv === undefined ? undefined : requireFlags(action, given.execArgv),
     cwd: given.cwd === undefined ? undefined : requireString(action, 'cwd', given.cwd),
+    execPath: given.execPath === undefined ? undefined : requireString(action, 'execPath', given.execPath),
     memoryMb: given.memoryMb === undefined ? undefined : requirePositiveInteger(action, 'memoryMb', given.memoryMb),
     threadPoolSize:
       given.threadPoolSize === undefined

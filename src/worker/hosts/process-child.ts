@@ -2,18 +2,26 @@
  * The entry file of a child process that hosts a worker. The order matters: signals first, so that the terminal's Ctrl-C finds them ignored; the
  * watchdog next, before any model code can block the main thread; then the link, and the model when the parent has said which.
  */
+import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { createLink } from '../link/link.js';
 import { serveWorker } from '../link/serve-worker.js';
 import { socketTransport } from '../link/socket-transport.js';
 import { afterPrinted } from './after-printed.js';
-import { INPUT_FD, OUTPUT_FD } from './descriptors.js';
-import { ProgressBoard } from './progress-board.js';
+import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from './descriptors.js';
+import { HELLO, ProgressBoard } from './progress-board.js';
 import { startWatchdog } from './watchdog.js';
 
 // The parent drains its workers; a signal to the whole group must not end them under it.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
+
+// Before anything can end this process: the parent knows by it that the program is Node.
+try {
+  writeSync(WATCHDOG_FD, new Uint8Array(new Int32Array([HELLO, 0, 0]).buffer));
+} catch {
+  // No parent reads it.
+}
 
 const board = new ProgressBoard();
 startWatchdog(board, Number(process.env.MILLRACE_PARENT_PID));

@@ -3,16 +3,16 @@ import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { constants, getPriority, setPriority } from 'node:os';
 import { clearTimeout, setTimeout } from 'node:timers';
-import { fileURLToPath } from 'node:url';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../link/link.js';
 import { socketTransport } from '../link/socket-transport.js';
+import { packageFile } from '../package-file.js';
 import { hasControllingTerminal } from './controlling-terminal.js';
 import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from './descriptors.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
-import type { Progress } from './progress-board.js';
+import { HELLO, type Progress } from './progress-board.js';
 import { reaper } from './reaper.js';
 import { StderrTail } from './stderr-tail.js';
 import { unstartedHost } from './unstarted-host.js';
@@ -39,8 +39,9 @@ export function startProcessHost(options: HostOptions): Host {
   const execArgv = options.execArgv === undefined ? filterExecArgv(process.execArgv) : [...options.execArgv];
   if (options.memoryMb !== undefined) execArgv.push(`--max-old-space-size=${options.memoryMb}`);
   const shown = options.stdio !== 'ignore';
-  const entry = fileURLToPath(new URL('./process-child.js', import.meta.url));
-  const child = spawn(process.execPath, [...execArgv, entry], {
+  const entry = packageFile('worker/hosts/process-child.js');
+  const program = options.execPath ?? ownProgram();
+  const child = spawn(program, [...execArgv, entry], {
     // A session of its own: what the terminal sends to the parent's group never reaches it, also before it could say that it ignores it. Without a
     // terminal it stays in the parent's: Linux shares cores out by session first, and a caller whose workers are busy would wait for its turn.
     detached: process.platform !== 'win32' && hasControllingTerminal(),
@@ -52,6 +53,8 @@ export function startProcessHost(options: HostOptions): Host {
       MALLOC_ARENA_MAX: '1',
       ...(options.threadPoolSize === undefined ? {} : { UV_THREADPOOL_SIZE: String(options.threadPoolSize) }),
       ...childEnvironment(options.env),
+      // Without it the program would open as another copy of the app.
+      ...(process.versions.electron === undefined ? {} : { ELECTRON_RUN_AS_NODE: '1' }),
       MILLRACE_PARENT_PID: String(process.pid),
     },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -74,10 +77,12 @@ export function startProcessHost(options: HostOptions): Host {
   stderr.on('error', () => {});
 
   const startedAt = monotonicNow();
+  let hasSpoken = false;
   let progress: { value: Progress; heardAt: number } | undefined;
   const pulse = pipeOf(child, WATCHDOG_FD);
   pulse.on('error', () => {});
   pulse.on('data', (bytes: Buffer) => {
+    hasSpoken = true;
     // Only the newest record counts. A record never arrives in pieces: it is far smaller than what a pipe writes at once.
     const at = bytes.length - (bytes.length % RECORD_BYTES) - RECORD_BYTES;
     if (at < 0) return;
@@ -86,6 +91,7 @@ export function startProcessHost(options: HostOptions): Host {
       ended: bytes.readInt32LE(at + 4),
       latest: bytes.readInt32LE(at + 8),
     };
+    if (value.begun === HELLO) return;
     progress = { value, heardAt: monotonicNow() };
   });
 
@@ -112,15 +118,30 @@ export function startProcessHost(options: HostOptions): Host {
     kind: 'process',
     pid,
     link,
-    exited: waitForExit(child, [stderr, input], tail).then((exit) => {
+    exited: waitForExit(child, [stderr, input, pulse], tail).then((exit) => {
       link.close();
-      for (const pipe of [output, pulse]) pipe.destroy();
-      return exit;
+      output.destroy();
+      if (hasSpoken || exit.exitCode !== 0) return exit;
+      const cause = new Error(
+        `${program} ended without a word, so it is not Node: give the path of one as execPath, or use host 'thread'`,
+      );
+      return { ...exit, cause };
     }),
     startedAt,
     progress: () => progress,
     kill: () => void child.kill('SIGKILL'),
   };
+}
+
+/** The program that runs this process, where it is a Node. */
+function ownProgram(): string {
+  const sea = process.getBuiltinModule?.('node:sea') as { isSea?(): boolean } | undefined;
+  if (sea?.isSea?.() === true || 'pkg' in process) {
+    throw new Error(
+      `${process.execPath} is a single executable and no Node: give the path of one as execPath, or use host 'thread'`,
+    );
+  }
+  return process.execPath;
 }
 
 /**

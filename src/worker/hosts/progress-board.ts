@@ -4,6 +4,9 @@
  * wrote before it went in can be read.
  */
 
+/** In place of the first counter: the child runs, and has not looked at its board yet. */
+export const HELLO = -1;
+
 /** The counters as they were read. They wrap around; only compare them for equality, and differences modulo 2^32. */
 export interface Progress {
   readonly begun: number;

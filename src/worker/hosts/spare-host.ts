@@ -106,7 +106,7 @@ export class SpareHost implements Disposable {
  */
 export function startSpareHost(options?: SpareHostOptions): SpareHost {
   const action = 'Cannot start spare host';
-  const keys = ['module', 'env', 'execArgv', 'cwd', 'memoryMb', 'threadPoolSize', 'stdio'] as const;
+  const keys = ['module', 'env', 'execArgv', 'cwd', 'execPath', 'memoryMb', 'threadPoolSize', 'stdio'] as const;
   const given = requireOptions<SpareHostOptions>(action, options, keys);
   const module = given.module === undefined ? undefined : requireModuleUrl(action, given.module);
   return new SpareHost(startProcessHost(requireHostOptions(action, given)), module);

@@ -4,6 +4,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../link/link.js';
 import { portTransport } from '../link/port-transport.js';
+import { packageFile } from '../package-file.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
 import { ProgressBoard } from './progress-board.js';
@@ -29,7 +30,7 @@ export function startThreadHost(options: HostOptions): Host {
   const { port1: port, port2 } = new MessageChannel();
   const flags = flagsForThread(options.execArgv, process.execArgv);
   const data: ThreadData = { board: board.buffer, port: port2 };
-  const worker = new Worker(new URL('./thread-child.js', import.meta.url), {
+  const worker = new Worker(packageFile('worker/hosts/thread-child.js'), {
     workerData: data,
     transferList: [port2],
     ...(flags === undefined ? {} : { execArgv: flags }),

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { WATCHDOG_FD } from './descriptors.js';
 import type { ProgressBoard } from './progress-board.js';
+import { WATCHDOG_THREAD } from './watchdog-thread.js';
 
 /** How often the watchdog looks, in ms. */
 export const WATCHDOG_INTERVAL_MS = 100;
@@ -24,7 +25,8 @@ export function startWatchdog(board: ProgressBoard, parentPid: number): void {
     fd: WATCHDOG_FD,
     intervalMs: WATCHDOG_INTERVAL_MS,
   };
-  const watchdog = new Worker(new URL('./watchdog-thread.js', import.meta.url), {
+  const watchdog = new Worker(WATCHDOG_THREAD, {
+    eval: true,
     workerData: data,
     // No loaders, no environment: it needs none, and starts sooner.
     execArgv: [],
