@@ -14,7 +14,8 @@ export {
   createBatcher,
 } from './batcher.js';
 /** @internal */
-export { decodeError, type EncodedError, encodeError } from './codec/error-codec.js';
+export { decodeError, encodeError } from './codec/error-codec.js';
+export type { EncodedError } from './codec/error-codec.js';
 export { type ErrorClass, RemoteError, registerErrorClass } from './codec/error-registry.js';
 /** @internal */
 export { inputBytes, requireFits } from './input-size.js';
