@@ -71,7 +71,7 @@ export interface ImageEmbeddingPoolOptions extends PassedModelOptions {
   readonly maxDelayMs?: number;
   /** How many images a worker decodes at once; one batch by default, and not less. */
   readonly decodeConcurrency?: number;
-  /** How many URLs a worker fetches at once, 8 by default. */
+  /** How many URLs of one host a worker fetches at once, 8 by default. */
   readonly fetchConcurrency?: number;
   /** How many requests of each operation may wait, 64 by default. */
   readonly capacity?: number;

@@ -15,6 +15,7 @@
  * - Images of a batch operation or a stream never occupy more than `2 * maxBatch - 1` places between decode and result: pixels take memory.
  */
 import PQueue from 'p-queue';
+import { HostQueues } from '../sources/host-queues.js';
 import type { SourceKind } from '../sources/read-source.js';
 import { waitFor } from '../wait-for.js';
 import { encodeFailure, type ItemFailure } from './item-failure.js';
@@ -41,7 +42,7 @@ export interface PipelineParts {
   readonly decodeConcurrency: number;
   /** How many threads libuv's pool has. */
   readonly threads: number;
-  /** How many URLs are fetched at once. */
+  /** How many URLs of one host are fetched at once. */
   readonly fetchConcurrency: number;
   /** What tells images apart that are the same; undefined when each is to be run for itself. */
   readonly digest?: Digest | undefined;
@@ -67,7 +68,7 @@ const MIN_BULK_DECODES = 4;
 export class EmbeddingPipeline {
   readonly #parts: PipelineParts;
   readonly #decodes: PQueue;
-  readonly #fetches: PQueue;
+  readonly #fetches: HostQueues;
   readonly #bulk: PQueue;
   readonly #bulkDecodes: PQueue;
   readonly #singleReads: ReadAhead;
@@ -81,7 +82,7 @@ export class EmbeddingPipeline {
   constructor(parts: PipelineParts) {
     this.#parts = parts;
     this.#decodes = new PQueue({ concurrency: parts.decodeConcurrency });
-    this.#fetches = new PQueue({ concurrency: parts.fetchConcurrency });
+    this.#fetches = new HostQueues(parts.fetchConcurrency);
     this.#bulk = new PQueue({ concurrency: 2 * parts.maxBatch - 1 });
     this.#bulkDecodeLimit = Math.min(MIN_BULK_DECODES, parts.decodeConcurrency);
     this.#bulkDecodes = new PQueue({ concurrency: this.#bulkDecodeLimit });
@@ -140,7 +141,7 @@ export class EmbeddingPipeline {
     return { embeddings, failures: failures.sort((one, other) => one.index - other.index) };
   }
 
-  /** Downloads ahead of the queue for decoding: a slow server holds up other downloads only. */
+  /** Downloads ahead of the queue for decoding: a slow server holds up its own downloads only. */
   async #fetch(
     kind: SourceKind,
     input: unknown,
@@ -152,7 +153,7 @@ export class EmbeddingPipeline {
       signal?.throwIfAborted();
       return this.#parts.read(kind, input, signal);
     };
-    const fetched = waitFor(this.#fetches.add(read, { priority }), signal);
+    const fetched = waitFor(this.#fetches.add(input, read, { priority }), signal);
     if (priority === SINGLE) this.#runs.announce(fetched, true);
     return fetched;
   }

@@ -31,7 +31,7 @@ export interface WorkerModelOptions {
   readonly maxDelayMs: number;
   /** How many images are decoded at once. */
   readonly decodeConcurrency: number;
-  /** How many URLs are fetched at once. */
+  /** How many URLs of one host are fetched at once. */
   readonly fetchConcurrency: number;
   /** Whether identical images under way share one run. */
   readonly coalesce: boolean;
@@ -74,7 +74,7 @@ export function createSessionModel(
     for (const image of images) preprocessor.recycle(image);
     return vectors;
   };
-  const fetcher = context.host === 'process' ? new FetchThread(limits.url, fetchConcurrency) : undefined;
+  const fetcher = context.host === 'process' ? new FetchThread(limits.url) : undefined;
   // It is given whole batches at once, and finds the guilty image of one that fails.
   const batcher = createBatcher<Uint8Array, Float32Array>({ maxBatch, run });
   const pipeline = new EmbeddingPipeline({

@@ -23,12 +23,10 @@ const CAPACITY = 65_536;
 /** Fetches URLs. */
 export class FetchThread {
   readonly #limits: UrlLimits;
-  readonly #concurrency: number;
   #worker: WorkerHandle<FetchOperations> | undefined;
 
-  constructor(limits: UrlLimits, concurrency: number) {
+  constructor(limits: UrlLimits) {
     this.#limits = limits;
-    this.#concurrency = concurrency;
   }
 
   /** Fetches as {@link bytesFromUrl} does. */
@@ -52,7 +50,8 @@ export class FetchThread {
       module: packageUrl('image-embedding/sources/fetch-module.js'),
       operations: { fetch: operation<string, Uint8Array>({ capacity: CAPACITY, idempotent: true }) },
       options: this.#limits,
-      concurrency: this.#concurrency,
+      // Each host has a queue of its own before it.
+      concurrency: CAPACITY,
       idleTimeoutMs: Number.POSITIVE_INFINITY,
       // A long run of the model keeps this side from hearing of the thread's progress.
       stallTimeoutMs: Number.POSITIVE_INFINITY,

@@ -4,6 +4,7 @@
  */
 import { BlockList, isIP } from 'node:net';
 import { UrlForbiddenError } from '../image-errors.js';
+import { addressForms } from './address.js';
 import type { UrlLimits } from './limits.js';
 
 /** An address that a host name stands for. */
@@ -43,6 +44,23 @@ const FORBIDDEN_IPV6: readonly (readonly [string, number])[] = [
   ['3fff::', 20],
 ];
 
+/**
+ * Where clouds answer their guests' secrets, and what is linked to this machine alone: shut even where private addresses are open, unless
+ * `allowHosts` has the address itself.
+ */
+const LINK_LOCAL_IPV4: readonly (readonly [string, number])[] = [
+  ['169.254.0.0', 16],
+  ['168.63.129.16', 32],
+  ['100.100.100.200', 32],
+  ['192.0.0.192', 32],
+];
+const LINK_LOCAL_IPV6: readonly (readonly [string, number])[] = [
+  ['fe80::', 10],
+  ['fd00:ec2::254', 128],
+  ['fd00:42::42', 128],
+  ['fd20:ce::254', 128],
+];
+
 /** Names that mean this machine or this network wherever they resolve. */
 const PRIVATE_NAMES = /(?:^|\.)(?:localhost|local|internal|localdomain|lan|home\.arpa)$/;
 
@@ -60,6 +78,10 @@ for (const [network, prefix] of FORBIDDEN_IPV6) forbidden.addSubnet(network, pre
 const global6 = new BlockList();
 for (const [network, prefix] of ALLOWED_IPV6) global6.addSubnet(network, prefix, 'ipv6');
 
+const linkLocal = new BlockList();
+for (const [network, prefix] of LINK_LOCAL_IPV4) linkLocal.addSubnet(network, prefix, 'ipv4');
+for (const [network, prefix] of LINK_LOCAL_IPV6) linkLocal.addSubnet(network, prefix, 'ipv6');
+
 /** Tells whether an address, in text, is an ordinary public one. What is no address is not. */
 export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {
@@ -75,9 +97,39 @@ export function isPublicAddress(address: string): boolean {
 /** Says of an address whether it may be dialled. */
 export type AddressRule = (address: string) => boolean;
 
-/** The rule that the limits stand for. */
+/** The rule that the limits stand for; the deny list is judged beside it, see {@link requireNotDenied}. */
 export function addressRule(limits: UrlLimits): AddressRule {
-  return limits.allowPrivateAddresses ? (address) => isIP(address) !== 0 : isPublicAddress;
+  if (!limits.allowPrivateAddresses) return isPublicAddress;
+  const named = new Set((limits.allowHosts ?? []).flatMap(addressForms));
+  return (address) => {
+    const forms = addressForms(address);
+    return forms.length > 0 && (!forms.some(isLinkLocal) || forms.some((form) => named.has(form)));
+  };
+}
+
+function isLinkLocal(form: string): boolean {
+  return linkLocal.check(form, isIP(form) === 4 ? 'ipv4' : 'ipv6');
+}
+
+const denied = new WeakMap<UrlLimits, ReadonlySet<string>>();
+
+/** Whether an address is on the deny list, in whatever form it comes. */
+function isDenied(address: string, limits: UrlLimits): boolean {
+  let forms = denied.get(limits);
+  if (forms === undefined) denied.set(limits, (forms = new Set(limits.denyHosts.flatMap(addressForms))));
+  return forms.size > 0 && addressForms(address).some((form) => forms.has(form));
+}
+
+/**
+ * Holds an address that a name leads to against the deny list.
+ *
+ * @throws {@link UrlForbiddenError} when it is on it.
+ */
+export function requireNotDenied(url: URL, address: string, limits: UrlLimits): void {
+  if (!isDenied(address, limits)) return;
+  throw new UrlForbiddenError(
+    `Cannot fetch ${describeUrl(url)}: its host leads to ${address}, which is on the deny list`,
+  );
 }
 
 /** The host of a URL as a resolver or a socket wants it: no brackets, no final dot. */
@@ -115,9 +167,13 @@ export function requireFetchable(input: string, limits: UrlLimits, isAllowed: Ad
   if (url.username !== '' || url.password !== '') refuse('a URL with a user name or a password is not fetched');
   const host = bareHost(url);
   if (host === '') refuse('it has no host');
+  // A resolver and a list would take off different numbers of final dots.
+  if (host.split('.').includes('')) refuse('its host has an empty label');
   if (url.port !== '' && FORBIDDEN_PORTS.has(Number(url.port))) refuse(`port ${url.port} belongs to another protocol`);
   const named = url.hostname.replace(/\.$/, '');
-  if (limits.denyHosts.some((pattern) => matchesHost(pattern, named))) refuse('its host is on the deny list');
+  if (limits.denyHosts.some((pattern) => matchesHost(pattern, named)) || isDenied(host, limits)) {
+    refuse('its host is on the deny list');
+  }
   if (limits.allowHosts !== undefined && !limits.allowHosts.some((pattern) => matchesHost(pattern, named))) {
     refuse('its host is not on the allow list');
   }

@@ -2,13 +2,9 @@
  * Fetches one image. Every hop is the same: check the URL, resolve its host once, check every address, dial one of the checked addresses, and
  * read the header. No second lookup happens, so a name that changes its answer in between changes nothing.
  */
-import { lookup } from 'node:dns/promises';
-import { type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
-import { isIP, type LookupFunction } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { type IncomingMessage, request as requestHttp } from 'node:http';
+import { isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import {
   type AbortListener,
   addAbortListener,
@@ -18,6 +14,9 @@ import {
 } from '../../core/index.js';
 import { ImageCorruptError, UrlFetchError, UrlForbiddenError } from '../image-errors.js';
 import { tooManyBytes } from './bytes-source.js';
+import { connectAny, type Dial } from './connect.js';
+import { type Decoder, decodersOf } from './content-encoding.js';
+import { HostResolver } from './host-resolver.js';
 import type { UrlLimits } from './limits.js';
 import {
   type AddressRule,
@@ -26,11 +25,12 @@ import {
   describeUrl,
   type HostAddress,
   requireFetchable,
+  requireNotDenied,
   requirePublic,
 } from './url-policy.js';
 
-/** How a host name becomes addresses. */
-export type ResolveHost = (hostname: string) => Promise<readonly HostAddress[]>;
+/** How a host name becomes addresses; `onBegin` is called when that begins, where it had to wait. */
+export type ResolveHost = (hostname: string, onBegin?: () => void) => Promise<readonly HostAddress[]>;
 
 /** What accompanies one fetch. */
 export interface FetchOptions {
@@ -38,6 +38,8 @@ export interface FetchOptions {
   readonly resolveHost?: ResolveHost | undefined;
   /** Which addresses may be dialled; what the limits say by default. */
   readonly isAllowed?: AddressRule | undefined;
+  /** How connections are begun. */
+  readonly dial?: Dial | undefined;
 }
 
 /** The same, filled. */
@@ -45,12 +47,13 @@ interface FetchContext {
   readonly signal: AbortSignal | undefined;
   readonly resolveHost: ResolveHost;
   readonly isAllowed: AddressRule;
+  readonly dial: Dial | undefined;
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
-const resolveBySystem: ResolveHost = async (hostname) =>
-  (await lookup(hostname, { all: true })) as readonly HostAddress[];
+const resolver = new HostResolver();
+const resolveBySystem: ResolveHost = (hostname, onBegin) => resolver.resolve(hostname, onBegin);
 
 /** Reads the body behind an http(s) URL within the limits. */
 export async function bytesFromUrl(input: unknown, limits: UrlLimits, options: FetchOptions = {}): Promise<Uint8Array> {
@@ -61,6 +64,7 @@ export async function bytesFromUrl(input: unknown, limits: UrlLimits, options: F
     signal: options.signal,
     resolveHost: options.resolveHost ?? resolveBySystem,
     isAllowed: options.isAllowed ?? addressRule(limits),
+    dial: options.dial,
   };
   let url = requireFetchable(String(input), limits, context.isAllowed);
   for (let redirects = 0; ; redirects++) {
@@ -68,7 +72,8 @@ export async function bytesFromUrl(input: unknown, limits: UrlLimits, options: F
     const { response } = answer;
     const status = response.statusCode ?? 0;
     try {
-      if (status === 200) return await readBody(url, response, limits, options.signal);
+      // 203: the same, by way of a proxy that changed something.
+      if (status === 200 || status === 203) return await readBody(url, response, limits, options.signal);
       if (!REDIRECTS.has(status)) {
         throw new UrlFetchError(`Cannot fetch ${describeUrl(url)}: expected status 200, received ${status}`);
       }
@@ -81,7 +86,7 @@ export async function bytesFromUrl(input: unknown, limits: UrlLimits, options: F
       if (location === undefined) {
         throw new UrlFetchError(`Cannot fetch ${describeUrl(url)}: the redirect names no location`);
       }
-      url = requireFetchable(location, limits, context.isAllowed, url);
+      url = requireFetchable(asText(location), limits, context.isAllowed, url);
     } finally {
       answer.close();
     }
@@ -99,21 +104,27 @@ async function openAnswer(url: URL, limits: UrlLimits, context: FetchContext): P
     timedOut(url, 'no answer', limits.connectTimeoutMs),
   );
   try {
-    const addresses = await span.race(resolveAddresses(url, context.resolveHost));
+    const addresses = await span.race(resolveAddresses(url, context.resolveHost, () => span.restart()));
+    for (const { address } of addresses) requireNotDenied(url, address, limits);
     requirePublic(url, addresses, context.isAllowed);
-    return await span.race(sendRequest(url, addresses, context.isAllowed, span.signal));
+    const socket = await openSocket(url, addresses, limits, context, span.signal);
+    return await span.race(sendRequest(url, socket, span.signal));
   } finally {
     span.end();
   }
 }
 
-async function resolveAddresses(url: URL, resolveHost: ResolveHost): Promise<readonly HostAddress[]> {
+async function resolveAddresses(
+  url: URL,
+  resolveHost: ResolveHost,
+  onBegin: () => void,
+): Promise<readonly HostAddress[]> {
   const host = bareHost(url);
   const family = isIP(host);
   if (family !== 0) return [{ address: host, family: family as 4 | 6 }];
   let addresses: readonly HostAddress[];
   try {
-    addresses = await resolveHost(host);
+    addresses = await resolveHost(host, onBegin);
   } catch (cause) {
     throw new UrlFetchError(`Cannot fetch ${describeUrl(url)}: the host name could not be resolved`, { cause });
   }
@@ -121,58 +132,87 @@ async function resolveAddresses(url: URL, resolveHost: ResolveHost): Promise<rea
   throw new UrlFetchError(`Cannot fetch ${describeUrl(url)}: the host name has no address`);
 }
 
-function sendRequest(
+/** A connection of this fetch's own, to one of the addresses that were checked, whatever a resolver would say by now. */
+async function openSocket(
   url: URL,
   addresses: readonly HostAddress[],
-  isAllowed: AddressRule,
+  limits: UrlLimits,
+  { isAllowed, dial }: FetchContext,
   signal: AbortSignal,
-): Promise<Answer> {
+): Promise<Socket> {
+  const isTls = url.protocol === 'https:';
+  const port = url.port === '' ? (isTls ? 443 : 80) : Number(url.port);
+  let socket: Socket;
+  try {
+    socket = await connectAny(addresses, port, signal, dial);
+  } catch (error) {
+    throw signal.aborted ? signal.reason : asFetchError(url, error);
+  }
+  try {
+    const address = socket.remoteAddress ?? '';
+    requireNotDenied(url, address, limits);
+    if (!isAllowed(address)) {
+      throw new UrlForbiddenError(`Cannot fetch ${describeUrl(url)}: it was led to ${address}`);
+    }
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+  if (!isTls) return socket;
+  const host = bareHost(url);
+  const servername = isIP(host) === 0 ? host : '';
+  return connectTls({ socket, host, servername, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true });
+}
+
+function sendRequest(url: URL, socket: Socket, signal: AbortSignal): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    // The addresses that were checked, whatever a resolver would say by now.
-    const answerChecked: LookupFunction = (_hostname, wanted, callback) => {
-      const first = addresses[0] as HostAddress;
-      if (wanted.all === true) callback(null, [...addresses]);
-      else callback(null, first.address, first.family);
-    };
-    const requestOptions: RequestOptions = {
+    const request = requestHttp({
       method: 'GET',
       host: bareHost(url),
-      port: url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port),
       path: `${url.pathname}${url.search}`,
-      // A connection of its own: none is shared with a fetch that was checked under other limits.
-      agent: false,
-      lookup: answerChecked,
+      createConnection: () => socket,
       signal,
       headers: {
         host: url.host,
         accept: 'image/jpeg,image/png,image/webp,image/gif,image/avif,image/tiff,image/*;q=0.8',
         'accept-encoding': 'identity',
         'user-agent': 'millrace',
+        connection: 'close',
       },
+    });
+    const close = (): void => {
+      request.destroy();
+      socket.destroy();
     };
-    const request =
-      url.protocol === 'https:'
-        ? requestHttps({ ...requestOptions, rejectUnauthorized: true })
-        : requestHttp(requestOptions);
-    request.on('socket', (socket) => {
-      socket.once('connect', () => {
-        const address = socket.remoteAddress ?? '';
-        if (isAllowed(address)) return;
-        request.destroy(new UrlForbiddenError(`Cannot fetch ${describeUrl(url)}: it was led to ${address}`));
-      });
+    const refuseSwitch = (): void => {
+      close();
+      reject(new UrlFetchError(`Cannot fetch ${describeUrl(url)}: expected status 200, received 101`));
+    };
+    request.once('upgrade', refuseSwitch);
+    request.on('information', ({ statusCode }) => {
+      if (statusCode === 101) refuseSwitch();
     });
     request.once('response', (response) => {
       resolve({
         response,
         close() {
           response.destroy();
-          request.destroy();
+          close();
         },
       });
     });
     request.on('error', (error) => reject(asFetchError(url, error)));
     request.end();
   });
+}
+
+/** A header's bytes, which Node gives as latin1, as the UTF-8 that servers mostly mean. */
+function asText(header: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(header, 'latin1'));
+  } catch {
+    return header;
+  }
 }
 
 async function readBody(
@@ -184,7 +224,10 @@ async function readBody(
   const what = describeUrl(url);
   const announced = Number(response.headers['content-length'] ?? 0);
   if (announced > limits.maxBytes) throw tooManyBytes(what, announced, limits.maxBytes);
-  const decompressor = decompressorFor(url, response.headers['content-encoding']);
+  const decoders: readonly Decoder[] | undefined = decodersOf(response.headers['content-encoding']);
+  if (decoders === undefined) {
+    throw new UrlFetchError(`Cannot fetch ${what}: it was compressed more often than an image is`);
+  }
   const span = new Span(signal, limits.bodyTimeoutMs, () =>
     timedOut(url, 'the body was not complete', limits.bodyTimeoutMs),
   );
@@ -197,18 +240,18 @@ async function readBody(
       chunks.push(chunk);
     }
   };
-  let sent = 0;
-  const count = async function* (source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const count: Decoder = async function* (source) {
+    let bytes = 0;
     for await (const chunk of source) {
-      sent += chunk.byteLength;
-      if (sent > limits.maxBytes) throw tooManyBytes(what, sent, limits.maxBytes);
+      bytes += chunk.byteLength;
+      if (bytes > limits.maxBytes) throw tooManyBytes(what, bytes, limits.maxBytes);
       yield chunk;
     }
   };
   try {
-    const options = { signal: span.signal };
-    if (decompressor === undefined) await pipeline(response, collect, options);
-    else await pipeline(response, count, decompressor, collect, options);
+    let source: AsyncIterable<Uint8Array> = response;
+    for (const decode of decoders) source = decode(count(source));
+    await span.race(collect(source));
   } catch (error) {
     throw span.signal.aborted ? span.signal.reason : asFetchError(url, error);
   } finally {
@@ -216,24 +259,6 @@ async function readBody(
   }
   if (decoded === 0) throw new ImageCorruptError(`Cannot read ${what}: expected an image, the body is empty`);
   return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks, decoded);
-}
-
-function decompressorFor(url: URL, encoding: string | undefined): Duplex | undefined {
-  switch (encoding?.trim().toLowerCase()) {
-    case undefined:
-    case '':
-    case 'identity':
-      return undefined;
-    case 'gzip':
-    case 'x-gzip':
-      return createGunzip();
-    case 'deflate':
-      return createInflate();
-    case 'br':
-      return createBrotliDecompress();
-    default:
-      throw new UrlFetchError(`Cannot fetch ${describeUrl(url)}: its content-encoding is not known`);
-  }
 }
 
 function timedOut(url: URL, what: string, ms: number): UrlFetchError {
@@ -251,14 +276,29 @@ function asFetchError(url: URL, error: unknown): unknown {
 class Span {
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal | undefined;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timeoutMs: number;
+  readonly #makeError: () => Error;
+  #timer: NodeJS.Timeout;
   readonly #listener: AbortListener = { onAbort: (reason) => this.#controller.abort(reason) };
 
   constructor(outer: AbortSignal | undefined, timeoutMs: number, makeError: () => Error) {
     outer?.throwIfAborted();
     this.#outer = outer;
     if (outer !== undefined) addAbortListener(outer, this.#listener);
-    this.#timer = setTimeout(() => this.#controller.abort(makeError()), Math.min(timeoutMs, 2 ** 31 - 1));
+    this.#timeoutMs = Math.min(timeoutMs, 2 ** 31 - 1);
+    this.#makeError = makeError;
+    this.#timer = this.#start();
+  }
+
+  #start(): NodeJS.Timeout {
+    return setTimeout(() => this.#controller.abort(this.#makeError()), this.#timeoutMs);
+  }
+
+  /** Counts the time from now: what was before was no work. */
+  restart(): void {
+    if (this.#controller.signal.aborted) return;
+    clearTimeout(this.#timer);
+    this.#timer = this.#start();
   }
 
   get signal(): AbortSignal {

@@ -12,7 +12,7 @@ test('FetchThread.fetch() begins with another thread when the one before has fai
   // A function can't be sent to a thread: it never begins.
   const limits: Record<string, unknown> = { ...resolveImageLimits({ url: { allowPrivateAddresses: true } }).url };
   limits.broken = () => undefined;
-  const thread = new FetchThread(limits as never, 2);
+  const thread = new FetchThread(limits as never);
   await expect(thread.fetch(url, undefined)).rejects.toThrow();
   delete limits.broken;
   expect(Buffer.from(await thread.fetch(url, undefined)).toString()).toBe('image');
