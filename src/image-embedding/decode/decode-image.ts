@@ -220,49 +220,30 @@ function tooManyPixels(limits: DecodeLimits, found: string, cause?: unknown): Im
   });
 }
 
-/** Calls of libvips that are under way, and that were ever begun. */
-let underWay = 0;
-let begun = 0;
-
 /**
  * Runs a call of libvips and gives its failure a code. libvips keeps the texts of its failures in one buffer for the whole process, so the text
- * of one image may be about another that was under way: no code is taken from it, and it is in the message only where there was no other.
+ * of one image may be about another that is under way: neither code nor message is taken from it, and it is the cause alone.
  */
 async function decoding<T>(format: ImageFormat, limits: DecodeLimits, run: () => Promise<T>): Promise<T> {
   const startedAt = performance.now();
-  const begunBefore = underWay === 0 ? begun : Number.NaN;
-  underWay += 1;
-  begun += 1;
   try {
     return await run();
   } catch (error) {
-    throw translate(error, format, limits, performance.now() - startedAt, begun === begunBefore + 1);
-  } finally {
-    underWay -= 1;
+    throw translate(error, format, limits, performance.now() - startedAt);
   }
 }
 
 /** What sharp itself says, as the whole of its text, before libvips is asked. */
 const TOO_MANY_PIXELS = 'Input image exceeds pixel limit';
 
-function translate(
-  error: unknown,
-  format: ImageFormat,
-  limits: DecodeLimits,
-  tookMs: number,
-  isAlone: boolean,
-): unknown {
-  if (!(error instanceof Error)) return error;
-  if (error.message === TOO_MANY_PIXELS) return tooManyPixels(limits, 'it has more', error);
+function translate(cause: unknown, format: ImageFormat, limits: DecodeLimits, tookMs: number): unknown {
+  if (!(cause instanceof Error)) return cause;
+  if (cause.message === TOO_MANY_PIXELS) return tooManyPixels(limits, 'it has more', cause);
   if (tookMs >= limits.decodeTimeoutMs) {
-    return new ImageTimeoutError(`Cannot decode image: ${format} took longer than ${limits.decodeTimeoutMs} ms`, {
-      cause: error,
-    });
+    const text = `Cannot decode image: ${format} took longer than ${limits.decodeTimeoutMs} ms`;
+    return new ImageTimeoutError(text, { cause });
   }
-  const text = (error.message.split('\n')[0] as string).slice(0, 200);
-  const why = isAlone ? ` (${text})` : '';
-  const options = isAlone ? { cause: error } : {};
-  return new ImageCorruptError(`Cannot decode image: the ${format} data is damaged or incomplete${why}`, options);
+  return new ImageCorruptError(`Cannot decode image: the ${format} data is damaged or incomplete`, { cause });
 }
 
 /** Grey becomes RGB, what is transparent is laid over white, and what comes after the third channel is dropped. */

@@ -170,7 +170,7 @@ describe('Preprocessor.decode() on what must not be trusted', { timeout: 120_000
     }
   });
 
-  it('gives a file the same code and never the text of another, however many are under way', async () => {
+  it('gives a file the same code and message, however many are under way', async () => {
     const whole = await photo;
     const avif = await smallAvif();
     const heic = as(avif, { av01: 'hvc1', av1C: 'hvcC' }, 'heic');
@@ -189,11 +189,10 @@ describe('Preprocessor.decode() on what must not be trusted', { timeout: 120_000
       const found = await Promise.all(files.map(async ([name, file]) => ({ name, ...(await failure(file)) })));
       for (const [index, { name, code, message }] of found.entries()) {
         expect([name, code]).toEqual([name, files[index]?.[2]]);
-        if (code === 'ERR_IMAGE_CORRUPT') expect(message).not.toContain('(');
+        const format = name.replace('avif', 'heif');
+        if (name !== 'heic') expect(message).toBe(`Cannot decode image: the ${format} data is damaged or incomplete`);
       }
     }
-    // Alone it is said what libvips found.
-    expect((await failure(png.subarray(0, png.length >> 1))).message).toMatch(/^.* is damaged or incomplete \(.*png/);
   });
 
   it('decodes the still picture of an AVIF under any brand, and says what has none', async () => {
