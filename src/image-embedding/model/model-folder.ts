@@ -1,10 +1,10 @@
-/** Reads a model folder in the Hugging Face layout: `config.json`, `preprocessor_config.json` and one of the files in `onnx/`. */
+/** Reads a model folder in the Hugging Face layout: `config.json`, the preprocessing and one of the files in `onnx/`. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { requireOneOf, requireOptions, requireString } from '../../core/index.js';
 import { ModelConfigError, ModelNotFoundError } from './model-errors.js';
 import { freeze, type ModelSpec, type OutputSpec, requireOutput } from './model-spec.js';
-import { readPreprocessorConfig } from './preprocessor-config.js';
+import { type Preprocessing, readPreprocessorConfig } from './preprocessor-config.js';
 
 /** The number formats that model folders carry, by transformers.js's names, with the ending that their files have. */
 const SUFFIXES = {
@@ -41,6 +41,9 @@ export interface ModelFolderOptions {
 }
 
 const STEMS = ['vision_model', 'model'] as const;
+/** Where the preprocessing of a model may be, best first; transformers 5 writes the second, with all of a model's processors in it. */
+export const preprocessorFiles: readonly string[] = ['preprocessor_config.json', 'processor_config.json'];
+
 const MAX_CONFIG_BYTES = 4_000_000;
 
 /** The places where a folder may have the ONNX file of a format, best first: `onnx/vision_model_fp16.onnx`, `onnx/model_fp16.onnx`, ... */
@@ -68,11 +71,7 @@ export async function readModelFolder(folder: string, options?: ModelFolderOptio
   const names = await listModelFolder(root);
   const file = pickFile(root, names, dtype as ModelDtype | 'auto', given.file);
   const config = names.has('config.json') ? await readJson(path.join(root, 'config.json')) : {};
-  const preprocessorPath = path.join(root, 'preprocessor_config.json');
-  if (!names.has('preprocessor_config.json')) {
-    throw new ModelNotFoundError(`Cannot load model: ${root} must hold a preprocessor_config.json, found none`);
-  }
-  const { spec, channels } = readPreprocessorConfig(await readJson(preprocessorPath), preprocessorPath);
+  const { spec, channels } = await readPreprocessing(root, names);
   return freeze({
     name: path.basename(root),
     file: path.join(root, file),
@@ -82,6 +81,19 @@ export async function readModelFolder(folder: string, options?: ModelFolderOptio
     output,
     dimensions: matryoshka(config),
   });
+}
+
+async function readPreprocessing(root: string, names: ReadonlySet<string>): Promise<Preprocessing> {
+  const [own, shared] = preprocessorFiles.map((name) => path.join(root, name)) as [string, string];
+  if (names.has('preprocessor_config.json')) return readPreprocessorConfig(await readJson(own), own);
+  const all = names.has('processor_config.json') ? await readJson(shared) : {};
+  const { image_processor: nested } = all;
+  if (typeof nested === 'object' && nested !== null && !Array.isArray(nested)) {
+    return readPreprocessorConfig(nested as Record<string, unknown>, shared);
+  }
+  throw new ModelNotFoundError(
+    `Cannot load model: ${root} must hold a preprocessor_config.json, or a processor_config.json with image_processor, found ${names.has('processor_config.json') ? 'one without' : 'none'}`,
+  );
 }
 
 async function listModelFolder(root: string): Promise<Set<string>> {

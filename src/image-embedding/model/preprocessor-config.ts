@@ -62,6 +62,20 @@ const PROCESSORS: Readonly<Record<string, Defaults>> = {
   },
 };
 
+/** The keys that say what is done to an image, all of which are read here. */
+const STEPS: ReadonlySet<string> = new Set([
+  ...['do_resize', 'size', 'resample', 'do_center_crop', 'crop_size', 'do_rescale', 'rescale_factor'],
+  ...['do_normalize', 'image_mean', 'image_std', 'do_flip_channel_order', 'do_pad'],
+]);
+
+/** Keys that change no pixel: names, forms of the result, and what is done to labels. */
+const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
+  ...['image_processor_type', 'feature_extractor_type', 'processor_class', 'auto_map', 'model_input_names'],
+  ...['data_format', 'input_data_format', 'return_tensors', 'device', 'disable_grouping', 'default_to_square'],
+  ...['do_convert_rgb', 'do_reduce_labels', 'reduce_labels', 'transformers_version', '_valid_processor_keys'],
+  ...['_processor_class', '_name_or_path'],
+]);
+
 /** What a preprocessor configuration comes to. */
 export interface Preprocessing {
   readonly spec: PreprocessSpec;
@@ -79,7 +93,9 @@ export function readPreprocessorConfig(config: Readonly<Record<string, unknown>>
   const read = new ConfigReader(config, where);
   const type = read.text('image_processor_type') ?? read.text('feature_extractor_type') ?? '';
   const family = type.replace(/(ImageProcessor|FeatureExtractor|Processor)(Fast|Pil)?$/, '');
-  const defaults = PROCESSORS[family] ?? generic(config, type, where);
+  const known = PROCESSORS[family];
+  requireUnderstood(config, known !== undefined, where);
+  const defaults = known ?? generic(config, type, where);
   if (config.do_pad === true) throw new ModelUnsupportedError(`Cannot read ${where}: do_pad is not supported`);
 
   const flip = config.do_flip_channel_order ?? defaults.flip ?? false;
@@ -138,6 +154,26 @@ function geometry(read: ConfigReader, config: Readonly<Record<string, unknown>>,
   const cropSize = read.size('crop_size', false);
   const crop = cropSize !== undefined && 'width' in cropSize ? cropSize : square(defaults.crop ?? 224);
   return { resize: doResize ? size : undefined, crop: doCrop ? crop : undefined };
+}
+
+/**
+ * Refuses what would be done to an image and is not read here: it would be left out unseen. A class that is known passes over keys that it has no
+ * use for; of another every key has to be understood.
+ */
+function requireUnderstood(config: Readonly<Record<string, unknown>>, isKnownClass: boolean, where: string): void {
+  for (const [key, value] of Object.entries(config)) {
+    if (STEPS.has(key) || WITHOUT_EFFECT.has(key) || value === null || value === false) continue;
+    if (isKnownClass && !(key.startsWith('do_') && value === true)) continue;
+    throw new ModelUnsupportedError(
+      `Cannot read ${where}: ${key} is not supported, received ${JSON.stringify(value)?.slice(0, 100)}`,
+    );
+  }
+  const { size } = config;
+  if (!isKnownClass && (typeof size === 'number' || Array.isArray(size))) {
+    throw new ModelUnsupportedError(
+      `Cannot read ${where}: size must be { shortest_edge } or { height, width } for a class that is not known, received ${JSON.stringify(size)}`,
+    );
+  }
 }
 
 /** A class that is not known is read only where it spells out what the others leave to their defaults. */

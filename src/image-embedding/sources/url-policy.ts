@@ -116,7 +116,10 @@ const denied = new WeakMap<UrlLimits, ReadonlySet<string>>();
 /** Whether an address is on the deny list, in whatever form it comes. */
 function isDenied(address: string, limits: UrlLimits): boolean {
   let forms = denied.get(limits);
-  if (forms === undefined) denied.set(limits, (forms = new Set(limits.denyHosts.flatMap(addressForms))));
+  if (forms === undefined) {
+    forms = new Set(limits.denyHosts.flatMap(addressForms));
+    denied.set(limits, forms);
+  }
   return forms.size > 0 && addressForms(address).some((form) => forms.has(form));
 }
 

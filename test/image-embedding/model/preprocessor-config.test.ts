@@ -120,4 +120,54 @@ describe('readPreprocessorConfig()', () => {
       expect(() => read({ image_processor_type: 'CLIPImageProcessor', ...fields })).toThrow(ModelUnsupportedError);
     },
   );
+
+  describe('of a class that is not known', () => {
+    const spelt = {
+      image_processor_type: 'NewImageProcessor',
+      size: { height: 8, width: 16 },
+      resample: 3,
+      image_mean: [0, 0, 0],
+      image_std: [1, 1, 1],
+    };
+
+    test.each([
+      [{ include_top: true }, 'include_top'],
+      [{ crop_pct: 0.9 }, 'crop_pct'],
+      [{ do_resize_crop_pct: true }, 'do_resize_crop_pct'],
+      [{ rescale_offset: true }, 'rescale_offset'],
+      [{ do_grayscale: true }, 'do_grayscale'],
+      [{ size_divisor: 32 }, 'size_divisor'],
+      [{ resize_mode: 'squash' }, 'resize_mode'],
+      [{ do_thumbnail: 1 }, 'do_thumbnail'],
+      [{ pad_size: { height: 8, width: 8 } }, 'pad_size'],
+      [{ zero: 0 }, 'zero'],
+      [{ size: 224 }, 'size'],
+    ])('refuses %j, which is not understood', (fields, name) => {
+      const act = () => read({ ...spelt, ...fields });
+      expect(act).toThrow(ModelUnsupportedError);
+      expect(act).toThrow(name);
+    });
+
+    test('passes over what is turned off, and what changes no pixel', () => {
+      const idle = {
+        rescale_offset: false,
+        do_grayscale: false,
+        do_pad: null,
+        pad_size: null,
+        do_convert_rgb: true,
+        data_format: 'channels_first',
+        return_tensors: 'pt',
+        processor_class: 'NewProcessor',
+        do_reduce_labels: true,
+        _valid_processor_keys: ['images'],
+      };
+      expect(read({ ...spelt, ...idle })).toEqual(read(spelt));
+    });
+  });
+
+  test('refuses a step of a known class that is not known, and passes over values that the class has no use for', () => {
+    const image_processor_type = 'ViTImageProcessor';
+    expect(() => read({ image_processor_type, do_sharpen: true })).toThrow(ModelUnsupportedError);
+    expect(read({ image_processor_type, crop_pct: 0.9, size: 224 })).toEqual(read({ image_processor_type }));
+  });
 });
