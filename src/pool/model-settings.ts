@@ -27,6 +27,10 @@ export interface ModelSettings extends ScalingRules {
   /** What every worker is started with. */
   readonly start: WorkerStart;
   readonly concurrency: number;
+  /** The most items in one run. */
+  readonly maxBatch: number;
+  /** Whether how long a call may keep a worker's thread is measured. */
+  readonly isBlockedMeasured: boolean;
   readonly window: number;
   readonly reserve: number;
   readonly memoryBytes: number | undefined;
@@ -61,6 +65,7 @@ const WORKER_KEYS = [
 ] as const;
 const MODEL_KEYS = [
   ...WORKER_KEYS,
+  'blockedTimeoutMs',
   'operations',
   'host',
   'concurrency',
@@ -151,6 +156,8 @@ export function requireModelOptions<Ops extends Operations>(
   }
   const worker: Record<string, unknown> = {};
   for (const name of WORKER_KEYS) if (given[name] !== undefined) worker[name] = given[name];
+  const isBlockedMeasured = given.blockedTimeoutMs === 'measured';
+  if (given.blockedTimeoutMs !== undefined && !isBlockedMeasured) worker.blockedTimeoutMs = given.blockedTimeoutMs;
   if (given.heapMb !== undefined) requirePositiveInteger(action, 'heapMb', given.heapMb);
   const idleTimeoutMs = ms('idleTimeoutMs', 300_000, true);
   return Object.freeze({
@@ -160,6 +167,8 @@ export function requireModelOptions<Ops extends Operations>(
     worker: Object.freeze(worker) as WorkerPart,
     start: Object.freeze({ ...worker, host, operations, concurrency, idleTimeoutMs, clock }) as WorkerStart,
     concurrency,
+    maxBatch: given.maxBatch ?? concurrency,
+    isBlockedMeasured,
     window,
     reserve,
     minWorkers,

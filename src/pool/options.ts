@@ -63,8 +63,10 @@ export interface WorkerPart {
   readonly options?: unknown;
   /** How long a load may take, in ms. 120,000 by default. */
   readonly loadTimeoutMs?: number;
-  /** How long a worker may make no progress before it is killed, in ms. */
+  /** How long a worker may make no progress past a deadline before it is killed, in ms. 30,000 by default. */
   readonly stallTimeoutMs?: number;
+  /** The same while one call keeps its thread, in ms, or what answers it. `stallTimeoutMs` by default. */
+  readonly blockedTimeoutMs?: number | (() => number);
   /** Environment of a worker; the parent's by default. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Working directory (process host only). */
@@ -84,13 +86,19 @@ export interface WorkerPart {
 }
 
 /** Options of `pool.register()`. */
-export interface ModelOptions<Ops extends Operations = Operations> extends Omit<WorkerPart, 'load'> {
+export interface ModelOptions<Ops extends Operations = Operations>
+  extends Omit<WorkerPart, 'load' | 'blockedTimeoutMs'> {
   /** What the model can do: the types of everything else flow from here. */
   readonly operations: Ops;
   /** Makes the model in this process (inline host). Either this or `module`. */
   readonly load?: (context: ModelContext) => ModelOf<Ops> | Promise<ModelOf<Ops>>;
   /** Where the workers run. `'process'` for a module, `'inline'` for `load`. */
   readonly host?: WorkerHost;
+  /**
+   * How long one call may keep a worker's thread past a deadline before the worker is killed, in ms. `stallTimeoutMs` by default. `'measured'`: several times
+   * the 99th percentile of the answers so far, between 2 and 30 seconds, for a model whose `warmup()` runs it once.
+   */
+  readonly blockedTimeoutMs?: number | 'measured';
   /** Calls inside one worker's model at once. 1 by default. */
   readonly concurrency?: number;
   /** The largest batch that the model gathers, where it gathers any: the window is then twice that. */

@@ -4,6 +4,8 @@ import type { Operations, WorkerHandle, WorkerStateView } from '../worker/index.
 export type PooledWorker = Pick<
   WorkerHandle<Operations>,
   'id' | 'call' | 'stats' | 'released' | 'ping' | 'close' | 'destroy'
-> & {
-  readonly state: Omit<WorkerStateView, 'subscribe'>;
-};
+> &
+  // What stands in for a worker may not know.
+  Partial<Pick<WorkerHandle<Operations>, 'isSilent'>> & {
+    readonly state: Omit<WorkerStateView, 'subscribe'>;
+  };

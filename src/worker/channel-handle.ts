@@ -101,6 +101,10 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
     return this.#core.stats();
   }
 
+  isSilent(): boolean {
+    return this.#core.isSilent();
+  }
+
   released(): Promise<void> {
     return this.#core.released();
   }

@@ -141,6 +141,11 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
   /** Counts and latencies as the handle sees them. */
   stats(): WorkerStats;
   /**
+   * Whether the worker's process has given no sign of life for a second: it is stopped (`SIGSTOP`), or its machine is too busy to run it. It is then
+   * watched, and killed when it stays silent. Always false in the other hosts, which live and stop with this process.
+   */
+  isSilent(): boolean;
+  /**
    * Waits until the worker next lets go of a request, or ends. A call that was given up or ran out of time is answered at once, while its request may
    * still be inside the model: `stats()` counts it in `inFlight` (or `queued`) until then.
    *

@@ -51,8 +51,16 @@ export interface SpawnWorkerOptions<Ops extends Operations> {
   readonly idleTimeoutMs?: number;
   /** How long the model may take to load, in ms. 120,000 by default. */
   readonly loadTimeoutMs?: number;
-  /** How long a worker may go without progress past a deadline before it is killed, in ms; `Infinity` for ever. 30,000 by default. */
+  /**
+   * How long a worker may go without progress past a deadline, or after a caller has given up, before it is killed, in ms. 30,000 by default. `Infinity`
+   * for ever: it is then never killed, also not while it is stopped, which is otherwise noticed within two or three seconds.
+   */
   readonly stallTimeoutMs?: number;
+  /**
+   * The same for a worker whose thread is kept by one call, such as a native one, so that its event loop does not answer: in ms, or a function that is
+   * asked each time. `stallTimeoutMs` by default.
+   */
+  readonly blockedTimeoutMs?: number | (() => number);
   /** How often a request of an idempotent operation is run again when its worker died. 1 by default. */
   readonly retries?: number;
   /** How restarts are limited and spaced. */
@@ -98,6 +106,7 @@ export interface SpawnSettings {
   readonly idleTimeoutMs: number;
   readonly loadTimeoutMs: number;
   readonly stallTimeoutMs: number;
+  readonly blockedTimeoutMs: () => number;
   readonly retries: number;
   readonly restart: RestartPolicy;
   readonly transfer: Required<TransferOptions>;
@@ -118,6 +127,7 @@ const known = [
   'idleTimeoutMs',
   'loadTimeoutMs',
   'stallTimeoutMs',
+  'blockedTimeoutMs',
   'retries',
   'restart',
   'transfer',
@@ -157,6 +167,7 @@ export function requireSpawnOptions<Ops extends Operations>(
     idleTimeoutMs: ms('idleTimeoutMs', 300_000),
     loadTimeoutMs: ms('loadTimeoutMs', 120_000),
     stallTimeoutMs: ms('stallTimeoutMs', 30_000),
+    blockedTimeoutMs: requireBlockedTimeout(action, given.blockedTimeoutMs),
     retries: given.retries === undefined ? 1 : requireNonNegativeInteger(action, 'retries', given.retries),
     restart: requireRestart(action, given.restart),
     transfer: {
@@ -167,6 +178,15 @@ export function requireSpawnOptions<Ops extends Operations>(
     spare: requireSpare(action, host, given.spare),
     clock: given.clock === undefined ? systemClock : requireClock(action, given.clock),
   };
+}
+
+function requireBlockedTimeout(action: string, given: number | (() => number) | undefined): () => number {
+  if (typeof given === 'function') return given;
+  const ms =
+    given === undefined
+      ? Number.POSITIVE_INFINITY
+      : requireMilliseconds(action, 'blockedTimeoutMs', given, { infinite: true });
+  return () => ms;
 }
 
 function requireSpare(action: string, host: WorkerHost, spare: SpareHost | undefined): SpareHost | undefined {

@@ -56,6 +56,7 @@ function supervise(channels: WorkerChannels<Operations>, settings: SpawnSettings
     idleTimeoutMs: settings.idleTimeoutMs,
     loadTimeoutMs: settings.loadTimeoutMs,
     stallTimeoutMs: settings.stallTimeoutMs,
+    blockedTimeoutMs: settings.blockedTimeoutMs,
     // What was moved away can't be sent again.
     retries: settings.transfer.inputs && host === 'thread' ? 0 : settings.retries,
     restart: settings.restart,

@@ -45,6 +45,8 @@ export class WorkerCore implements RequestOwner {
   readonly activity: Activity;
   /** Whether the model is in another thread or process, where nothing of the caller's context is. */
   isDistant = false;
+  /** Whether the model's host gives no sign of life. */
+  isSilent: () => boolean = () => false;
   readonly #ledger: RequestLedger = new RequestLedger();
   readonly #deadlines: DeadlineTimer;
   readonly #quiet: TurningPoint = new TurningPoint();

@@ -44,6 +44,8 @@ export class SimulatedWorker implements PooledWorker {
   readonly given: unknown[] = [];
   inFlight = 0;
   mostInFlight = 0;
+  /** Whether it stands still: it answers nothing, and gives no sign of life. */
+  isStopped = false;
   /** What it held when it crashed; undefined unless it has. */
   lost: unknown[] | undefined;
   readonly #clock: Clock;
@@ -120,6 +122,10 @@ export class SimulatedWorker implements PooledWorker {
       const running: Running = {
         input,
         finish: () => {
+          if (this.isStopped && this.#running.has(running)) {
+            this.#clock.setTimer(running.finish, 1);
+            return;
+          }
           if (this.#behaviour.crashes?.(input, operationName) && this.#running.has(running)) {
             this.crash();
             return;
@@ -150,6 +156,8 @@ export class SimulatedWorker implements PooledWorker {
   }) as unknown as PooledWorker['call'];
 
   stats = (() => ({ inFlight: Math.max(0, this.inFlight), queued: 0 })) as unknown as PooledWorker['stats'];
+
+  isSilent = () => this.isStopped;
 
   released = () =>
     new Promise<void>((resolve) => {

@@ -86,6 +86,8 @@ export function registerModel(
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
     ...(settings.host === 'process' ? { memoryMb } : {}),
+    // A run is a native call that keeps the thread; decoding and fetching do not, and have limits of their own.
+    ...(settings.passed.stallTimeoutMs === undefined ? { blockedTimeoutMs: 'measured' } : {}),
     ...settings.passed,
     ...(settings.host === 'process' ? settings.start : {}),
     operations: declareImageOperations(settings.capacity),

@@ -32,6 +32,7 @@ export type PassedModelOptions = Pick<
   ModelOptions,
   | 'loadTimeoutMs'
   | 'stallTimeoutMs'
+  | 'blockedTimeoutMs'
   | 'timeoutMs'
   | 'retries'
   | 'idleTimeoutMs'
@@ -129,6 +130,7 @@ export interface FacadeSettings {
 const PASSED = [
   'loadTimeoutMs',
   'stallTimeoutMs',
+  'blockedTimeoutMs',
   'timeoutMs',
   'retries',
   'idleTimeoutMs',

@@ -136,6 +136,19 @@ export class Dispatcher {
     return this.#queue.outside;
   }
 
+  /** How long the answers so far took. */
+  measured(): { readonly answers: number; readonly p99Ms: number | undefined } {
+    let answers = 0;
+    let p99Ms: number | undefined;
+    for (const { serviceSeconds } of this.operations.values()) {
+      const seconds = serviceSeconds.quantile(0.99);
+      if (seconds === undefined) continue;
+      answers += serviceSeconds.count;
+      p99Ms = Math.max(p99Ms ?? 0, 1000 * seconds);
+    }
+    return { answers, p99Ms };
+  }
+
   get running(): number {
     return this.#runs.size;
   }

@@ -16,6 +16,7 @@ import type { PoolSettings } from '../pool-settings.js';
 import { decideScaling } from '../scaling.js';
 import type { SpareHosts } from '../spare-hosts.js';
 import { StartBackOff } from './back-off.js';
+import { blockedLimitMs, type MeasuredTimes } from './blocked-limit.js';
 import { Starts } from './starts.js';
 import { WakeUp } from './wake-up.js';
 import { WorkerCosts } from './worker-costs.js';
@@ -28,13 +29,15 @@ export interface FleetListener {
   queued(): number;
   /** Since when any have, without a break. */
   waitingSince(): number | undefined;
+  /** How long the answers so far took. */
+  measured(): Pick<MeasuredTimes, 'answers' | 'p99Ms'>;
   /** A worker has become able to take requests. */
   onRoom(): void;
   /** No worker is there, and the last one could not be loaded. */
   onNoWorkers(error: unknown): void;
   onEvent(type: 'start' | 'ready' | 'evict' | 'end', worker: string): void;
   onLoadFailure(error: unknown, backOffMs: number): void;
-  /** A worker crashed that held so many requests. */
+  /** A worker crashed that held so many requests whose callers wait. */
   onCrash(worker: string, error: unknown, held: number): void;
 }
 
@@ -65,6 +68,7 @@ export class Fleet implements MemoryReclaimer {
   #lastGrowthAt = Number.NEGATIVE_INFINITY;
   #lastFailure: unknown;
   #wasReady = false;
+  #longestLoadMs: number | undefined;
   #isClosed = false;
 
   constructor(
@@ -90,12 +94,19 @@ export class Fleet implements MemoryReclaimer {
       spawn,
       spares,
       costs: this.#costs,
+      blockedTimeoutMs: () => this.blockedTimeoutMs,
       requester: this,
       onSpawned: (slot) => this.#spawned(slot),
       onReady: (slot) => this.#becomeReady(slot),
       onFailed: (slot, error) => this.#startFailed(slot, error),
     });
     this.#reclaimer = pool.governor.addReclaimer(this);
+  }
+
+  /** How long a call may keep a worker's thread past a deadline, where that is measured, in ms. */
+  get blockedTimeoutMs(): number {
+    const { maxBatch } = this.#settings;
+    return blockedLimitMs({ ...this.#listener.measured(), loadMs: this.#longestLoadMs, maxBatch });
   }
 
   /** Starts under way. */
@@ -241,6 +252,7 @@ export class Fleet implements MemoryReclaimer {
     if (slot.state !== 'starting') return;
     slot.state = 'accepting';
     this.#wasReady = true;
+    this.#longestLoadMs = Math.max(this.#longestLoadMs ?? 0, this.#clock.now() - slot.spawnedAt);
     slot.idleSince = this.#clock.now();
     this.#lastGrowthAt = this.#clock.now();
     this.#backOff.loaded();
@@ -263,7 +275,7 @@ export class Fleet implements MemoryReclaimer {
     if (this.#isClosed) return cause;
     const isKilled = slot !== undefined && wasKilled(cause);
     if (isKilled) {
-      this.#crashed(slot, cause);
+      this.#crashed(slot, cause, 0);
       // A signal says nothing of the model, as long as it has been loaded before or may be the next time.
       if (this.#backOff.diedYoung() || this.#wasReady || this.slots.accepting + this.starting > 0) {
         this.check();
@@ -295,18 +307,19 @@ export class Fleet implements MemoryReclaimer {
       return;
     }
     slot.crashedWith = slot.pending;
+    const held = slot.pending - slot.abandoned;
     this.#remove(slot);
-    this.#crashed(slot, error);
+    this.#crashed(slot, error, held);
     void slot.handle.destroy(error).catch(() => {});
     if (slot.served === 0) this.#backOff.diedYoung();
     this.check();
   }
 
-  #crashed(slot: WorkerSlot, error: unknown): void {
+  #crashed(slot: WorkerSlot, error: unknown, held: number): void {
     this.crashes += 1;
     this.#missing += 1;
     this.#lastFailure = error;
-    this.#listener.onCrash(slot.id, error, slot.crashedWith ?? 0);
+    this.#listener.onCrash(slot.id, error, held);
   }
 
   #retire(slot: WorkerSlot): void {

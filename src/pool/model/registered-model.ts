@@ -75,6 +75,7 @@ export class RegisteredModel {
       {
         queued: () => this.dispatcher.queued,
         waitingSince: () => this.dispatcher.waitingSince,
+        measured: () => this.dispatcher.measured(),
         onRoom: () => this.dispatcher.pump(),
         onNoWorkers: (error) => this.dispatcher.failQueued(error),
         onEvent: (type, worker) => this.#emit({ type, worker }),

@@ -100,7 +100,8 @@ export class Runs {
   isExpiryFault(call: Call): boolean {
     const { state, operation } = call.job;
     // How long the reader of a stream has held the model back is known to its worker alone.
-    return state === 'running' && operation.declaration.kind === 'unary' && this.#hadFairTime(call, 0);
+    if (state !== 'running' || operation.declaration.kind !== 'unary') return false;
+    return this.#hadFairTime(call, 0);
   }
 
   /** Nobody waits for a job's answer any more; its place comes free once the model has let go of it. */
@@ -179,6 +180,8 @@ export class Runs {
 
   /** Whether a call that has run out of time says something about the model. */
   #hadFairTime(call: Call, heldBackMs: number): boolean {
+    // What becomes of a stopped worker is counted once, when it is killed.
+    if (call.job.slot?.isSilent()) return false;
     const givenMs = call.deadline - call.job.runningSince - heldBackMs;
     return hadFairTime(call, givenMs, this.#parts.settings.timeoutMs);
   }

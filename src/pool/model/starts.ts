@@ -19,6 +19,8 @@ export interface StartsParts {
   readonly spawn: SpawnPooledWorker;
   readonly spares: SpareHosts | undefined;
   readonly costs: WorkerCosts;
+  /** How long a call may keep a worker's thread past a deadline, where that is measured. */
+  readonly blockedTimeoutMs: () => number;
   /** For whom memory is asked for. */
   readonly requester: MemoryReclaimer;
   /** A worker is there, and loads. */
@@ -91,8 +93,9 @@ export class Starts {
   }
 
   #spawn(spare: SpareHost | undefined): WorkerSlot['handle'] {
-    const { start } = this.#parts.settings;
-    const handle = this.#parts.spawn(spare === undefined ? start : { ...start, spare });
+    const { settings, spawn, blockedTimeoutMs } = this.#parts;
+    const start = settings.isBlockedMeasured ? { ...settings.start, blockedTimeoutMs } : settings.start;
+    const handle = spawn(spare === undefined ? start : { ...start, spare });
     // Whoever replaced `spawn` may not have had a use for it.
     spare?.[Symbol.dispose]();
     return handle;

@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/index.js';
+import { isLive } from '../../worker/index.js';
 import type { MemoryGuard } from '../memory/governor.js';
 import type { BatchSizes } from '../observe/batch-sizes.js';
 import type { PooledWorker } from '../pooled-worker.js';
@@ -42,11 +43,14 @@ export class WorkerSlot implements RoutingCandidate {
   crashedWith: number | undefined;
   /** What the model last told of its batches. */
   batchSizes: BatchSizes = {};
+  /** When it was started, in ms on the pool's clock. */
+  readonly spawnedAt: number;
   readonly #clock: Clock;
   #bulk = 0;
   #hasSuspect = false;
   #abandoned = 0;
   #abandonedCost = 0;
+  #abandonedSince = 0;
   #isWatchingAbandoned = false;
 
   constructor(handle: PooledWorker, guard: MemoryGuard, room: { window: number; reserve: number }, clock: Clock) {
@@ -56,11 +60,22 @@ export class WorkerSlot implements RoutingCandidate {
     this.window = room.window;
     this.reserve = room.reserve;
     this.#clock = clock;
+    this.spawnedAt = clock.now();
   }
 
   hasRoom(priority: Priority): boolean {
     if (this.state !== 'accepting' || this.#hasSuspect || this.pending >= this.window) return false;
     return priority !== 'batch' || this.#bulk < this.window - this.reserve;
+  }
+
+  /** Whether it gives no sign of life: it is stopped, or this process has not listened. */
+  isSilent(): boolean {
+    return this.handle.isSilent?.() ?? false;
+  }
+
+  /** For how long it has had requests that nobody waits for any more, and let go of none of them, in ms. */
+  get overdueMs(): number {
+    return this.#abandoned === 0 ? 0 : this.#clock.now() - this.#abandonedSince;
   }
 
   /** How many of the pending requests nobody waits for any more. */
@@ -92,6 +107,7 @@ export class WorkerSlot implements RoutingCandidate {
   /** A request was answered by its deadline or its caller; the model may still be at it. Calls back once places come free. */
   endEarly({ cost, priority }: Load, onRoom: () => void): void {
     if (priority === 'batch') this.#bulk -= 1;
+    if (this.#abandoned === 0) this.#abandonedSince = this.#clock.now();
     this.#abandoned += 1;
     this.#abandonedCost += cost;
     this.#reviewAbandoned();
@@ -107,6 +123,8 @@ export class WorkerSlot implements RoutingCandidate {
   }
 
   #reviewAbandoned(): void {
+    // It was at them when it ended: who was alone in it is asked later.
+    if (!isLive(this.handle.state.current)) return;
     const { inFlight, queued } = this.handle.stats();
     const wanted = this.pending - this.#abandoned;
     const left = this.state === 'accepting' ? Math.min(this.#abandoned, Math.max(0, inFlight + queued - wanted)) : 0;
@@ -114,6 +132,7 @@ export class WorkerSlot implements RoutingCandidate {
     if (freed === 0) return;
     const cost = (this.#abandonedCost * freed) / this.#abandoned;
     this.#abandoned = left;
+    this.#abandonedSince = this.#clock.now();
     this.#abandonedCost -= cost;
     this.#release(freed, cost, this.#clock.now());
   }
@@ -121,7 +140,7 @@ export class WorkerSlot implements RoutingCandidate {
   async #watchAbandoned(onRoom: () => void): Promise<void> {
     if (this.#isWatchingAbandoned) return;
     this.#isWatchingAbandoned = true;
-    while (this.#abandoned > 0 && this.state === 'accepting') {
+    while (this.#abandoned > 0 && this.state === 'accepting' && isLive(this.handle.state.current)) {
       await this.handle.released();
       const before = this.#abandoned;
       this.#reviewAbandoned();

@@ -3,6 +3,9 @@ import type { Priority } from '../priority.js';
 import type { Routing } from '../routing.js';
 import type { SlotState, WorkerSlot } from './worker-slot.js';
 
+/** How long a worker may be at a call that nobody waits for any more, in ms, before that is worth telling. */
+const OVERDUE_MS = 1_000;
+
 /** The workers of a model that are there, and what is asked of them all together. */
 export class WorkerSlots implements Iterable<WorkerSlot> {
   readonly #routing: Routing;
@@ -47,6 +50,11 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
     return bytes;
   }
 
+  /** Whether one of them is stopped, or holds what nobody waits for any more for longer than it should. */
+  get hasStuck(): boolean {
+    return this.inState('accepting').some((slot) => slot.overdueMs >= OVERDUE_MS || slot.isSilent());
+  }
+
   add(slot: WorkerSlot): void {
     this.#slots.push(slot);
   }
@@ -63,11 +71,12 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
     return this.#slots.find((slot) => slot.id === id);
   }
 
-  /** The worker that gets the next request, of that class, if any has room for it. */
+  /** The worker that gets the next request, of that class, if any has room for it. One that gives no sign of life gets none while another does. */
   pick(priority: Priority): WorkerSlot | undefined {
     const room = this.#room;
     room.length = 0;
     for (const slot of this.#slots) if (slot !== this.#kept && slot.hasRoom(priority)) room.push(slot);
+    if (this.#slots.length > 1) this.#passOverSilent(room);
     if (room.length <= 1) return room[0];
     return this.#routing(room) as WorkerSlot;
   }
@@ -79,8 +88,7 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
   pickAlone(): WorkerSlot | undefined {
     let least: WorkerSlot | undefined;
     let hasSuspect = false;
-    for (const slot of this.#slots) {
-      if (slot.state !== 'accepting') continue;
+    for (const slot of this.#heard()) {
       hasSuspect ||= slot.hasSuspect;
       if (least === undefined || slot.pending < least.pending) least = slot;
     }
@@ -88,6 +96,22 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
     if (isFree || hasSuspect) this.#kept = undefined;
     else if (this.#kept?.state !== 'accepting') this.#kept = least;
     return isFree ? least : undefined;
+  }
+
+  /** Those that can take requests and give a sign of life; where none does it is this process that has not listened, and they are all meant. */
+  #heard(): WorkerSlot[] {
+    const accepting = this.inState('accepting');
+    const heard = accepting.filter((slot) => !slot.isSilent());
+    return heard.length > 0 ? heard : accepting;
+  }
+
+  // A request that then finds no room waits for those that are heard: they are at work, and ask for the next.
+  #passOverSilent(room: WorkerSlot[]): void {
+    if (!room.some((slot) => slot.isSilent())) return;
+    const heard = this.#heard();
+    for (let index = room.length - 1; index >= 0; index -= 1) {
+      if (!heard.includes(room[index] as WorkerSlot)) room.splice(index, 1);
+    }
   }
 
   /** No suspect waits: every worker is for all. */

@@ -9,7 +9,10 @@ export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy';
 
 /** How a model is. */
 export interface ModelHealth {
-  /** Unhealthy: the breaker is open, or nothing can be started for now. Degraded: something failed lately, or a queue is full. */
+  /**
+   * Unhealthy: the breaker is open, or nothing can be started for now. Degraded: something failed lately, a queue is full, or a worker is a second past
+   * the end of a call's time or gives no sign of life.
+   */
   readonly status: HealthStatus;
   readonly workers: Readonly<Partial<Record<WorkerState, number>>>;
   readonly queued: number;
@@ -80,7 +83,7 @@ export function healthOf(model: RegisteredModel): ModelHealth {
   const hasFailed = fleet.backOffMs > 0;
   let status: HealthStatus = 'healthy';
   if (breaker === 'open' || (hasFailed && fleet.slots.accepting === 0)) status = 'unhealthy';
-  else if (breaker === 'half-open' || hasFailed || dispatcher.outside > 0) status = 'degraded';
+  else if (breaker === 'half-open' || hasFailed || dispatcher.outside > 0 || fleet.slots.hasStuck) status = 'degraded';
   return {
     status,
     workers: fleet.workersByState(),

@@ -26,7 +26,7 @@ pipe.resume();
 const QUIET_TICKS = 5;
 let last = '';
 let quietTicks = 0;
-setInterval(() => {
+function look() {
   if (process.ppid !== watched) die();
   const [begun, ended, latest] = [0, 1, 2].map((index) => Atomics.load(cells, index));
   const key = begun + ' ' + ended;
@@ -37,5 +37,8 @@ setInterval(() => {
   [begun, ended, latest].forEach((value, index) => record.writeInt32LE(value, index * 4));
   // A parent that does not read (its own loop is blocked) must not make this thread's memory grow.
   if (pipe.writableLength < 4096) pipe.write(record);
-}, intervalMs);
+}
+// At once, so that it is heard of before the model is loaded.
+look();
+setInterval(look, intervalMs);
 `;

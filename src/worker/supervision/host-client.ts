@@ -1,3 +1,4 @@
+import { monotonicNow } from '../../core/index.js';
 import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
 import { isSmallData } from '../codec/small-data.js';
 import { findTransferable } from '../codec/transferable.js';
@@ -58,6 +59,8 @@ export class HostClient {
   readonly held: Map<number, HeldCall> = new Map();
   /** Whether the outcome of its load is still open. */
   isLoading = true;
+  /** When it said that its model is loaded, in ms of `monotonicNow`: a sign of life, which its watchdog's first may follow. */
+  readyAt: number | undefined;
   readonly #events: HostClientEvents;
   readonly #transferInputs: boolean;
   readonly #pings: Map<number, (health: WorkerHealth | undefined) => void> = new Map();
@@ -221,6 +224,7 @@ export class HostClient {
         return;
       }
       case Kind.Ready:
+        this.readyAt = monotonicNow();
         this.#onLoaded(undefined);
         return;
       case Kind.LoadFailed:

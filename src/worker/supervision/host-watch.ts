@@ -1,7 +1,7 @@
 import { CancellationToken } from '../../channels/index.js';
 import type { WorkerCore } from '../worker-core.js';
 import type { HostClient } from './host-client.js';
-import { StallDetector } from './stall-detector.js';
+import { StallDetector, type StallLimits } from './stall-detector.js';
 
 /** Who looks after a host, from its start to its end. */
 export interface HostWatch {
@@ -20,7 +20,7 @@ export interface HostWatch {
 export function watchHost(
   client: HostClient,
   { clock, hub }: WorkerCore,
-  stallTimeoutMs: number,
+  limits: StallLimits,
   lastAnswerAt: () => number,
 ): HostWatch {
   const down = new CancellationToken();
@@ -33,7 +33,7 @@ export function watchHost(
   const watch: HostWatch = {
     down,
     stalled: undefined,
-    stall: new StallDetector(clock, stallTimeoutMs, client, lastAnswerAt, onStall),
+    stall: new StallDetector(clock, limits, client, lastAnswerAt, onStall),
   };
   watch.stall.watch();
   return watch;

@@ -4,27 +4,49 @@ import type { HostClient } from './host-client.js';
 /** A second look comes this much later: what a busy parent had not read yet is read by then. */
 const SECOND_LOOK_MS = 500;
 
-/** The shortest silence that means anything, in ms: a quiet worker's watchdog is heard every half second. */
-const SILENCE_MS = 2_000;
+/** The same where the host was asked whether its loop turns, which takes it longer to say on a busy machine. */
+const ANSWER_MS = 1_000;
 
-/** The same before it was ever heard: a busy machine takes its time to start a process. */
+/** How long a watchdog may be silent before it is looked at again, in ms: that of a quiet worker is heard every half second, a busy one's every tenth. */
+const SILENCE_MS = 1_500;
+
+/** How long before others are given what comes. */
+const PASSED_OVER_MS = 1_000;
+
+/** How long the first sign of a host that loads may take: a busy machine takes its time to start a process. */
 const FIRST_SIGN_MS = 10_000;
 
 /** How often is looked while calls are under way. */
-const LOOK_MS = 1_000;
+const LOOK_MS = 500;
+
+/** How long a host may go without progress. */
+export interface StallLimits {
+  /** Past a deadline, whatever it does, in ms. `Infinity` for a host that is never killed, also not for its silence. */
+  readonly stallTimeoutMs: number;
+  /** Past a deadline, while its thread is kept by one call, in ms: asked for each time. Counts where it is less than the other. */
+  readonly blockedTimeoutMs: () => number;
+}
+
+interface Finding {
+  readonly reason: string;
+  readonly runningMs: number;
+  /** Whether it holds only for a host whose loop does not turn. */
+  readonly isOfBlocked?: boolean;
+}
 
 /**
  * Tells a hang from a long call. While a host loads or holds calls it is looked at now and then:
  * - progress is an answer, a chunk, or a model call that began or ended (which the host's watchdog sees even during a native call);
- * - a call is overdue when its deadline has passed, or, where it has none, when its caller has given it up;
- * - no progress for `stallTimeoutMs` past the moment something became overdue is a hang, and so are no signs of life at all for as long: a
- *   stopped process, which no deadline is needed for.
+ * - a call is overdue when its deadline has passed, or its caller has given it up;
+ * - no progress for `stallTimeoutMs` past the moment something became overdue is a hang. So is less, `blockedTimeoutMs`, where the host's loop does not
+ *   answer either: a native call keeps its thread. One that decodes or waits for a server answers;
+ * - a watchdog that is silent is that of a stopped process. No deadline is needed for it, and no call: a stopped host that was asked for is looked at, too.
  *
  * Nothing is decided at first sight, because the parent's own event loop may have been late.
  */
 export class StallDetector {
   readonly #clock: Clock;
-  readonly #stallTimeoutMs: number;
+  readonly #limits: StallLimits;
   readonly #client: HostClient;
   readonly #lastAnswerAt: () => number;
   readonly #onStall: (reason: string, runningMs: number) => void;
@@ -32,27 +54,39 @@ export class StallDetector {
   #timer: ClockTimer | undefined;
   #isSuspect = false;
   #isStopped = false;
+  /** Whether it is looked at though it holds nothing. */
+  #isAsked = false;
+  #doesTurn = false;
   #counters = '';
   #lastCountAt = 0;
 
   constructor(
     clock: Clock,
-    stallTimeoutMs: number,
+    limits: StallLimits,
     client: HostClient,
     lastAnswerAt: () => number,
     onStall: (reason: string, runningMs: number) => void,
   ) {
     this.#clock = clock;
-    this.#stallTimeoutMs = stallTimeoutMs;
+    this.#limits = limits;
     this.#client = client;
     this.#lastAnswerAt = lastAnswerAt;
     this.#onStall = onStall;
-    this.#lookMs = Math.max(10, Math.min(LOOK_MS, stallTimeoutMs / 4));
+    this.#lookMs = Math.max(10, Math.min(LOOK_MS, limits.stallTimeoutMs / 4));
   }
 
   /** The host loads, or was sent a call: looks from now on, until neither is so. */
   watch(): void {
-    if (this.#timer === undefined && !this.#isStopped && Number.isFinite(this.#stallTimeoutMs)) this.#arm(this.#lookMs);
+    const { stallTimeoutMs } = this.#limits;
+    if (this.#timer === undefined && !this.#isStopped && Number.isFinite(stallTimeoutMs)) this.#arm(this.#lookMs);
+  }
+
+  /** Whether the host has given no sign of life for a second. If so it is looked at from now on, until it has. */
+  isSilent(): boolean {
+    if (this.#client.isLoading || this.#silentMs() < PASSED_OVER_MS) return false;
+    this.#isAsked = true;
+    this.watch();
+    return true;
   }
 
   stop(): void {
@@ -67,29 +101,45 @@ export class StallDetector {
 
   #look(): void {
     this.#timer = undefined;
-    if (this.#client.held.size === 0 && !this.#client.isLoading) {
+    const isBusy = this.#client.held.size > 0 || this.#client.isLoading;
+    if (!isBusy && !this.#isAsked) {
       this.#isSuspect = false;
       return;
     }
     const finding = this.#examine();
-    if (finding === undefined) {
+    if (finding === undefined || (this.#isSuspect && finding.isOfBlocked && this.#doesTurn)) {
       this.#isSuspect = false;
-      this.#arm(this.#lookMs);
+      this.#isAsked = false;
+      if (isBusy) this.#arm(this.#lookMs);
     } else if (this.#isSuspect) {
       this.#isStopped = true;
       this.#onStall(finding.reason, finding.runningMs);
     } else {
       this.#isSuspect = true;
-      this.#arm(Math.min(SECOND_LOOK_MS, Math.max(50, this.#stallTimeoutMs)));
+      if (finding.isOfBlocked) this.#askWhetherItTurns();
+      const { stallTimeoutMs } = this.#limits;
+      this.#arm(finding.isOfBlocked ? ANSWER_MS : Math.min(SECOND_LOOK_MS, Math.max(50, stallTimeoutMs)));
     }
   }
 
-  #examine(): { readonly reason: string; readonly runningMs: number } | undefined {
+  #askWhetherItTurns(): void {
+    this.#doesTurn = false;
+    void this.#client.ping().then((health) => {
+      if (health !== undefined) this.#doesTurn = true;
+    });
+  }
+
+  #silentMs(): number {
+    const { host, readyAt } = this.#client;
+    return monotonicNow() - Math.max(host.progress()?.heardAt ?? host.startedAt, readyAt ?? Number.NEGATIVE_INFINITY);
+  }
+
+  #examine(): Finding | undefined {
     const now = this.#clock.now();
-    const { host } = this.#client;
+    const { host, isLoading } = this.#client;
     const seen = host.progress();
-    const silentMs = monotonicNow() - (seen?.heardAt ?? host.startedAt);
-    if (silentMs >= Math.max(this.#stallTimeoutMs, seen === undefined ? FIRST_SIGN_MS : SILENCE_MS)) {
+    const silentMs = this.#silentMs();
+    if (silentMs >= (isLoading && seen === undefined ? FIRST_SIGN_MS : SILENCE_MS)) {
       return { reason: `it gave no sign of life for ${Math.round(silentMs)} ms`, runningMs: silentMs };
     }
     const counters = `${seen?.value.begun} ${seen?.value.ended}`;
@@ -103,12 +153,21 @@ export class StallDetector {
     let overdueSince = Number.POSITIVE_INFINITY;
     let oldest = now;
     for (const { request, abandonedAt } of this.#client.held.values()) {
-      const due = request.deadline ?? abandonedAt ?? Number.POSITIVE_INFINITY;
-      if (due < overdueSince) overdueSince = due;
+      overdueSince = Math.min(overdueSince, request.deadline ?? overdueSince, abandonedAt ?? overdueSince);
       if (request.enteredAt < oldest) oldest = request.enteredAt;
     }
-    const since = Math.max(overdueSince, this.#lastAnswerAt(), this.#lastCountAt);
-    if (now - since < this.#stallTimeoutMs) return undefined;
-    return { reason: `it made no progress for ${Math.round(now - since)} ms past a deadline`, runningMs: now - oldest };
+    const quietMs = now - Math.max(overdueSince, this.#lastAnswerAt(), this.#lastCountAt);
+    const runningMs = now - oldest;
+    const { stallTimeoutMs, blockedTimeoutMs } = this.#limits;
+    if (quietMs >= stallTimeoutMs) {
+      return { reason: `it made no progress for ${Math.round(quietMs)} ms past a deadline`, runningMs };
+    }
+    // Before the limit is asked for, which takes reading what was measured.
+    if (quietMs < this.#lookMs || !(quietMs >= blockedTimeoutMs())) return undefined;
+    return {
+      reason: `one call kept its thread for ${Math.round(quietMs)} ms past a deadline`,
+      runningMs,
+      isOfBlocked: true,
+    };
   }
 }

@@ -32,6 +32,7 @@ export interface SupervisionSettings {
   readonly idleTimeoutMs: number;
   readonly loadTimeoutMs: number;
   readonly stallTimeoutMs: number;
+  readonly blockedTimeoutMs: () => number;
   readonly retries: number;
   readonly restart: RestartPolicy;
 }
@@ -128,7 +129,8 @@ export class SupervisedWorker {
     });
     this.#client = client;
     this.#channels.enter('loading');
-    const watch = watchHost(client, this.#core, this.#settings.stallTimeoutMs, () => this.#lastProgressAt);
+    const watch = watchHost(client, this.#core, this.#settings, () => this.#lastProgressAt);
+    this.#core.isSilent = () => watch.stall.isSilent();
     const loaded = await this.#load(client, watch);
     if (loaded !== 'ready') {
       watch.stall.stop();

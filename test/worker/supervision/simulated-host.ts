@@ -39,6 +39,7 @@ export async function superviseSimulated<Ops extends Operations>(
     idleTimeoutMs: Number.POSITIVE_INFINITY,
     loadTimeoutMs: 60_000,
     stallTimeoutMs: options.stallTimeoutMs ?? 30_000,
+    blockedTimeoutMs: () => Number.POSITIVE_INFINITY,
     retries: 1,
     restart: defaultRestartPolicy,
   });
