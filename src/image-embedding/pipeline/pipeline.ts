@@ -12,7 +12,8 @@
  * - What sharp has been given can't be overtaken, in the line for libuv's threads. So of batch operations it is given no more than fits into one
  *   run: while batches stay small, because decoding is what takes the time, a few; as they grow, a whole one; and while a single image is on its
  *   way, so few that a thread is free for it.
- * - Images of a batch operation or a stream never occupy more than `2 * maxBatch - 1` places between decode and result: pixels take memory.
+ * - Images of a batch operation or a stream never occupy more than `2 * maxBatch - 1` places (and 2, so that one is decoded while one runs)
+ *   between decode and result: pixels take memory.
  */
 import PQueue from 'p-queue';
 import { HostQueues } from '../sources/host-queues.js';
@@ -83,7 +84,7 @@ export class EmbeddingPipeline {
     this.#parts = parts;
     this.#decodes = new PQueue({ concurrency: parts.decodeConcurrency });
     this.#fetches = new HostQueues(parts.fetchConcurrency);
-    this.#bulk = new PQueue({ concurrency: 2 * parts.maxBatch - 1 });
+    this.#bulk = new PQueue({ concurrency: Math.max(2, 2 * parts.maxBatch - 1) });
     this.#bulkDecodeLimit = Math.min(MIN_BULK_DECODES, parts.decodeConcurrency);
     this.#bulkDecodes = new PQueue({ concurrency: this.#bulkDecodeLimit });
     this.#singleReads = new ReadAhead(parts.readAheadBytes ?? READ_AHEAD_BYTES);
