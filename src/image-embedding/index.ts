@@ -71,6 +71,8 @@ export {
 } from './model/model-errors.js';
 export { type ModelDtype, type ModelFolderOptions, readModelFolder } from './model/model-folder.js';
 /** @internal */
+export { builtInNames, nearestName } from './model/model-names.js';
+/** @internal */
 export { identifyModel, type ModelIdentity } from './model/model-identity.js';
 export {
   createModelSpec,

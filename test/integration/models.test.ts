@@ -102,6 +102,28 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
     expect(ended.code).toBe(2);
   });
 
+  test('takes every name that millrace models prints, and knows which was meant by another', async () => {
+    const offline = { ...env, HF_HUB_OFFLINE: '1' };
+    await runCli(['prepare', NAME], { env });
+    const { stdout } = await runCli(['models'], { env: offline });
+    const names = stdout
+      .split('\n')
+      .slice(2)
+      .map((line) => line.split(' ')[0] ?? '')
+      .filter((name) => name !== '' && name !== 'cache');
+    expect(names).toEqual(['mobilenet-v1-0.25', NAME]);
+    for (const name of names) expect(await runCli(['inspect', name], { env: offline })).toMatchObject({ code: 0 });
+    for (const [given, meant] of [
+      ['millrace/tiny-clpi', NAME],
+      ['mobilenet-v1', 'mobilenet-v1-0.25'],
+    ] as const) {
+      const ended = await runCli(['embed', photo, '--model', given, '--out', path.join(folder, 'x.jsonl')], {
+        env: offline,
+      });
+      expect(ended).toMatchObject({ code: 2, stderr: expect.stringContaining(`did you mean '${meant}'?`) });
+    }
+  });
+
   test('refuses to continue an output with a model of another dimension', async () => {
     const out = path.join(folder, 'other.jsonl');
     await runCli(['embed', photo, '--model', NAME, '--out', out], { env });

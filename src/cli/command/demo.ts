@@ -6,6 +6,7 @@ import { identifyModel, type ModelDescription } from '../../image-embedding/inde
 import { EXIT, type ExitCode, errorMessage, UsageError } from '../exit-codes.js';
 import { collectInputs, IMAGE_ENDINGS } from '../input/inputs.js';
 import { orderedMap } from '../input/ordered-map.js';
+import { withNearestModel } from '../model-cache.js';
 import { type ModelChoice, modelSource } from '../model-options.js';
 import { JsonlFileWriter } from '../output/jsonl-writer.js';
 import { lockOutput } from '../output/output-lock.js';
@@ -88,7 +89,12 @@ export async function demoCommand(
         progress,
         signal,
         unreadable: inputs.unreadable,
-        identify: async () => identifyModel(await embedder.describe(), { preprocess: 'fast', normalize: true }),
+        identify: async () => {
+          const description = await embedder.describe().catch(async (error: unknown) => {
+            throw await withNearestModel(error, options.model);
+          });
+          return await identifyModel(description, { preprocess: 'fast', normalize: true });
+        },
         onRecord: (record) => records.push(record),
       });
       model = await embedder.describe();

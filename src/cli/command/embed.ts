@@ -9,6 +9,7 @@ import {
   inputOf,
 } from '../input/inputs.js';
 import { imageLimits, type LimitOptions, type ModelChoice, modelSource, type VectorOptions } from '../model-options.js';
+import { withNearestModel } from '../model-cache.js';
 import { requireHeldModel } from '../output/held-model.js';
 import { openWriter, outputFormat } from '../output/open-writer.js';
 import { lockOutput } from '../output/output-lock.js';
@@ -133,7 +134,10 @@ async function embedInto(
       dimension: held?.dimension,
       unreadable,
       identify: async () => {
-        const identity = await identifyModel(await embedder.describe(), { preprocess, normalize });
+        const description = await embedder.describe().catch(async (error: unknown) => {
+          throw await withNearestModel(error, options.model);
+        });
+        const identity = await identifyModel(description, { preprocess, normalize });
         if (held !== undefined) {
           await requireHeldModel(options.out, held, identity, (name) => embedder.embed(inputOf(name)));
         }

@@ -1,5 +1,6 @@
 import type { ModelDescription } from '../../image-embedding/index.js';
 import { EXIT, type ExitCode, modelError } from '../exit-codes.js';
+import { withNearestModel } from '../model-cache.js';
 import { type ModelChoice, modelSource } from '../model-options.js';
 import type { CommandContext } from './context.js';
 
@@ -25,7 +26,7 @@ export async function inspectCommand(
     description = await embedder.describe();
   } catch (error) {
     await embedder.destroy(new Error('the model could not be loaded'));
-    throw modelError(error);
+    throw modelError(await withNearestModel(error, model));
   }
   await embedder.close();
   stderr.write(erase);

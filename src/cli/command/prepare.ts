@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { type HubProgress, type PreparedModel, prepareModel } from '../../image-embedding/index.js';
 import { EXIT, type ExitCode, modelError } from '../exit-codes.js';
+import { withNearestModel } from '../model-cache.js';
 import { type ModelChoice, modelSource } from '../model-options.js';
 import type { CommandContext } from './context.js';
 
@@ -22,7 +23,7 @@ export async function prepareCommand(
   try {
     prepared = await prepareModel(source, { hub: { onProgress }, verify: options.verify === true });
   } catch (error) {
-    throw modelError(error);
+    throw modelError(await withNearestModel(error, model));
   }
   stderr.write(erase);
   const { spec, folder, isSmall, isVerified } = prepared;

@@ -63,7 +63,8 @@ export class ModelRegistry {
   async #resolve(key: string, source: ModelSource): Promise<LoadedModel> {
     const { signal } = this.#stopped;
     const { hub, prepare, session, folder } = this.#settings;
-    const spec = await resolveModel(source, (reference) => fetchModel(reference, hub, signal), folder);
+    const names = Object.keys(this.#settings.models);
+    const spec = await resolveModel(source, (reference) => fetchModel(reference, hub, signal), folder, names);
     const prepared = prepare === undefined ? undefined : await prepareFile(spec, session, prepare, { signal });
     // A file that is missing costs nothing: its load says what is wrong.
     const bytes = await modelBytes(spec.file);

@@ -3,12 +3,14 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { describeReceived, requireOptions, requireString } from '../../core/index.js';
 import { packageFile } from '../../worker/index.js';
+import { ModelNotFoundError } from './model-errors.js';
 import { type ModelFolderOptions, readModelFolder } from './model-folder.js';
+import { builtInNames, nearestName } from './model-names.js';
 import type { ModelSpec } from './model-spec.js';
 
 /** A model in a folder, or on the hub, with what is to be taken of it. */
 export interface ModelReference extends ModelFolderOptions {
-  /** A folder, a hub name such as `Xenova/clip-vit-base-patch32`, or `'default'` for the model that comes with the package. */
+  /** A folder, a hub name such as `Xenova/clip-vit-base-patch32`, or `'default'` (or its own name) for the model that comes with the package. */
   readonly from: string;
   /** For a hub name: the branch, tag or commit, `'main'` by default. A full commit hash pins the model. */
   readonly revision?: string;
@@ -22,8 +24,8 @@ export type ModelSource = string | ModelReference | ModelSpec;
 /** Brings a model from the hub into a folder on this machine. */
 export type FetchModel = (reference: ModelReference) => Promise<string>;
 
+const DEFAULT_MODEL = '../models/mobilenet-v1-0.25';
 const HUB_NAME = /^[\w][\w.-]*\/[\w][\w.-]*$/;
-const ACTION = 'Cannot use model';
 
 /** Checks how a model is named, before anything is opened. */
 export function requireModelSource(action: string, source: unknown): ModelSource {
@@ -53,33 +55,45 @@ export function nameOfSource(source: ModelSource): string {
  * @param source How the model is named.
  * @param fetchModel Brings it from the hub.
  * @param callersFolder What a relative folder is meant from; the working folder by default.
+ * @param names Further names that models can be called by, for the message about one that is misspelt.
  */
 export async function resolveModel(
   source: ModelSource,
   fetchModel: FetchModel,
   callersFolder: string = '',
+  names: readonly string[] = [],
 ): Promise<ModelSpec> {
   if (typeof source === 'object' && isSpec(source)) return source;
   const reference = typeof source === 'string' ? { from: source } : (source as ModelReference);
   const { from, revision: _revision, digests: _digests, ...folderOptions } = reference;
-  const folder =
-    from === 'default'
-      ? packageFile('../models/mobilenet-v1-0.25')
-      : HUB_NAME.test(from) && !(await isFolder(path.resolve(callersFolder, from)))
-        ? await fetchModel(reference)
-        : path.resolve(callersFolder, from);
-  const spec = await readModelFolder(folder, folderOptions);
-  // A folder in the hub's cache is named by a commit; the model's own name says more.
-  return from === 'default' || folder === path.resolve(callersFolder, from) ? spec : { ...spec, name: from };
+  if (from === 'default') return await readModelFolder(packageFile(DEFAULT_MODEL), folderOptions);
+  const folder = path.resolve(callersFolder, from);
+  if (await exists(folder)) return await readModelFolder(folder, folderOptions);
+  if (builtInNames.includes(from)) return await readModelFolder(packageFile(DEFAULT_MODEL), folderOptions);
+  if (HUB_NAME.test(from)) {
+    const spec = await readModelFolder(await fetchModel(reference), folderOptions);
+    // A folder in the hub's cache is named by a commit; the model's own name says more.
+    return { ...spec, name: from };
+  }
+  throw new ModelNotFoundError(
+    `Cannot load model: ${folder} must be a folder, found nothing; ${nameHint(from, names)}`,
+  );
+}
+
+function nameHint(name: string, more: readonly string[]): string {
+  const names = [...builtInNames, ...more];
+  const nearest = nearestName(name, names);
+  const meant = nearest === undefined ? '' : `did you mean '${nearest}'? `;
+  return `${meant}models that have a name: ${names.join(', ')}, and owner/name for one of the hub`;
 }
 
 function isSpec(source: object): source is ModelSpec {
   return 'preprocess' in source && 'file' in source;
 }
 
-async function isFolder(name: string): Promise<boolean> {
-  return stat(requireString(ACTION, 'model', name)).then(
-    (info) => info.isDirectory(),
+async function exists(name: string): Promise<boolean> {
+  return stat(name).then(
+    () => true,
     () => false,
   );
 }
