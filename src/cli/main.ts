@@ -13,6 +13,7 @@ import {
   describeFailure,
   errorCode,
   errorMessage,
+  RunError,
   UsageError,
 } from './exit-codes.js';
 import { packageVersion } from './package-info.js';
@@ -20,8 +21,11 @@ import { createProgram } from './program.js';
 
 async function main(argv: readonly string[]): Promise<ExitCode> {
   const { stdin, stdout, stderr } = process;
-  // A reader that has gone must not turn into an uncaught exception; writers that care about it listen for themselves.
-  stdout.on('error', () => {});
+  // A reader that has gone must not turn into an uncaught exception: what was not written is found out at the end.
+  let lost: unknown;
+  stdout.on('error', (error) => {
+    lost ??= error;
+  });
   stderr.on('error', () => {});
   let exitCode: ExitCode = EXIT.ok;
   try {
@@ -36,8 +40,14 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
     const program = createProgram(context, await packageVersion(), (code) => {
       exitCode = code;
     });
-    await program.parseAsync([...argv]);
-    return exitCode;
+    await program.parseAsync([...argv]).catch((error: unknown) => {
+      // The help and the version have been printed.
+      if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error;
+    });
+    await flushed(stdout);
+    if (lost === undefined || exitCode !== EXIT.ok) return exitCode;
+    if (errorCode(lost) === 'EPIPE') return EXIT.closedPipe;
+    throw new RunError(`Cannot write to standard output: ${errorMessage(lost)}`, { cause: lost });
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (error instanceof ClosedPipeError) return EXIT.closedPipe;
@@ -46,9 +56,18 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
       return EXIT.usage;
     }
     const code = errorCode(deepestCoded(error));
-    stderr.write(`millrace: ${code.startsWith('ERR_RUN') ? '' : `${code}: `}${describeFailure(error)}\n`);
+    const message = describeFailure(error);
+    const isSaid = code === 'ERR_RUN' || message.startsWith(code);
+    stderr.write(`millrace: ${isSaid ? '' : `${code}: `}${message}\n`);
     return EXIT.failed;
   }
+}
+
+/** Waits until what was written has been taken, or could not be. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    stream.write('', () => setImmediate(resolve));
+  });
 }
 
 process.exitCode = await main(process.argv);

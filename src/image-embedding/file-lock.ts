@@ -6,8 +6,8 @@
  * may, so one of many has it, wherever the others are paused. A guard whose maker died is taken over in the same way.
  *
  * A process of this machine is known by its number and its start: it keeps the lock while it lives, paused or not, and loses it by its death.
- * One of another container of this machine is known to be dead when all processes can be seen and none has that container's numbers. Of any other
- * only the age of the lock is known, which its holder touches.
+ * So is one in another container of this machine, where all processes can be seen. Of any other only the age of the lock is known, which its holder
+ * touches.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import {
@@ -206,10 +206,11 @@ async function startOf(pid: number): Promise<string | undefined> {
 }
 
 /** Whether a holder lives; undefined when that can't be known. */
-async function isAlive({ pid, machine, start }: LockText): Promise<boolean | undefined> {
+async function isAlive(holder: LockText): Promise<boolean | undefined> {
+  const { pid, machine, start } = holder;
   if (pid === undefined || !Number.isSafeInteger(pid) || pid <= 0) return undefined;
   const here = await machineId();
-  if (machine !== here) return (await isNamespaceGone(machine, here)) ? false : undefined;
+  if (machine !== here) return await isAliveInside(holder, here);
   const began = await startOf(pid);
   if (began !== undefined && start !== undefined) return began === start;
   try {
@@ -223,25 +224,32 @@ async function isAlive({ pid, machine, start }: LockText): Promise<boolean | und
 /** The first namespace of process numbers, from which every process of the machine can be seen. */
 const FIRST_NAMESPACE = 'pid:[4026531836]';
 
-/** Whether a container's namespace of process numbers is known to have no process any more. */
-async function isNamespaceGone(machine: unknown, here: string): Promise<boolean> {
+/** Whether a holder in another container of this machine lives; undefined when that can't be seen from here. */
+async function isAliveInside({ pid, machine, start }: LockText, here: string): Promise<boolean | undefined> {
   const [boot, namespace] = here.split(' ');
-  if (namespace !== FIRST_NAMESPACE || typeof machine !== 'string') return false;
-  const [otherBoot, other] = machine.split(' ');
-  if (otherBoot !== boot || other === undefined) return false;
+  const isHere = typeof machine === 'string' && machine.split(' ')[0] === boot;
+  if (namespace !== FIRST_NAMESPACE || !isHere || start === undefined) return undefined;
   try {
-    for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-      const found = await readlink(`/proc/${pid}/ns/pid`).catch((error: unknown) => {
-        // It has ended meanwhile; any other failure means that it can't be seen.
-        if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return undefined;
-        throw error;
-      });
-      if (found === other) return false;
+    // Where processes of others are hidden, so is the first one.
+    await readFile('/proc/1/status');
+    for (const outer of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+      // Its numbers in all namespaces that it is in, its own one last.
+      const [, numbers = ''] = /^NSpid:\s*(.*)$/m.exec(await statusOf(outer)) ?? [];
+      const inside = numbers.split(/\s+/).slice(1).at(-1);
+      if (inside === String(pid) && (await startOf(Number(outer))) === start) return true;
     }
-    return true;
-  } catch {
     return false;
+  } catch {
+    return undefined;
   }
+}
+
+/** Empty for a process that has ended meanwhile. */
+async function statusOf(pid: string): Promise<string> {
+  return await readFile(`/proc/${pid}/status`, 'utf8').catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return '';
+    throw error;
+  });
 }
 
 function codeOf(error: unknown): string | undefined {

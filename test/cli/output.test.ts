@@ -1,6 +1,18 @@
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, mkdir, mkdtemp, open, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  access,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
@@ -202,6 +214,43 @@ describe('lockOutput()', () => {
     await expect(lockOutput(at('odd.npy'))).rejects.toThrow(
       /another run is writing it; if there is none, remove .*odd\.npy\.lock/,
     );
+  });
+
+  describe('of a run elsewhere, of which only the age of its lock is known', () => {
+    const leave = async (name: string, ageMs: number): Promise<string> => {
+      const file = at(`${name}.lock`);
+      await writeFile(file, JSON.stringify({ pid: 1, host: 'elsewhere', machine: 'elsewhere pid:[1]', start: '1' }));
+      await touch(file, ageMs);
+      return file;
+    };
+    const touch = async (file: string, ageMs: number): Promise<void> => {
+      const then = new Date(Date.now() - ageMs);
+      await utimes(file, then, then);
+    };
+
+    test('refuses it at once, and says how long it takes', async () => {
+      await leave('refused.jsonl', 10_000);
+      const refused = lockOutput(at('refused.jsonl'));
+      await expect(refused).rejects.toThrow(
+        /process 1 on elsewhere\) is writing it; .*or wait 30 s: it is then taken over/,
+      );
+    });
+
+    test('takes it over without a sign of life, once it has waited and said so', async () => {
+      await leave('killed.jsonl', 29_000);
+      const said: string[] = [];
+      const lock = await lockOutput(at('killed.jsonl'), { isPatient: true, onWait: (text) => said.push(text) });
+      expect(lock).toBeDefined();
+      await lock?.release();
+      expect(said).toHaveLength(1);
+      expect(said[0]).toMatch(/^waiting up to \d s: .*process 1 on elsewhere\), which may have been killed/);
+    });
+
+    test('gives up when it is touched meanwhile: the run lives', async () => {
+      const file = await leave('alive.jsonl', 20_000);
+      const refused = lockOutput(at('alive.jsonl'), { isPatient: true, onWait: () => void touch(file, 0) });
+      await expect(refused).rejects.toBeInstanceOf(UsageError);
+    });
   });
 
   test('locks nothing that is no file, and nothing in a folder that is not there', async () => {

@@ -1,12 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FileLock, type LockHolder, withFileLock } from '../../src/image-embedding/file-lock.js';
+import { until } from '../integration/cli-process.js';
+import { pidNamespaces, testNeeding } from '../support/needs.js';
 
 const CHILD = fileURLToPath(new URL('./lock-process.mjs', import.meta.url));
 
@@ -194,3 +196,38 @@ describe('withFileLock()', () => {
     await lock.release();
   });
 });
+
+/** Processes of every container can be seen only from there. */
+const canSeeAll = await readlink('/proc/self/ns/pid').then(
+  (name) => name === 'pid:[4026531836]',
+  () => false,
+);
+
+testNeeding(pidNamespaces)(
+  'FileLock.tryTake() knows of a container on this machine whether it is gone, where all processes can be seen',
+  async () => {
+    const child = spawn(
+      'unshare',
+      ['--pid', '--fork', '--kill-child', '--mount-proc', process.execPath, CHILD, file, '0', '0'],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    await once(child.stdout as NodeJS.ReadableStream, 'data');
+    const alive = await FileLock.tryTake(file);
+    expect(alive).toMatchObject({ pid: expect.any(Number), ...(canSeeAll ? {} : { touchedAt: expect.any(Number) }) });
+    if (canSeeAll) {
+      // However long it has not been touched.
+      await utimes(file, agoSeconds(60), agoSeconds(60));
+      expect(await FileLock.tryTake(file)).toMatchObject({ pid: expect.any(Number) });
+    }
+    await kill(child);
+    await until('the end of the container', async () => {
+      const found = await FileLock.tryTake(file);
+      if (!(found instanceof FileLock)) return canSeeAll ? undefined : found.touchedAt !== undefined;
+      expect(canSeeAll).toBe(true);
+      await found.release();
+      return true;
+    });
+  },
+);

@@ -1,4 +1,4 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -11,6 +11,7 @@ import { type ModelChoice, modelSource } from '../model-options.js';
 import { JsonlFileWriter } from '../output/jsonl-writer.js';
 import { lockOutput } from '../output/output-lock.js';
 import type { EmbedRecord } from '../output/record.js';
+import { ReplacingFile } from '../output/replacing-file.js';
 import { PACKAGE_ROOT } from '../package-info.js';
 import { quitAtOnce } from '../quit-at-once.js';
 import { type Report, renderReport } from '../report/html-report.js';
@@ -203,9 +204,12 @@ async function makeThumbnails(
 }
 
 async function writePage(file: string, report: Report): Promise<void> {
+  const target = await ReplacingFile.open(file);
   try {
-    await writeFile(file, renderReport(report));
+    for (const part of renderReport(report)) await target.append(Buffer.from(part));
   } catch (error) {
-    throw new UsageError(`Cannot write ${file}: ${errorMessage(error)}`, { cause: error });
+    await target.discard();
+    throw error;
   }
+  await target.commit();
 }

@@ -95,7 +95,7 @@ async function embedInto(
   const { preprocess = 'fast', normalize = true } = options;
   const model = await modelSource(options);
   const writer = await openWriter(options.out, context.stdout, held?.bytes);
-  let isWhole = false;
+  let isClosed = false;
   let release = (): void => {};
   let progress: Progress | undefined;
   try {
@@ -163,7 +163,9 @@ async function embedInto(
       },
     );
     progress.stop();
-    isWhole = true;
+    // Formats that are written as a whole come about here, or fail.
+    isClosed = true;
+    await writer.close();
     for (const note of inputs.lateNotes()) stderr.write(`note: ${note}\n`);
     return conclude(context, options, {
       ...result,
@@ -175,7 +177,7 @@ async function embedInto(
   } finally {
     progress?.stop();
     release();
-    await writer.close(isWhole);
+    if (!isClosed) await writer.close(false);
   }
 }
 
