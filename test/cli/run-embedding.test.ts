@@ -4,9 +4,10 @@ import { RunError, UsageError } from '../../src/cli/exit-codes.js';
 import type { EmbedInput } from '../../src/cli/input/inputs.js';
 import { orderedMap } from '../../src/cli/input/ordered-map.js';
 import type { EmbedRecord, RecordWriter } from '../../src/cli/output/record.js';
-import { runEmbedding } from '../../src/cli/run-embedding.js';
+import { type EmbeddingRun, runEmbedding } from '../../src/cli/run-embedding.js';
 import { Progress } from '../../src/cli/terminal/progress.js';
 import { SimulatedClock } from '../../src/core/index.js';
+import { ImageReadError } from '../../src/image-embedding/index.js';
 import { WorkerCrashedError, WorkerLoadError } from '../../src/worker/index.js';
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -96,7 +97,7 @@ describe('orderedMap()', () => {
 describe('runEmbedding()', () => {
   const coded = (code: string): Error => Object.assign(new Error(`it is\n${code}`), { code });
 
-  function run(answers: readonly (number | Error)[], more: { dimension?: number; signal?: AbortSignal } = {}) {
+  function run(answers: readonly (number | Error)[], more: Partial<EmbeddingRun> = {}) {
     const records: EmbedRecord[] = [];
     const writer: RecordWriter = {
       write: async (record) => void records.push(record),
@@ -167,5 +168,41 @@ describe('runEmbedding()', () => {
     await expect(run([3], { dimension: 2 }).result).rejects.toThrow(
       /holds vectors of 2 dimensions, this model gives 3/,
     );
+  });
+
+  test('is a usage error before the first line when no worker fits into the memory, and ends a run at once', async () => {
+    const none = run([coded('ERR_MEMORY_EXHAUSTED'), coded('ERR_MEMORY_EXHAUSTED'), 2]);
+    await expect(none.result).rejects.toBeInstanceOf(UsageError);
+    expect(none.records).toEqual([]);
+    await expect(run([2, coded('ERR_MEMORY_EXHAUSTED')]).result).rejects.toBeInstanceOf(RunError);
+  });
+
+  test('writes what can not be read first, and not before the model is known to be good', async () => {
+    const error = new ImageReadError('Cannot read folder "a": permission denied (EACCES)');
+    const unreadable = [{ name: 'a', error }];
+    const bad = run([2], { unreadable, identify: () => Promise.reject(coded('ERR_MODEL_NOT_FOUND')) });
+    await expect(bad.result).rejects.toBeInstanceOf(UsageError);
+    expect(bad.records).toEqual([]);
+    for (const answers of [[2], []]) {
+      const { result, records } = run(answers, { unreadable });
+      expect(await result).toEqual({ done: answers.length + 1, failed: 1 });
+      expect(records[0]).toEqual({ path: 'a', error: { code: 'ERR_IMAGE_READ', message: error.message } });
+    }
+  });
+
+  test('asks once which model it is, and writes it beside every vector', async () => {
+    let asked = 0;
+    const model = { name: 'm', digest: 'd', preprocess: 'fast', normalized: true, dimensions: 2 } as const;
+    const identify = async () => {
+      asked++;
+      return model;
+    };
+    const { result, records } = run([2, coded('ERR_IMAGE_CORRUPT'), 2], { identify });
+    await result;
+    expect(records).toMatchObject([{ model }, { error: {} }, { model }]);
+    expect(asked).toBe(1);
+    const empty = run([], { identify });
+    await empty.result;
+    expect(asked).toBe(1);
   });
 });
