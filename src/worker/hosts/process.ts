@@ -39,6 +39,7 @@ export function startProcessHost(options: HostOptions): Host {
   const execArgv = options.execArgv === undefined ? filterExecArgv(process.execArgv) : [...options.execArgv];
   if (options.memoryMb !== undefined) execArgv.push(`--max-old-space-size=${options.memoryMb}`);
   const shown = options.stdio !== 'ignore';
+  if (reaper.isOver) throw new Error('the thread that it would be a child of is ending');
   const entry = packageFile('worker/hosts/process-child.js');
   const program = options.execPath ?? ownProgram();
   const child = spawn(program, [...execArgv, entry], {
@@ -118,9 +119,10 @@ export function startProcessHost(options: HostOptions): Host {
     kind: 'process',
     pid,
     link,
-    exited: waitForExit(child, [stderr, input, pulse], tail).then((exit) => {
+    exited: waitForExit(child, [stderr, input, pulse], tail).then(async (exit) => {
       link.close();
       output.destroy();
+      await reaper.quiet;
       if (hasSpoken || exit.exitCode !== 0) return exit;
       const cause = new Error(
         `${program} ended without a word, so it is not Node: give the path of one as execPath, or use host 'thread'`,
