@@ -15,6 +15,7 @@ import type { HostOptions } from './host-options.js';
 import { HELLO, type Progress } from './progress-board.js';
 import { reaper } from './reaper.js';
 import { StderrTail } from './stderr-tail.js';
+import { CHILD_THREADS, threadShortage } from './thread-limits.js';
 import { unstartedHost } from './unstarted-host.js';
 
 /** How long what a dead child wrote is waited for, in ms: a grandchild may hold the pipes open for ever. */
@@ -23,10 +24,16 @@ const LAST_WORDS_MS = 200;
 /** How long a child may live on without its link, in ms: one that is about to end may have something to do first. */
 const WITHOUT_LINK_MS = 2_000;
 
+/** How long a child may say nothing before it is asked whether it could make its threads, in ms: Node waits for those of its own for ever. */
+const MUTE_MS = 2_000;
+
 const RECORD_BYTES = 12;
 
 /** How much nicer than its parent a child is. Less leaves the parent waiting for milliseconds; workers among themselves lose nothing. */
 const NICENESS = 5;
+
+/** What programs and libraries say when a thread is refused. */
+const THREAD_REFUSED = /EAGAIN|Resource temporarily unavailable|pthread_create/;
 
 /** Where a child's stdout goes: a descriptor of this process, or nowhere. */
 const STDOUT_TO = { inherit: 2, split: 1, ignore: 'ignore' } as const;
@@ -96,7 +103,16 @@ export function startProcessHost(options: HostOptions): Host {
     progress = { value, heardAt: monotonicNow() };
   });
 
+  let shortage: string | undefined;
+  const lookAtStart = setTimeout(async () => {
+    if (hasSpoken) return;
+    shortage = explainShortage(await threadShortage(1));
+    if (shortage !== undefined) child.kill('SIGKILL');
+  }, MUTE_MS);
+  child.once('exit', () => clearTimeout(lookAtStart));
+
   // Nothing of an idle child holds the parent.
+  lookAtStart.unref();
   child.unref();
   stderr.unref();
   pulse.unref();
@@ -123,16 +139,29 @@ export function startProcessHost(options: HostOptions): Host {
       link.close();
       output.destroy();
       await reaper.quiet;
-      if (hasSpoken || exit.exitCode !== 0) return exit;
-      const cause = new Error(
-        `${program} ended without a word, so it is not Node: give the path of one as execPath, or use host 'thread'`,
-      );
-      return { ...exit, cause };
+      const cause = shortage ?? (await explainEnd(exit, hasSpoken, program));
+      return cause === undefined ? exit : { ...exit, cause: new Error(cause) };
     }),
     startedAt,
     progress: () => progress,
     kill: () => void child.kill('SIGKILL'),
   };
+}
+
+/** Why a child ended, where it could not say so itself. */
+async function explainEnd(exit: HostExit, hasSpoken: boolean, program: string): Promise<string | undefined> {
+  if (exit.exitCode === 0) {
+    if (hasSpoken) return undefined;
+    return `${program} ended without a word, so it is not Node: give the path of one as execPath, or use host 'thread'`;
+  }
+  const refusal = exit.stderr.find((line) => THREAD_REFUSED.test(line))?.trim();
+  if (refusal === undefined && exit.signal !== 'SIGABRT') return undefined;
+  return explainShortage(await threadShortage(CHILD_THREADS), refusal);
+}
+
+function explainShortage(found: string | undefined, refusal?: string): string | undefined {
+  const why = found ?? refusal;
+  return why === undefined ? undefined : `it could not make its threads: ${why}; a worker takes 20 to 30 of them`;
 }
 
 /** The program that runs this process, where it is a Node. */

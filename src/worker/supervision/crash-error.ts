@@ -5,9 +5,10 @@ import { WorkerCrashedError } from '../worker-errors.js';
 export function describeExit(exit: HostExit): string {
   const { exitCode, signal, cause } = exit;
   if (hasEatenItsHeap(exit)) return `it ran out of memory (${signal ?? `exit code ${exitCode}`})`;
-  if (signal !== null) return `it was killed by ${signal}`;
+  const why = cause === undefined ? '' : ` (${String(cause)})`;
+  if (signal !== null) return `it was killed by ${signal}${why}`;
   if (exitCode === null) return `it could not be started (${String(cause)})`;
-  return `it exited with code ${exitCode}${cause === undefined ? '' : ` (${String(cause)})`}`;
+  return `it exited with code ${exitCode}${why}`;
 }
 
 /** Whether its JavaScript heap reached its limit: a thread says so by a code, of a process V8's last words do. */
