@@ -1,5 +1,11 @@
 /** From encoded bytes to 8-bit sRGB pixels: what is decoded, how much of it, and what its failures are called. */
-import { ImageCorruptError, ImageTimeoutError, ImageTooLargeError, ImageUnsupportedError } from '../image-errors.js';
+import {
+  ImageCorruptError,
+  ImageReadError,
+  ImageTimeoutError,
+  ImageTooLargeError,
+  ImageUnsupportedError,
+} from '../image-errors.js';
 import type { ImageLimits } from '../sources/limits.js';
 import type { Size } from './geometry.js';
 import { readHeifPicture } from './heif-header.js';
@@ -233,6 +239,9 @@ async function decoding<T>(format: ImageFormat, limits: DecodeLimits, run: () =>
   }
 }
 
+/** What glib says of a thread that the system does not give, whichever image it was for. */
+const NO_THREAD = /creating thread|Resource temporarily unavailable/;
+
 /** What sharp itself says, as the whole of its text, before libvips is asked. */
 const TOO_MANY_PIXELS = 'Input image exceeds pixel limit';
 
@@ -242,6 +251,11 @@ function translate(cause: unknown, format: ImageFormat, limits: DecodeLimits, to
   if (tookMs >= limits.decodeTimeoutMs) {
     const text = `Cannot decode image: ${format} took longer than ${limits.decodeTimeoutMs} ms`;
     return new ImageTimeoutError(text, { cause });
+  }
+  if (NO_THREAD.test(cause.message)) {
+    const text =
+      'Cannot decode image: the decoder could not make a thread, raise the limit (ulimit -u, pids of the container)';
+    return new ImageReadError(text, { cause });
   }
   return new ImageCorruptError(`Cannot decode image: the ${format} data is damaged or incomplete`, { cause });
 }

@@ -7,7 +7,7 @@
  * and shutdown cannot wait for each other.
  */
 import type { Clock } from '../../core/index.js';
-import type { WorkerState } from '../../worker/index.js';
+import type { WorkerCrashedError, WorkerState } from '../../worker/index.js';
 import type { MemoryReclaimer } from '../memory/governor.js';
 import type { ModelSettings } from '../model-settings.js';
 import { addBatchSizes, type BatchSizes } from '../observe/batch-sizes.js';
@@ -358,10 +358,15 @@ export class Fleet implements MemoryReclaimer {
   }
 }
 
-// Whether a worker was ended by a signal while it loaded: from outside, most often.
+// Whether a worker was ended by a signal while it loaded, and its host knows no reason: from outside, most often.
 function wasKilled(error: unknown): boolean {
-  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: { code?: unknown; signal?: unknown } };
-  return code === 'ERR_WORKER_LOAD' && cause?.code === 'ERR_WORKER_CRASHED' && typeof cause.signal === 'string';
+  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: WorkerCrashedError };
+  return (
+    code === 'ERR_WORKER_LOAD' &&
+    cause?.code === 'ERR_WORKER_CRASHED' &&
+    cause.signal !== null &&
+    cause.cause === undefined
+  );
 }
 
 // A closed handle without a cause.

@@ -27,6 +27,9 @@ const WITHOUT_LINK_MS = 2_000;
 /** How long a child may say nothing before it is asked whether it could make its threads, in ms: Node waits for those of its own for ever. */
 const MUTE_MS = 2_000;
 
+/** How many threads a child still has to make when it says its first word, at the least. */
+const STILL_WANTED = 3;
+
 const RECORD_BYTES = 12;
 
 /** How much nicer than its parent a child is. Less leaves the parent waiting for milliseconds; workers among themselves lose nothing. */
@@ -106,7 +109,7 @@ export function startProcessHost(options: HostOptions): Host {
   let shortage: string | undefined;
   const lookAtStart = setTimeout(async () => {
     if (hasSpoken) return;
-    shortage = explainShortage(await threadShortage(1));
+    shortage = explainShortage(await threadShortage(STILL_WANTED));
     if (shortage !== undefined) child.kill('SIGKILL');
   }, MUTE_MS);
   child.once('exit', () => clearTimeout(lookAtStart));
