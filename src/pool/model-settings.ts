@@ -21,6 +21,7 @@ import type { ScalingRules } from './scaling.js';
 /** Model options, checked and filled. */
 export interface ModelSettings extends ScalingRules {
   readonly key: string;
+  readonly label: string;
   readonly operations: Operations;
   readonly host: WorkerHost;
   readonly worker: WorkerPart;
@@ -66,6 +67,7 @@ const WORKER_KEYS = [
 const MODEL_KEYS = [
   ...WORKER_KEYS,
   'blockedTimeoutMs',
+  'label',
   'operations',
   'host',
   'concurrency',
@@ -162,6 +164,7 @@ export function requireModelOptions<Ops extends Operations>(
   const idleTimeoutMs = ms('idleTimeoutMs', 300_000, true);
   return Object.freeze({
     key,
+    label: given.label === undefined ? key : requireString(action, 'label', given.label),
     operations,
     host,
     worker: Object.freeze(worker) as WorkerPart,

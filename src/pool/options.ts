@@ -90,6 +90,8 @@ export interface ModelOptions<Ops extends Operations = Operations>
   extends Omit<WorkerPart, 'load' | 'blockedTimeoutMs'> {
   /** What the model can do: the types of everything else flow from here. */
   readonly operations: Ops;
+  /** What metrics call the model; its key by default. No two models of a pool may share one. */
+  readonly label?: string;
   /** Makes the model in this process (inline host). Either this or `module`. */
   readonly load?: (context: ModelContext) => ModelOf<Ops> | Promise<ModelOf<Ops>>;
   /** Where the workers run. `'process'` for a module, `'inline'` for `load`. */

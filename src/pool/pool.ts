@@ -85,6 +85,12 @@ export class Pool implements AsyncDisposable {
     if (this.#settings.spawn === undefined) requireWorkerStart(action, settings.start);
     if (this.#state !== 'open') throw new PoolClosedError(`${action}: the pool is ${this.#state}`);
     if (this.#models.has(key)) throw new TypeError(`${action}: key must be free, received one that is registered`);
+    for (const { settings: other } of this.#models.values()) {
+      if (other.label !== settings.label) continue;
+      throw new TypeError(
+        `${action}: label must be free, received '${settings.label}', which is that of '${other.key}'`,
+      );
+    }
     const model = new RegisteredModel(
       settings,
       this.#settings,

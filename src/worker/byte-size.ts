@@ -1,3 +1,5 @@
+import { forEachElement } from './elements.js';
+
 const MAX_DEPTH = 3;
 
 /**
@@ -16,7 +18,13 @@ function measure(value: unknown, depth: number): number {
   if (typeof Blob === 'function' && value instanceof Blob) return value.size;
   let bytes = 16;
   if (depth === MAX_DEPTH) return bytes;
-  if (Array.isArray(value) || value instanceof Set) {
+  if (Array.isArray(value)) {
+    forEachElement(value, (each) => {
+      bytes += measure(each, depth + 1);
+    });
+    return bytes;
+  }
+  if (value instanceof Set) {
     for (const each of value) bytes += measure(each, depth + 1);
     return bytes;
   }

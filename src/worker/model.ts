@@ -68,6 +68,11 @@ export type ModelFactory<Ops extends Operations, Options = unknown> = (
 /** A model seen without its types. */
 export type UntypedModel = ModelLifecycle & Readonly<Record<string, unknown>>;
 
+/** Whether a method is one that every object or function has, such as `toString`, and not the model's own. */
+function isInherited(name: string, method: unknown): boolean {
+  return [Object.prototype, Function.prototype].some((each) => (each as unknown as UntypedModel)[name] === method);
+}
+
 /**
  * Checks that a model has what its operations ask for.
  *
@@ -83,10 +88,9 @@ export function requireModel(model: unknown, operations: Operations): UntypedMod
   const untyped = model as UntypedModel;
   for (const name of Object.keys(operations)) {
     const method = untyped[name];
-    if (typeof method !== 'function') {
-      throw new ModelContractError(
-        `Cannot load model: it must have a method '${name}', received ${method === null ? 'null' : typeof method}`,
-      );
+    if (typeof method !== 'function' || isInherited(name, method)) {
+      const received = method === null ? 'null' : typeof method === 'function' ? 'that of every object' : typeof method;
+      throw new ModelContractError(`Cannot load model: it must have a method '${name}', received ${received}`);
     }
   }
   for (const name of ['warmup', 'dispose', 'health', 'announce'] as const) {

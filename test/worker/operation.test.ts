@@ -87,3 +87,19 @@ test('types flow from the operations to the model and the handle', () => {
   };
   expect(types).toBeTypeOf('function');
 });
+
+test('byteSizeOf() does not walk the holes of a sparse array, and counts what is there', () => {
+  const sparse = Object.assign([] as unknown[], { length: 100_000_000 });
+  sparse[50_000_000] = 'x'.repeat(1_000);
+  sparse[99_999_999] = new Uint8Array(500);
+  const before = performance.now();
+  expect(byteSizeOf([sparse, sparse])).toBeGreaterThanOrEqual(5_000);
+  expect(byteSizeOf(sparse)).toBeLessThan(3_000);
+  // The walk took seconds.
+  expect(performance.now() - before).toBeLessThan(1_000);
+  // One that is full, or full of undefined, counts each.
+  expect(byteSizeOf(new Array(20_000).fill(undefined))).toBeGreaterThanOrEqual(160_000);
+  const holed = Array.from({ length: 60_000 }, (_, index) => index);
+  for (let index = 0; index < 40_000; index += 1) delete holed[index];
+  expect(byteSizeOf(holed)).toBe(16 + 20_000 * 8);
+});

@@ -8,15 +8,15 @@ import { JsonlStreamWriter } from './stream-writer.js';
 /** The formats of an output. */
 export type OutputFormat = 'jsonl' | 'npy' | 'parquet';
 
-const FORMATS: Readonly<Record<string, OutputFormat>> = {
-  '': 'jsonl',
-  '.json': 'jsonl',
-  '.jsonl': 'jsonl',
-  '.ndjson': 'jsonl',
-  '.txt': 'jsonl',
-  '.npy': 'npy',
-  '.parquet': 'parquet',
-};
+const FORMATS: ReadonlyMap<string, OutputFormat> = new Map<string, OutputFormat>([
+  ['', 'jsonl'],
+  ['.json', 'jsonl'],
+  ['.jsonl', 'jsonl'],
+  ['.ndjson', 'jsonl'],
+  ['.txt', 'jsonl'],
+  ['.npy', 'npy'],
+  ['.parquet', 'parquet'],
+]);
 
 /**
  * The format that an output's ending asks for.
@@ -27,7 +27,7 @@ export function outputFormat(out: string): OutputFormat {
   if (out === '-') return 'jsonl';
   if (out === '') throw new UsageError("Cannot write: the name of the output is empty; '-' is standard output");
   const ending = path.extname(out).toLowerCase();
-  const format = FORMATS[ending];
+  const format = FORMATS.get(ending);
   if (format !== undefined) return format;
   throw new UsageError(`Cannot write ${out}: the ending must be .jsonl, .npy or .parquet, received '${ending}'`);
 }

@@ -48,6 +48,8 @@ export interface LoadedModel {
 /** A model to register. */
 export interface ModelRegistration {
   readonly key: string;
+  /** What metrics call it. */
+  readonly label: string;
   readonly spec: ModelSpec;
   /** The folder of the model prepared for this machine, if there is one. */
   readonly prepared: string | undefined;
@@ -60,7 +62,7 @@ export interface ModelRegistration {
 /** Registers a model with the pool below. */
 export function registerModel(
   pool: Pool,
-  { key, spec, prepared, bytes, memoryMb }: ModelRegistration,
+  { key, label, spec, prepared, bytes, memoryMb }: ModelRegistration,
   settings: FacadeSettings,
 ): LoadedModel {
   const { maxDelayMs, fetchConcurrency, limits, preprocess } = settings;
@@ -85,6 +87,7 @@ export function registerModel(
   const places = decodeConcurrency + WINDOW_BATCHES * maxBatch;
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
+    label,
     ...(settings.host === 'process' ? { memoryMb } : {}),
     // A run is a native call that keeps the thread; decoding and fetching do not, and have limits of their own.
     ...(settings.passed.stallTimeoutMs === undefined ? { blockedTimeoutMs: 'measured' } : {}),

@@ -3,7 +3,7 @@ import type { Pool } from '../../pool/index.js';
 import { DeadlineExceededError } from '../../worker/index.js';
 import { fetchModel } from '../hub/fetch-model.js';
 import { modelBytes } from '../model/external-weights.js';
-import { type ModelSource, nameOfSource, resolveModel } from '../model/resolve-model.js';
+import { labelOfSource, type ModelSource, nameOfSource, resolveModel } from '../model/resolve-model.js';
 import { prepareFile } from '../prepare/prepare-model.js';
 import { type LoadedModel, registerModel } from './loaded-model.js';
 import type { FacadeSettings } from './pool-options.js';
@@ -23,10 +23,13 @@ export class ModelRegistry {
   readonly #loading = new Map<string, Promise<LoadedModel>>();
   readonly #loaded = new Map<string, LoadedModel>();
   readonly #stopped = new AbortController();
+  readonly #named: ReadonlyMap<string, ModelSource>;
+  readonly #labels = new Set<string>();
 
   constructor(pool: Pool, settings: FacadeSettings) {
     this.#pool = pool;
     this.#settings = settings;
+    this.#named = new Map(Object.entries(settings.models));
   }
 
   /** The model of a call, when it has been resolved before. */
@@ -56,8 +59,18 @@ export class ModelRegistry {
 
   /** What a call names: the key it is registered under, and where it comes from. */
   #name(model: ModelSource = this.#settings.model): { readonly key: string; readonly source: ModelSource } {
-    const named = typeof model === 'string' ? this.#settings.models[model] : undefined;
+    const named = typeof model === 'string' ? this.#named.get(model) : undefined;
     return named === undefined ? { key: nameOfSource(model), source: model } : { key: model as string, source: named };
+  }
+
+  /** What metrics call a model: short, because the path of a file says too much there, and differs from machine to machine. */
+  #labelOf(key: string, source: ModelSource): string {
+    const label = this.#named.has(key) ? key : labelOfSource(source);
+    const isTaken = (each: string): boolean => (each !== key && this.#named.has(each)) || this.#labels.has(each);
+    let free = label;
+    for (let count = 2; isTaken(free); count += 1) free = `${label} ${count}`;
+    this.#labels.add(free);
+    return free;
   }
 
   async #resolve(key: string, source: ModelSource): Promise<LoadedModel> {
@@ -69,7 +82,8 @@ export class ModelRegistry {
     // A file that is missing costs nothing: its load says what is wrong.
     const bytes = await modelBytes(spec.file);
     const memoryMb = estimateMemoryMb(bytes, prepared !== undefined);
-    const loaded = registerModel(this.#pool, { key, spec, prepared, bytes, memoryMb }, this.#settings);
+    const label = this.#labelOf(key, source);
+    const loaded = registerModel(this.#pool, { key, label, spec, prepared, bytes, memoryMb }, this.#settings);
     this.#loaded.set(key, loaded);
     return loaded;
   }

@@ -31,36 +31,38 @@ interface Defaults {
 
 const square = (side: number): ResizeExactly => ({ width: side, height: side });
 
-const PROCESSORS: Readonly<Record<string, Defaults>> = {
-  CLIP: { size: { shortestEdge: 224 }, resample: 3, crop: 224, mean: CLIP_MEAN, std: CLIP_STD },
-  ChineseCLIP: { size: { shortestEdge: 224 }, resample: 3, crop: 224, mean: CLIP_MEAN, std: CLIP_STD },
-  Siglip: { size: square(224), resample: 3, crop: undefined, mean: HALF, std: HALF },
-  Blip: { size: square(384), resample: 3, crop: undefined, mean: CLIP_MEAN, std: CLIP_STD },
-  Bit: { size: { shortestEdge: 224 }, resample: 3, crop: 224, mean: CLIP_MEAN, std: CLIP_STD },
-  ViT: { size: square(224), resample: 2, crop: undefined, mean: HALF, std: HALF },
-  DINOv3ViT: { size: square(224), resample: 2, crop: undefined, mean: IMAGENET_MEAN, std: IMAGENET_STD },
-  DeiT: { size: square(256), resample: 3, crop: 224, mean: HALF, std: HALF },
-  Beit: { size: square(256), resample: 3, crop: 224, mean: HALF, std: HALF },
-  ConvNext: {
-    size: { shortestEdge: 384 },
-    resample: 2,
-    crop: undefined,
-    mean: HALF,
-    std: HALF,
-    cropShare: true,
-  },
-  MobileNetV1: { size: { shortestEdge: 256 }, resample: 2, crop: 224, mean: HALF, std: HALF },
-  MobileNetV2: { size: { shortestEdge: 256 }, resample: 2, crop: 224, mean: HALF, std: HALF },
-  MobileViT: {
-    size: { shortestEdge: 224 },
-    resample: 2,
-    crop: 256,
-    mean: [0, 0, 0],
-    std: [1, 1, 1],
-    normalize: false,
-    flip: true,
-  },
-};
+const PROCESSORS: ReadonlyMap<string, Defaults> = new Map(
+  Object.entries<Defaults>({
+    CLIP: { size: { shortestEdge: 224 }, resample: 3, crop: 224, mean: CLIP_MEAN, std: CLIP_STD },
+    ChineseCLIP: { size: { shortestEdge: 224 }, resample: 3, crop: 224, mean: CLIP_MEAN, std: CLIP_STD },
+    Siglip: { size: square(224), resample: 3, crop: undefined, mean: HALF, std: HALF },
+    Blip: { size: square(384), resample: 3, crop: undefined, mean: CLIP_MEAN, std: CLIP_STD },
+    Bit: { size: { shortestEdge: 224 }, resample: 3, crop: 224, mean: CLIP_MEAN, std: CLIP_STD },
+    ViT: { size: square(224), resample: 2, crop: undefined, mean: HALF, std: HALF },
+    DINOv3ViT: { size: square(224), resample: 2, crop: undefined, mean: IMAGENET_MEAN, std: IMAGENET_STD },
+    DeiT: { size: square(256), resample: 3, crop: 224, mean: HALF, std: HALF },
+    Beit: { size: square(256), resample: 3, crop: 224, mean: HALF, std: HALF },
+    ConvNext: {
+      size: { shortestEdge: 384 },
+      resample: 2,
+      crop: undefined,
+      mean: HALF,
+      std: HALF,
+      cropShare: true,
+    },
+    MobileNetV1: { size: { shortestEdge: 256 }, resample: 2, crop: 224, mean: HALF, std: HALF },
+    MobileNetV2: { size: { shortestEdge: 256 }, resample: 2, crop: 224, mean: HALF, std: HALF },
+    MobileViT: {
+      size: { shortestEdge: 224 },
+      resample: 2,
+      crop: 256,
+      mean: [0, 0, 0],
+      std: [1, 1, 1],
+      normalize: false,
+      flip: true,
+    },
+  }),
+);
 
 /** The keys that say what is done to an image, all of which are read here. */
 const STEPS: ReadonlySet<string> = new Set([
@@ -93,7 +95,7 @@ export function readPreprocessorConfig(config: Readonly<Record<string, unknown>>
   const read = new ConfigReader(config, where);
   const type = read.text('image_processor_type') ?? read.text('feature_extractor_type') ?? '';
   const family = type.replace(/(ImageProcessor|FeatureExtractor|Processor)(Fast|Pil)?$/, '');
-  const known = PROCESSORS[family];
+  const known = PROCESSORS.get(family);
   requireUnderstood(config, known !== undefined, where);
   const defaults = known ?? generic(config, type, where);
   if (config.do_pad === true) throw new ModelUnsupportedError(`Cannot read ${where}: do_pad is not supported`);
@@ -183,7 +185,7 @@ function generic(config: Readonly<Record<string, unknown>>, type: string, where:
     missing.push(...['image_mean', 'image_std'].filter((name) => config[name] === undefined));
   }
   if (missing.length > 0) {
-    const known = Object.keys(PROCESSORS).join(', ');
+    const known = [...PROCESSORS.keys()].join(', ');
     throw new ModelUnsupportedError(
       `Cannot read ${where}: image_processor_type must be one of ${known} (with ImageProcessor), or all steps be spelt out, received '${type}' without ${missing.join(', ')}`,
     );

@@ -41,7 +41,19 @@ export function requireModelSource(action: string, source: unknown): ModelSource
   return source as ModelReference;
 }
 
-/** A short name for a model, the same for the same source. */
+/** A short name for a model without the folder that it lies in. Two sources may share one. */
+export function labelOfSource(source: ModelSource): string {
+  if (typeof source === 'string') return labelOf(source);
+  if (isSpec(source)) return labelOf(source.name);
+  const { from, ...rest } = source;
+  return Object.keys(rest).length === 0 ? labelOf(from) : `${labelOf(from)} ${JSON.stringify(rest)}`;
+}
+
+function labelOf(name: string): string {
+  return HUB_NAME.test(name) ? name : path.basename(name) || name;
+}
+
+/** What tells a source from others: the same for the same source. */
 export function nameOfSource(source: ModelSource): string {
   if (typeof source === 'string') return source;
   if (isSpec(source)) return `${source.name} (${source.file})`;

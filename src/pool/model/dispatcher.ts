@@ -164,7 +164,14 @@ export class Dispatcher {
     try {
       const key = operation.keyOf?.(input as never);
       const twin = key === undefined ? undefined : operation.shared.get(key);
-      if (twin !== undefined && timeoutMs >= SHORTEST_MS) return this.#join(twin, options);
+      if (twin !== undefined && timeoutMs >= SHORTEST_MS) {
+        // Who does not wait for room does not do so with another.
+        const refusal =
+          options.isTry && twin.state !== 'running'
+            ? this.#door.overloaded(name, true, timeoutMs, twin.state === 'queued')
+            : undefined;
+        return refusal === undefined ? this.#join(twin, options) : this.#calls.refuse(operation, refusal);
+      }
       const cost = this.#settings.costOf?.(name, input) ?? 1;
       job = new Job(operation, input, options.priority, operation.sizeOf(input), requireCost(name, cost), key);
     } catch (error) {

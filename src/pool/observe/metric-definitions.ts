@@ -24,7 +24,7 @@ export function defineMetrics(prom: typeof Prom, registry: Prom.Registry, source
   const perModel = (of: (model: RegisteredModel, labels: Labels) => Iterable<Sample>) =>
     function* (): Iterable<Sample> {
       for (const { settings, models } of sources) {
-        for (const model of models()) yield* of(model, { pool: settings.name, model: model.key });
+        for (const model of models()) yield* of(model, { pool: settings.name, model: model.settings.label });
       }
     };
   const one = (of: (model: RegisteredModel) => number) => perModel((model, labels) => [[labels, of(model)]]);
@@ -195,7 +195,7 @@ export function defineMetrics(prom: typeof Prom, registry: Prom.Registry, source
       for (const { settings, models } of sources) {
         for (const model of models()) {
           for (const operation of model.dispatcher.operations.values()) {
-            yield [{ pool: settings.name, model: model.key, operation: operation.name }, of(operation)];
+            yield [{ pool: settings.name, model: model.settings.label, operation: operation.name }, of(operation)];
           }
         }
       }
@@ -210,7 +210,7 @@ export function defineMetrics(prom: typeof Prom, registry: Prom.Registry, source
     const gathered: Promise<HistogramSample>[] = [];
     for (const { settings, models } of sources) {
       for (const model of models()) {
-        const labels = { pool: settings.name, model: model.key };
+        const labels = { pool: settings.name, model: model.settings.label };
         gathered.push(gatherBatchSizes(model.fleet).then((sizes) => [labels, sizes] as const));
       }
     }

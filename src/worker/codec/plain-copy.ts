@@ -32,5 +32,5 @@ function nestsDeeper(value: unknown, levels: number, seen: Set<unknown>): boolea
 
 function valuesOf(value: object): Iterable<unknown> {
   if (value instanceof Map) return [...value.keys(), ...value.values()];
-  return Array.isArray(value) || value instanceof Set ? value : Object.values(value);
+  return value instanceof Set ? value : Object.values(value);
 }

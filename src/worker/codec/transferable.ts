@@ -1,3 +1,5 @@
+import { forEachElement } from '../elements.js';
+
 /** Below this many bytes a copy costs less than a transfer. */
 const MIN_BYTES = 16_384;
 
@@ -48,7 +50,7 @@ function collect(value: unknown, found: Set<ArrayBuffer>, depth: number): void {
   }
   if (depth === MAX_DEPTH) return;
   if (Array.isArray(value)) {
-    for (const each of value) collect(each, found, depth + 1);
+    forEachElement(value, (each) => collect(each, found, depth + 1));
     return;
   }
   const prototype = Object.getPrototypeOf(value);

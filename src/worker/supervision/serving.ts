@@ -125,10 +125,12 @@ export class Serving {
       [CONTROL.slot]: this.#slot,
     };
     const full: LoopArms = { ...ending, [CONTROL.shutdown]: core.shutdown };
+    // Prefixed, so that no operation's name is taken for one of the loop's own arms.
+    const operations = Object.fromEntries(this.#queues.map(({ name, receiver }) => [`operation ${name}`, receiver]));
     return {
       ending: createSelector<LoopArms>(ending, { biased: true }),
       full: createSelector<LoopArms>(full, { biased: true }),
-      free: createSelector<LoopArms>({ ...full, ...channels.operations }, { biased: true }),
+      free: createSelector<LoopArms>({ ...full, ...operations }, { biased: true }),
     };
   }
 
