@@ -45,8 +45,8 @@ export type ImageOperations = {
   readonly describe: UnaryOperation<undefined, ModelDescription>;
 };
 
-/** How many bytes of encoded images may wait for one worker, in each operation that carries them. */
-const MAX_WAITING_BYTES = 256_000_000;
+/** How many bytes of encoded images may wait for one worker, in each operation that carries them. A larger one never crosses. */
+export const MAX_WAITING_BYTES = 256_000_000;
 
 /** Declares the operations. Embedding has no side effect, so that a crash is answered by running the request again. */
 export function declareImageOperations(capacity: number): ImageOperations {
@@ -55,7 +55,8 @@ export function declareImageOperations(capacity: number): ImageOperations {
   return {
     embedImage: operation<string, Float32Array>(plain),
     embedImageUrl: operation<string, Float32Array>(plain),
-    embedImageBase64: operation<string, Float32Array>(heavy),
+    // Its characters take a byte each.
+    embedImageBase64: operation<string, Float32Array>({ ...heavy, sizeOf: (text) => text.length }),
     embedImageBytes: operation<Uint8Array, Float32Array>(heavy),
     embedBulkImage: operation<BulkImage, Float32Array>({
       ...heavy,

@@ -11,7 +11,7 @@ import { type BatchInput, type CheckedInput, callersFolder, checkAny, sizeOf } f
 import { plainError } from './loaded-model.js';
 import type { ModelRegistry } from './model-registry.js';
 import type { FacadeSettings } from './pool-options.js';
-import { readBytes } from './read-bytes.js';
+import { movedError, readBytes } from './read-bytes.js';
 
 /** One image of a settled batch. */
 export type SettledEmbedding =
@@ -54,6 +54,12 @@ interface BatchItem {
   readonly input: CheckedInput;
 }
 
+/** One that can be sent. */
+interface BatchPart {
+  readonly index: number;
+  readonly source: string | Uint8Array;
+}
+
 /** Answers each image for itself; rejects when the model or the pool fails, or the call is given up. */
 async function embedEach(
   registry: ModelRegistry,
@@ -89,13 +95,26 @@ async function embedEach(
   const embedChunk = async (chunk: readonly BatchItem[]): Promise<void> => {
     controller.signal.throwIfAborted();
     const sources = await Promise.all(chunk.map(read));
-    const indexes = chunk.map(({ index }) => index).filter((_, place) => sources[place] !== undefined);
-    const input = sources.filter((source) => source !== undefined);
-    if (input.length === 0) return;
+    const parts = chunk.map(({ index }, place) => ({ index, source: sources[place] }));
+    await send(parts.filter((part): part is BatchPart => part.source !== undefined));
+  };
+  const send = async (parts: readonly BatchPart[]): Promise<void> => {
+    if (parts.length === 0) return;
     const call = callOptions({ ...options, signal: controller.signal }, 'batch', started);
-    unpackBatch(await loaded.handle.call('batchEmbedImages', input, call), input.length, (place, result) => {
-      results[indexes[place] as number] = 'error' in result ? result : { embedding: finish(result.embedding, options) };
-    });
+    const input = parts.map(({ source }) => source);
+    try {
+      unpackBatch(await loaded.handle.call('batchEmbedImages', input, call), parts.length, (place, result) => {
+        results[(parts[place] as BatchPart).index] =
+          'error' in result ? result : { embedding: finish(result.embedding, options) };
+      });
+    } catch (error) {
+      const moved = movedError(ACTION, error);
+      const left = parts.filter(({ source }) => source.length > 0);
+      if (moved === error || left.length === parts.length) throw error;
+      // Those whose bytes are gone take no other along.
+      for (const part of parts) if (!left.includes(part)) results[part.index] = { error: moved as Error };
+      await send(left);
+    }
   };
 
   try {

@@ -5,7 +5,7 @@ import type { DetailedEmbedding, EmbedOneOptions } from './embed-options.js';
 import type { CheckedInput, WorkerInput } from './image-input.js';
 import { type LoadedModel, plainError } from './loaded-model.js';
 import type { ModelRegistry } from './model-registry.js';
-import { readBytes } from './read-bytes.js';
+import { movedError, readBytes } from './read-bytes.js';
 
 /** The operations that embed one image, by what it is given as. */
 const OPERATIONS = {
@@ -37,7 +37,7 @@ export async function embedOne(
       : send(OPERATIONS[input.kind], input.input as never, call));
     return finish(raw, options);
   } catch (error) {
-    throw plainError(error);
+    throw plainError(movedError(image.action, error));
   }
 }
 
@@ -55,7 +55,7 @@ export async function embedOneDetailed(
       : handle.callDetailed(OPERATIONS[input.kind], input.input as never, call));
     return { embedding: finish(value, options), info };
   } catch (error) {
-    throw plainError(error);
+    throw plainError(movedError(image.action, error));
   }
 }
 

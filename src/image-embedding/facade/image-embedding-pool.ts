@@ -106,7 +106,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    */
   embedImageBase64(data: string, options?: EmbedOneOptions): Promise<Float32Array> {
     const action = 'Cannot embed image from base64';
-    return this.#embedOne(action, options, () => checkBase64(action, data));
+    return this.#embedOne(action, options, () => checkBase64(action, data, this.#maxBytes));
   }
 
   /**

@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { types } from 'node:util';
 import { describeReceived } from '../../core/index.js';
 import { pathOfFileUrl } from '../file-name.js';
-import { ImageTooLargeError, UrlForbiddenError } from '../image-errors.js';
+import { ImageCorruptError, ImageNotFoundError, ImageTooLargeError, UrlForbiddenError } from '../image-errors.js';
+import { MAX_WAITING_BYTES } from '../operations.js';
+import { maxBase64Length } from '../sources/base64-source.js';
 import type { SourceKind } from '../sources/read-source.js';
 import type { BlobLike, ByteStream, ResponseLike } from './read-bytes.js';
 
@@ -59,8 +61,9 @@ export function checkPath(action: string, value: unknown, folder: string | undef
   if (typeof file !== 'string') {
     throw new TypeError(`${action}: input must be a string, received ${describeReceived(value)}`);
   }
-  // An empty one would become the folder itself: it is refused as what it is.
-  return { kind: 'path', input: file === '' ? file : path.resolve(folder ?? '', file) };
+  // An empty one would become the folder itself.
+  if (file === '') throw new ImageNotFoundError(`${action}: the path must not be empty`);
+  return { kind: 'path', input: path.resolve(folder ?? '', file) };
 }
 
 /** Takes a URL that is fetched. */
@@ -75,10 +78,15 @@ export function checkUrl(action: string, value: unknown): WorkerInput {
   return { kind: 'url', input: text };
 }
 
-/** Takes base64. */
-export function checkBase64(action: string, value: unknown): WorkerInput {
+/** Takes base64, with white space as far as the worker takes it. */
+export function checkBase64(action: string, value: unknown, maxBytes: number): WorkerInput {
   if (typeof value !== 'string') {
     throw new TypeError(`${action}: input must be a string, received ${describeReceived(value)}`);
+  }
+  requireBytes(action, value.length);
+  if (value.length > Math.min(maxBase64Length(maxBytes), MAX_WAITING_BYTES)) {
+    const most = Math.min(maxBytes, Math.floor((MAX_WAITING_BYTES * 3) / 4));
+    requireFewBytes(action, Math.max(most + 1, Math.floor((value.length * 3) / 4)), most);
   }
   return { kind: 'base64', input: value };
 }
@@ -87,7 +95,8 @@ export function checkBase64(action: string, value: unknown): WorkerInput {
 export function checkBytes(action: string, value: unknown, maxBytes: number): CheckedInput {
   const bytes = bytesInMemory(value);
   if (bytes !== undefined) {
-    requireFewBytes(action, bytes.byteLength, maxBytes);
+    requireFewBytes(action, bytes.byteLength, Math.min(maxBytes, MAX_WAITING_BYTES));
+    requireBytes(action, bytes.byteLength);
     return { kind: 'bytes', input: bytes };
   }
   if (isBlob(value)) {
@@ -120,16 +129,25 @@ export function sizeOf({ kind, input }: CheckedInput): number | undefined {
 
 /** Memory that is shared with other threads is copied: it could not cross, and would change on the way. */
 function bytesInMemory(value: unknown): Uint8Array | undefined {
-  if (ArrayBuffer.isView(value)) {
-    const isOwn = value instanceof Uint8Array && value.buffer instanceof ArrayBuffer;
-    return isOwn ? value : viewOf(value.buffer, value.byteOffset, value.byteLength);
+  const isView = ArrayBuffer.isView(value);
+  if (!isView && !types.isAnyArrayBuffer(value)) return undefined;
+  if (isView && value instanceof Uint8Array && value.buffer instanceof ArrayBuffer) return value;
+  try {
+    return isView ? viewOf(value.buffer, value.byteOffset, value.byteLength) : viewOf(value, 0, value.byteLength);
+  } catch {
+    // It was moved elsewhere: there is nothing in it any more.
+    return new Uint8Array();
   }
-  return types.isAnyArrayBuffer(value) ? viewOf(value, 0, value.byteLength) : undefined;
 }
 
 function viewOf(buffer: ArrayBufferLike, offset: number, length: number): Uint8Array {
   const view = new Uint8Array(buffer, offset, length);
   return types.isSharedArrayBuffer(buffer) ? view.slice() : view;
+}
+
+/** Refuses what has nothing in it: an empty field of a form, a buffer that was moved elsewhere. */
+function requireBytes(action: string, size: number): void {
+  if (size === 0) throw new ImageCorruptError(`${action}: expected an image, received 0 bytes`);
 }
 
 function requireFewBytes(action: string, size: number, maxBytes: number): void {

@@ -2,7 +2,7 @@
 import { types } from 'node:util';
 import { describeReceived, messageOf } from '../../core/index.js';
 import { DeadlineExceededError } from '../../worker/index.js';
-import { ImageReadError, ImageTooLargeError, UrlFetchError } from '../image-errors.js';
+import { ImageCorruptError, ImageReadError, ImageTooLargeError, UrlFetchError } from '../image-errors.js';
 import type { UnreadInput } from './image-input.js';
 import { waitFor } from '../wait-for.js';
 
@@ -37,6 +37,12 @@ export interface ReadLimits {
   readonly signal: AbortSignal | undefined;
   /** How long it may take, in ms. */
   readonly timeoutMs: number | undefined;
+}
+
+/** What a call fails with whose bytes the caller has moved elsewhere before a worker had them; any other error as it is. */
+export function movedError(action: string, error: unknown): unknown {
+  if (!(error instanceof DOMException) || error.name !== 'DataCloneError') return error;
+  return new ImageCorruptError(`${action}: its bytes were moved elsewhere before a worker had them`, { cause: error });
 }
 
 /** Reads an image to its end. What is left unread, because it is too much or was given up, is cancelled at its source. */

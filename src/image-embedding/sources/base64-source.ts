@@ -4,15 +4,19 @@ import { tooManyBytes } from './bytes-source.js';
 
 const DATA_URL = /^data:([^,]{0,1000}),/i;
 
+/** How long a text may be that holds so many bytes: with line breaks every 76 characters and a data URL's header. More white space than that is no image. */
+export function maxBase64Length(maxBytes: number): number {
+  return Math.ceil(maxBytes / 3) * 4 * 1.1 + 1100;
+}
+
 /**
  * Decodes base64 or a base64 data URL. Only the standard alphabet is taken, with white space anywhere and padding optional; the media type of
  * a data URL is not believed. The length is checked before a byte is decoded.
  */
 export function bytesFromBase64(input: unknown, maxBytes: number): Uint8Array {
   let text = requireString('Cannot decode base64', 'input', input);
-  // Room for line breaks every 76 characters and a data URL's header; more white space than that is no image.
-  const most = Math.ceil(maxBytes / 3) * 4;
-  if (text.length > most * 1.1 + 1100) throw tooManyBytes('base64', Math.floor((text.length * 3) / 4), maxBytes);
+  if (text.length > maxBase64Length(maxBytes))
+    throw tooManyBytes('base64', Math.floor((text.length * 3) / 4), maxBytes);
   if (/^\s*data:/i.test(text.slice(0, 100))) text = payloadOfDataUrl(text.trimStart());
   if (/\s/.test(text)) text = text.replace(/\s+/g, '');
 

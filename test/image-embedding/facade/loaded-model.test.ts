@@ -25,7 +25,11 @@ function register(bytes: number, given: ImageEmbeddingPoolOptions): Registered &
   } as unknown as Pool;
   const spec = { file: 'model.onnx', preprocess: squareSpec(4) } as ModelSpec;
   const settings = requireFacadeOptions(given);
-  const loaded = registerModel(pool, { key: 'model', spec, prepared: undefined, bytes, memoryMb: 100 }, settings);
+  const loaded = registerModel(
+    pool,
+    { key: 'model', label: 'model', spec, prepared: undefined, bytes, memoryMb: 100 },
+    settings,
+  );
   return { ...(registered as unknown as Registered), loadedBatch: loaded.maxBatch };
 }
 
