@@ -65,7 +65,7 @@ message ModelProto {
 const ModelProto = protobuf.parse(SCHEMA, { keepCase: true }).root.lookupType('onnx.ModelProto');
 
 /** Element types, with ONNX's numbers. */
-export const ELEMENT = { float32: 1, uint8: 2, int64: 7, float16: 10 } as const;
+export const ELEMENT = { float32: 1, uint8: 2, int8: 3, int64: 7, float16: 10 } as const;
 export type ElementType = keyof typeof ELEMENT;
 
 /** A dimension: a size, or the name of one that is known only at run time. */
@@ -97,8 +97,15 @@ export class OnnxBuilder {
   }
 
   /** Adds a weight. Numbers are stored little-endian in raw form. */
-  weight(name: string, shape: readonly number[], data: Float32Array | BigInt64Array | Uint16Array): string {
-    const type = data instanceof Float32Array ? 'float32' : data instanceof BigInt64Array ? 'int64' : 'float16';
+  weight(name: string, shape: readonly number[], data: Float32Array | BigInt64Array | Uint16Array | Int8Array): string {
+    const type =
+      data instanceof Float32Array
+        ? 'float32'
+        : data instanceof BigInt64Array
+          ? 'int64'
+          : data instanceof Int8Array
+            ? 'int8'
+            : 'float16';
     const size = shape.reduce((product, each) => product * each, 1);
     if (data.length !== size) throw new Error(`${name}: ${data.length} values for the shape [${shape.join(', ')}]`);
     const raw_data = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -127,12 +134,18 @@ export class OnnxBuilder {
     return name;
   }
 
-  node(op: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}, output?: string): string {
+  node(
+    op: string,
+    inputs: readonly string[],
+    attributes: Record<string, Attribute> = {},
+    output?: string,
+    further: readonly string[] = [],
+  ): string {
     const name = output ?? `${op.toLowerCase()}_${this.#count}`;
     this.#count += 1;
     this.#nodes.push({
       input: inputs,
-      output: [name],
+      output: [name, ...further],
       name: `${op}_${this.#count}`,
       op_type: op,
       attribute: Object.entries(attributes).map(([key, value]) => attributeOf(key, value)),

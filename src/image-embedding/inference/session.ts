@@ -18,6 +18,7 @@ import {
   ModelRuntimeMissingError,
 } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
+import { dependsOnCompany } from './company.js';
 import { fromFloat16 } from './float16.js';
 import { describeValue, type PickedOutput, pickOutput, poolOutput, type ValueInfo } from './output.js';
 import { TensorInput } from './tensor-input.js';
@@ -104,10 +105,13 @@ export class EmbeddingSession {
   readonly #session: Runtime.InferenceSession;
   readonly #input: TensorInput;
   readonly description: SessionDescription;
+  /** Whether each image is run for itself, because its vector would depend on the others. */
+  readonly #isAlone: boolean;
 
-  private constructor(runtime: Native, session: Runtime.InferenceSession, spec: ModelSpec) {
+  private constructor(runtime: Native, session: Runtime.InferenceSession, spec: ModelSpec, isAlone: boolean) {
     this.#runtime = runtime;
     this.#session = session;
+    this.#isAlone = isAlone;
     const inputs = session.inputMetadata.map(toValueInfo);
     const outputs = session.outputMetadata.map(toValueInfo);
     const input = checkInput(inputs, spec);
@@ -123,17 +127,27 @@ export class EmbeddingSession {
    * @throws ModelNotFoundError, ModelCorruptError, ModelLoadError, ModelMismatchError, ModelRuntimeMissingError
    */
   static async load(spec: ModelSpec, options: SessionOptions = {}, prepared?: string): Promise<EmbeddingSession> {
-    const runtime = await loadRuntime();
-    await loadKernels();
+    // The model itself tells: what a prepared one is run with may have been fused into something else.
+    const isAlone = await dependsOnCompany(spec.file);
     if (prepared !== undefined) {
       const file = path.join(prepared, PREPARED_GRAPH);
       try {
-        return await EmbeddingSession.load({ ...spec, file }, { ...options, graphOptimizationLevel: 'disabled' });
+        return await EmbeddingSession.#open(
+          { ...spec, file },
+          { ...options, graphOptimizationLevel: 'disabled' },
+          isAlone,
+        );
       } catch (cause) {
         if (cause instanceof ModelMismatchError) throw cause;
         process.emitWarning(`${file} could not be loaded, so ${spec.file} is: ${String(cause)}`, 'MillraceWarning');
       }
     }
+    return await EmbeddingSession.#open(spec, options, isAlone);
+  }
+
+  static async #open(spec: ModelSpec, options: SessionOptions, isAlone: boolean): Promise<EmbeddingSession> {
+    const runtime = await loadRuntime();
+    await loadKernels();
     await requireFile(spec.file);
     const { extra, executionProviders, ...rest } = options;
     let session: Runtime.InferenceSession;
@@ -152,7 +166,7 @@ export class EmbeddingSession {
       throw loadError(spec.file, cause);
     }
     try {
-      return new EmbeddingSession(runtime, session, spec);
+      return new EmbeddingSession(runtime, session, spec, isAlone);
     } catch (error) {
       await session.release();
       throw error;
@@ -191,7 +205,8 @@ export class EmbeddingSession {
   }
 
   /**
-   * Embeds images: one run, or several when the model is fixed to a smaller batch. One call at a time: the next is written over its input.
+   * Embeds images: one run, or several when the model is fixed to a smaller batch, or when its graph would have an image depend on the others.
+   * One call at a time: the next is written over its input.
    *
    * @param images RGB bytes, `[height, width, 3]` each.
    * @returns One vector per image, not normalised.
@@ -199,11 +214,22 @@ export class EmbeddingSession {
    */
   async run(images: readonly Uint8Array[]): Promise<Float32Array<ArrayBuffer>[]> {
     const { batch } = this.description.input;
+    if (this.#isAlone) return this.#runAlone(images, batch ?? 1);
     const step = batch ?? images.length;
     if (step >= images.length) return this.#runOnce(images, batch ?? images.length);
     const results: Float32Array<ArrayBuffer>[] = [];
     for (let start = 0; start < images.length; start += step) {
       results.push(...(await this.#runOnce(images.slice(start, start + step), step)));
+    }
+    return results;
+  }
+
+  /** Runs each image for itself; a batch that is fixed is filled with the same image, which leaves its vector as it is. */
+  async #runAlone(images: readonly Uint8Array[], rows: number): Promise<Float32Array<ArrayBuffer>[]> {
+    const results: Float32Array<ArrayBuffer>[] = [];
+    for (const image of images) {
+      const [vector] = await this.#runOnce(new Array<Uint8Array>(rows).fill(image), rows);
+      results.push(vector as Float32Array<ArrayBuffer>);
     }
     return results;
   }
