@@ -10,5 +10,5 @@ export const thumbnailOperations: { readonly makeThumbnail: UnaryOperation<strin
 
 /** Makes the worker's model. */
 export default function createModel(): ModelOf<typeof thumbnailOperations> {
-  return { makeThumbnail: async (file) => await createThumbnail(await readFile(file)) };
+  return { makeThumbnail: async (file) => await createThumbnail(await readFile(file), { restrictLoaders: true }) };
 }

@@ -11,14 +11,15 @@ export interface ThumbnailOptions {
   /** What the image may be at most. */
   readonly limits?: ImageLimitOptions;
   /**
-   * Closes every loader of libvips but those for JPEG, PNG, WebP, GIF, AVIF and TIFF from memory, for the whole process. True by default; false
-   * where the process also belongs to others.
+   * Closes every loader of libvips but those for JPEG, PNG, WebP, GIF, AVIF and TIFF from memory, turns its cache off and has it work with one
+   * thread: for the whole process, and for good. False by default; true is for a process of one's own that does nothing else with sharp.
    */
   readonly restrictLoaders?: boolean;
 }
 
 /**
- * Makes a small JPEG of an encoded image. It decodes in the process that calls it: for images that are not trusted, call it in a worker.
+ * Makes a small JPEG of an encoded image. It decodes in the process that calls it, and leaves what sharp is set to there alone: for images that are
+ * not trusted, call it in a worker, with `restrictLoaders`.
  *
  * **Cancel safety:** not applicable; it takes no signal.
  *
@@ -32,6 +33,6 @@ export async function createThumbnail(bytes: Uint8Array, options?: ThumbnailOpti
   const given = requireOptions<ThumbnailOptions>(action, options, ['size', 'limits', 'restrictLoaders']);
   const size = requirePositiveInteger(action, 'size', given.size ?? 360, 4_096);
   const limits = resolveImageLimits(given.limits, action);
-  const sharp = await loadSharp(requireBoolean(action, 'restrictLoaders', given.restrictLoaders ?? true));
+  const sharp = await loadSharp(requireBoolean(action, 'restrictLoaders', given.restrictLoaders ?? false));
   return await encodeThumbnail(sharp, bytes, size, limits);
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -11,7 +11,14 @@ it('createPreprocessor() names the package and the command when sharp is not ins
 }, async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'millrace-bare-'));
   try {
-    // Beside no node_modules, no package is found.
+    // Of the packages it has those that everybody has, and not the optional ones.
+    const root = fileURLToPath(new URL('../../', import.meta.url));
+    const { dependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
+    for (const name of Object.keys(dependencies)) {
+      const link = path.join(folder, 'node_modules', name);
+      await mkdir(path.dirname(link), { recursive: true });
+      await symlink(path.join(root, 'node_modules', name), link, 'junction');
+    }
     await cp(fileURLToPath(new URL('../../dist', import.meta.url)), path.join(folder, 'dist'), { recursive: true });
     const module = pathToFileURL(path.join(folder, 'dist/image-embedding/preprocessor.js')).href;
     const script = `

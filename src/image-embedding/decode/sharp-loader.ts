@@ -1,4 +1,5 @@
 /** The one file that imports sharp, when the first image comes. */
+import { createRequire } from 'node:module';
 import type { ResizeOptions, Sharp, SharpOptions } from 'sharp';
 import { MissingDependencyError } from '../image-errors.js';
 
@@ -34,13 +35,10 @@ let restricted = false;
  * @throws {@link MissingDependencyError} when the package is not installed.
  */
 export async function loadSharp(restrict: boolean): Promise<SharpModule> {
-  loading ??= import('sharp').then(
-    (module) => module.default as unknown as SharpModule,
-    (cause: unknown) => {
-      loading = undefined;
-      throw MissingDependencyError.create('sharp', 'decode image', { cause });
-    },
-  );
+  loading ??= importSharp().catch((cause: unknown) => {
+    loading = undefined;
+    throw MissingDependencyError.create('sharp', 'decode image', { cause });
+  });
   const sharp = await loading;
   if (restrict && !restricted) {
     restricted = true;
@@ -52,4 +50,53 @@ export async function loadSharp(restrict: boolean): Promise<SharpModule> {
     if (process.env.VIPS_CONCURRENCY === undefined) sharp.concurrency(1);
   }
   return sharp;
+}
+
+/**
+ * Imports sharp, and leaves libvips as the process had set it: each copy of sharp sets its own defaults for the whole process when it is loaded,
+ * and there may be one already, as CommonJS or in another thread.
+ */
+async function importSharp(): Promise<SharpModule> {
+  const native = findNative();
+  const before = native === undefined ? undefined : { cache: native.cache(), concurrency: native.concurrency(null) };
+  const sharp = (await import('sharp')).default as unknown as SharpModule;
+  if (native === undefined || before === undefined || isUntouched(before.cache)) return sharp;
+  native.cache(before.cache.memory.max, before.cache.files.max, before.cache.items.max);
+  native.concurrency(before.concurrency);
+  return sharp;
+}
+
+interface CacheSettings {
+  readonly memory: { readonly max: number };
+  readonly files: { readonly max: number };
+  readonly items: { readonly max: number };
+}
+
+/** What is used of sharp's native part, of which a process has one. */
+interface NativeSharp {
+  cache(memory?: number, files?: number, items?: number): CacheSettings;
+  concurrency(threads: number | null): number;
+}
+
+/** Whether these are the settings of libvips itself: no copy of sharp has been loaded in this process. */
+function isUntouched({ memory, files }: CacheSettings): boolean {
+  return memory.max === 100 && files.max === 100;
+}
+
+/** Undefined where it can't be found apart from sharp, as where sharp is built from source. */
+function findNative(): NativeSharp | undefined {
+  try {
+    const require = createRequire(import.meta.resolve('sharp'));
+    for (const system of [process.platform, `${process.platform}musl`]) {
+      const name = `@img/sharp-${system}-${process.arch}/sharp.node`;
+      try {
+        return require(name) as NativeSharp;
+      } catch {
+        // Of another system, or not installed.
+      }
+    }
+  } catch {
+    // No sharp at all, which its import tells of, or a loader that resolves nothing.
+  }
+  return undefined;
 }
