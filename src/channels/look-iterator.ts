@@ -1,4 +1,4 @@
-import { type NOTHING, type ParkingLot, park, type Watchable } from './parking.js';
+import { type NOTHING, ParkingLot, park, type Watchable } from './parking.js';
 
 /**
  * An async iterator over something that can be looked at. Leaving it early ends the iterator alone: the source stays open, and a `next()` that is
@@ -8,10 +8,13 @@ export class LookIterator<T>
   implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable, Watchable<IteratorResult<T, undefined>>
 {
   readonly #source: Watchable<IteratorResult<T, undefined>>;
+  /** @internal */
+  readonly lot: ParkingLot;
   #ended = false;
 
   constructor(source: Watchable<IteratorResult<T, undefined>>) {
     this.#source = source;
+    this.lot = new ParkingLot(source.lot);
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -38,7 +41,7 @@ export class LookIterator<T>
   }
 
   /** @internal */
-  get lot(): ParkingLot {
-    return this.#source.lot;
+  finish(found: IteratorResult<T, undefined>): IteratorResult<T, undefined> {
+    return this.#source.finish === undefined || found.done ? found : this.#source.finish(found);
   }
 }

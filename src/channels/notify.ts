@@ -54,7 +54,7 @@ class NotifyCore implements SelectSource<void> {
   }
 
   unregister(waiter: SelectWaiter): void {
-    this.queue.remove(waiter);
+    unlink(waiter);
   }
 
   isEnded(): boolean {
@@ -198,7 +198,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     this.#reason = new RecvError('Cannot wait for a notification: the wait is disposed');
     this.#leave();
     if (state === 'notified' && this.#forOne && this.#promise === undefined) this.#core.notify(this.#youngest);
-    if (state === 'waiting') this.#reject?.(this.#reason);
+    if (state === 'waiting') this.#refuse();
   }
 
   /** How `select` looks at this arm. */
@@ -218,7 +218,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
         this.#racers.push(waiter);
       },
       unregister: (waiter) => {
-        this.#racers.remove(waiter);
+        unlink(waiter);
         // One that was made for a single select and lost it is forgotten: it must not take a notification with it.
         if (this.#enabled || this.#promise !== undefined || this.#racers.head !== null) return;
         if (this.#state !== 'waiting') return;
@@ -283,6 +283,11 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     this.#state = 'over';
     this.#reason = this.#signal?.reason;
     this.#leave();
+    this.#refuse();
+  }
+
+  /** Tells all who wait on it that it is over. */
+  #refuse(): void {
     this.#reject?.(this.#reason);
     this.#racers.drain((waiter) => waiter.fail(this.#reason));
   }

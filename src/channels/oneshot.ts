@@ -4,7 +4,8 @@
  * Invariants:
  * - States only advance: open to sent, dropped or closed; sent to taken. Whatever leaves `open` tells every waiter.
  * - The receiver is the shared core, and the sender one reference to it: a pair costs two small objects until somebody waits.
- * - `slot` holds those who wait while the channel is open, the value once it is sent, and nothing afterwards.
+ * - `slot` holds those who wait while the channel is open, the value once it is sent, and nothing afterwards. While anybody waits for the news
+ *   that the value was taken, it holds the value in a record with them.
  */
 import { signalOf, type WaitOptions } from './abort.js';
 import { ready, readyVoid, rejected } from './budget.js';
@@ -20,7 +21,7 @@ import {
   type SelectWaiter,
   type Slot,
 } from './select/selectable.js';
-import { type Waiter, WaiterList } from './waiters.js';
+import { unlink, type Waiter, WaiterList } from './waiters.js';
 import { printedAs } from './inspect.js';
 import { pin } from './pinned.js';
 
@@ -47,7 +48,7 @@ let hasSettled: (receiver: Receiver<never>) => boolean;
 let isAbandoned: (receiver: Receiver<never>) => boolean;
 let lookAt: (receiver: Receiver<never>, slot: Slot) => Poll;
 let waitersOf: <T>(receiver: Receiver<T>) => WaiterList<Waiter<T>> | null;
-let closingOf: (receiver: Receiver<never>) => WaiterList<Waiter<void>>[];
+let endingsOf: (receiver: Receiver<never>) => WaiterList<Waiter<void>>[];
 let waitForClose: (receiver: Receiver<never>, signal: AbortSignal | undefined) => Promise<void>;
 
 /**
@@ -120,6 +121,17 @@ class Waits<T> extends WaiterList<Waiter<T>> {
   closing: WaiterList<Waiter<void>> | null = null;
 }
 
+/** A value that was sent, and those who are told when it is taken. */
+class Watched<T> {
+  readonly value: T;
+  readonly takings: WaiterList<Waiter<void>>;
+
+  constructor(value: T, takings: WaiterList<Waiter<void>>) {
+    this.value = value;
+    this.takings = takings;
+  }
+}
+
 class ReplyWaiter<T> extends PromiseWaiter<T, T> {
   override deliver(value: T): void {
     this.resolve(value);
@@ -137,7 +149,7 @@ class ReplyWaiter<T> extends PromiseWaiter<T, T> {
  */
 export class Receiver<T> implements Selectable<T>, Disposable {
   #state: State = OPEN;
-  #slot: T | Waits<T> | null = null;
+  #slot: T | Waits<T> | Watched<T> | null = null;
 
   static {
     sendInto = (receiver, value) => receiver.#send(value);
@@ -146,7 +158,7 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     isAbandoned = (receiver) => receiver.#state === CLOSED || receiver.#state === TAKEN;
     lookAt = (receiver, slot) => receiver.#look(slot);
     waitersOf = (receiver) => (receiver.#state === OPEN ? receiver.#waiters() : null);
-    closingOf = (receiver) => (receiver.#state === OPEN ? [receiver.#closing()] : []);
+    endingsOf = (receiver) => receiver.#endings();
     waitForClose = (receiver, signal) => receiver.#waitForClose(signal);
   }
 
@@ -244,10 +256,21 @@ export class Receiver<T> implements Selectable<T>, Disposable {
   }
 
   #take(): T {
-    const value = this.#slot as T;
+    const slot = this.#slot as T | Watched<T>;
     this.#slot = null;
     this.#state = TAKEN;
-    return value;
+    if (!(slot instanceof Watched)) return slot;
+    slot.takings.drain((waiter) => waiter.end());
+    return slot.value;
+  }
+
+  /** Where to wait for the news that no value will come any more: it was taken, or there is none. */
+  #endings(): WaiterList<Waiter<void>>[] {
+    if (this.#state === OPEN) return [this.#closing()];
+    if (this.#state !== SENT) return [];
+    const watched = this.#slot instanceof Watched ? this.#slot : new Watched(this.#slot as T, new WaiterList());
+    this.#slot = watched;
+    return [watched.takings];
   }
 
   #giveUp(state: typeof DROPPED | typeof CLOSED): void {
@@ -287,11 +310,11 @@ class ReceiverSource<T> implements SelectSource<T> {
   }
 
   unregister(waiter: SelectWaiter): void {
-    waitersOf(this.#receiver)?.remove(waiter);
+    unlink(waiter);
   }
 
   endings(): WaiterList<Waiter<void>>[] {
-    return closingOf(this.#receiver as Receiver<never>);
+    return endingsOf(this.#receiver as Receiver<never>);
   }
 
   isEnded(): boolean {

@@ -4,6 +4,8 @@
  *
  * Invariants:
  * - Nothing is taken on behalf of a waiter: its own look takes it, so a waiter that is withdrawn has taken nothing.
+ * - A look takes in one step: it runs no foreign code and wakes nobody before it returns, so that two arms of one select never look at the same
+ *   time. What foreign code makes of a value (`finish`) is made when the wait is over.
  * - A wake-up reaches every waiter that was there when it was given, and ends: one that finds nothing and parks again waits for the next.
  */
 import { DONE, ready, rejected } from './budget.js';
@@ -18,7 +20,9 @@ import {
   type SelectWaiter,
   type Slot,
 } from './select/selectable.js';
-import { unlink, Waiter, WaiterList } from './waiters.js';
+import { ParkingLot, unlink, Waiter } from './waiters.js';
+
+export { ParkingLot };
 
 /** What a look answers when there is nothing yet. */
 export const NOTHING: unique symbol = Symbol('nothing yet');
@@ -30,27 +34,21 @@ export interface Watchable<T> {
   readonly lot: ParkingLot;
   /** Whether a waiter that was woken looks a microtask later, at how things are by then. */
   readonly later?: boolean;
+  /** What becomes of what a look has taken, as late as can be. What it throws rejects the wait. */
+  finish?(found: T): T;
+  /** Puts back what a look has taken and nobody has seen. */
+  undo?(): void;
 }
 
-/** The waiters of one change, oldest first. To deliver is to wake. */
-export class ParkingLot extends WaiterList<Waiter<void>> {
-  #size = 0;
+/** Wakes all a microtask later: for who finds in the middle of a look that others can look for something as well, such as the end. */
+export function wakeSoon(lot: ParkingLot): void {
+  if (lot.head !== null) void DONE.then(() => lot.wakeAll());
+}
 
-  override push(node: Waiter<void>): void {
-    super.push(node);
-    this.#size++;
-  }
-
-  override remove(node: Waiter<void>): boolean {
-    const removed = super.remove(node);
-    if (removed) this.#size--;
-    return removed;
-  }
-
-  wakeAll(): void {
-    // Counted, because a wake-up may park again, withdraw others, and wake everybody in its turn (a broadcast's `clone` is foreign code).
-    for (let left = this.#size; left > 0; left--) this.shift()?.deliver();
-  }
+/** Looks, and finishes what is found. */
+export function lookAt<T>(source: Watchable<T>): T | typeof NOTHING {
+  const found = source.look();
+  return found === NOTHING || source.finish === undefined ? found : source.finish(found);
 }
 
 class LookWaiter<T> extends PromiseWaiter<void, T> {
@@ -80,20 +78,20 @@ class LookWaiter<T> extends PromiseWaiter<void, T> {
 
   #look(): void {
     if (this.#settled) return;
-    let found: T | typeof NOTHING;
+    const source = this.#source;
     try {
-      found = this.#source.look();
+      const found = source.look();
+      if (found === NOTHING) {
+        source.lot.push(this);
+        return;
+      }
+      // Before the value is finished: by now an abort would lose it.
+      this.#settled = true;
+      this.resolve(source.finish === undefined ? found : source.finish(found));
     } catch (error) {
       this.#settled = true;
       this.fail(error);
-      return;
     }
-    if (found === NOTHING) {
-      this.#source.lot.push(this);
-      return;
-    }
-    this.#settled = true;
-    this.resolve(found);
   }
 }
 
@@ -106,7 +104,7 @@ export function park<T>(source: Watchable<T>, signal: AbortSignal | undefined): 
   if (signal?.aborted) return rejected(signal.reason);
   let found: T | typeof NOTHING;
   try {
-    found = source.look();
+    found = lookAt(source);
   } catch (error) {
     return rejected(error);
   }
@@ -119,20 +117,15 @@ export function park<T>(source: Watchable<T>, signal: AbortSignal | undefined): 
 export class LookSource<T> implements SelectSource<T> {
   readonly #source: Watchable<IteratorResult<T, undefined>>;
   readonly #isEnded: () => boolean;
-  readonly #later: boolean;
 
-  /**
-   * @param later Whether to look a microtask after the wake-up, so that what else happens in the same turn is seen too.
-   */
-  constructor(source: Watchable<IteratorResult<T, undefined>>, isEnded: () => boolean, later: boolean = false) {
+  constructor(source: Watchable<IteratorResult<T, undefined>>, isEnded: () => boolean) {
     this.#source = source;
     this.#isEnded = isEnded;
-    this.#later = later;
   }
 
   poll(slot: Slot): Poll {
     try {
-      const found = this.#source.look();
+      const found = lookAt(this.#source);
       if (found === NOTHING) return PENDING;
       if (found.done) return ENDED;
       slot.value = found.value;
@@ -152,60 +145,45 @@ export class LookSource<T> implements SelectSource<T> {
   }
 
   register(waiter: SelectWaiter): void {
-    const node = waiter.link instanceof LookNode ? waiter.link : new LookNode(this, waiter, this.#later);
+    const node = waiter.link instanceof LookNode ? waiter.link : new LookNode(this.#source, waiter);
     waiter.link = node;
-    node.waiting = true;
-    this.park(node);
+    this.#source.lot.push(node);
   }
 
   unregister(waiter: SelectWaiter): void {
-    const node = waiter.link as LookNode;
-    node.waiting = false;
-    unlink(node);
-  }
-
-  /** @internal */
-  park(node: Waiter<void>): void {
-    this.#source.lot.push(node);
+    unlink(waiter.link as LookNode<T>);
   }
 }
 
 /** A waiter of a select in a parking lot. */
-class LookNode extends Waiter<void> implements Slot {
-  readonly #source: LookSource<unknown>;
+class LookNode<T> extends Waiter<void> {
+  readonly #source: Watchable<IteratorResult<T, undefined>>;
   readonly #waiter: SelectWaiter;
-  readonly #later: boolean;
-  value: unknown = undefined;
-  waiting = false;
 
-  constructor(source: LookSource<unknown>, waiter: SelectWaiter, later: boolean) {
+  constructor(source: Watchable<IteratorResult<T, undefined>>, waiter: SelectWaiter) {
     super();
     this.#source = source;
     this.#waiter = waiter;
-    this.#later = later;
   }
 
   override deliver(): void {
-    if (this.#later) void DONE.then(() => this.#look());
-    else this.#look();
+    const source = this.#source;
+    let found: IteratorResult<T, undefined> | typeof NOTHING;
+    try {
+      found = source.look();
+    } catch (error) {
+      this.#waiter.fail(error);
+      return;
+    }
+    if (found === NOTHING) source.lot.push(this);
+    else if (found.done) this.#waiter.end();
+    else if (source.finish === undefined) this.#waiter.deliver(found.value);
+    else {
+      const taken = found;
+      this.#waiter.deliverLate(() => source.finish?.(taken).value, source.undo && (() => source.undo?.()));
+    }
   }
 
   override end(): void {}
   override fail(): void {}
-
-  #look(): void {
-    // Withdrawn, or withdrawn and registered again, since the wake-up.
-    if (!this.waiting || this.list !== null) return;
-    const found = this.#source.poll(this);
-    if (found === PENDING) {
-      this.#source.park(this);
-      return;
-    }
-    const { value } = this;
-    this.value = undefined;
-    this.waiting = false;
-    if (found === READY) this.#waiter.deliver(value);
-    else if (found === ENDED) this.#waiter.end();
-    else this.#waiter.fail(value);
-  }
 }

@@ -28,11 +28,15 @@ export abstract class PromiseWaiter<T, R> implements Waiter<T> {
     });
   }
 
-  /** The promise, whose wait is abandoned when the signal fires, if there is one. It must not have fired yet. */
+  /** The promise, whose wait, if it still waits, is abandoned when the signal fires. It must not have fired yet. */
   until(signal: AbortSignal | undefined): Promise<R> {
-    if (signal !== undefined) {
-      this.#signal = signal;
-      addAbortListener(signal, this);
+    if (signal !== undefined && this.list !== null) {
+      try {
+        addAbortListener(signal, this);
+        this.#signal = signal;
+      } catch (error) {
+        this.onAbort(error);
+      }
     }
     return this.promise;
   }

@@ -4,7 +4,7 @@
  * Invariants:
  * - A waiter is in at most one list at a time; `list` says which. Taking it out is O(1), wherever it stands, and may be repeated.
  * - A waiter is taken out of its list before it is told anything, and it is told one thing only: `deliver`, `end` or `fail`.
- * - Telling a waiter never runs foreign code at once: it settles promises, whose reactions run later.
+ * - Telling a waiter never throws, and never runs foreign code that could reach the list it was taken from in the middle of a change.
  */
 /** What stands in a {@link WaiterList}. */
 export interface WaitNode {
@@ -54,9 +54,8 @@ export class WaiterList<N extends WaitNode> {
     return node;
   }
 
-  /** Takes out a waiter. @returns False when it is not in this list. */
-  remove(node: N): boolean {
-    if (node.list !== (this as unknown as WaiterList<WaitNode>)) return false;
+  /** Takes out a waiter of this list; {@link unlink} is for one that may be in any list or in none. */
+  remove(node: N): void {
     const { previous, next } = node as { previous: N | null; next: N | null };
     if (previous === null) this.head = next;
     else previous.next = next;
@@ -65,23 +64,70 @@ export class WaiterList<N extends WaitNode> {
     node.previous = null;
     node.next = null;
     node.list = null;
-    return true;
   }
 
   /**
-   * Takes out every waiter that is there now, oldest first, and calls back for each. One that joins on the way stays for the next time.
+   * Takes out every waiter that is there now, oldest first, and calls back for each. One that joins on the way stays for the next time, one that
+   * is withdrawn on the way is not told: they stand in a list of their own meanwhile.
    */
   drain(tell: (node: N) => void): void {
-    const last = this.tail;
-    let node: N | null;
-    do {
-      node = this.shift();
-      if (node !== null) tell(node);
-    } while (node !== last && node !== null);
+    if (this.head === null) return;
+    const told = new WaiterList<N>();
+    told.head = this.head;
+    told.tail = this.tail;
+    this.head = this.tail = null;
+    for (let node: WaitNode | null = told.head; node !== null; node = node.next) {
+      node.list = told as unknown as WaiterList<WaitNode>;
+    }
+    for (let node = told.shift(); node !== null; node = told.shift()) tell(node);
   }
 }
 
-/** Takes a waiter out of the list it is in, if it is in one. */
+/** Takes a waiter out of the list it is in. @returns False when it is in none. */
 export function unlink(node: WaitNode): boolean {
-  return node.list?.remove(node) ?? false;
+  const { list } = node;
+  list?.remove(node);
+  return list !== null;
+}
+
+/** One that can be woken. */
+export interface Wakeable extends WaitNode {
+  deliver(): void;
+}
+
+/**
+ * The waiters of one change, oldest first. To deliver is to wake.
+ *
+ * A lot may be part of another, as that of one receiver is of its channel's: it stands in it while anybody waits, and is woken with it. To wake
+ * the part costs nothing for those who wait elsewhere in the whole.
+ */
+export class ParkingLot extends WaiterList<Wakeable> implements Wakeable {
+  previous: WaitNode | null = null;
+  next: WaitNode | null = null;
+  list: WaiterList<WaitNode> | null = null;
+  readonly #whole: ParkingLot | null;
+
+  constructor(whole: ParkingLot | null = null) {
+    super();
+    this.#whole = whole;
+  }
+
+  override push(node: Wakeable): void {
+    if (this.head === null) this.#whole?.push(this);
+    super.push(node);
+  }
+
+  override remove(node: Wakeable): void {
+    super.remove(node);
+    if (this.head === null) unlink(this);
+  }
+
+  wakeAll(): void {
+    unlink(this);
+    this.drain((waiter) => waiter.deliver());
+  }
+
+  deliver(): void {
+    this.wakeAll();
+  }
 }

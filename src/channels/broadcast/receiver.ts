@@ -1,7 +1,7 @@
 import { signalOf, type WaitOptions } from '../abort.js';
 import { RecvError } from '../closed-errors.js';
 import { LookIterator } from '../look-iterator.js';
-import { LookSource, NOTHING, park, type Watchable } from '../parking.js';
+import { LookSource, lookAt, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from '../parking.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import { LaggedError } from './errors.js';
 import type { BroadcastState } from './state.js';
@@ -32,7 +32,13 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   constructor(state: BroadcastState<T>) {
     this.#state = state;
     this.#next = state.ring.tail;
-    this.#values = { look: () => this.#look(), lot: state.arrivals };
+    const { clone } = state;
+    const look = (): IteratorResult<T, undefined> | typeof NOTHING => this.#look();
+    const lot = new ParkingLot(state.arrivals);
+    this.#values =
+      clone === undefined
+        ? { look, lot }
+        : { look, lot, finish: (found) => (found.done ? found : copyOf(found, clone)) };
     state.receivers++;
   }
 
@@ -64,7 +70,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
    */
   tryRecv(): TryRecv<T> {
     try {
-      const found = this.#look();
+      const found = lookAt(this.#values);
       if (found === NOTHING) return EMPTY;
       return found.done ? CLOSED : { state: 'ok', value: found.value };
     } catch (error) {
@@ -90,7 +96,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
    */
   async ready(options?: WaitOptions): Promise<void> {
     const look = (): undefined | typeof NOTHING => (this.isEmpty && !this.isClosed ? NOTHING : undefined);
-    await park({ look, lot: this.#state.arrivals }, signalOf('Cannot wait for a value', options));
+    await park({ look, lot: this.#values.lot }, signalOf('Cannot wait for a value', options));
   }
 
   /** How many values this receiver has not read, those included that it has lost and not been told of. */
@@ -143,7 +149,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     if (this.#closed) return;
     this.#closed = true;
     this.#state.ring.abandonFrom(this.#next);
-    this.#state.arrivals.wakeAll();
+    this.#values.lot.wakeAll();
     this.#state.removeReceiver();
   }
 
@@ -159,7 +165,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
 
   #look(): IteratorResult<T, undefined> | typeof NOTHING {
     if (this.#closed) return { done: true, value: undefined };
-    const { ring, ended, clone } = this.#state;
+    const { ring, ended } = this.#state;
     const skipped = ring.head - this.#next;
     if (skipped > 0) {
       this.#next = ring.head;
@@ -168,6 +174,11 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     if (this.#next === ring.tail) return ended ? { done: true, value: undefined } : NOTHING;
     // The cursor moves first: a clone that throws costs its own value and no other.
     const value = ring.read(this.#next++);
-    return { done: false, value: clone === undefined ? value : clone(value) };
+    if (ended && this.#next === ring.tail) wakeSoon(this.#values.lot);
+    return { done: false, value };
   }
+}
+
+function copyOf<T>({ value }: IteratorYieldResult<T>, clone: (value: T) => T): IteratorYieldResult<T> {
+  return { done: false, value: clone(value) };
 }

@@ -1,6 +1,6 @@
 import { signalOf, type WaitOptions } from '../abort.js';
 import { SendError } from '../closed-errors.js';
-import { NOTHING, park, type Watchable } from '../parking.js';
+import { NOTHING, ParkingLot, park, type Watchable } from '../parking.js';
 import { Receiver } from './receiver.js';
 import type { BroadcastState } from './state.js';
 
@@ -13,7 +13,8 @@ export class Sender<T> implements Disposable {
   /** @internal */
   constructor(state: BroadcastState<T>) {
     this.#state = state;
-    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot: state.departures, later: true };
+    const lot = new ParkingLot(state.departures);
+    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot, later: true };
     state.senders++;
   }
 
@@ -117,7 +118,7 @@ export class Sender<T> implements Disposable {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#state.departures.wakeAll();
+    this.#departed.lot.wakeAll();
     this.#state.removeSender();
   }
 

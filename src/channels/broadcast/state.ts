@@ -10,9 +10,9 @@ export class BroadcastState<T> {
   receivers = 0;
   /** Set with the last sender: nothing revives a channel that has ended. */
   ended = false;
-  /** Receivers that wait for a value. */
+  /** Receivers that wait for a value: each has a part of its own. */
   readonly arrivals: ParkingLot = new ParkingLot();
-  /** Senders that wait for the last receiver to go. */
+  /** Senders that wait for the last receiver to go, likewise. */
   readonly departures: ParkingLot = new ParkingLot();
 
   constructor(capacity: number, clone: ((value: T) => T) | undefined) {

@@ -18,7 +18,7 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
-import { Waiter, WaiterList } from '../waiters.js';
+import { unlink, Waiter, WaiterList } from '../waiters.js';
 import { DropGuard } from './drop-guard.js';
 import { printedAs } from '../inspect.js';
 import { pin } from '../pinned.js';
@@ -228,8 +228,8 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   }
 
   #unwatch(watcher: Waiter<unknown>): boolean {
-    if (this.#watchers === null || !this.#watchers.remove(watcher)) return false;
-    if (this.#watchers.head === null) this.#unhang();
+    if (!unlink(watcher)) return false;
+    if (!this.#watchers?.head) this.#unhang();
     return true;
   }
 

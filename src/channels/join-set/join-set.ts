@@ -1,7 +1,7 @@
 import { faultOf } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { LookIterator } from '../look-iterator.js';
-import { LookSource, NOTHING, ParkingLot, park, type Watchable } from '../parking.js';
+import { LookSource, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from '../parking.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import { type AbortHandle, RunningTask, type Task, type TaskResult } from './task.js';
 
@@ -165,7 +165,7 @@ export class JoinSet<T> implements Selectable<TaskResult<T>>, Disposable, AsyncD
         this.#joined = 0;
       }
       // The last one is taken: whoever else waits is told that the set is empty.
-      if (this.isEmpty) this.#lot.wakeAll();
+      if (this.isEmpty) wakeSoon(this.#lot);
       return { done: false, value };
     }
     return this.#running.size === 0 ? { done: true, value: undefined } : NOTHING;

@@ -3,42 +3,35 @@ import { PromiseWaiter } from '../promise-waiter.js';
 import type { Chan } from './chan.js';
 
 /**
- * Waits for at least one value and takes what else has come by the time the caller runs: the first value opens a batch, which the channel
- * fills until the microtask that settles it.
+ * Waits for at least one value and takes what else has come by the time the caller runs: the first value opens a batch, and the microtask that
+ * settles it takes the rest.
  */
-export class BatchWaiter<T> extends PromiseWaiter<T, number> {
-  readonly buffer: T[];
+export class BatchWaiter<T, R> extends PromiseWaiter<T, R> {
+  readonly #values: T[] = [];
   readonly #chan: Chan<T>;
   readonly #limit: number;
-  #taken = 0;
+  readonly #toResult: (values: T[]) => R;
 
-  constructor(chan: Chan<T>, buffer: T[], limit: number) {
+  /** @param toResult What becomes of the values. What it throws rejects the wait. */
+  constructor(chan: Chan<T>, limit: number, toResult: (values: T[]) => R) {
     super();
     this.#chan = chan;
-    this.buffer = buffer;
     this.#limit = limit;
+    this.#toResult = toResult;
   }
 
   override deliver(value: T): void {
-    this.buffer.push(value);
-    this.#taken = 1;
-    if (this.#chan.isServingLast) this.#finish();
-    else void DONE.then(() => this.#finish());
+    this.#values.push(value);
+    void DONE.then(() => this.end());
   }
 
+  /** Takes what is there, and settles. */
   override end(): void {
-    this.resolve(0);
-  }
-
-  // A value that was sent before the signal fired was meant for this wait.
-  override onAbort(reason: unknown): void {
-    this.#chan.serve();
-    super.onAbort(reason);
-  }
-
-  // What came since the first value lies in the ring, unless somebody else has taken it.
-  #finish(): void {
-    this.#taken += this.#chan.takeMany(this.buffer, this.#limit - this.#taken);
-    this.resolve(this.#taken);
+    this.#chan.takeMany(this.#values, this.#limit - this.#values.length);
+    try {
+      this.resolve(this.#toResult(this.#values));
+    } catch (error) {
+      this.fail(error);
+    }
   }
 }

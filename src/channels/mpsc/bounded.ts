@@ -53,8 +53,7 @@ export function channel<T>(capacity: number, options?: ChannelOptions<T>): [Send
 export class Sender<T> extends SenderHandle<T> {
   /** How many slots are free. Held permits count as taken. */
   get capacity(): number {
-    this.chan.serve();
-    return this.chan.free;
+    return this.chan.shown(this.chan.free);
   }
 
   /** How many slots there are in all. */
@@ -113,7 +112,7 @@ export class Sender<T> extends SenderHandle<T> {
   trySend(value: T): void {
     const chan = this.chan;
     if (this.isClosed) throw closedWhileSending(value);
-    if (chan.free === 0) throw new FullError('Cannot send: the channel is full', value);
+    if (chan.free <= 0) throw new FullError('Cannot send: the channel is full', value);
     chan.offer(value);
   }
 
@@ -269,15 +268,13 @@ export class Sender<T> extends SenderHandle<T> {
 
   // The sender closed while its reservation waited: then the permit counts for itself.
   #own(chan: Chan<T>): OwnedPermit<T> {
-    if (this.open) this.open = false;
-    else chan.strong++;
+    if (!this.leave()) chan.strong++;
     return new OwnedPermit(chan, () => toSender(chan));
   }
 
   #claim(slots: number): Chan<T> {
     const chan = this.chan;
     if (this.isClosed) throw closedWhileReserving();
-    chan.serve();
     if (slots > chan.free) throw new FullError('Cannot reserve: the channel is full', undefined);
     chan.free -= slots;
     return chan;
@@ -292,7 +289,6 @@ export class Sender<T> extends SenderHandle<T> {
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.chan;
     if (this.isClosed) return refused(closedWhileReserving());
-    chan.serve();
     if (slots <= chan.free) {
       chan.free -= slots;
       return ready(toPermitOf(chan, slots));

@@ -4,19 +4,17 @@
  * Invariants:
  * - A slot is free, held (by a permit, or gathered by a sender that waits for several) or filled:
  *   `max - free` = held + `length`. An unbounded channel is one of 2^30 slots.
- * - A value that lies in the channel and a waiting receiver exclude each other, except while the channel gathers; so do a free slot and a waiting sender:
- *   whatever makes room for the other side serves it before it returns.
- * - Gathering: values for a receiver that waits are left lying for some microtasks, as long as more keep coming, so that a receiver
- *   of a stream then finds many ready instead of waiting for each. Nobody can tell, but for the time: whoever else takes or counts values, or
- *   claims slots for later, calls `serve` first, which hands out what is there, oldest waiter first. While it lasts the channel is less than half
- *   full, so a sender never waits while a receiver does.
+ * - A value that lies in the channel and a waiting receiver exclude each other; so do a free slot and a waiting sender: whatever makes room for
+ *   the other side serves it before it returns.
+ * - A value goes to the receiver that has waited longest, in the call that sends it: what comes first, a value or whatever else a receiver's caller
+ *   waits for, does not depend on what the channel carried before.
  * - Slots go to waiting senders first come, first served; the oldest gathers all it needs before the next gets one.
  * - `closed` and `dropped` only go from false to true; `strong` leaves 0 only when a reservation outlives its sender and gets its owned
  *   permit. The channel has ended when nobody may send any more and every slot is free: no value, no permit, no waiting sender is left then.
  *   One whose receiver is gone has ended, whatever permits are held.
  */
 import type { Clock } from '../../core/index.js';
-import { DONE, refused, settle, spend } from '../budget.js';
+import { refused, settle, spend } from '../budget.js';
 import {
   ENDED,
   FAILED,
@@ -27,9 +25,8 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
-import { unlink, type Waiter, WaiterList, type WaitNode } from '../waiters.js';
-import { GATHERED, GATHERING, HAND_OVERS, IDLE, SERVING, UNWATCHED } from './gathering.js';
-import { type Received, RecvWaiter } from './recv-waiter.js';
+import { ParkingLot, unlink, type Waiter, WaiterList, type WaitNode } from '../waiters.js';
+import { type Received, RecvWaiter, type WaitOwner } from './recv-waiter.js';
 import { ValueBlocks } from './value-blocks.js';
 
 /** The slots of an unbounded channel: the largest power of two that stays a small integer everywhere. */
@@ -68,14 +65,11 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   /** Those who only want to know that there is something to be had. They are told when no receiver is left to be served. */
   lookers: WaiterList<Waiter<void>> | null = null;
   senders: WaiterList<SlotWaiter> | null = null;
-  closing: WaiterList<Waiter<void>> | null = null;
+  /** Those who wait for the receiver to go: each sender has a part of its own. */
+  closing: ParkingLot | null = null;
   #solo: ((result: Received<T> | Promise<never>) => void) | null = null;
-  #soloOwner: object | null = null;
+  #soloOwner: WaitOwner<T> | null = null;
   #granting = false;
-  #phase: typeof IDLE | typeof GATHERING | typeof SERVING = IDLE;
-  #handOvers = HAND_OVERS;
-  /** How many values there were at the last look at the gathering. */
-  #seen = UNWATCHED;
 
   constructor(max: number, settings: ChanSettings<T> | null) {
     super(max);
@@ -83,16 +77,16 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     this.settings = settings;
   }
 
-  /** A number of slots as the receiver says it. */
+  /** A number of slots as it is shown. */
   shown(slots: number): number {
-    return this.max === UNBOUNDED ? Number.POSITIVE_INFINITY : slots;
+    return this.max === UNBOUNDED ? Number.POSITIVE_INFINITY : Math.max(0, slots);
   }
 
   // Sending
 
   /** Sends a value for which a slot is free; there must be an open sender. */
   offer(value: T): void {
-    if (this.#solo !== null && this.#phase === IDLE && this.#spendHandOver()) {
+    if (this.#solo !== null) {
       this.#settleSolo({ done: false, value });
     } else {
       this.free--;
@@ -102,25 +96,14 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
 
   /** Puts a value into a slot that is already held. */
   put(value: T): void {
-    if (this.#phase !== IDLE) {
-      this.push(value);
-      if (this.#hasEnough()) this.serve();
-    } else if (!this.#isAwaited()) {
-      if (this.dropped) {
-        this.release(1);
-        this.discard(value);
-      } else {
-        this.push(value);
-        if (this.lookers === null || this.lookers.head === null) return;
-        if (this.#spendHandOver() || this.#hasEnough()) this.#tellLookers();
-        else this.#gather();
-      }
-    } else if (this.#spendHandOver()) {
+    if (this.#isAwaited()) {
       this.#handOver(value);
+    } else if (this.dropped) {
+      this.release(1);
+      this.discard(value);
     } else {
       this.push(value);
-      if (this.#hasEnough()) this.#handOver(this.shift());
-      else this.#gather();
+      this.#tellLookers();
     }
   }
 
@@ -131,80 +114,19 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     this.release(1);
   }
 
-  /** Whether a single value is handed over at once; one less is, then. */
-  #spendHandOver(): boolean {
-    if (this.#handOvers === 0) return false;
-    this.#handOvers--;
-    return true;
-  }
-
   #tellLookers(): void {
     this.lookers?.drain((waiter) => waiter.deliver());
-  }
-
-  // Gathering
-
-  /** Hands out what was gathered for those who wait. */
-  serve(): void {
-    if (this.#phase === GATHERING) this.#serve();
-  }
-
-  /** Whether gathered values are being handed out and nobody else waits for one: there is no point in waiting for more, or in leaving any. */
-  get isServingLast(): boolean {
-    return this.#phase === SERVING && !this.#isAwaited();
-  }
-
-  /**
-   * Whether who asks had better wait, although values are there: they are part of a stream, as far as one can know, and are left until no more come.
-   */
-  gathersUpTo(limit: number): boolean {
-    if (this.length >= limit || this.closed || this.strong === 0) return false;
-    if (this.#hasEnough() || this.#spendHandOver()) return false;
-    this.#gather();
-    return true;
-  }
-
-  /** Leaves the values that are there for those who wait until no more come. */
-  #gather(): void {
-    this.#phase = GATHERING;
-    const isWatched = this.#seen !== UNWATCHED;
-    this.#seen = 0;
-    if (!isWatched) void this.#watch();
-  }
-
-  // A value that comes alone waits for two hops: a producer that its own send has woken sends the next one in the first.
-  async #watch(): Promise<void> {
-    await DONE;
-    while (this.#phase === GATHERING && this.length > this.#seen) {
-      this.#seen = this.length;
-      await DONE;
-    }
-    this.#seen = UNWATCHED;
-    this.serve();
-  }
-
-  #hasEnough(): boolean {
-    return this.length >= GATHERED || this.length >= this.free;
-  }
-
-  #serve(): void {
-    this.#handOvers = this.length > 1 ? 0 : HAND_OVERS;
-    this.#phase = SERVING;
-    while (this.length > 0 && this.#isAwaited()) this.#handOver(this.shift());
-    this.#phase = IDLE;
-    if (this.length > 0) this.#tellLookers();
   }
 
   /** Gives slots back that hold nothing any more. */
   release(slots: number): void {
     this.free += slots;
     if (this.senders !== null && this.senders.head !== null && !this.#granting) this.#grant();
-    if (this.free === this.max) this.#checkEnd();
+    if (this.free === this.max) this.checkEnd();
   }
 
   /** Queues one that waits for slots. */
   queueSender(waiter: SlotWaiter): void {
-    this.serve();
     this.senders ??= new WaiterList();
     this.senders.push(waiter);
     // A sender of several slots takes what is free while it waits for the rest.
@@ -222,16 +144,19 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   #grant(): void {
     const senders = this.senders as WaiterList<SlotWaiter>;
     this.#granting = true;
-    while (this.free > 0 && senders.head !== null) {
-      const waiter = senders.head;
-      const slots = Math.min(waiter.need, this.free);
-      this.free -= slots;
-      waiter.need -= slots;
-      if (waiter.need > 0) break;
-      senders.shift();
-      waiter.deliver();
+    try {
+      while (this.free > 0 && senders.head !== null) {
+        const waiter = senders.head;
+        const slots = Math.min(waiter.need, this.free);
+        this.free -= slots;
+        waiter.need -= slots;
+        if (waiter.need > 0) break;
+        senders.shift();
+        waiter.deliver();
+      }
+    } finally {
+      this.#granting = false;
     }
-    this.#granting = false;
   }
 
   // Receiving
@@ -243,26 +168,45 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     return value;
   }
 
-  /** Takes up to `limit` values into a buffer. @returns How many. */
-  takeMany(buffer: T[], limit: number): number {
-    let taken = 0;
-    while (taken < limit && this.length > 0) {
-      const batch = Math.min(limit - taken, this.length);
-      this.shiftInto(buffer, batch);
-      taken += batch;
+  /** Takes up to `limit` values into an array of ours. @returns The array. */
+  takeMany(values: T[], limit: number): T[] {
+    for (let left = limit; left > 0 && this.length > 0; ) {
+      const batch = Math.min(left, this.length);
+      this.shiftInto(values, batch);
+      left -= batch;
       // Served only now, as a batch: senders that wait refill what was taken.
       this.release(batch);
     }
-    return taken;
+    return values;
+  }
+
+  /**
+   * Moves values that were taken into an array of the user's. When it refuses one, that one and those behind it are the channel's next values again,
+   * beyond its capacity where their slots are filled by now.
+   *
+   * @returns How many.
+   */
+  moveInto(buffer: T[], values: readonly T[]): number {
+    let moved = 0;
+    try {
+      for (; moved < values.length; moved++) buffer.push(values[moved] as T);
+      return moved;
+    } catch (error) {
+      const left = values.slice(moved);
+      this.free -= left.length;
+      this.shiftInto(left, this.length);
+      for (const value of left) this.put(value);
+      throw error;
+    }
   }
 
   /**
    * Waits for one value, without a record where nobody else waits and there is no signal: by far the most frequent wait there is. Such a wait
    * cannot be abandoned, and is older than all that are in the list.
    */
-  park(signal: AbortSignal | undefined, owner: object | null): Promise<Received<T>> {
+  park(signal: AbortSignal | undefined, owner: WaitOwner<T> | null): Promise<Received<T>> {
     if (signal !== undefined || this.#isAwaited()) {
-      const waiter = new RecvWaiter<T>(this, owner);
+      const waiter = new RecvWaiter<T>(owner);
       this.register(waiter);
       return waiter.until(signal);
     }
@@ -297,21 +241,16 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   }
 
   /** Ends those waits for a value that belong to one iterator. */
-  endReceiversOf(owner: object): void {
-    this.serve();
+  endReceiversOf(owner: WaitOwner<T>): void {
     if (this.#soloOwner === owner) this.#settleSolo({ done: true, value: undefined });
-    let waiter = this.receivers?.head ?? null;
-    while (waiter !== null) {
-      const next = waiter.next as Waiter<T> | null;
-      if ((waiter as { owner?: object | null }).owner === owner) {
-        unlink(waiter);
-        waiter.end();
-      }
-      waiter = next;
-    }
+    owner.waits?.forEach((waiter) => {
+      unlink(waiter);
+      waiter.end();
+    });
   }
 
-  #checkEnd(): void {
+  /** Ends all waits if the channel has ended. */
+  checkEnd(): void {
     if (!this.hasEnded()) return;
     this.#tellLookers();
     const failure = this.failure;
@@ -334,7 +273,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   /** One sender less. */
   dropSender(): void {
     this.strong--;
-    this.#checkEnd();
+    this.checkEnd();
   }
 
   /** The receiver takes no new sends; what is buffered or promised by a permit still comes. */
@@ -348,22 +287,29 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     });
     // Only now: a slot that is free while senders wait would be granted to one of them.
     this.free += gathered;
-    this.#checkEnd();
-    this.closing?.drain((waiter) => waiter.deliver());
+    this.checkEnd();
+    this.closing?.wakeAll();
   }
 
   /** The receiver goes: closes, and lets go of every value. */
   drop(): void {
-    if (this.dropped) return;
-    this.serve();
     this.dropped = true;
     this.close();
     const left: T[] = [];
     this.shiftInto(left, this.length);
     this.clear();
     this.free += left.length;
-    this.#checkEnd();
-    this.#discardAll(left);
+    this.checkEnd();
+    // Every value is handed over, whatever the hook throws; what it threw first is thrown in the end.
+    let thrown: [unknown] | undefined;
+    for (const value of left) {
+      try {
+        this.discard(value);
+      } catch (error) {
+        thrown ??= [error];
+      }
+    }
+    if (thrown !== undefined) throw thrown[0];
   }
 
   /** Hands a value to the hook, if there is one. */
@@ -371,23 +317,9 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     this.settings?.onUndelivered?.(value);
   }
 
-  // Every value is handed over, whatever the hook throws; what it threw first is thrown in the end.
-  #discardAll(values: readonly T[]): void {
-    let failure: { readonly error: unknown } | undefined;
-    for (const value of values) {
-      try {
-        this.discard(value);
-      } catch (error) {
-        failure ??= { error };
-      }
-    }
-    if (failure !== undefined) throw failure.error;
-  }
-
   // As an arm of select: the receiver's side
 
   poll(slot: Slot): Poll {
-    this.serve();
     if (this.length > 0) {
       slot.value = this.take();
       return READY;

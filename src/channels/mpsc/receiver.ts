@@ -4,7 +4,7 @@ import { afterPause, ready, readyVoid, rejected, spend } from '../budget.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import type { Chan } from './chan.js';
 import { BatchWaiter } from './batch-waiter.js';
-import type { Received } from './recv-waiter.js';
+import type { Received, RecvWaiter, WaitOwner } from './recv-waiter.js';
 import { printedAs } from '../inspect.js';
 import { ValueWaiter } from '../promise-waiter.js';
 
@@ -31,7 +31,6 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
 
   /** How many values are waiting. */
   get len(): number {
-    this.#chan.serve();
     return this.#chan.length;
   }
 
@@ -42,7 +41,6 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
 
   /** How many slots are free: `Infinity` for an unbounded channel. */
   get capacity(): number {
-    this.#chan.serve();
     return this.#chan.shown(this.#chan.free);
   }
 
@@ -88,7 +86,6 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const signal = signalOf('Cannot receive', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
-    chan.serve();
     return chan.length > 0 ? takeOne(chan) : waitForOne(chan, signal, null);
   }
 
@@ -108,7 +105,6 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    */
   tryRecv(): TryReceived<T> {
     const chan = this.#chan;
-    chan.serve();
     if (chan.length > 0) return { state: 'ok', value: chan.take() };
     if (!chan.hasEnded()) return { state: 'empty' };
     return chan.failure === null ? { state: 'closed' } : { state: 'closed', reason: chan.failure.reason };
@@ -132,8 +128,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * ```
    */
   recvMany(limit: number, options?: WaitOptions): Promise<T[]> {
-    const buffer: T[] = [];
-    return this.#recvMany(buffer, limit, options).then(() => buffer);
+    return this.#recvMany(limit, options, (values) => values);
   }
 
   /**
@@ -145,13 +140,14 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * @param limit How many at most; for 0 it resolves at once.
    * @param options A signal that abandons the wait.
    * @returns How many were appended; 0 once the channel has ended, or for a limit of 0.
-   * @throws Whatever reason a sender closed with (rejects), once the channel has ended.
+   * @throws Whatever reason a sender closed with (rejects), once the channel has ended; whatever the buffer throws when it is appended to, and
+   * then the values that are not in it are in the channel again.
    */
   recvManyInto(buffer: T[], limit: number, options?: WaitOptions): Promise<number> {
     if (!Array.isArray(buffer) || !Object.isExtensible(buffer)) {
       throw faultOf('Cannot receive', 'buffer', 'an array that can grow', buffer);
     }
-    return this.#recvMany(buffer, limit, options);
+    return this.#recvMany(limit, options, (values) => this.#chan.moveInto(buffer, values));
   }
 
   /**
@@ -187,7 +183,6 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const chan = this.#chan;
     for (;;) {
       if (signal?.aborted) throw signal.reason;
-      chan.serve();
       let value: T;
       if (chan.length > 0) {
         value = chan.take();
@@ -222,9 +217,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const signal = signalOf('Cannot wait', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
-    chan.serve();
-    const mustWait = chan.length > 0 ? chan.gathersUpTo(chan.max) : !chan.hasEnded();
-    if (!mustWait) return readyVoid();
+    if (chan.length > 0 || chan.hasEnded()) return readyVoid();
     const waiter = new ValueWaiter<void>();
     chan.queueLooker(waiter);
     return waiter.until(signal);
@@ -279,25 +272,26 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     this.#chan.drop();
   }
 
-  #recvMany(buffer: T[], limit: number, options: WaitOptions | undefined): Promise<number> {
+  #recvMany<R>(limit: number, options: WaitOptions | undefined, toResult: (values: T[]) => R): Promise<R> {
     requireNonNegativeInteger('Cannot receive', 'limit', limit);
     const signal = signalOf('Cannot receive', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
-    if (limit === 0) return ready(0);
-    chan.serve();
-    if (chan.length > 0 && !chan.gathersUpTo(limit)) return ready(chan.takeMany(buffer, limit));
-    if (chan.hasEnded()) return atEnd(chan, 0);
-    const waiter = new BatchWaiter(chan, buffer, limit);
-    chan.register(waiter);
+    const waiter = new BatchWaiter(chan, limit, toResult);
+    if (limit === 0 || chan.length > 0) waiter.end();
+    else {
+      chan.register(waiter);
+      chan.checkEnd();
+    }
     return waiter.until(signal);
   }
 }
 
 /** The receiver's own iterator: it waits like `recv`, and ends when the channel does or when it is left. */
-class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined> {
+class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined>, WaitOwner<T> {
   readonly #chan: Chan<T>;
   #left = false;
+  waits: Set<RecvWaiter<T>> | undefined = undefined;
 
   constructor(chan: Chan<T>) {
     this.#chan = chan;
@@ -306,7 +300,6 @@ class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined> {
   next(): Promise<Received<T>> {
     const chan = this.#chan;
     if (this.#left) return ready<Received<T>>({ done: true, value: undefined });
-    chan.serve();
     return chan.length > 0 ? takeOne(chan) : waitForOne(chan, undefined, this);
   }
 
@@ -332,7 +325,11 @@ function takeOne<T>(chan: Chan<T>): Promise<Received<T>> {
   return spend() ? afterPause<Received<T>>({ done: false, value }) : Promise.resolve({ done: false as const, value });
 }
 
-function waitForOne<T>(chan: Chan<T>, signal: AbortSignal | undefined, owner: object | null): Promise<Received<T>> {
+function waitForOne<T>(
+  chan: Chan<T>,
+  signal: AbortSignal | undefined,
+  owner: WaitOwner<T> | null,
+): Promise<Received<T>> {
   if (chan.hasEnded()) return atEnd<Received<T>>(chan, { done: true, value: undefined });
   return chan.park(signal, owner);
 }

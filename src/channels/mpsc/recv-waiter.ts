@@ -3,20 +3,20 @@ import { PromiseWaiter } from '../promise-waiter.js';
 /** What a wait for one value gives. */
 export type Received<T> = IteratorResult<T, undefined>;
 
-/** Hands out what was gathered. */
-export interface Servable {
-  serve(): void;
+/** One that may leave all its waits at once. */
+export interface WaitOwner<T> {
+  /** Those of its waits that have a record. */
+  waits: Set<RecvWaiter<T>> | undefined;
 }
 
-/** Waits for one value. `owner` is the iterator that asked for it, if one did. */
+/** Waits for one value. */
 export class RecvWaiter<T> extends PromiseWaiter<T, Received<T>> {
-  readonly owner: object | null;
-  readonly #chan: Servable;
+  readonly #owner: WaitOwner<T> | null;
 
-  constructor(chan: Servable, owner: object | null) {
+  constructor(owner: WaitOwner<T> | null) {
     super();
-    this.#chan = chan;
-    this.owner = owner;
+    this.#owner = owner;
+    if (owner !== null) (owner.waits ??= new Set()).add(this);
   }
 
   override deliver(value: T): void {
@@ -27,9 +27,8 @@ export class RecvWaiter<T> extends PromiseWaiter<T, Received<T>> {
     this.resolve({ done: true, value: undefined });
   }
 
-  // A value that was sent before the signal fired was meant for this wait.
-  override onAbort(reason: unknown): void {
-    this.#chan.serve();
-    super.onAbort(reason);
+  protected override resolve(result: Received<T> | Promise<never>): void {
+    this.#owner?.waits?.delete(this);
+    super.resolve(result);
   }
 }

@@ -7,48 +7,101 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
-import { type Waiter, WaiterList } from '../waiters.js';
-import type { Chan } from './chan.js';
+import { type ParkingLot, unlink, type WaiterList, type WaitNode, type Wakeable } from '../waiters.js';
+import type { Chan, SlotWaiter } from './chan.js';
 import { Permit } from './permit.js';
-import { ReserveLink } from './sender-waiters.js';
 
-/** A sender as an arm: it wins with a permit. */
+/** What this needs of a sender. */
+interface Reserving<T> {
+  readonly chan: Chan<T>;
+  readonly isClosed: boolean;
+  closing(): ParkingLot;
+}
+
+/** A sender as an arm: it wins with a permit, and ends when the sender is closed or the channel is. */
 export class ReserveSource<T> implements SelectSource<Permit<T>> {
-  readonly #chan: Chan<T>;
-  readonly #sender: { readonly isClosed: boolean };
+  readonly #sender: Reserving<T>;
 
-  constructor(sender: { readonly chan: Chan<T>; readonly isClosed: boolean }) {
-    this.#chan = sender.chan;
+  constructor(sender: Reserving<T>) {
     this.#sender = sender;
   }
 
   poll(slot: Slot): Poll {
-    if (this.#sender.isClosed) return ENDED;
-    this.#chan.serve();
-    if (this.#chan.free === 0) return PENDING;
-    this.#chan.free--;
-    slot.value = new Permit(this.#chan);
+    const { chan, isClosed } = this.#sender;
+    if (isClosed) return ENDED;
+    if (chan.free <= 0) return PENDING;
+    chan.free--;
+    slot.value = new Permit(chan);
     return READY;
   }
 
   register(waiter: SelectWaiter): void {
-    const chan = this.#chan;
-    const link = new ReserveLink<Permit<T>>(waiter, () => new Permit(chan));
+    const link = new ReserveLink<T>(this.#sender.chan, waiter);
     waiter.link = link;
-    chan.queueSender(link);
+    this.#sender.closing().push(link.closing);
+    this.#sender.chan.queueSender(link);
   }
 
   unregister(waiter: SelectWaiter): void {
-    this.#chan.withdrawSender(waiter.link as ReserveLink<Permit<T>>);
-    waiter.link = null;
+    (waiter.link as ReserveLink<T>).withdraw();
   }
 
   isEnded(): boolean {
     return this.#sender.isClosed;
   }
 
-  endings(): WaiterList<Waiter<void>>[] {
-    this.#chan.closing ??= new WaiterList();
-    return [this.#chan.closing];
+  endings(): ParkingLot[] {
+    return [this.#sender.closing()];
+  }
+}
+
+/** The arm of a select in the queue of a channel, and among those who wait for the sender's end. */
+class ReserveLink<T> implements SlotWaiter {
+  previous: WaitNode | null = null;
+  next: WaitNode | null = null;
+  list: WaiterList<WaitNode> | null = null;
+  need = 1;
+  readonly closing: ClosingLink;
+  readonly #chan: Chan<T>;
+  readonly #target: SelectWaiter;
+
+  constructor(chan: Chan<T>, target: SelectWaiter) {
+    this.#chan = chan;
+    this.#target = target;
+    this.closing = new ClosingLink(this);
+  }
+
+  gathered(): number {
+    return 0;
+  }
+
+  deliver(): void {
+    unlink(this.closing);
+    this.#target.deliver(new Permit(this.#chan));
+  }
+
+  end(): void {
+    this.withdraw();
+    this.#target.end();
+  }
+
+  withdraw(): void {
+    unlink(this.closing);
+    this.#chan.withdrawSender(this);
+  }
+}
+
+class ClosingLink implements Wakeable {
+  previous: WaitNode | null = null;
+  next: WaitNode | null = null;
+  list: WaiterList<WaitNode> | null = null;
+  readonly #link: { end(): void };
+
+  constructor(link: { end(): void }) {
+    this.#link = link;
+  }
+
+  deliver(): void {
+    this.#link.end();
   }
 }

@@ -3,7 +3,7 @@ import { readyVoid, rejected } from '../budget.js';
 import { SendError } from '../closed-errors.js';
 import { printedAs } from '../inspect.js';
 import { ValueWaiter } from '../promise-waiter.js';
-import { WaiterList } from '../waiters.js';
+import { ParkingLot } from '../waiters.js';
 import type { Chan } from './chan.js';
 
 /**
@@ -16,6 +16,7 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
   readonly chan: Chan<T>;
   /** @internal */
   open = true;
+  #closing: ParkingLot | null = null;
 
   /** @internal */
   constructor(chan: Chan<T>) {
@@ -47,7 +48,7 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Waits until the receiver closes or is gone, and resolves at once ever after.
+   * Waits until the receiver closes or is gone, or this sender is closed, and resolves at once ever after.
    *
    * **Cancel safety:** cancel safe.
    *
@@ -58,8 +59,7 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
     if (signal?.aborted) return rejected(signal.reason);
     if (this.isClosed) return readyVoid();
     const waiter = new ValueWaiter<void>();
-    this.chan.closing ??= new WaiterList();
-    this.chan.closing.push(waiter);
+    this.closing().push(waiter);
     return waiter.until(signal);
   }
 
@@ -73,8 +73,7 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
    * @param reason What the receiver's waits reject with at the end, such as the error that stopped a producer.
    */
   close(reason?: unknown): void {
-    if (!this.open) return;
-    this.open = false;
+    if (!this.leave()) return;
     const chan = this.chan;
     if (reason !== undefined) chan.failure ??= { reason };
     chan.dropSender();
@@ -88,6 +87,21 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
   /** The same as `close()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
+  }
+
+  /** @internal Those who wait for {@link SenderHandle.isClosed}. */
+  closing(): ParkingLot {
+    this.chan.closing ??= new ParkingLot();
+    this.#closing ??= new ParkingLot(this.chan.closing);
+    return this.#closing;
+  }
+
+  /** @internal Closes this sender, and leaves its count to the caller. @returns False when it was closed. */
+  protected leave(): boolean {
+    const was = this.open;
+    this.open = false;
+    this.#closing?.wakeAll();
+    return was;
   }
 
   /** @internal */

@@ -10,7 +10,7 @@
  * - The source lives as long as its promise. A waiter that is withdrawn leaves nothing in it.
  */
 import { DONE } from '../budget.js';
-import { type Waiter, WaiterList } from '../waiters.js';
+import { unlink, type Waiter, WaiterList } from '../waiters.js';
 import { FAILED, PENDING, type Poll, READY, type SelectSource, type SelectWaiter, type Slot } from './selectable.js';
 
 class PromiseSource implements SelectSource<unknown> {
@@ -57,7 +57,7 @@ class PromiseSource implements SelectSource<unknown> {
   }
 
   unregister(waiter: SelectWaiter): void {
-    this.#waiters.remove(waiter);
+    unlink(waiter);
   }
 
   isEnded(): boolean {

@@ -8,8 +8,10 @@
  *   When the source has failed it puts the reason in `slot.value` and answers {@link FAILED}; the select rejects with it. When nothing will
  *   ever come again it answers {@link ENDED}; the arm is disabled. Otherwise {@link PENDING}, and nothing has changed.
  * - `register(waiter)` is called only right after `poll` said PENDING. The waiter joins the source's queue like any other; when its turn comes,
- *   take it out of the queue, then call `deliver(value)` (the value is taken by that), `end()` or `fail(reason)`, once. A source whose queue
- *   holds nodes of its own kind keeps its node in `waiter.link`, where `unregister` finds it again.
+ *   take it out of the queue, then call `deliver(value)` (the value is taken by that), `end()` or `fail(reason)`, once. A value that is still being
+ *   made, or that foreign code makes, is delivered by `deliverLate(read, undo)`: the arm has won, and `read` is called a microtask later, or `undo`,
+ *   if there is one, when the select was abandoned by then. A source whose queue holds nodes of its own kind keeps its node in `waiter.link`, where
+ *   `unregister` finds it again.
  * - `unregister(waiter)` takes back a registered waiter that was told nothing: in O(1), without a trace, having consumed nothing.
  * - `isEnded()` says, without taking anything, whether `poll` could only answer ENDED.
  *
@@ -35,6 +37,7 @@ export abstract class SelectWaiter implements Waiter<unknown> {
   link: unknown = null;
 
   abstract deliver(value: unknown): void;
+  abstract deliverLate(read: () => unknown, undo?: () => void): void;
   abstract end(): void;
   abstract fail(reason: unknown): void;
 
@@ -45,6 +48,11 @@ export abstract class SelectWaiter implements Waiter<unknown> {
 }
 
 declare const won: unique symbol;
+
+/** Tells its members whenever a source may have ended. */
+export interface Endings {
+  push(watcher: Waiter<void>): void;
+}
 
 /** One arm's side of a select. */
 export interface SelectSource<out T> {
@@ -57,8 +65,8 @@ export interface SelectSource<out T> {
    * a microtask pass and asks again, before it looks at any arm.
    */
   prepare?(): boolean;
-  /** For sources that can end: the lists whose members are told whenever it may have. */
-  endings?(): WaiterList<Waiter<void>>[];
+  /** For sources that can end: where to wait for the news that it may have. */
+  endings?(): Endings[];
   /** Only in types: what the arm wins with. */
   readonly [won]?: T;
 }

@@ -6,11 +6,11 @@ import type { Order } from './order.js';
 import { type Plan, planOf } from './plan.js';
 import { RotatingOrder } from './rotating-order.js';
 import { ENDED, FAILED, PENDING, type Poll, READY, type Selectable, type SelectSource } from './selectable.js';
-import type { SelectWaiter, Slot } from './selectable.js';
+import type { Endings, SelectWaiter, Slot } from './selectable.js';
 import { HAS_ENDED, HAS_FAILED, MUST_WAIT } from './poll.js';
 import { type AnyEvent, NOTHING, Turn } from './turn.js';
 import { PromiseTurn, type Turns } from './wait.js';
-import { unlink, Waiter, type WaiterList } from '../waiters.js';
+import { unlink, Waiter } from '../waiters.js';
 
 const TURN_OPTIONS: readonly ('off' | 'signal')[] = ['off', 'signal'];
 
@@ -158,7 +158,11 @@ class OffSource implements SelectSource<unknown> {
   }
 
   register(waiter: SelectWaiter): void {
-    waiter.link = this.#inner.endings?.().map((endings) => new EndWatcher(this, waiter, endings));
+    waiter.link = this.#inner.endings?.().map((endings) => {
+      const watcher = new EndWatcher(this, waiter);
+      endings.push(watcher);
+      return watcher;
+    });
   }
 
   unregister(waiter: SelectWaiter): void {
@@ -175,23 +179,24 @@ class OffSource implements SelectSource<unknown> {
 class EndWatcher extends Waiter<void> {
   readonly #source: OffSource;
   readonly #waiter: SelectWaiter;
-  readonly #endings: WaiterList<Waiter<void>>;
 
-  constructor(source: OffSource, waiter: SelectWaiter, endings: WaiterList<Waiter<void>>) {
+  constructor(source: OffSource, waiter: SelectWaiter) {
     super();
     this.#source = source;
     this.#waiter = waiter;
-    this.#endings = endings;
-    endings.push(this);
   }
 
+  // Where the end is told may have changed with what has happened.
   override deliver(): void {
-    if (!this.#source.isEnded()) {
-      this.#endings.push(this);
-      return;
+    const source = this.#source;
+    const waiter = this.#waiter;
+    try {
+      source.unregister(waiter);
+      if (source.isEnded()) waiter.end();
+      else source.register(waiter);
+    } catch (error) {
+      waiter.fail(error);
     }
-    this.#source.unregister(this.#waiter);
-    this.#waiter.end();
   }
 
   override end(): void {
@@ -239,7 +244,7 @@ class SelectorSource<E> implements SelectSource<E> {
     return this.#plan.sources.every((source) => source.isEnded());
   }
 
-  endings(): WaiterList<Waiter<void>>[] {
+  endings(): Endings[] {
     return this.#plan.sources.flatMap((source) => source.endings?.() ?? []);
   }
 }
@@ -256,6 +261,10 @@ class ArmTurn extends Turn {
   protected override settled(event: AnyEvent): void {
     if (event === NOTHING) this.#waiter?.end();
     else this.#waiter?.deliver(event);
+  }
+
+  protected override settledLate(read: () => AnyEvent, undo: (() => void) | undefined): void {
+    this.#waiter?.deliverLate(read, undo);
   }
 
   protected override failed(reason: unknown): void {

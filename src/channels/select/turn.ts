@@ -5,6 +5,8 @@
  * - A turn settles once. Before it settles by an arm, every other arm is withdrawn; an arm that lost has consumed nothing.
  * - A turn that is not waiting is registered nowhere, and can be used again.
  * - Looking takes at most one value: the look that finds one is the last.
+ * - A source may be foreign code. What it throws reaches the caller of the select, never the one who told it of a value, and leaves no arm
+ *   registered. Only what it throws while it is withdrawn because another arm has won is dropped: the value that was won comes first.
  */
 import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import type { Plan } from './plan.js';
@@ -32,18 +34,25 @@ export class ArmWaiter extends SelectWaiter {
   }
 
   override deliver(value: unknown): void {
-    this.waiting = false;
-    this.#turn.win(this.#index, value);
+    if (this.#leave()) this.#turn.win(this.#index, value);
+  }
+
+  override deliverLate(read: () => unknown, undo?: () => void): void {
+    if (this.#leave()) this.#turn.win(this.#index, undefined, read, undo);
   }
 
   override end(): void {
-    this.waiting = false;
-    this.#turn.armEnded();
+    if (this.#leave()) this.#turn.armEnded();
   }
 
   override fail(reason: unknown): void {
+    if (this.#leave()) this.#turn.onAbort(reason);
+  }
+
+  #leave(): boolean {
+    const was = this.waiting;
     this.waiting = false;
-    this.#turn.onAbort(reason);
+    return was;
   }
 }
 
@@ -60,6 +69,12 @@ export abstract class Turn implements Slot {
 
   /** It had to wait, and has ended by then. */
   protected abstract settled(event: AnyEvent): void;
+  /** The same with an event that is read a microtask later, unless it can be undone and the signal has fired by then. */
+  protected abstract settledLate(
+    read: () => AnyEvent,
+    undo: (() => void) | undefined,
+    signal: AbortSignal | null,
+  ): void;
   protected abstract failed(reason: unknown): void;
 
   /** Has the sources prepared that ask for it. @returns True when a microtask must pass before the look. */
@@ -104,50 +119,76 @@ export abstract class Turn implements Slot {
     const { sources } = this.#plan;
     this.#waiters ??= sources.map((_, index) => new ArmWaiter(this, index));
     const waiters = this.#waiters;
-    for (let index = 0; index < sources.length; index++) {
-      const source = sources[index] as SelectSource<unknown>;
-      if (source.isEnded()) continue;
-      const waiter = waiters[index] as ArmWaiter;
-      waiter.waiting = true;
-      source.register(waiter);
+    try {
+      for (let index = 0; index < sources.length; index++) {
+        const source = sources[index] as SelectSource<unknown>;
+        if (source.isEnded()) continue;
+        const waiter = waiters[index] as ArmWaiter;
+        waiter.waiting = true;
+        source.register(waiter);
+        // Foreign code, such as a clock that calls back at once, may have settled the turn in the middle of that.
+        if (!waiter.waiting) {
+          waiter.waiting = true;
+          this.withdraw();
+          return;
+        }
+      }
+      if (signal === undefined) return;
+      addAbortListener(signal, this);
+      this.#signal = signal;
+    } catch (error) {
+      this.withdraw();
+      throw error;
     }
-    if (signal === undefined) return;
-    this.#signal = signal;
-    addAbortListener(signal, this);
   }
 
-  /** Takes the turn out of everywhere it waits. */
-  withdraw(): void {
+  /** Takes the turn out of everywhere it waits. @returns What an arm threw, if one did. */
+  withdraw(): readonly [unknown] | undefined {
     const { sources } = this.#plan;
     const waiters = this.#waiters as ArmWaiter[];
+    let thrown: [unknown] | undefined;
     for (let index = 0; index < waiters.length; index++) {
       const waiter = waiters[index] as ArmWaiter;
       if (!waiter.waiting) continue;
       waiter.waiting = false;
-      (sources[index] as SelectSource<unknown>).unregister(waiter);
+      try {
+        (sources[index] as SelectSource<unknown>).unregister(waiter);
+      } catch (error) {
+        thrown ??= [error];
+      }
     }
     if (this.#signal !== null) removeAbortListener(this.#signal, this);
     this.#signal = null;
+    return thrown;
   }
 
-  /** An arm has won. */
-  win(index: number, value: unknown): void {
+  /** An arm has won: with a value, or with one that is read a microtask later. */
+  win(index: number, value: unknown, read?: () => unknown, undo?: () => void): void {
+    const signal = this.#signal;
     this.withdraw();
     this.#plan.order?.won(index);
-    this.settled({ arm: this.nameOf(index), value });
+    const arm = this.nameOf(index);
+    if (read === undefined) this.settled({ arm, value });
+    else this.settledLate(() => ({ arm, value: read() }), undo, signal);
   }
 
   /** An arm can win no more. */
   armEnded(): void {
     const { sources } = this.#plan;
-    if (this.#waiters?.some(({ waiting }, index) => waiting && !sources[index]?.isEnded())) return;
-    this.withdraw();
-    this.settled(NOTHING);
+    try {
+      if (this.#waiters?.some(({ waiting }, index) => waiting && !sources[index]?.isEnded())) return;
+    } catch (error) {
+      this.onAbort(error);
+      return;
+    }
+    const thrown = this.withdraw();
+    if (thrown === undefined) this.settled(NOTHING);
+    else this.failed(thrown[0]);
   }
 
   /** An arm has failed, or the turn was aborted. */
   onAbort(reason: unknown): void {
-    this.withdraw();
-    this.failed(reason);
+    const [why] = this.withdraw() ?? [reason];
+    this.failed(why);
   }
 }

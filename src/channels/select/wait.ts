@@ -1,7 +1,7 @@
 /**
  * A turn as a promise.
  */
-import { afterPause, ready, refused, rejected, settle, spend } from '../budget.js';
+import { afterPause, DONE, ready, refused, rejected, settle, spend } from '../budget.js';
 import { pin } from '../pinned.js';
 import type { Plan } from './plan.js';
 import { HAS_ENDED, HAS_FAILED, MUST_WAIT } from './poll.js';
@@ -23,9 +23,14 @@ export class PromiseTurn extends Turn {
     this.#turns = turns;
   }
 
-  /** Looks, and waits if it must. */
+  /** Looks, and waits if it must. What an arm throws rejects the wait. */
   run(signal: AbortSignal | undefined): Promise<AnyEvent> {
-    return this.#prepares && this.prepare() ? this.#runPrepared(signal) : this.#lookOrWait(signal);
+    try {
+      return this.#prepares && this.prepare() ? this.#runPrepared(signal) : this.#lookOrWait(signal);
+    } catch (error) {
+      this.#recycle();
+      return rejected(error);
+    }
   }
 
   // Promises that are settled already say so some microtasks after they were asked.
@@ -60,6 +65,26 @@ export class PromiseTurn extends Turn {
   protected override settled(event: AnyEvent | Promise<never>): void {
     settle(this.#resolve as (event: AnyEvent | Promise<never>) => void, event);
     this.#recycle();
+  }
+
+  protected override settledLate(
+    read: () => AnyEvent,
+    undo: (() => void) | undefined,
+    signal: AbortSignal | null,
+  ): void {
+    void DONE.then(() => {
+      let event: AnyEvent | Promise<never>;
+      try {
+        if (undo !== undefined && signal?.aborted) {
+          undo();
+          throw signal.reason;
+        }
+        event = read();
+      } catch (error) {
+        event = refused(error);
+      }
+      this.settled(event);
+    });
   }
 
   // To resolve with what is rejected is to reject, and needs no function of its own.

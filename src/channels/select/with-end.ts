@@ -73,6 +73,10 @@ class EndLink extends SelectWaiter {
     this.#target.deliver({ done: false, value });
   }
 
+  override deliverLate(read: () => unknown, undo?: () => void): void {
+    this.#target.deliverLate(() => ({ done: false, value: read() }), undo);
+  }
+
   override end(): void {
     this.#target.deliver({ done: true, value: undefined });
   }

@@ -7,7 +7,7 @@
  * - A permit is in one place: `available`, gathered by a waiter, or held. Whoever leaves the queue gives back what it gathered.
  * - Once closed, nobody waits.
  */
-import { type Waiter, WaiterList } from '../waiters.js';
+import { unlink, type Waiter, WaiterList } from '../waiters.js';
 import { AcquireError } from './errors.js';
 import { SemaphorePermit } from './permit.js';
 
@@ -41,7 +41,7 @@ export class SemaphoreCore {
 
   /** Takes a waiter out of the queue. @returns False when it was not there. */
   withdraw(acquirer: Acquirer): boolean {
-    if (!this.#queue.remove(acquirer)) return false;
+    if (!unlink(acquirer)) return false;
     const { gathered } = acquirer;
     acquirer.gathered = 0;
     this.release(gathered);

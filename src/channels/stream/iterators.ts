@@ -188,8 +188,10 @@ export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpO
     try {
       for (let result = await iterator.next(); !result.done; result = await iterator.next())
         await sendOrLetGo(tx, result.value, onUndelivered);
+      over.abort();
       tx.close();
     } catch (error) {
+      over.abort();
       // A receiver that closed knows; what the source failed with is news.
       tx.close(tx.isClosed ? undefined : error);
     } finally {

@@ -134,6 +134,7 @@ export function toNodeWritable<T>(sink: StreamSink<T>): Writable {
       }
     },
     final(callback) {
+      destroyed.abort();
       sink.close();
       callback();
     },

@@ -90,8 +90,10 @@ export function fromReadableStream<T>(stream: ReadableStream<T>, options?: PumpO
     try {
       for (let result = await reader.read(); !result.done; result = await reader.read())
         await sendOrLetGo(tx, result.value, onUndelivered);
+      over.abort();
       tx.close();
     } catch (error) {
+      over.abort();
       // A receiver that closed knows; what the source failed with is news.
       tx.close(tx.isClosed ? undefined : error);
     } finally {

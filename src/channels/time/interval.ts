@@ -11,7 +11,7 @@ import { signalOf, type WaitOptions } from '../abort.js';
 import { ready, rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import { PENDING, type Poll, READY, type Selectable, type SelectSource, type Slot } from '../select/selectable.js';
-import { type Waiter, WaiterList } from '../waiters.js';
+import { unlink, type Waiter, WaiterList } from '../waiters.js';
 import { requireClock } from './clock-option.js';
 import { HostTimerSlot } from './timer-slot.js';
 import type { TimerOptions } from './sleep.js';
@@ -210,7 +210,7 @@ class IntervalCore implements SelectSource<number> {
   }
 
   unregister(waiter: Waiter<number>): boolean {
-    if (!this.#waiters.remove(waiter)) return false;
+    if (!unlink(waiter)) return false;
     if (this.#waiters.head === null) this.#timer.stop();
     return true;
   }

@@ -21,7 +21,7 @@ import {
   type SelectSource,
   type Slot,
 } from '../select/selectable.js';
-import { Waiter, WaiterList } from '../waiters.js';
+import { unlink, Waiter, WaiterList } from '../waiters.js';
 import { requireClock } from './clock-option.js';
 import { HostTimerSlot } from './timer-slot.js';
 
@@ -238,7 +238,7 @@ class SleepCore implements SelectSource<void> {
   }
 
   unregister(waiter: Waiter<void>): boolean {
-    if (!this.#waiters.remove(waiter)) return false;
+    if (!unlink(waiter)) return false;
     if (this.#waiters.head === null) this.#stop();
     return true;
   }

@@ -1,4 +1,4 @@
-import { type NOTHING, type ParkingLot, park, type Watchable } from '../parking.js';
+import { type NOTHING, ParkingLot, park, type Watchable } from '../parking.js';
 
 /** What the iterator of a watch receiver needs of it. */
 interface Watched<T> {
@@ -14,11 +14,14 @@ interface Watched<T> {
  */
 export class Changes<T> implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable, Watchable<boolean> {
   readonly #watched: Watched<T>;
+  /** @internal */
+  readonly lot: ParkingLot;
   #first: boolean;
   #ended = false;
 
   constructor(watched: Watched<T>, first: boolean) {
     this.#watched = watched;
+    this.lot = new ParkingLot(watched.lot);
     this.#first = first;
   }
 
@@ -50,10 +53,5 @@ export class Changes<T> implements AsyncIterableIterator<T, undefined, undefined
   look(): boolean | typeof NOTHING {
     if (this.#ended) return false;
     return this.#first || this.#watched.look();
-  }
-
-  /** @internal */
-  get lot(): ParkingLot {
-    return this.#watched.lot;
   }
 }

@@ -2,7 +2,7 @@ import { requireFunction } from '../../core/index.js';
 import { RecvError } from '../closed-errors.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { readyVoid, rejected } from '../budget.js';
-import { LookSource, NOTHING, park, type Watchable } from '../parking.js';
+import { LookSource, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from '../parking.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import { Changes } from './changes.js';
 import type { WatchState } from './state.js';
@@ -23,7 +23,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   constructor(state: WatchState<T>, seen: number) {
     this.#state = state;
     this.#seen = seen;
-    this.#unseen = { look: () => this.#lookOrFail(), lot: state.changes };
+    this.#unseen = { look: () => this.#lookOrFail(), lot: new ParkingLot(state.changes) };
     state.receivers++;
   }
 
@@ -46,7 +46,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
    * @returns The newest value.
    */
   borrowAndUpdate(): T {
-    this.#seen = this.#state.version;
+    this.#see(this.#state.version);
     return this.#state.value;
   }
 
@@ -81,7 +81,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   async changed(options?: WaitOptions): Promise<void> {
     await park(this.#unseen, signalOf('Cannot wait for a change', options));
     // Only now, not at the wake-up: what was sent in between is what the caller is about to look at.
-    this.#seen = this.#state.version;
+    this.#see(this.#state.version);
   }
 
   /**
@@ -112,7 +112,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     for (let first = true; ; first = false) {
       const { value, version } = this.#state;
       const passed = predicate(value);
-      this.#seen = version;
+      this.#see(version);
       if (passed) {
         if (first) await readyVoid();
         return value;
@@ -123,13 +123,13 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
 
   /** Marks the value seen without reading it. */
   markUnchanged(): void {
-    this.#seen = this.#state.version;
+    this.#see(this.#state.version);
   }
 
   /** Marks the value unseen: the next {@link Receiver.changed} resolves at once. */
   markChanged(): void {
     this.#seen = -1;
-    this.#state.changes.wakeAll();
+    this.#unseen.lot.wakeAll();
   }
 
   /**
@@ -176,7 +176,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#state.changes.wakeAll();
+    this.#unseen.lot.wakeAll();
     this.#state.removeReceiver();
   }
 
@@ -192,8 +192,17 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
       if (state === NOTHING) return NOTHING;
       return state ? { done: false, value: this.borrowAndUpdate() } : { done: true, value: undefined };
     };
-    const isEnded = (): boolean => this.#look() === false;
-    return new LookSource({ look, lot: this.#state.changes }, isEnded, true);
+    // The first change wins, with what the value is by the time that the caller runs: several sends of one turn are one change.
+    const finish = (found: IteratorResult<T, undefined>): IteratorResult<T, undefined> =>
+      found.done ? found : { done: false, value: this.borrowAndUpdate() };
+    const undo = (): void => this.markChanged();
+    return new LookSource({ look, finish, undo, lot: this.#unseen.lot }, () => this.#look() === false);
+  }
+
+  #see(version: number): void {
+    this.#seen = version;
+    // What was to be seen last has been: nothing will ever be again.
+    if (this.#isOver()) wakeSoon(this.#unseen.lot);
   }
 
   #isOver(): boolean {
@@ -214,6 +223,6 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 
   #watched(): ConstructorParameters<typeof Changes<T>>[0] {
-    return { look: () => this.#look(), see: () => this.borrowAndUpdate(), lot: this.#state.changes };
+    return { look: () => this.#look(), see: () => this.borrowAndUpdate(), lot: this.#unseen.lot };
   }
 }

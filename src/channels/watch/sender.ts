@@ -1,7 +1,7 @@
 import { requireFunction } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { NOTHING, park, type Watchable } from '../parking.js';
+import { NOTHING, ParkingLot, park, type Watchable } from '../parking.js';
 import { Receiver } from './receiver.js';
 import type { WatchState } from './state.js';
 
@@ -23,7 +23,8 @@ export class Sender<T> implements Disposable {
   /** @internal */
   constructor(state: WatchState<T>) {
     this.#state = state;
-    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot: state.departures, later: true };
+    const lot = new ParkingLot(state.departures);
+    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot, later: true };
     state.senders++;
   }
 
@@ -157,7 +158,7 @@ export class Sender<T> implements Disposable {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#state.departures.wakeAll();
+    this.#departed.lot.wakeAll();
     this.#state.removeSender();
   }
 

@@ -13,9 +13,9 @@ export class WatchState<T> {
   version = 0;
   senders = 0;
   receivers = 0;
-  /** Receivers that wait for a change. */
+  /** Receivers that wait for a change: each has a part of its own. */
   readonly changes: ParkingLot = new ParkingLot();
-  /** Senders that wait for the last receiver to go. */
+  /** Senders that wait for the last receiver to go, likewise. */
   readonly departures: ParkingLot = new ParkingLot();
 
   constructor(value: T) {

@@ -5,7 +5,7 @@ import { idle, stateOf } from './promise-state.js';
 const END = { done: true, value: undefined };
 const got = <T>(value: T) => ({ done: false, value });
 
-/** A channel that knows its traffic for a stream: values for a receiver that waits are gathered. */
+/** A channel that has carried a stream. */
 async function streaming(capacity: number, settings?: mpsc.ChannelOptions<number>) {
   const [tx, rx] = mpsc.channel<number>(capacity, settings);
   for (let value = 0; value < 100; value++) {
@@ -18,7 +18,7 @@ async function streaming(capacity: number, settings?: mpsc.ChannelOptions<number
   return [tx, rx] as const;
 }
 
-describe('a channel that gathers', () => {
+describe('a channel that has carried a stream', () => {
   it('serves those who wait in order, and a later one after them', async () => {
     const [tx, rx] = await streaming(8);
     const first = rx.recv();
@@ -28,7 +28,7 @@ describe('a channel that gathers', () => {
     expect(await Promise.all([first, second, third])).toEqual([got(1), got(2), got(3)]);
   });
 
-  it('counts and tries as if it had served at once', async () => {
+  it('counts and tries as one that has served at once', async () => {
     const [tx, rx] = await streaming(8);
     const waiting = rx.recv();
     tx.trySend(1);
@@ -93,7 +93,7 @@ describe('a channel that gathers', () => {
     expect(rx.tryRecv()).toEqual({ state: 'ok', value: 2 });
   });
 
-  it('gives each that waits a value before a batch takes the rest, as a channel does that gathers nothing', async () => {
+  it('gives each that waits a value before a batch takes the rest, as a fresh channel does', async () => {
     const [tx, rx] = await streaming(8);
     const batch = rx.recvMany(2);
     const next = rx.recv();
