@@ -25,7 +25,7 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
-import { ParkingLot, unlink, type Waiter, WaiterList, type WaitNode } from '../waiters.js';
+import { type ParkingLot, unlink, type Waiter, WaiterList, type WaitNode } from '../waiters.js';
 import { type Received, RecvWaiter, type WaitOwner } from './recv-waiter.js';
 import { ValueBlocks } from './value-blocks.js';
 

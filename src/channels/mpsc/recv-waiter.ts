@@ -16,7 +16,7 @@ export class RecvWaiter<T> extends PromiseWaiter<T, Received<T>> {
   constructor(owner: WaitOwner<T> | null) {
     super();
     this.#owner = owner;
-    if (owner !== null) (owner.waits ??= new Set()).add(this);
+    if (owner !== null) owner.waits = (owner.waits ?? new Set()).add(this);
   }
 
   override deliver(value: T): void {
