@@ -111,13 +111,10 @@ describe('fetchModel() tries requests again', () => {
   });
 
   test('after the time that the hub asks for', async () => {
-    for (const headers of [
-      { 'retry-after': '1' },
-      { 'retry-after': new Date(Date.now() + 2_000).toUTCString() },
-      { ratelimit: '"api";r=0;t=1' },
-    ]) {
+    for (const headers of [{ 'retry-after': '1' }, undefined, { ratelimit: '"api";r=0;t=1' }]) {
       await rm(cacheDir, { recursive: true, force: true });
-      hub.answers.push({ status: 429, headers });
+      const date = { 'retry-after': new Date(Date.now() + 2_000).toUTCString() };
+      hub.answers.push({ status: 429, headers: headers ?? date });
       const start = performance.now();
       await fetchIt();
       expect(performance.now() - start).toBeGreaterThan(900);
