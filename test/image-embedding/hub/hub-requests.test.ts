@@ -284,7 +284,7 @@ describe('fetchModel() takes from the environment', () => {
       [{ HF_HOME: '~' }, path.join(home, 'hub')],
       [{ HF_HUB_CACHE: '~/models' }, path.join(home, 'models')],
       [{ HF_HOME: '$CACHES/hf' }, '/caches/hf/hub'],
-      [{ HF_HOME: '${CACHES}/hf' }, '/caches/hf/hub'],
+      [{ HF_HOME: ['$', '{CACHES}/hf'].join('') }, '/caches/hf/hub'],
       [{ HF_HOME: '/a~b' }, '/a~b/hub'],
       [{ HF_HOME: '', XDG_CACHE_HOME: '/xdg' }, '/xdg/huggingface/hub'],
       [{ HF_HOME: '', XDG_CACHE_HOME: '' }, path.join(home, '.cache', 'huggingface', 'hub')],
