@@ -1,5 +1,5 @@
 import { requireMilliseconds, requireOptions, requirePositiveInteger, textOf } from '../core/index.js';
-import type { Operations } from '../worker/index.js';
+import { inNeutralContext, type Operations } from '../worker/index.js';
 import { PoolClosedError, UnknownModelError } from './errors.js';
 import { type PoolCallOptions, RegisteredModel } from './model/registered-model.js';
 import { createModelHandle, type ModelHandle } from './model-handle.js';
@@ -100,7 +100,7 @@ export class Pool implements AsyncDisposable {
     );
     this.#models.set(key, model);
     this.#emit('register', key);
-    model.begin();
+    inNeutralContext(() => model.begin());
     return createModelHandle<Ops>(model);
   }
 
@@ -317,5 +317,6 @@ export class Pool implements AsyncDisposable {
  * ```
  */
 export function createPool(options?: PoolOptions): Pool {
-  return new Pool(requirePoolOptions(options));
+  const settings = requirePoolOptions(options);
+  return inNeutralContext(() => new Pool(settings));
 }

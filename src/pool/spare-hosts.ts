@@ -6,7 +6,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, ClockTimer } from '../core/index.js';
-import { type SpareHost, startSpareHost } from '../worker/index.js';
+import { inNeutralContext, type SpareHost, startSpareHost } from '../worker/index.js';
 import type { MemoryGovernor, MemoryGuard, MemoryReclaimer } from './memory/governor.js';
 import { residentBytes } from './memory/resident.js';
 import type { SpareHostSettings, WorkerPart } from './options.js';
@@ -80,17 +80,16 @@ export class SpareHosts implements MemoryReclaimer {
   refill(): void {
     if (this.#isClosed || this.#timer !== undefined) return;
     const { clock } = this.#parts;
-    this.#timer = clock.setTimer(
-      () => {
-        this.#timer = undefined;
-        try {
-          this.#fill();
-        } catch {
-          // The system has no process to give: a worker that needs one will say so.
-        }
-      },
-      Math.max(REFILL_MS, this.#notBefore - clock.now()),
-    );
+    const fill = (): void => {
+      this.#timer = undefined;
+      try {
+        this.#fill();
+      } catch {
+        // The system has no process to give: a worker that needs one will say so.
+      }
+    };
+    const ms = Math.max(REFILL_MS, this.#notBefore - clock.now());
+    this.#timer = inNeutralContext(() => clock.setTimer(fill, ms));
   }
 
   idleSince(): number | undefined {

@@ -1,4 +1,5 @@
 import type { Clock, ClockTimer } from '../core/index.js';
+import { inNeutralContext } from './trace.js';
 
 // Invariants:
 // - `#heap` is a binary heap by `dueAt`. It holds every pending entry, and at most as many withdrawn ones besides (and 64).
@@ -69,7 +70,8 @@ export class DeadlineTimer {
     this.#timer?.cancel();
     const dueAt = (this.#heap[0] as DeadlineEntry).dueAt;
     this.#armedFor = dueAt;
-    this.#timer = this.#clock.setTimer(this.#fire, dueAt - now, { ref: this.size > 0 });
+    const options = { ref: this.size > 0 };
+    this.#timer = inNeutralContext(() => this.#clock.setTimer(this.#fire, dueAt - now, options));
   }
 
   #onTimer(): void {

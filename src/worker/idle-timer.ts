@@ -1,5 +1,6 @@
 import { mpsc } from '../channels/index.js';
 import type { Clock, ClockTimer } from '../core/index.js';
+import { inNeutralContext } from './trace.js';
 
 // Invariants:
 // - Between start and stop exactly one clock timer runs, whatever the worker does: activity does not touch it. When it fires too soon, it is
@@ -45,7 +46,7 @@ export class IdleTimer {
   }
 
   #arm(ms: number): void {
-    this.#timer = this.#clock.setTimer(() => this.#fire(), ms);
+    this.#timer = inNeutralContext(() => this.#clock.setTimer(() => this.#fire(), ms));
   }
 
   #fire(): void {

@@ -88,6 +88,8 @@ export type { RestartPolicy } from './supervision/back-off.js';
 /** @internal */
 export { crashedWorker } from './supervision/crash-error.js';
 export type { Trace } from './trace.js';
+/** @internal */
+export { inNeutralContext, type RunInContext } from './trace.js';
 export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './worker-channels.js';
 export {
   BadInputError,

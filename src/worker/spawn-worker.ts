@@ -6,6 +6,7 @@ import type { HostInit, HostOperation } from './link/messages.js';
 import type { Operations } from './operation.js';
 import { requireSpawnOptions, type SpawnSettings, type SpawnWorkerOptions } from './spawn-options.js';
 import { SupervisedWorker } from './supervision/supervised-worker.js';
+import { inNeutralContext } from './trace.js';
 import { createWorkerChannels, type WorkerChannels } from './worker-channels.js';
 
 /**
@@ -40,8 +41,9 @@ export function spawnWorker<const Ops extends Operations>(options: SpawnWorkerOp
     ...(settings.id === undefined ? {} : { id: settings.id }),
   });
   const untyped = channels as unknown as WorkerChannels<Operations>;
-  if (settings.host === 'inline') void runInline(untyped, settings);
-  else void supervise(untyped, settings);
+  inNeutralContext(
+    () => void (settings.host === 'inline' ? runInline(untyped, settings) : supervise(untyped, settings)),
+  );
   return handle;
 }
 

@@ -1,4 +1,13 @@
-import { AsyncResource, executionAsyncId } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource, executionAsyncId } from 'node:async_hooks';
+
+/** Runs a function in an async context, with what AsyncLocalStorage holds there. */
+export type RunInContext = <R>(fn: () => R) => R;
+
+/**
+ * Runs a function in the context that this module was loaded in. What outlives a call (hosts, their sockets, timers, loops) is made in it: in a caller's
+ * it would keep whatever that caller's request stored, and show it to everybody.
+ */
+export const inNeutralContext: RunInContext = AsyncLocalStorage.snapshot();
 
 /** The context that a request came from. */
 export interface Trace {

@@ -157,8 +157,8 @@ export class WorkerCore implements RequestOwner {
       request.due = new RequestDeadline(request, now + timeoutMs);
       this.#deadlines.add(request.due, now);
     }
+    if (mustWait || requestChannel.hasSubscribers) request.keepTrace();
     if (mustWait) {
-      request.keepTrace();
       this.#ledger.wait(request);
     } else {
       this.#accept(request, now);
@@ -166,7 +166,7 @@ export class WorkerCore implements RequestOwner {
   }
 
   traceOf(traceparent: string | undefined): RequestTrace {
-    if (!this.isDistant) return new CallerTrace(traceparent);
+    if (!this.isDistant || requestChannel.hasSubscribers) return new CallerTrace(traceparent);
     return traceparent === undefined ? untraced : new DistantTrace(traceparent);
   }
 
@@ -252,7 +252,9 @@ export class WorkerCore implements RequestOwner {
     if (outcome === 'succeeded' || outcome === 'failed') this.latency.record(ms, now);
     if (!requestChannel.hasSubscribers) return;
     const report: RequestReport = { workerId: this.id, operation: request.operation, outcome, ms };
-    requestChannel.publish(report);
+    const { keptTrace } = request;
+    if (keptTrace === undefined) requestChannel.publish(report);
+    else keptTrace.run(() => requestChannel.publish(report));
   }
 
   // --- the loop

@@ -1,6 +1,6 @@
 /** The models of a facade: named, resolved once, registered with the pool below. */
 import type { Pool } from '../../pool/index.js';
-import { DeadlineExceededError } from '../../worker/index.js';
+import { DeadlineExceededError, inNeutralContext } from '../../worker/index.js';
 import { fetchModel } from '../hub/fetch-model.js';
 import { modelBytes } from '../model/external-weights.js';
 import { labelOfSource, type ModelSource, nameOfSource, resolveModel } from '../model/resolve-model.js';
@@ -42,7 +42,7 @@ export class ModelRegistry {
     const { key, source } = this.#name(model);
     let loading = this.#loading.get(key);
     if (loading === undefined) {
-      loading = this.#resolve(key, source);
+      loading = inNeutralContext(() => this.#resolve(key, source));
       this.#loading.set(key, loading);
       loading.catch(() => this.#loading.delete(key));
     }

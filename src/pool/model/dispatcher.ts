@@ -291,6 +291,7 @@ export class Dispatcher {
   ): Call {
     const call = new Call(job, resolve, reject, signal, this.#clock.now(), timeoutMs, isDetailed, traceparent);
     job.calls.push(call);
+    this.#calls.keepContext(call);
     onCall?.(call);
     return call;
   }

@@ -1,4 +1,5 @@
 import { type AbortListener, type ClockTimer, type Linked, LinkedList } from '../../core/index.js';
+import type { RunInContext } from '../../worker/index.js';
 import { NO_PASS } from '../breaker.js';
 import type { Priority, Queueable } from '../priority.js';
 import type { OperationQueue } from './operation-queue.js';
@@ -41,6 +42,8 @@ export class Call implements Linked<Call> {
   isCoalesced = false;
   timer: ClockTimer | undefined;
   onAbort: AbortListener | undefined;
+  /** Runs a function in the caller's async context; set where a diagnostics channel has subscribers. */
+  inContext: RunInContext | undefined;
   /** Its neighbours among the calls of its job. */
   previous: Call | undefined;
   next: Call | undefined;
@@ -90,7 +93,7 @@ export class Job implements Queueable<Job> {
   slot: WorkerSlot | undefined;
   runningSince = 0;
   /** Runs a function in the first caller's async context; set when the job had to wait. */
-  runInContext: (<R>(fn: () => R) => R) | undefined;
+  runInContext: RunInContext | undefined;
   priority: Priority;
   /** Its neighbours in the queue, outside of it, or among the jobs that run. */
   previous: Job | undefined;

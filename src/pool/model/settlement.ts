@@ -3,11 +3,13 @@
  *
  * Invariant: a call is settled exactly once; if it was accepted the ledger counts it then, so `pending` is what the ledger says is pending.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Channel } from 'node:diagnostics_channel';
 import { addAbortListener, type Clock, removeAbortListener } from '../../core/index.js';
 import { type CircuitBreaker, NO_PASS } from '../breaker.js';
 import { poolChannel } from '../observe/events.js';
 import type { Outcome } from '../observe/ledger.js';
+import { inNeutralContext } from '../../worker/index.js';
 import type { Call } from './job.js';
 import type { OperationQueue } from './operation-queue.js';
 
@@ -55,6 +57,11 @@ export class Settlement {
     return Promise.reject(error);
   }
 
+  /** Keeps the async context of a call, where somebody will be told in it how the call ended. */
+  keepContext(call: Call): void {
+    if (SETTLED.hasSubscribers) call.inContext = AsyncLocalStorage.snapshot();
+  }
+
   /** Starts to watch a call's deadline and signal. */
   watch(call: Call): void {
     if (call.deadline !== Number.POSITIVE_INFINITY && call.timer === undefined) {
@@ -94,7 +101,8 @@ export class Settlement {
     if (SETTLED.hasSubscribers) {
       const error = outcome === 'succeeded' ? undefined : result;
       const shown = call.isAccepted ? outcome : 'refused';
-      this.#publish(SETTLED, operation, { outcome: shown, worker: job.slot?.id, error });
+      const publish = (): void => this.#publish(SETTLED, operation, { outcome: shown, worker: job.slot?.id, error });
+      (call.inContext ?? inNeutralContext)(publish);
     }
     if (outcome === 'succeeded') call.resolve(result);
     else call.reject(result);

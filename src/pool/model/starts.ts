@@ -3,7 +3,7 @@
  *
  * Invariant: `size` counts the starts under way, those that wait for memory included; each ends in `onReady` or in `onFailed`.
  */
-import type { SpareHost } from '../../worker/index.js';
+import { inNeutralContext, type SpareHost } from '../../worker/index.js';
 import type { MemoryGuard, MemoryReclaimer } from '../memory/governor.js';
 import type { ModelSettings } from '../model-settings.js';
 import type { SpawnPooledWorker } from '../options.js';
@@ -52,7 +52,7 @@ export class Starts {
   /** Starts a worker; resolves once it can take requests. */
   start(): Promise<void> {
     this.#size += 1;
-    const start = this.#start().finally(() => this.#underWay.delete(start));
+    const start = inNeutralContext(() => this.#start()).finally(() => this.#underWay.delete(start));
     this.#underWay.add(start);
     return start;
   }

@@ -1,4 +1,5 @@
 import type { Clock, ClockTimer } from '../../core/index.js';
+import { inNeutralContext } from '../../worker/index.js';
 
 /** One timer for the earliest of several moments: whoever is woken asks for the next. */
 export class WakeUp {
@@ -17,10 +18,11 @@ export class WakeUp {
     if (due >= this.#due) return;
     this.#timer?.cancel();
     this.#due = due;
-    this.#timer = this.#clock.setTimer(() => {
+    const wake = (): void => {
       this.stop();
       this.#wake();
-    }, due - this.#clock.now());
+    };
+    this.#timer = inNeutralContext(() => this.#clock.setTimer(wake, due - this.#clock.now()));
   }
 
   stop(): void {

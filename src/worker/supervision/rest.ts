@@ -1,6 +1,7 @@
 import type { ClockTimer } from '../../core/index.js';
 import type { WorkerCore } from '../worker-core.js';
 import type { KeepAlive } from './keep-alive.js';
+import { inNeutralContext } from '../trace.js';
 
 /** A worker's rest: one that holds no calls does not hold the process, and calls itself idle after a while. */
 export class Rest {
@@ -33,14 +34,13 @@ export class Rest {
   /** One timer that looks when it fires how long it has been quiet: none is started or stopped for each request. */
   #arm(): void {
     const { clock, state } = this.#core;
-    this.#timer = clock.setTimer(
-      () => {
-        this.#timer = undefined;
-        if (state.current !== 'ready') return;
-        if (clock.now() - this.#quietSince < this.#idleTimeoutMs) this.#arm();
-        else this.#core.enter('idle', undefined);
-      },
-      this.#quietSince + this.#idleTimeoutMs - clock.now(),
-    );
+    const look = (): void => {
+      this.#timer = undefined;
+      if (state.current !== 'ready') return;
+      if (clock.now() - this.#quietSince < this.#idleTimeoutMs) this.#arm();
+      else this.#core.enter('idle', undefined);
+    };
+    const ms = this.#quietSince + this.#idleTimeoutMs - clock.now();
+    this.#timer = inNeutralContext(() => clock.setTimer(look, ms));
   }
 }

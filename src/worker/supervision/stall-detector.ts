@@ -1,5 +1,6 @@
 import { type Clock, type ClockTimer, monotonicNow } from '../../core/index.js';
 import type { HostClient } from './host-client.js';
+import { inNeutralContext } from '../trace.js';
 
 /** A second look comes this much later: what a busy parent had not read yet is read by then. */
 const SECOND_LOOK_MS = 500;
@@ -96,7 +97,7 @@ export class StallDetector {
   }
 
   #arm(ms: number): void {
-    this.#timer = this.#clock.setTimer(() => this.#look(), ms);
+    this.#timer = inNeutralContext(() => this.#clock.setTimer(() => this.#look(), ms));
   }
 
   #look(): void {
