@@ -7,7 +7,7 @@ import { type EmbedRecord, parseRecord } from '../../src/cli/output/record.js';
 
 export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url));
 export const PHOTOS: string = path.join(ROOT, 'examples', 'photos');
-const MAIN = path.join(ROOT, 'dist', 'cli', 'main.js');
+export const MAIN: string = path.join(ROOT, 'dist', 'cli', 'main.js');
 
 /** How a process ended, and what it said. */
 export interface Ended {
