@@ -29,7 +29,7 @@ export interface Running {
 /** How it is started. */
 export interface StartOptions {
   readonly cwd?: string;
-  readonly stdin?: string;
+  readonly stdin?: string | Uint8Array;
   /** Leaves standard input open, for a test to write to. */
   readonly isStdinOpen?: boolean;
   /** Added to the environment. */

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { imageFileEndings, imageFilesIn, walkImages } from '../../../src/image-embedding/facade/image-files.js';
 import { decodePath } from '../../../src/image-embedding/file-name.js';
 import { createImageEmbeddingPool } from '../../../src/image-embedding/index.js';
-import { posix, testNeeding } from '../../support/needs.js';
+import { linux, posix, testNeeding } from '../../support/needs.js';
 import { withoutRoot } from '../../support/other-user.js';
 
 let folder = '';
@@ -111,7 +111,7 @@ describe('walkImages()', () => {
     ]);
   });
 
-  testNeeding(posix)('finds names that are not UTF-8, in folders whose names are none', async () => {
+  testNeeding(linux)('finds names that are not UTF-8, in folders whose names are none', async () => {
     const odd = Buffer.concat([Buffer.from(at('odd')), Buffer.from('/d\xff', 'latin1')]);
     await mkdir(at('odd'));
     await mkdir(odd);
@@ -155,7 +155,7 @@ testNeeding(posix)(
   30_000,
 );
 
-testNeeding(posix)(
+testNeeding(linux)(
   'ImageEmbeddingPool embeds files whose names are not UTF-8, found in a folder or named by a file URL',
   async () => {
     const odd = Buffer.concat([Buffer.from(at()), Buffer.from('/names/caf\xe9.jpg', 'latin1')]);

@@ -1,0 +1,192 @@
+import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Readable } from 'node:stream';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { linux, mountNamespaces, type Need, posix, testNeeding } from '../support/needs.js';
+import { OTHER_USER } from '../support/other-user.js';
+import { type Ended, MAIN, PHOTOS, readRecords, runCli, startCli } from './cli-process.js';
+
+const cat = path.join(PHOTOS, 'cat-1.jpg');
+let folder = '';
+const at = (...names: string[]): string => path.join(folder, ...names);
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'millrace around '));
+  await chmod(folder, 0o777);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Another user than root, who can run the command where it lies. */
+const otherUser: Need = {
+  name: 'a user who is not root and can read the repository',
+  isMet: () => {
+    if (process.getuid?.() !== 0) return process.platform !== 'win32';
+    try {
+      execFileSync(process.execPath, [MAIN, '--version'], { uid: OTHER_USER, gid: OTHER_USER, stdio: 'ignore' });
+      return true;
+    } catch {
+      return false;
+    }
+  },
+};
+
+/** Runs the command as a user who is not root. */
+function runAs(...args: string[]): Promise<Ended> {
+  const user = process.getuid?.() === 0 ? { uid: OTHER_USER, gid: OTHER_USER } : {};
+  return collect(spawn(process.execPath, [MAIN, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], ...user }));
+}
+
+/** Runs a shell script in which `$millrace` is the command. */
+function runShell(script: string, wrapper: readonly string[] = []): Promise<Ended> {
+  const [file = '', ...args] = [...wrapper, 'sh', '-c', script];
+  const env = { ...process.env, node: process.execPath, main: MAIN, cat };
+  return collect(spawn(file, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] }));
+}
+
+/** How a process ended, and what it said. */
+function collect(child: ChildProcessByStdio<null, Readable, Readable>): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (text) => (stdout += text));
+    child.stderr.on('data', (text) => (stderr += text));
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+}
+
+describe('a command whose output is lost', { timeout: 60_000 }, () => {
+  for (const args of [
+    'models',
+    '--help',
+    '--version',
+    'inspect default',
+    'embed "$cat" --out -',
+    'embed "$cat" --out /dev/full',
+  ]) {
+    testNeeding(linux)(`says so and fails where the disk is full: ${args}`, async () => {
+      const ended = await runShell(`"$node" "$main" ${args} > /dev/full`);
+      expect(ended.stderr).toMatch(/millrace: Cannot write .*: ENOSPC: no space left on device/);
+      expect(ended.code).toBe(1);
+    });
+  }
+
+  testNeeding(posix)('ends quietly when its reader has gone', async () => {
+    const gone = await runShell('{ "$node" "$main" models; echo "$?" >&2; } | true');
+    expect(gone.stderr).toMatch(/^(0|141)\n$/);
+  });
+
+  for (const closed of ['>&-', '2>&-', '>&- 2>&- <&-']) {
+    testNeeding(posix)(`works with streams that are closed from the start: ${closed}`, async () => {
+      const ended = await runShell(`"$node" "$main" embed "$cat" --out closed.jsonl ${closed}`);
+      expect(ended.code).toBe(0);
+      expect(await readRecords(at('closed.jsonl'))).toHaveLength(1);
+    });
+  }
+});
+
+describe('a full disk', { timeout: 60_000 }, () => {
+  const onSmallDisk = (script: string): Promise<Ended> =>
+    runShell(`mount -t tmpfs -o size=64k none /mnt && cd /mnt && ${script}`, ['unshare', '--mount']);
+
+  testNeeding(mountNamespaces)('ends a run with its reason, whole lines and a way to go on', async () => {
+    const embed = `"$node" "$main" embed "${PHOTOS}" --workers 1 --out v.jsonl`;
+    const ended = await onSmallDisk(
+      `head -c 20000 /dev/zero > z; ${embed}; echo "code $?"; tail -c 3 v.jsonl; rm z; ${embed} --resume; echo "code $?"; wc -l < v.jsonl`,
+    );
+    expect(ended.stderr).toContain('Cannot write v.jsonl: ENOSPC: no space left on device');
+    expect(ended.stderr).toMatch(/\d+ images are in v\.jsonl; run the same command with --resume to continue/);
+    expect(ended.stdout).toMatch(/code 1\n.*\]\}\ncode 0\n22\n$/s);
+  });
+
+  for (const name of ['v.npy', 'v.parquet']) {
+    testNeeding(mountNamespaces)(`does not let ${name} be said to be written when it is not`, async () => {
+      const ended = await onSmallDisk(`head -c 60000 /dev/zero > z; "$node" "$main" embed "${PHOTOS}" --out ${name}`);
+      expect(ended.stderr).toMatch(/millrace: Cannot write .*: ENOSPC: no space left on device/);
+      expect(ended.stderr).not.toContain('written to');
+      expect(ended.code).toBe(1);
+    });
+  }
+
+  testNeeding(mountNamespaces)('leaves no half page of the demo', async () => {
+    const page = await onSmallDisk(`"$node" "$main" demo "${PHOTOS}" -d out > /dev/null; echo "code $?"; ls out`);
+    expect(page.stderr).toMatch(/Cannot write .*index\.html: ENOSPC/);
+    expect(page.stdout).toBe('code 1\nembeddings.jsonl\n');
+  });
+});
+
+describe('another user', { timeout: 60_000 }, () => {
+  testNeeding(otherUser)('gets an error record for each folder that he may not read, and exit code 1', async () => {
+    for (const inner of ['a', 'locked', 'z']) {
+      await mkdir(at('lib', inner), { recursive: true });
+      await copyFile(cat, at('lib', inner, 'x.jpg'));
+    }
+    await chmod(at('lib', 'locked'), 0);
+    try {
+      const ended = await runAs('embed', 'lib', '--out', 'v.jsonl');
+      expect(ended.code).toBe(1);
+      expect(ended.stderr).toContain(
+        'lib/locked: ERR_IMAGE_READ: Cannot read folder "lib/locked": permission denied (EACCES)',
+      );
+      const records = await readRecords(at('v.jsonl'));
+      expect(records.map(({ path: name }) => name)).toEqual(['lib/locked', 'lib/a/x.jpg', 'lib/z/x.jpg']);
+      const retried = await runAs(
+        'embed',
+        'lib',
+        '--out',
+        'v.jsonl',
+        '--resume',
+        '--retry-errors',
+        '--exclude',
+        'locked',
+      );
+      expect(retried.code).toBe(0);
+      const refused = await runAs('embed', 'lib/locked', '--out', 'w.jsonl');
+      expect(refused).toMatchObject({
+        code: 2,
+        stderr: 'millrace: Cannot read folder "lib/locked": permission denied (EACCES)\n',
+      });
+    } finally {
+      await chmod(at('lib', 'locked'), 0o755);
+    }
+  });
+});
+
+describe('an output', { timeout: 60_000 }, () => {
+  test('through a link is written where the link leads', async () => {
+    await mkdir(at('deep'));
+    await symlink(path.join('deep', 'real.jsonl'), at('link.jsonl'));
+    const embed = (...more: string[]) => runCli(['embed', cat, '--out', 'link.jsonl', ...more], { cwd: folder });
+    expect(await embed()).toMatchObject({ code: 0 });
+    expect(await readRecords(at('deep', 'real.jsonl'))).toHaveLength(1);
+    expect((await embed('--resume')).stderr).toContain('nothing to do');
+    expect((await readdir(at('deep'))).sort()).toEqual(['real.jsonl']);
+  });
+
+  test('of two runs that start at once is one of theirs, whole', async () => {
+    const runs = await Promise.all(
+      [1, 2, 3].map(() => runCli(['embed', cat, '--out', at('race.jsonl'), '--workers', '1'])),
+    );
+    const codes = runs.map(({ code }) => code).sort();
+    expect(codes[0]).toBe(0);
+    // One that comes after another has ended may write it again.
+    expect(codes.every((code) => code === 0 || code === 2)).toBe(true);
+    expect(await readRecords(at('race.jsonl'))).toMatchObject([{ path: cat, embedding: { length: 256 } }]);
+    expect((await readdir(folder)).filter((name) => name.startsWith('race.jsonl.'))).toEqual([]);
+  });
+
+  test('holds the records of a long list that names few things many times', async () => {
+    const run = startCli(['embed', '-', '--out', at('long.jsonl')], { isStdinOpen: true });
+    const line = `${cat}\n`.repeat(20_000);
+    run.child.stdin?.end(`${line}/nowhere/${'x'.repeat(5_000)}.jpg\n${line}`);
+    const ended = await run.ended;
+    expect(ended.stderr).toContain('note: 39999 named more than once, taken once');
+    expect(ended.code).toBe(1);
+    expect(await readRecords(at('long.jsonl'))).toMatchObject([
+      { path: cat },
+      { error: { code: 'ERR_IMAGE_NOT_FOUND' } },
+    ]);
+  });
+});
