@@ -1,18 +1,13 @@
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { builtInNames, hubCacheFolder, nearestName } from '../image-embedding/index.js';
+import { builtInNames, nearestName } from '../image-embedding/index.js';
 import { errorCode, modelError, UsageError } from './exit-codes.js';
 
-/**
- * Where models from the hub are kept: the folder that every Hugging Face library shares.
- *
- * @throws Error Where there is no home, and no variable that names one.
- */
+/** Where models from the hub are kept: the folder that every Hugging Face library shares, as its own package finds it. */
 export async function cacheFolder(): Promise<string> {
-  const folder = hubCacheFolder();
-  if (folder === undefined) throw new Error('there is no home folder to have it in');
-  return folder;
+  const { getHFHubCachePath } = await import('@huggingface/hub');
+  return getHFHubCachePath();
 }
 
 /** A model that is here. */

@@ -144,8 +144,8 @@ export interface ModelOptions<Ops extends Operations = Operations>
   readonly coalesce?: { readonly [K in keyof Ops & string]?: (input: never) => unknown };
   /** What a request weighs for routing. 1 by default. */
   readonly costOf?: (operation: string, input: unknown) => number;
-  /** Workers that may die within a minute while they load or before their first answer; past that, one is started every five seconds. 5 by default. */
+  /** Workers that may die within a minute while they load or before their first answer, and are replaced at once; then one is started every five seconds. 5 by default. */
   readonly restartsPerMinute?: number;
-  /** The shortest back-off after a failed load, in ms; it doubles each time, up to 60 times this (5 s after workers that died). 500 by default. */
+  /** The shortest back-off after a failed load, in ms; it doubles each time, up to 60 times this. 500 by default. */
   readonly backOffMs?: number;
 }

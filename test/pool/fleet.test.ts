@@ -123,32 +123,46 @@ test('a worker that is killed while it loads is replaced, and its callers wait f
   const { pool, workers } = simulate(clock, { loadMs: 1_000 });
   const model = pool.register('m', simulated({ maxWorkers: 1, timeoutMs: 30_000 }));
   const answer = model.call('echo', 1);
-  for (let kill = 0; kill < 4; kill += 1) {
+  // Five are replaced at once, the next after five seconds.
+  for (let kill = 1; kill <= 6; kill += 1) {
     await clock.advance(500);
     workers.at(-1)?.crash();
-    // The first is replaced at once, the others after 500, 1,000 and 2,000 ms.
-    await clock.advance(kill === 0 ? 0 : 500 * 2 ** (kill - 1));
-    expect(workers).toHaveLength(kill + 2);
+    await clock.advance(0);
+    expect(workers).toHaveLength(kill === 6 ? 6 : kill + 1);
   }
-  await clock.advance(1_000);
+  await clock.advance(4_999);
+  expect(workers).toHaveLength(6);
+  await clock.advance(1 + 1_000);
   expect(await answer).toBe(1);
-  expect(pool.stats().models.m).toMatchObject({ crashes: 4, loadFailures: 0, breakerRejections: 0 });
+  expect(pool.stats().models.m).toMatchObject({ crashes: 6, loadFailures: 0, breakerRejections: 0 });
   expect(pool.health()).toMatchObject({ status: 'healthy', models: { m: { breaker: 'closed' } } });
   await pool.close();
 });
 
-test('a model none of whose workers has ever lived to be ready fails its callers once the restart budget is spent', async () => {
+test('a model none of whose workers has ever lived to be ready fails its callers after a while, once the restart budget is spent', async () => {
   const clock = new SimulatedClock();
   const { pool, workers } = simulate(clock, { loadMs: 1_000 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, restartsPerMinute: 2, timeoutMs: 30_000 }));
-  const outcome = model.call('echo', 1).catch(codeOf);
+  const model = pool.register('m', simulated({ maxWorkers: 1, restartsPerMinute: 2, timeoutMs: 60_000 }));
+  let outcome: unknown = 'pending';
+  model.call('echo', 1).catch((error: unknown) => {
+    outcome = codeOf(error);
+  });
+  // Three in a row, then one every five seconds.
   for (let kill = 0; kill < 3; kill += 1) {
-    // Replaced at once, then after 500 ms.
-    await clock.advance(kill < 2 ? 500 : 1_000);
+    await clock.advance(500);
     workers.at(-1)?.crash();
   }
-  expect(await outcome).toBe('ERR_WORKER_LOAD');
-  expect(workers).toHaveLength(3);
+  for (let kill = 0; kill < 3; kill += 1) {
+    await clock.advance(5_500);
+    workers.at(-1)?.crash();
+    await clock.advance(0);
+    expect(outcome).toBe('pending');
+  }
+  await clock.advance(5_500);
+  workers.at(-1)?.crash();
+  await clock.advance(0);
+  expect(outcome).toBe('ERR_WORKER_LOAD');
+  expect(workers).toHaveLength(7);
   expect(pool.health().status).toBe('unhealthy');
   // Whoever calls now waits for the next, at most five seconds away.
   const later = model.call('echo', 2);
@@ -191,6 +205,45 @@ test('workers that are killed after an answer are replaced at once, however many
     expect(workers).toHaveLength(kill + 2);
   }
   expect(pool.stats().models.m).toMatchObject({ crashes: 30, failed: 0 });
+  await pool.close();
+});
+
+test('a budget that is spent is renewed by the pause as long as others prove that starts go well, and else is not', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 1_000 });
+  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, restartsPerMinute: 2 }));
+  await clock.advance(1_000);
+  const killTheYoung = async () => {
+    let kills = 0;
+    while (workers.at(-1)?.state.current !== 'dead') {
+      workers.at(-1)?.crash();
+      kills += 1;
+      await clock.advance(100);
+    }
+    return kills;
+  };
+  // The first is the only one to be asked.
+  const answer = model.call('echo', 1);
+  await clock.advance(10);
+  await answer;
+  const [proved] = workers.filter(({ given }) => given.length > 0);
+  if (workers.at(-1) === proved) workers[0]?.crash();
+  else workers.at(-1)?.crash();
+  await clock.advance(100);
+  const before = await killTheYoung();
+  expect(before).toBeLessThanOrEqual(3);
+  await clock.advance(5_000);
+  expect(await killTheYoung()).toBe(3);
+  // A minute after the last proof there is one every five seconds.
+  await clock.advance(60_000);
+  workers.at(-1)?.crash();
+  await clock.advance(1_000);
+  for (let turn = 0; turn < 3; turn += 1) await killTheYoung();
+  await clock.advance(5_000);
+  expect(await killTheYoung()).toBe(1);
+  await clock.advance(5_000);
+  expect(await killTheYoung()).toBe(1);
+  expect(pool.stats().models.m?.workers).toBe(1);
   await pool.close();
 });
 

@@ -38,6 +38,8 @@ interface Running {
   reject(error: unknown): void;
 }
 
+let crashes = 0;
+
 /** A worker that answers on a clock: no loop, no model, the same surface as the real handle where a pool looks. */
 export class SimulatedWorker implements PooledWorker {
   readonly id: string;
@@ -48,6 +50,8 @@ export class SimulatedWorker implements PooledWorker {
   isStopped = false;
   /** What it held when it crashed; undefined unless it has. */
   lost: unknown[] | undefined;
+  /** Which crash of all it was. */
+  crashIndex = 0;
   readonly #clock: Clock;
   readonly #behaviour: Behaviour;
   readonly #running = new Set<Running>();
@@ -182,6 +186,7 @@ export class SimulatedWorker implements PooledWorker {
     if (this.#status.state === 'dead') return;
     let error: Error = new WorkerCrashedError('killed', { signal: 'SIGKILL' });
     if (this.#status.state === 'loading') error = new WorkerLoadError('killed while it loaded', { cause: error });
+    this.crashIndex = crashes++;
     this.lost = [...this.#running].map((running) => running.input);
     for (const running of [...this.#running]) running.reject(error);
     this.#become('failed', error);

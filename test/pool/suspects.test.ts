@@ -248,8 +248,9 @@ test('whatever crashes when, the guilty fail alone, the innocent are answered, a
       }
       // What was lost beside others is alone from then on.
       const suspects = new Set<unknown>();
-      for (const { lost } of workers) {
-        if (lost === undefined) continue;
+      const crashed = workers.filter(({ lost }) => lost !== undefined);
+      crashed.sort((one, other) => one.crashIndex - other.crashIndex);
+      for (const { lost = [] } of crashed) {
         for (const input of lost) {
           if (suspects.has(input)) expect(lost).toEqual([input]);
           suspects.add(input);

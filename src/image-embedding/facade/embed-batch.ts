@@ -1,7 +1,7 @@
 /** A batch of any size: in chunks of one inference batch, over all workers. */
 import { setMaxListeners } from 'node:events';
 import PQueue from 'p-queue';
-import { addAbortListener, removeAbortListener, requireBoolean } from '../../core/index.js';
+import { addAbortListener, isMillraceError, removeAbortListener, requireBoolean } from '../../core/index.js';
 import type { BatchAnswer } from '../operations.js';
 import { decodeFailure } from '../pipeline/item-failure.js';
 import { BatchError, type BatchFailure } from './batch-error.js';
@@ -108,6 +108,13 @@ async function embedEach(
           'error' in result ? result : { embedding: finish(result.embedding, options) };
       });
     } catch (error) {
+      if (isMillraceError(error, 'ERR_WORKER_CRASHED')) {
+        // One of them has ended more than one worker: it is the one that fails, and no other.
+        const [first] = parts as [BatchPart];
+        if (parts.length === 1) results[first.index] = { error };
+        else await Promise.all(parts.map((part) => send([part])));
+        return;
+      }
       const moved = movedError(ACTION, error);
       const left = parts.filter(({ source }) => source.length > 0);
       if (moved === error || left.length === parts.length) throw error;

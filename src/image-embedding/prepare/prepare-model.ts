@@ -28,9 +28,7 @@ export interface PrepareOptions {
 
 /** Prepare options, checked and filled. */
 export interface PrepareSettings {
-  /** Where prepared models are kept; looked up when one is to be prepared where it is undefined. */
-  readonly folder: string | undefined;
-  readonly maxBytes: number;
+  readonly cache: PreparedCache;
   readonly minBytes: number;
 }
 
@@ -60,19 +58,13 @@ export function requirePrepareOption(
 export function requirePrepareOptions(action: string, options: PrepareOptions | undefined): PrepareSettings {
   const given = requireOptions<PrepareOptions>(action, options, ['cacheDir', 'maxBytes', 'minBytes']);
   const folder =
-    given.cacheDir === undefined ? undefined : path.resolve(requireString(action, 'prepare.cacheDir', given.cacheDir));
+    given.cacheDir === undefined ? defaultPreparedFolder() : requireString(action, 'prepare.cacheDir', given.cacheDir);
   const maxBytes =
     given.maxBytes === undefined ? 20e9 : requirePositiveInteger(action, 'prepare.maxBytes', given.maxBytes);
   return Object.freeze({
-    folder,
-    maxBytes,
+    cache: { folder: path.resolve(folder), maxBytes },
     minBytes: given.minBytes === undefined ? 16e6 : requirePositiveInteger(action, 'prepare.minBytes', given.minBytes),
   });
-}
-
-/** Where prepared models are kept; undefined where there is no place for them. */
-function cacheOf({ folder = defaultPreparedFolder(), maxBytes }: PrepareSettings): PreparedCache | undefined {
-  return folder === undefined ? undefined : { folder: path.resolve(folder), maxBytes };
 }
 
 /** Whether a session of these options can use a prepared model: one for the CPU, optimised as usual. */
@@ -104,10 +96,7 @@ export async function prepareFile(
   const { file } = spec;
   try {
     if ((await modelBytes(file)) < settings.minBytes) return undefined;
-    const cache = cacheOf(settings);
-    if (cache === undefined) {
-      throw new Error('there is no home folder to keep it in, set XDG_CACHE_HOME or prepare.cacheDir');
-    }
+    const { cache } = settings;
     const key = await preparedKey(cache, file);
     const found = isForced ? undefined : await findPrepared(cache, key);
     if (found !== undefined) return found;
@@ -124,9 +113,7 @@ export async function prepareFile(
 
 /** Checks a prepared model against the digests that were taken when it was written; reads all of it. Undefined when there is none. */
 export async function verifyPreparedFile(file: string, settings: PrepareSettings): Promise<boolean | undefined> {
-  const cache = cacheOf(settings);
-  if (cache === undefined) return undefined;
-  const folder = await findPrepared(cache, await preparedKey(cache, file));
+  const folder = await findPrepared(settings.cache, await preparedKey(settings.cache, file));
   return folder === undefined ? undefined : await verifyPrepared(folder);
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../core/index.js';
 
 const LONGEST_FACTOR = 60;
 const WINDOW_MS = 60_000;
-/** The longest that a start waits after workers that died, in ms: what killed them may have ended. */
+/** How long a start waits once more workers died young than the budget allows, in ms. */
 const SLOW_MS = 5_000;
 
 /**
@@ -15,10 +15,11 @@ export class StartBackOff {
   readonly #budget: number;
   #failures = 0;
   #diedAt: number[] = [];
+  #provedAt = Number.NEGATIVE_INFINITY;
   #notBeforeByLoads = Number.NEGATIVE_INFINITY;
   #notBeforeByDeaths = Number.NEGATIVE_INFINITY;
 
-  /** @param budget How many may die young within a minute before starts are as slow as they get. */
+  /** @param budget How many may die young within a minute before starts are slow. */
   constructor(clock: Clock, baseMs: number, budget: number) {
     this.#clock = clock;
     this.#baseMs = baseMs;
@@ -50,26 +51,23 @@ export class StartBackOff {
   /** A new worker has answered for the first time. */
   proved(): void {
     this.#diedAt = [];
+    this.#provedAt = this.#clock.now();
     this.#notBeforeByDeaths = Number.NEGATIVE_INFINITY;
   }
 
   /**
-   * A worker died young: the first is replaced at once, the next ones after a while that doubles, and when there were more than the budget allows
-   * every five seconds.
+   * A worker died young. As many as the budget allows within a minute are replaced at once, one after that every five seconds. As long as others prove
+   * that it can be done, whatever kills workers kills some of them only: the budget is then renewed with each of these pauses.
    *
-   * @returns Whether the budget still allows it.
+   * @returns Whether the budget is spent.
    */
   diedYoung(): boolean {
     const now = this.#clock.now();
     this.#diedAt = this.#diedAt.filter((at) => at > now - WINDOW_MS);
     this.#diedAt.push(now);
-    const count = this.#diedAt.length;
-    const slowMs = Math.max(SLOW_MS, this.#baseMs);
-    const isWithin = count <= this.#budget;
-    let waitMs = 0;
-    if (!isWithin) waitMs = slowMs;
-    else if (count > 1) waitMs = Math.min(this.#baseMs * 2 ** Math.min(count - 2, 31), slowMs);
-    this.#notBeforeByDeaths = Math.max(this.#notBeforeByDeaths, now + waitMs);
-    return isWithin;
+    if (this.#diedAt.length <= this.#budget) return false;
+    this.#notBeforeByDeaths = Math.max(this.#notBeforeByDeaths, now + SLOW_MS);
+    if (this.#provedAt > now - WINDOW_MS) this.#diedAt = [];
+    return true;
   }
 }

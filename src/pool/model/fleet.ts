@@ -42,6 +42,8 @@ export interface FleetListener {
 }
 
 const EVICTION_MS = 5_000;
+/** How long callers of a model that was never ready wait while its workers are killed as they load, in ms. */
+const PATIENCE_MS = 20_000;
 
 export class Fleet implements MemoryReclaimer {
   readonly owner: string;
@@ -69,6 +71,8 @@ export class Fleet implements MemoryReclaimer {
   #lastFailure: unknown;
   #wasReady = false;
   #longestLoadMs: number | undefined;
+  /** Since when workers have been killed while they loaded, and none was ready. */
+  #killedSince: number | undefined;
   #isClosed = false;
 
   constructor(
@@ -252,6 +256,7 @@ export class Fleet implements MemoryReclaimer {
     if (slot.state !== 'starting') return;
     slot.state = 'accepting';
     this.#wasReady = true;
+    this.#killedSince = undefined;
     this.#longestLoadMs = Math.max(this.#longestLoadMs ?? 0, this.#clock.now() - slot.spawnedAt);
     slot.idleSince = this.#clock.now();
     this.#lastGrowthAt = this.#clock.now();
@@ -276,8 +281,10 @@ export class Fleet implements MemoryReclaimer {
     const isKilled = slot !== undefined && wasKilled(cause);
     if (isKilled) {
       this.#crashed(slot, cause, 0);
+      this.#killedSince ??= this.#clock.now();
+      const isSpent = this.#backOff.diedYoung() && this.#clock.now() - this.#killedSince >= PATIENCE_MS;
       // A signal says nothing of the model, as long as it has been loaded before or may be the next time.
-      if (this.#backOff.diedYoung() || this.#wasReady || this.slots.accepting + this.starting > 0) {
+      if (!isSpent || this.#wasReady || this.slots.accepting + this.starting > 0) {
         this.check();
         return cause;
       }
