@@ -1,7 +1,12 @@
-import { requireFunction, requireOptions, requirePositiveInteger } from '../../core/index.js';
+import { MillraceError, requireFunction, requireOptions, requirePositiveInteger } from '../../core/index.js';
 import type { WaitOptions } from '../abort.js';
 import { LaggedError } from '../broadcast/errors.js';
 import { channel, type Receiver, type Sender } from '../mpsc/index.js';
+
+/** A source that a channel is fed from has broken its own protocol, or failed as it was let go; its `cause` says how. */
+export class StreamSourceError extends MillraceError {
+  override readonly code = 'ERR_STREAM_SOURCE';
+}
 
 /** What a {@link StreamSource} has now. */
 export type Taken<T> =
@@ -81,6 +86,20 @@ export async function sendOrLetGo<T>(
     onUndelivered?.(value);
     throw error;
   }
+}
+
+/** Tells the hook of values one by one; what it throws is thrown when it has been told of all. */
+export function letGo<T>(values: Iterable<T>, onUndelivered: ((value: T) => void) | undefined): void {
+  if (onUndelivered === undefined) return;
+  let failure: { readonly error: unknown } | undefined;
+  for (const value of values) {
+    try {
+      onUndelivered(value);
+    } catch (error) {
+      failure ??= { error };
+    }
+  }
+  if (failure !== undefined) throw failure.error;
 }
 
 /**

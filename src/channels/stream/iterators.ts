@@ -1,8 +1,16 @@
 import { DroppingBuffer, Repeater, type RepeaterBuffer, SlidingBuffer } from '@repeaterjs/repeater';
-import { requireFunction, requireOneOf, requireOptions, requirePositiveInteger } from '../../core/index.js';
+import { faultOf, requireFunction, requireOneOf, requireOptions, requirePositiveInteger } from '../../core/index.js';
 import { FullError } from '../closed-errors.js';
 import type { Receiver } from '../mpsc/index.js';
-import { type PumpOptions, pumpChannel, requireSource, type StreamSource, sendOrLetGo, takeOne } from './ends.js';
+import {
+  type PumpOptions,
+  pumpChannel,
+  requireSource,
+  type StreamSource,
+  StreamSourceError,
+  sendOrLetGo,
+  takeOne,
+} from './ends.js';
 
 /**
  * A receiver as a `Repeater`: an async iterator with the combinators `Repeater.merge`, `race`, `zip` and `latest`.
@@ -151,7 +159,7 @@ class FailingBuffer<T> implements RepeaterBuffer<T> {
  * Feeds a channel from an async iterable.
  *
  * The iterable is asked for the next value when there is room. Closing the receiver returns the iterator; a failure of the iterable reaches the
- * receiver after the values before it.
+ * receiver after the values before it, and a `return()` that fails as `StreamSourceError`.
  *
  * @param iterable What to read.
  * @param options.capacity How many values the channel holds. 1 by default.
@@ -175,18 +183,16 @@ export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpO
     'iterable[Symbol.asyncIterator]',
     iterable?.[Symbol.asyncIterator],
   ).call(iterable);
+  requireFunction(action, 'iterable[Symbol.asyncIterator]().next', iterator?.next);
   const [tx, rx, onUndelivered] = pumpChannel<T>(action, options);
   void pump();
   return rx;
 
   async function pump(): Promise<void> {
     const over = new AbortController();
-    void tx.closed({ signal: over.signal }).then(
-      () => iterator.return?.()?.then(undefined, () => {}),
-      () => {},
-    );
+    void tx.closed({ signal: over.signal }).then(leave, () => {});
     try {
-      for (let result = await iterator.next(); !result.done; result = await iterator.next())
+      for (let result = await nextOf(iterator); !result.done; result = await nextOf(iterator))
         await sendOrLetGo(tx, result.value, onUndelivered);
       over.abort();
       tx.close();
@@ -194,8 +200,32 @@ export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpO
       over.abort();
       // A receiver that closed knows; what the source failed with is news.
       tx.close(tx.isClosed ? undefined : error);
-    } finally {
-      over.abort();
     }
+  }
+
+  /** The receiver has closed. What the iterator makes of it is for those who still receive. */
+  async function leave(): Promise<void> {
+    try {
+      const result: unknown = await iterator.return?.();
+      if (iterator.return !== undefined) requireResult('return()', result);
+    } catch (cause) {
+      tx.close(new StreamSourceError('Cannot let go of iterable: its return() failed', { cause }));
+    }
+  }
+}
+
+async function nextOf<T>(iterator: AsyncIterator<T>): Promise<IteratorResult<T>> {
+  const result = await iterator.next();
+  try {
+    requireResult('next()', result);
+  } catch (cause) {
+    throw new StreamSourceError('Cannot read iterable: its next() failed', { cause });
+  }
+  return result;
+}
+
+function requireResult(name: string, result: unknown): void {
+  if (typeof result !== 'object' || result === null) {
+    throw faultOf('Cannot read iterable', name, 'a promise of an iterator result', result);
   }
 }

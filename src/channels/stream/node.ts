@@ -11,6 +11,7 @@ import { requireFunction } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
 import type { Receiver, Sender } from '../mpsc/index.js';
 import {
+  letGo,
   type PumpOptions,
   pumpChannel,
   requireSink,
@@ -159,7 +160,8 @@ export function toNodeWritable<T>(sink: StreamSink<T>): Writable {
  *
  * @param stream Where to write.
  * @param options.capacity How many values the channel holds. 1 by default.
- * @param options.onUndelivered Called with each value that was accepted and not written because the stream failed first.
+ * @param options.onUndelivered Called with each value that was accepted and not written: one that the stream failed to write, those in its buffer
+ * and those in the channel.
  * @returns The sender.
  * @example
  * ```ts
@@ -183,8 +185,10 @@ export function toNodeWritable<T>(sink: StreamSink<T>): Writable {
 export function fromNodeWritable<T>(stream: Writable, options?: PumpOptions<T>): Sender<T> {
   const action = 'Cannot write stream';
   requireFunction(action, 'stream.write', stream?.write);
-  const [tx, rx] = pumpChannel<T>(action, options);
+  const [tx, rx, onUndelivered] = pumpChannel<T>(action, options);
   const over = new AbortController();
+  // Given to the stream, which has not said yet what became of them.
+  const underWay = new Set<{ readonly value: T }>();
   let resume: (() => void) | undefined;
   const onDrain = (): void => resume?.();
   stream.on('drain', onDrain);
@@ -192,7 +196,16 @@ export function fromNodeWritable<T>(stream: Writable, options?: PumpOptions<T>):
     stream.off('drain', onDrain);
     over.abort();
     resume?.();
-    rx[Symbol.dispose]();
+    // The oldest is being written: what becomes of it, its callback may still say. The rest never will be.
+    const [oldest, ...left] = underWay;
+    underWay.clear();
+    if (oldest !== undefined) underWay.add(oldest);
+    try {
+      const values = left.map(({ value }) => value);
+      letGo(values, onUndelivered);
+    } finally {
+      rx[Symbol.dispose]();
+    }
   });
   void pump();
   return tx;
@@ -210,9 +223,15 @@ export function fromNodeWritable<T>(stream: Writable, options?: PumpOptions<T>):
 
   async function give(value: T): Promise<void> {
     if (value === null || value === undefined) {
+      letGo([value], onUndelivered);
       throw new TypeError(`Cannot write: a Node stream cannot carry ${value}`);
     }
-    if (stream.write(value) || !stream.writable) return;
+    const write = { value };
+    underWay.add(write);
+    const hasRoom = stream.write(value, (error) => {
+      if (underWay.delete(write) && error) letGo([value], onUndelivered);
+    });
+    if (hasRoom || !stream.writable) return;
     await new Promise<void>((resolve) => {
       resume = resolve;
     });

@@ -2,6 +2,7 @@ import { requireFunction } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
 import type { Receiver, Sender } from '../mpsc/index.js';
 import {
+  letGo,
   type PumpOptions,
   pumpChannel,
   requireSink,
@@ -83,10 +84,10 @@ export function fromReadableStream<T>(stream: ReadableStream<T>, options?: PumpO
 
   async function pump(): Promise<void> {
     const over = new AbortController();
-    void tx.closed({ signal: over.signal }).then(
-      () => reader.cancel().catch(() => {}),
-      () => {},
-    );
+    void tx
+      .closed({ signal: over.signal })
+      .then(() => reader.cancel())
+      .catch(() => {});
     try {
       for (let result = await reader.read(); !result.done; result = await reader.read())
         await sendOrLetGo(tx, result.value, onUndelivered);
@@ -149,11 +150,12 @@ export function toWritableStream<T>(sink: StreamSink<T>): WritableStream<T> {
  * Feeds a web `WritableStream` from a channel.
  *
  * Values are written as the stream asks for them, and the stream is locked. It is closed when the last sender is, or aborted with the reason a
- * sender closed with; when it fails, sends fail with `SendError`.
+ * sender closed with; when it fails, sends fail with `SendError`, and what was accepted and not written goes to `onUndelivered`.
  *
  * @param stream Where to write.
  * @param options.capacity How many values the channel holds. 1 by default.
- * @param options.onUndelivered Called with each value that was accepted and not written because the stream failed first.
+ * @param options.onUndelivered Called with each value that was accepted and not written: one that the stream failed to write, those in its buffer
+ * and those in the channel.
  * @returns The sender.
  * @example
  * ```ts
@@ -174,7 +176,7 @@ export function toWritableStream<T>(sink: StreamSink<T>): WritableStream<T> {
 export function fromWritableStream<T>(stream: WritableStream<T>, options?: PumpOptions<T>): Sender<T> {
   const action = 'Cannot write stream';
   requireFunction(action, 'stream.getWriter', stream?.getWriter);
-  const [tx, rx] = pumpChannel<T>(action, options);
+  const [tx, rx, onUndelivered] = pumpChannel<T>(action, options);
   const writer = stream.getWriter();
   const failed = new AbortController();
   const fail = (): void => {
@@ -186,10 +188,15 @@ export function fromWritableStream<T>(stream: WritableStream<T>, options?: PumpO
   void pump();
   return tx;
 
+  // A stream that fails rejects what lies in its own buffer as well.
+  function write(value: T): void {
+    writer.write(value).catch(() => letGo([value], onUndelivered));
+  }
+
   async function pump(): Promise<void> {
     try {
       do await writer.ready;
-      while (await takeOne(rx, failed.signal, (value) => void writer.write(value).catch(() => {})));
+      while (await takeOne(rx, failed.signal, write));
       await writer.close();
     } catch (error) {
       fail();
