@@ -95,10 +95,16 @@ export class OnceCell<T> {
    * @param options.signal Gives the wait up.
    * @throws Whatever this caller's initialiser throws.
    */
-  async getOrInit(init: (signal: AbortSignal | undefined) => T | PromiseLike<T>, options?: WaitOptions): Promise<T> {
+  getOrInit(init: (signal: AbortSignal | undefined) => T | PromiseLike<T>, options?: WaitOptions): Promise<T> {
     requireFunction('Cannot initialise cell', 'init', init);
     const signal = signalOf('Cannot initialise cell', options);
-    if (signal?.aborted) return rejected(signal.reason);
+    return signal?.aborted ? rejected(signal.reason) : this.#getOrInit(init, signal);
+  }
+
+  async #getOrInit(
+    init: (signal: AbortSignal | undefined) => T | PromiseLike<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
     for (;;) {
       if (this.#initialized) return ready(this.#value as T);
       const turn = this.#turn;
@@ -106,6 +112,8 @@ export class OnceCell<T> {
       try {
         // A cell that was emptied meanwhile, or filled by the one before.
         if (turn !== this.#turn || this.#initialized) continue;
+        // The signal may have fired since the turn was given.
+        if (signal?.aborted) throw signal.reason;
         const value = await unlessAborted(init(signal), signal);
         if (turn === this.#turn) {
           this.#value = value;

@@ -1,7 +1,7 @@
 import { faultOf, requireFunction } from '../core/index.js';
 import { signalOf, type WaitOptions } from './abort.js';
 import { NOTHING, ParkingLot, park } from './parking.js';
-import { readyVoid, rejected } from './budget.js';
+import { mayGoUnseen, readyVoid, rejected } from './budget.js';
 
 /** Counts as one task for as long as it is not disposed. Made by {@link TaskTracker.token}. */
 export class TaskTrackerToken implements Disposable {
@@ -99,7 +99,7 @@ export class TaskTracker {
    * **Cancel safety:** not applicable; it takes no signal, and the task runs to its end.
    *
    * @param task Called in a microtask of its own.
-   * @returns What the task answers; a failure is the caller's to handle.
+   * @returns What the task answers. Nobody has to look at it: a failure that goes unseen is no unhandled rejection.
    */
   spawn<T>(task: () => T | PromiseLike<T>): Promise<T> {
     requireFunction('Cannot spawn', 'task', task);
@@ -112,13 +112,17 @@ export class TaskTracker {
    * **Cancel safety:** not applicable; it takes no signal.
    *
    * @param future The promise.
-   * @returns A promise of the same.
-   * @throws TypeError (rejects) When it is none.
+   * @returns A promise of the same. Nobody has to look at it: a failure that goes unseen is no unhandled rejection.
+   * @throws TypeError When it is none.
    */
-  async trackFuture<T>(future: PromiseLike<T>): Promise<T> {
+  trackFuture<T>(future: PromiseLike<T>): Promise<T> {
     if (typeof (future as PromiseLike<T> | null | undefined)?.then !== 'function') {
       throw faultOf('Cannot track', 'future', 'a promise', future);
     }
+    return mayGoUnseen(this.#track(future));
+  }
+
+  async #track<T>(future: PromiseLike<T>): Promise<T> {
     const token = this.token();
     try {
       return await future;
@@ -143,13 +147,13 @@ export class TaskTracker {
    *
    * @param options.signal Gives the wait up.
    */
-  async wait(options?: WaitOptions): Promise<void> {
+  wait(options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot wait for tasks', options);
     if (signal?.aborted) return rejected(signal.reason);
     if (this.#closed && this.#count === 0) return readyVoid();
     const rests = this.#rests;
-    const look = (): true | typeof NOTHING => (this.#rests === rests ? NOTHING : true);
-    await park({ look, lot: this.#lot }, signal);
+    const look = (): undefined | typeof NOTHING => (this.#rests === rests ? NOTHING : undefined);
+    return park({ look, lot: this.#lot }, signal);
   }
 
   #rest(): void {

@@ -142,9 +142,9 @@ describe('CancellationToken', () => {
     expect(leaf.reason).toBe('deep');
   });
 
-  it('runUntilCancelled() gives the result, or nothing when cancelled first', async () => {
+  it('runUntilCancelled() gives the result, or says that it was cancelled first', async () => {
     const token = new CancellationToken();
-    expect(await token.runUntilCancelled(Promise.resolve(5))).toBe(5);
+    expect(await token.runUntilCancelled(Promise.resolve(5))).toEqual({ state: 'ok', value: 5 });
     expect(await reasonOf(token.runUntilCancelled(() => Promise.reject('broken')))).toBe('broken');
     expect(
       await reasonOf(
@@ -160,8 +160,19 @@ describe('CancellationToken', () => {
     });
     expect(await stateOf(running)).toBe('pending');
     token.cancel('stop');
-    expect(await running).toBe(undefined);
+    expect(await running).toEqual({ state: 'cancelled', reason: 'stop' });
     expect(inner?.reason).toBe('stop');
-    expect(await token.runUntilCancelled(() => expect.fail('it was cancelled before'))).toBe(undefined);
+    expect(await token.runUntilCancelled(() => expect.fail('it was cancelled before'))).toEqual({
+      state: 'cancelled',
+      reason: 'stop',
+    });
+  });
+
+  it('runUntilCancelled() tells a result of undefined from a cancellation', async () => {
+    const token = new CancellationToken();
+    expect(await token.runUntilCancelled(async () => undefined)).toEqual({ state: 'ok', value: undefined });
+    expect(await token.runUntilCancelled(Promise.resolve())).toEqual({ state: 'ok', value: undefined });
+    token.cancel();
+    expect(await token.runUntilCancelled(() => undefined)).toEqual({ state: 'cancelled', reason: undefined });
   });
 });

@@ -98,7 +98,8 @@ test('172 AbortHandle.abort() cancels one task, the others complete', async () =
   const handles = [set.spawn(never), set.spawn(after(5)), set.spawn(obedient(log, 'x'))];
   handles[0]?.abort('enough');
   handles[2]?.abort('enough');
-  const results = await set.joinAll();
+  const results: TaskResult<number | string>[] = [];
+  for await (const result of set) results.push(result);
   const byId = new Map(results.map((result) => [result.id, result]));
   expect(byId.get(handles[0]?.id as number)).toMatchObject({ status: 'cancelled', reason: 'enough' });
   expect(byId.get(handles[1]?.id as number)).toMatchObject({ status: 'fulfilled', value: 5 });
@@ -216,7 +217,7 @@ test('178 spawn ids are unique and match the joined ids', async () => {
   const ids = Array.from({ length: 50 }, (_, i) => (sets[i % 2] as JoinSet<number>).spawn(async () => i).id);
   expect(new Set(ids).size).toBe(50);
   const joined: TaskResult<number>[] = [];
-  for (const set of sets) joined.push(...(await set.joinAll()));
+  for (const set of sets) for await (const result of set) joined.push(result);
   for (const result of joined) expect(result.status === 'fulfilled' && ids[result.value]).toBe(result.id);
 });
 

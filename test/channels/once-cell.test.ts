@@ -115,6 +115,6 @@ test('OnceCell.take() empties the cell', async () => {
 });
 
 test('OnceCell bad input', async () => {
-  await expect(new OnceCell().getOrInit(1 as never)).rejects.toBeInstanceOf(TypeError);
+  expect(() => new OnceCell().getOrInit(1 as never)).toThrow(TypeError);
   await expect(new OnceCell().getOrInit(() => 1, { signal: AbortSignal.abort('no') })).rejects.toBe('no');
 });

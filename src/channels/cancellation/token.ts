@@ -23,6 +23,11 @@ import { DropGuard } from './drop-guard.js';
 import { printedAs } from '../inspect.js';
 import { pin } from '../pinned.js';
 
+/** What {@link CancellationToken.runUntilCancelled} came to. */
+export type UntilCancelled<R> =
+  | { readonly state: 'ok'; readonly value: R }
+  | { readonly state: 'cancelled'; readonly reason: unknown };
+
 let watch: (token: CancellationToken, watcher: Waiter<unknown>) => void;
 let tellTree: (token: CancellationToken, reason: unknown) => void;
 let unwatch: (token: CancellationToken, watcher: Waiter<unknown>) => boolean;
@@ -152,11 +157,19 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
    *
    * @param operation A promise, or a function that gets a signal, aborted when the token is cancelled. It is not called when the token is
    * cancelled already.
-   * @returns What the operation gives, or `undefined` when the token was cancelled first.
+   * @returns `{ state: 'ok', value }` with what the operation gives, or `{ state: 'cancelled', reason }` when the token was cancelled first.
+   * @throws Whatever the operation throws (rejects), unless the token was cancelled first.
+   * @example
+   * ```ts
+   * const stop = new CancellationToken();
+   * await stop.runUntilCancelled(async () => undefined); // => { state: 'ok', value: undefined }
+   * stop.cancel('enough');
+   * await stop.runUntilCancelled(async () => 1); // => { state: 'cancelled', reason: 'enough' }
+   * ```
    */
-  async runUntilCancelled<R>(
+  runUntilCancelled<R>(
     operation: PromiseLike<R> | ((signal: AbortSignal) => PromiseLike<R> | R),
-  ): Promise<R | undefined> {
+  ): Promise<UntilCancelled<R>> {
     if (typeof operation !== 'function' && typeof operation?.then !== 'function') {
       const received = describeReceived(operation);
       throw new TypeError(
@@ -166,21 +179,28 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     if (this.isCancelled) {
       // Nobody else may be left to hear of its failure.
       if (typeof operation !== 'function') operation.then(undefined, ignore);
-      return ready(undefined);
+      return ready(this.#ranOut());
     }
+    return this.#runUntilCancelled(operation);
+  }
+
+  async #runUntilCancelled<R>(
+    operation: PromiseLike<R> | ((signal: AbortSignal) => PromiseLike<R> | R),
+  ): Promise<UntilCancelled<R>> {
     const waiter = new TokenWaiter(this);
     const controller = typeof operation === 'function' ? new AbortController() : null;
     this.#watch(waiter);
     const stopped = waiter.promise.then(() => {
       controller?.abort(this.reason);
-      return undefined;
+      return this.#ranOut();
     });
     try {
       const running = typeof operation === 'function' ? operation((controller as AbortController).signal) : operation;
-      return await ready(await Promise.race([stopped, running]));
+      const done = Promise.resolve(running).then((value): UntilCancelled<R> => ({ state: 'ok', value }));
+      return await ready(await Promise.race([stopped, done]));
     } catch (error) {
       // What it makes of being stopped is not news.
-      if (this.isCancelled) return undefined;
+      if (this.isCancelled) return this.#ranOut();
       throw error;
     } finally {
       // Both promises of the race are this call's own, save a promise that was handed in, which gets one reaction.
@@ -208,6 +228,10 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     this.#follower = null;
     this.#unwatch(follower);
     this.#controller = null;
+  }
+
+  #ranOut(): { readonly state: 'cancelled'; readonly reason: unknown } {
+    return { state: 'cancelled', reason: this.reason };
   }
 
   // The nearest cancelled token upwards, itself included.
