@@ -27,26 +27,27 @@ export { AcquireError, NoPermitsError } from './semaphore/errors.js';
 export { SemaphorePermit } from './semaphore/permit.js';
 export { acquiring, Semaphore } from './semaphore/semaphore.js';
 // Tasks
+export { JoinQueue } from './join-set/join-queue.js';
 export { JoinSet } from './join-set/join-set.js';
 export type { AbortHandle, Task, TaskResult } from './join-set/task.js';
 export { TaskTracker, TaskTrackerToken } from './task-tracker.js';
 // Cancellation
-export { CancellationToken } from './cancellation/token.js';
+export { CancellationToken, type UntilCancelled } from './cancellation/token.js';
 export type { DropGuard } from './cancellation/drop-guard.js';
 // Select
 export type { Arm, Arms, ArmsOf, ArmValue, CheckedArms, FalsyArm, SelectEvent, SelectOptions } from './select/arms.js';
 export { reserving } from './select/reserving.js';
 export { select } from './select/select.js';
 export type { Selectable } from './select/selectable.js';
-export { createSelector, type Selector, type TurnOptions } from './select/selector.js';
+export { createSelector, type Selector, type TurnOptions, type WonEvent } from './select/selector.js';
 export { withEnd } from './select/with-end.js';
 // Time
 export { type Clock, SimulatedClock, systemClock } from '../core/index.js';
 export { type Interval, type IntervalOptions, interval, type MissedTickBehavior } from './time/interval.js';
-export { type Sleep, type SleepOptions, sleep, type TimerOptions } from './time/sleep.js';
+export { type Sleep, type SleepOptions, sleep, sleepUntil, type TimerOptions } from './time/sleep.js';
 export { type TimedOperation, type TimeoutOptions, timeout } from './time/timeout.js';
 // Streams
-export type { PumpOptions, StreamSink, StreamSource, Taken } from './stream/ends.js';
+export { type PumpOptions, type StreamSink, type StreamSource, StreamSourceError, type Taken } from './stream/ends.js';
 export {
   type FromCallbackOptions,
   fromAsyncIterable,

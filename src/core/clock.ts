@@ -6,7 +6,7 @@ import {
   startHostTimer,
   stopHostTimer,
 } from './host.js';
-import { faultOf, requireFunction, requireMilliseconds } from './validate.js';
+import { requireDuration, requireFunction, requireMilliseconds } from './validate.js';
 
 /** A timer that was started on a {@link Clock}. */
 export interface ClockTimer {
@@ -37,8 +37,7 @@ export interface Clock {
 export const systemClock: Clock = {
   now: monotonicNow,
   setTimer(callback, ms, options) {
-    requireTimer(callback, ms);
-    const deadline = monotonicNow() + ms;
+    const deadline = monotonicNow() + requireTimer(callback, ms);
     let isHeld = options?.ref ?? false;
     // Host timers may fire up to a millisecond early and take at most 2^31-1 ms: what is left is waited for again.
     const fire = (): void => {
@@ -58,12 +57,10 @@ export const systemClock: Clock = {
   },
 };
 
-function requireTimer(callback: unknown, ms: unknown): void {
+function requireTimer(callback: unknown, ms: unknown): number {
   const action = 'Cannot set timer';
   requireFunction(action, 'callback', callback);
-  if (typeof ms !== 'number' || Number.isNaN(ms)) {
-    throw faultOf(action, 'ms', 'a number of milliseconds', ms);
-  }
+  return requireDuration(action, 'ms', ms);
 }
 
 interface SimulatedTimer extends ClockTimer {
@@ -126,9 +123,8 @@ export class SimulatedClock implements Clock {
    * @returns What stops it.
    */
   setTimer(callback: () => void, ms: number, _options?: ClockTimerOptions): ClockTimer {
-    requireTimer(callback, ms);
     const timer: SimulatedTimer = {
-      due: this.#now + Math.max(0, ms),
+      due: this.#now + requireTimer(callback, ms),
       order: this.#order++,
       callback,
       cancel: () => {
@@ -154,12 +150,14 @@ export class SimulatedClock implements Clock {
    *
    * @param ms How far, in milliseconds.
    * @returns A promise that settles once everything due has fired and what that set off has run its course.
-   * @throws RangeError (rejects) When it is negative or not finite: time neither goes back nor ends.
+   * @throws RangeError When it is negative or not finite: time neither goes back nor ends.
    */
-  async advance(ms: number): Promise<void> {
-    requireMilliseconds('Cannot advance clock', 'ms', ms);
-    this.#target += ms;
-    const end = this.#target;
+  advance(ms: number): Promise<void> {
+    this.#target += requireMilliseconds('Cannot advance clock', 'ms', ms);
+    return this.#advanceTo(this.#target);
+  }
+
+  async #advanceTo(end: number): Promise<void> {
     await settleMacrotasks();
     for (;;) {
       const next = this.#timers[0];

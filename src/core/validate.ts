@@ -60,6 +60,11 @@ function requireInteger(
   throw numberFaultOf(action, name, max === undefined ? kind : `${kind} up to ${max}`, value);
 }
 
+/** Requires how many things are wanted at most: an integer of at least 0, or `Infinity`. */
+export function requireLimit(action: string, value: unknown): number {
+  return value === Number.POSITIVE_INFINITY ? value : requireNonNegativeInteger(action, 'limit', value);
+}
+
 /** Requires a number of milliseconds: at least 0, finite unless `infinite` is allowed. */
 export function requireMilliseconds(
   action: string,
@@ -70,6 +75,14 @@ export function requireMilliseconds(
   if (typeof value === 'number' && value >= 0 && (Number.isFinite(value) || options?.infinite)) return value;
   const expected = `a${options?.infinite ? '' : ' finite,'} non-negative number of milliseconds`;
   throw numberFaultOf(action, name, expected, value);
+}
+
+/** Requires a number of milliseconds, and takes one below 0 for 0: what is left until a point in time that has passed. */
+export function requireDuration(action: string, name: string, value: unknown): number {
+  if (typeof value !== 'number' || Number.isNaN(value)) {
+    throw numberFaultOf(action, name, 'a number of milliseconds', value);
+  }
+  return Math.max(0, value);
 }
 
 /** Requires a finite number from `min` to `max`, both included. */

@@ -20,6 +20,7 @@ import {
   SimulatedClock,
   select,
   sleep,
+  sleepUntil,
   systemClock,
   TaskTracker,
   timeout,
@@ -63,8 +64,8 @@ const callable: Bad[] = ['function'];
 const count: Bad[] = ['5', '0'];
 const positive: Bad[] = ['5'];
 const duration: Bad[] = ['5', '0', '1.5', '2 ** 53'];
-const duration8: Bad[] = [...duration, 'Infinity'];
-const instant: Bad[] = [...duration8, '-1'];
+const instant: Bad[] = [...duration, '-1', 'Infinity'];
+const limit: Bad[] = [...count, 'Infinity'];
 const falsy: Bad[] = ['undefined', 'null', '0', 'NaN', "''"];
 
 const [tx, rx] = mpsc.channel<unknown>(4);
@@ -95,7 +96,7 @@ const doors: Record<string, [legal: Bad[], call: (bad: Wrong) => unknown]> = {
   'mpsc.unboundedChannel(options)': [options, (bad) => mpsc.unboundedChannel(bad)],
   'mpsc Sender.send(, options)': [options, (bad) => fresh().send(1, bad)],
   'mpsc Sender.send(, { signal })': [optional, (bad) => fresh().send(1, { signal: bad })],
-  'mpsc Sender.sendTimeout(, ms)': [duration8, (bad) => fresh().sendTimeout(1, bad)],
+  'mpsc Sender.sendTimeout(, ms)': [instant, (bad) => fresh().sendTimeout(1, bad)],
   'mpsc Sender.sendTimeout(, , options)': [options, (bad) => fresh().sendTimeout(1, 5, bad)],
   'mpsc Sender.sendMany(values)': [["''", "'5'", '[]'], (bad) => fresh().sendMany(bad)],
   'mpsc Sender.sendMany(, options)': [options, (bad) => tx.sendMany([], bad)],
@@ -107,10 +108,10 @@ const doors: Record<string, [legal: Bad[], call: (bad: Wrong) => unknown]> = {
   'mpsc Sender.closed(options)': [options, (bad) => tx.closed(bad)],
   'mpsc Receiver.recv(options)': [options, (bad) => rx.recv(bad)],
   'mpsc Receiver.recv({ signal })': [optional, (bad) => rx.recv({ signal: bad })],
-  'mpsc Receiver.recvMany(limit)': [count, (bad) => rx.recvMany(bad)],
+  'mpsc Receiver.recvMany(limit)': [limit, (bad) => rx.recvMany(bad)],
   'mpsc Receiver.recvMany(, options)': [options, (bad) => rx.recvMany(5, bad)],
   'mpsc Receiver.recvManyInto(buffer)': [['[]'], (bad) => rx.recvManyInto(bad, 5)],
-  'mpsc Receiver.recvManyInto(, limit)': [count, (bad) => rx.recvManyInto([], bad)],
+  'mpsc Receiver.recvManyInto(, limit)': [limit, (bad) => rx.recvManyInto([], bad)],
   'mpsc Receiver.recvManyInto(, , options)': [options, (bad) => rx.recvManyInto([], 5, bad)],
   'mpsc Receiver.forEach(callback)': [callable, (bad) => rx.forEach(bad)],
   'mpsc Receiver.forEach(, options)': [options, (bad) => rx.forEach(noop, bad)],
@@ -122,6 +123,8 @@ const doors: Record<string, [legal: Bad[], call: (bad: Wrong) => unknown]> = {
   'broadcast.channel(, { clone })': [[...optional, ...callable], (bad) => broadcast.channel(1, { clone: bad })],
   'broadcast.sender(capacity)': [positive, (bad) => broadcast.sender(bad)],
   'broadcast Receiver.recv(options)': [options, (bad) => eventsRx.recv(bad)],
+  'broadcast Receiver.recvMany(limit)': [limit, (bad) => eventsRx.recvMany(bad)],
+  'broadcast Receiver.recvMany(, options)': [options, (bad) => eventsRx.recvMany(5, bad)],
   'broadcast Receiver.ready(options)': [options, (bad) => eventsRx.ready(bad)],
   'broadcast Sender.closed(options)': [options, (bad) => events.closed(bad)],
   'watch Receiver.changed(options)': [options, (bad) => stateRx.changed(bad)],
@@ -167,12 +170,14 @@ const doors: Record<string, [legal: Bad[], call: (bad: Wrong) => unknown]> = {
   'Selector.next({ off: [name] })': [nothing, (bad) => selector.next({ off: [bad] })],
   'reserving(sender)': [nothing, (bad) => reserving(bad)],
   'withEnd(source)': [nothing, (bad) => withEnd(bad)],
-  'sleep(ms)': [duration8, (bad) => sleep(bad)],
+  'sleep(ms)': [instant, (bad) => sleep(bad)],
   'sleep(, options)': [options, (bad) => sleep(1, bad)],
   'sleep(, { ref })': [[...optional, 'true'], (bad) => sleep(1, { ref: bad })],
   'sleep(, { clock })': [optional, (bad) => sleep(1, { clock: bad })],
   'sleep(, { signal })': [optional, (bad) => sleep(1, { signal: bad })],
-  'Sleep.reset(ms)': [duration8, (bad) => sleep(1).reset(bad)],
+  'sleepUntil(deadline)': [instant, (bad) => sleepUntil(bad)],
+  'sleepUntil(, options)': [options, (bad) => sleepUntil(1, bad)],
+  'Sleep.reset(ms)': [instant, (bad) => sleep(1).reset(bad)],
   'Sleep.resetAt(deadline)': [instant, (bad) => sleep(1).resetAt(bad)],
   'interval(period)': [['5', '1.5', '2 ** 53'], (bad) => interval(bad)],
   'interval(, options)': [options, (bad) => interval(1, bad)],
@@ -180,9 +185,9 @@ const doors: Record<string, [legal: Bad[], call: (bad: Wrong) => unknown]> = {
   'interval(, { startAt })': [[...optional, ...instant], (bad) => interval(1, { startAt: bad })],
   'Interval.missedTickBehavior': [nothing, (bad) => Object.assign(ticks, { missedTickBehavior: bad })],
   'Interval.tick(options)': [options, (bad) => interval(1e6, { startAt: 1e12, ref: false }).tick(bad)],
-  'Interval.resetAfter(ms)': [duration, (bad) => interval(1).resetAfter(bad)],
+  'Interval.resetAfter(ms)': [instant, (bad) => interval(1).resetAfter(bad)],
   'Interval.resetAt(instant)': [instant, (bad) => interval(1).resetAt(bad)],
-  'timeout(ms)': [duration8, (bad) => timeout(bad, Promise.resolve())],
+  'timeout(ms)': [instant, (bad) => timeout(bad, Promise.resolve())],
   'timeout(, operation)': [callable, (bad) => timeout(1, bad)],
   'timeout(, , options)': [options, (bad) => timeout(1, Promise.resolve(), bad)],
   'timeout(, , { signal })': [optional, (bad) => timeout(1, Promise.resolve(), { signal: bad })],
@@ -212,21 +217,22 @@ const doors: Record<string, [legal: Bad[], call: (bad: Wrong) => unknown]> = {
   'fromNodeWritable(stream)': [nothing, (bad) => fromNodeWritable(bad)],
 };
 
-/** What a call comes to before anything that waits is over: nothing, or what it throws or rejects with. */
+/** What a call throws at once, or nothing. A wrong argument is never what a promise rejects with. */
 async function faultOf(call: () => unknown): Promise<unknown> {
-  let fault: unknown;
+  let rejection: unknown;
   try {
     const result = call();
     if (result instanceof Promise) {
       result.then(noop, (error: unknown) => {
-        fault = error;
+        rejection = error;
       });
       for (let hops = 0; hops < 8; hops++) await null;
     }
   } catch (error) {
-    fault = error;
+    return error;
   }
-  return fault;
+  expect(rejection).toBeUndefined();
+  return undefined;
 }
 
 const WORDING = /^Cannot [a-z ]+: .*(received .+|known (is|are) .+|no options are known)$/;
@@ -289,7 +295,7 @@ it('all those refusals have had no effect', async () => {
   for (const call of [
     () => rx.recvMany(-1, { signal }),
     () => select({}, { signal }),
-    () => timeout(-1, rx, { signal }),
+    () => timeout(Number.NaN, rx, { signal }),
   ]) {
     expect(await faultOf(call)).toBeInstanceOf(Error);
   }

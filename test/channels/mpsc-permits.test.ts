@@ -118,7 +118,7 @@ describe('bounded channel: capacity', () => {
     expect(((await refused) as SendError).value).toBe('refused');
     expect(((await reasonOf(tx.sendTimeout('closed', 10))) as SendError).code).toBe('ERR_CHANNEL_CLOSED');
     expect(clock.pendingTimers).toBe(0);
-    expect(() => tx.sendTimeout('x', -1)).toThrow(RangeError);
+    expect(() => tx.sendTimeout('x', Number.NaN)).toThrow(RangeError);
   });
 
   it('25. Sender.sendTimeout() that is aborted leaves no timer', async () => {
@@ -491,6 +491,6 @@ describe('Sender.sendMany()', () => {
     })();
     expect(await reasonOf(tx.sendMany(failing))).toEqual(new Error('broken'));
     expect(tx.capacity).toBe(1);
-    expect(await reasonOf(tx.sendMany(5 as never))).toBeInstanceOf(TypeError);
+    expect(() => tx.sendMany(5 as never)).toThrow(TypeError);
   });
 });

@@ -134,7 +134,7 @@ test('Semaphore bad input is refused before any effect', async () => {
   for (const count of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
     expect(() => new Semaphore(count)).toThrow(RangeError);
     const semaphore = new Semaphore(3);
-    await expect(semaphore.acquireMany(count)).rejects.toBeInstanceOf(RangeError);
+    expect(() => semaphore.acquireMany(count)).toThrow(RangeError);
     expect(() => semaphore.tryAcquireMany(count)).toThrow(RangeError);
     expect(() => semaphore.addPermits(count)).toThrow(RangeError);
     expect(() => semaphore.forgetPermits(count)).toThrow(RangeError);
@@ -143,7 +143,7 @@ test('Semaphore bad input is refused before any effect', async () => {
   }
   expect(() => new Semaphore('3' as never)).toThrow(TypeError);
   expect(() => acquiring({} as never)).toThrow(TypeError);
-  await expect(new Semaphore(1).acquire({ signals: 1 } as never)).rejects.toBeInstanceOf(TypeError);
+  expect(() => new Semaphore(1).acquire({ signals: 1 } as never)).toThrow(TypeError);
 });
 
 test('Semaphore.acquireMany(0) is had at once, without permits and before those who wait', async () => {

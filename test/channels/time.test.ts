@@ -73,8 +73,8 @@ describe('sleep()', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it.each([-1, Number.NaN])('sleep(%s) is refused', (ms) => {
-    expect(() => sleep(ms)).toThrow(RangeError);
+  it('sleep(NaN) is refused', () => {
+    expect(() => sleep(Number.NaN)).toThrow(RangeError);
     expect(() => sleep('1' as never)).toThrow(TypeError);
     expect(() => sleep(1, { reff: true } as never)).toThrow(TypeError);
     expect(() => sleep(1, { clock: {} } as never)).toThrow(TypeError);

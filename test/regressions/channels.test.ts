@@ -73,19 +73,19 @@ it('Sender.sendTimeout() of 0 ms fails at once when there is no room', async () 
   await expect(tx.sendTimeout(2, 0)).rejects.toMatchObject({ code: 'ERR_TIMEOUT', value: 2 });
 });
 
-it('CancellationToken.runUntilCancelled() answers undefined when its operation rejects because it was cancelled', async () => {
+it('CancellationToken.runUntilCancelled() says that it was cancelled when its operation rejects because it was cancelled', async () => {
   const token = new CancellationToken();
   const running = token.runUntilCancelled(
     (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('stopped')))),
   );
   token.cancel();
-  expect(await running).toBe(undefined);
-  expect(await token.runUntilCancelled(Promise.reject(new Error('too late')))).toBe(undefined);
-  await expect(new CancellationToken().runUntilCancelled(5 as never)).rejects.toThrow(TypeError);
+  expect(await running).toMatchObject({ state: 'cancelled' });
+  expect(await token.runUntilCancelled(Promise.reject(new Error('too late')))).toMatchObject({ state: 'cancelled' });
+  expect(() => new CancellationToken().runUntilCancelled(5 as never)).toThrow(TypeError);
 });
 
-it('timeout() refuses what is no operation', async () => {
-  for (const wrong of [5, null, undefined, 'x']) await expect(timeout(1, wrong as never)).rejects.toThrow(TypeError);
+it('timeout() refuses what is no operation', () => {
+  for (const wrong of [5, null, undefined, 'x']) expect(() => timeout(1, wrong as never)).toThrow(TypeError);
 });
 
 it('a receiver that is fed from a stream ends, and does not fail, once it has closed itself', async () => {
@@ -150,7 +150,7 @@ it('SimulatedClock.advance() adds up when it overlaps, and refuses to go back', 
   expect(fired).toEqual([12]);
   expect(clock.now()).toBe(15);
   for (const wrong of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
-    await expect(clock.advance(wrong)).rejects.toThrow(RangeError);
+    expect(() => clock.advance(wrong)).toThrow(RangeError);
   }
   expect(clock.now()).toBe(15);
   expect(() => new SimulatedClock(Number.NaN)).toThrow(RangeError);

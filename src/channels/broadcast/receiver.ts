@@ -1,4 +1,6 @@
+import { requireLimit } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
+import { ready, rejected } from '../budget.js';
 import { RecvError } from '../closed-errors.js';
 import { LookIterator } from '../look-iterator.js';
 import { LookSource, lookAt, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from '../parking.js';
@@ -13,6 +15,7 @@ export type TryRecv<T> =
   | { readonly state: 'lagged'; readonly skipped: number }
   | { readonly state: 'closed' };
 
+const ACTION = 'Cannot receive';
 const EMPTY = Object.freeze({ state: 'empty' } as const);
 const CLOSED = Object.freeze({ state: 'closed' } as const);
 
@@ -27,6 +30,8 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   readonly #values: Watchable<IteratorResult<T, undefined>>;
   #next: number;
   #closed = false;
+  /** What the next look throws. */
+  #failure: { readonly error: unknown } | null = null;
 
   /** @internal */
   constructor(state: BroadcastState<T>) {
@@ -58,8 +63,8 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
    * await rx.recv(); // => { done: false, value: 'b' }
    * ```
    */
-  async recv(options?: WaitOptions): Promise<IteratorResult<T, undefined>> {
-    return park(this.#values, signalOf('Cannot receive', options));
+  recv(options?: WaitOptions): Promise<IteratorResult<T, undefined>> {
+    return park(this.#values, signalOf(ACTION, options));
   }
 
   /**
@@ -80,6 +85,49 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 
   /**
+   * Waits for at least one value and takes what is there, up to `limit`. Values that were lost are told of before the values after them: a call
+   * that finds them in between gives what came before, and the next one fails.
+   *
+   * **Cancel safety:** cancel safe. An aborted wait has read nothing.
+   *
+   * @param limit How many at most, `Infinity` for all that there are; for 0 it resolves at once.
+   * @param options.signal Gives the wait up.
+   * @returns The values; none at the end of the channel, or for a limit of 0.
+   * @throws LaggedError (rejects) When values were overwritten before this receiver read them.
+   * @example
+   * ```ts
+   * const [tx, rx] = broadcast.channel<number>(8);
+   * for (const n of [1, 2, 3]) tx.send(n);
+   * await rx.recvMany(2); // => [1, 2]
+   * await rx.recvMany(Infinity); // => [3]
+   * ```
+   */
+  recvMany(limit: number, options?: WaitOptions): Promise<T[]> {
+    const most = requireLimit(ACTION, limit);
+    const signal = signalOf(ACTION, options);
+    if (signal?.aborted) return rejected(signal.reason);
+    return most === 0 ? ready([]) : this.#recvMany(most, signal);
+  }
+
+  async #recvMany(limit: number, signal: AbortSignal | undefined): Promise<T[]> {
+    const first = await park(this.#values, signal);
+    if (first.done) return [];
+    const values = [first.value];
+    while (values.length < limit && !this.isEmpty && this.#next >= this.#state.ring.head) {
+      try {
+        const next = this.tryRecv();
+        if (next.state !== 'ok') break;
+        values.push(next.value);
+      } catch (error) {
+        // A clone that throws costs its own value: the others are given now, and the error with the next call.
+        this.#failure = { error };
+        break;
+      }
+    }
+    return values;
+  }
+
+  /**
    * Waits until there is something to be had: until {@link Receiver.tryRecv} would not answer `empty`. It reads nothing. Where several wait on
    * one receiver, another may be quicker; so look again, and wait again.
    *
@@ -94,9 +142,10 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
    * rx.tryRecv(); // => { state: 'ok', value: 'news' }
    * ```
    */
-  async ready(options?: WaitOptions): Promise<void> {
-    const look = (): undefined | typeof NOTHING => (this.isEmpty && !this.isClosed ? NOTHING : undefined);
-    await park({ look, lot: this.#values.lot }, signalOf('Cannot wait for a value', options));
+  ready(options?: WaitOptions): Promise<void> {
+    const look = (): undefined | typeof NOTHING =>
+      this.isEmpty && !this.isClosed && this.#failure === null ? NOTHING : undefined;
+    return park({ look, lot: this.#values.lot }, signalOf('Cannot wait for a value', options));
   }
 
   /** How many values this receiver has not read, those included that it has lost and not been told of. */
@@ -160,11 +209,16 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
 
   /** How `select` looks at this arm. */
   selectSource(): SelectSource<T> {
-    return new LookSource(this.#values, () => this.isClosed && this.len === 0);
+    return new LookSource(this.#values, () => this.isClosed && this.len === 0 && this.#failure === null);
   }
 
   #look(): IteratorResult<T, undefined> | typeof NOTHING {
     if (this.#closed) return { done: true, value: undefined };
+    if (this.#failure !== null) {
+      const { error } = this.#failure;
+      this.#failure = null;
+      throw error;
+    }
     const { ring, ended } = this.#state;
     const skipped = ring.head - this.#next;
     if (skipped > 0) {

@@ -105,8 +105,8 @@ export class Sender<T> implements Disposable {
    *
    * @param options.signal Gives the wait up.
    */
-  async closed(options?: WaitOptions): Promise<void> {
-    await park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
+  closed(options?: WaitOptions): Promise<void> {
+    return park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
   }
 
   /** Whether another sender sends into the same channel; false for anything else. */

@@ -1,12 +1,7 @@
-import {
-  requireMilliseconds,
-  requireNonNegativeInteger,
-  requirePositiveInteger,
-  systemClock,
-} from '../../core/index.js';
+import { requireDuration, requireNonNegativeInteger, requirePositiveInteger, systemClock } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { mayGoUnseen, ready, readyVoid, refused, rejected } from '../budget.js';
-import { FullError, SendError } from '../closed-errors.js';
+import { ready, readyVoid, refused, rejected } from '../budget.js';
+import { FullError } from '../closed-errors.js';
 import { Chan, UNBOUNDED } from './chan.js';
 import { type ChannelOptions, settingsOf } from './options.js';
 import { OwnedPermit } from './owned-permit.js';
@@ -129,7 +124,7 @@ export class Sender<T> extends SenderHandle<T> {
    */
   sendTimeout(value: T, ms: number, options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot send', options);
-    requireMilliseconds('Cannot send', 'ms', ms, { infinite: true });
+    ms = requireDuration('Cannot send', 'ms', ms);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.chan;
     if (this.isClosed) return refused(closedWhileSending(value));
@@ -164,14 +159,7 @@ export class Sender<T> extends SenderHandle<T> {
    * another iterable that may have no end: what is left is still in it.
    */
   sendMany(values: Iterable<T>, options?: WaitOptions): Promise<number> {
-    const sending = new Promise<number>((resolve, reject) => {
-      sendMany(this, values, options).then(resolve, (error: unknown) => {
-        // As of a send: a channel that closes is no unhandled rejection.
-        if (error instanceof SendError) mayGoUnseen(sending);
-        reject(error);
-      });
-    });
-    return sending;
+    return sendMany(this, values, options);
   }
 
   /**

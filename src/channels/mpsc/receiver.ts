@@ -1,4 +1,4 @@
-import { faultOf, requireFunction, requireNonNegativeInteger } from '../../core/index.js';
+import { faultOf, requireFunction, requireLimit } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { afterPause, ready, readyVoid, rejected, spend } from '../budget.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
@@ -115,7 +115,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    *
    * **Cancel safety:** cancel safe. An aborted wait has taken nothing.
    *
-   * @param limit How many at most; for 0 it resolves at once.
+   * @param limit How many at most, `Infinity` for all that there are; for 0 it resolves at once.
    * @param options A signal that abandons the wait.
    * @returns The values; none once the channel has ended, or for a limit of 0.
    * @throws Whatever reason a sender closed with (rejects), once the channel has ended.
@@ -137,7 +137,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * **Cancel safety:** cancel safe. An aborted wait has taken nothing and left the buffer as it was.
    *
    * @param buffer What to append to; its contents stay.
-   * @param limit How many at most; for 0 it resolves at once.
+   * @param limit How many at most, `Infinity` for all that there are; for 0 it resolves at once.
    * @param options A signal that abandons the wait.
    * @returns How many were appended; 0 once the channel has ended, or for a limit of 0.
    * @throws Whatever reason a sender closed with (rejects), once the channel has ended; whatever the buffer throws when it is appended to, and
@@ -273,7 +273,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
   }
 
   #recvMany<R>(limit: number, options: WaitOptions | undefined, toResult: (values: T[]) => R): Promise<R> {
-    requireNonNegativeInteger('Cannot receive', 'limit', limit);
+    requireLimit('Cannot receive', limit);
     const signal = signalOf('Cannot receive', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;

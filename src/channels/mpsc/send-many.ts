@@ -6,19 +6,34 @@
  */
 import { requireFunction } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ignore, ready, rejected } from '../budget.js';
-import type { SendError } from '../closed-errors.js';
+import { ignore, mayGoUnseen, ready, rejected } from '../budget.js';
+import { SendError } from '../closed-errors.js';
 import type { Chan } from './chan.js';
 import { closedWhileSending, ReserveWaiter } from './sender-waiters.js';
 
+const ACTION = 'Cannot send';
+
+type ManySender<T> = { readonly chan: Chan<T>; readonly isClosed: boolean };
+
 /** Does what `Sender.sendMany` says. */
-export async function sendMany<T>(
-  sender: { readonly chan: Chan<T>; readonly isClosed: boolean },
+export function sendMany<T>(
+  sender: ManySender<T>,
   values: Iterable<T>,
   options: WaitOptions | undefined,
 ): Promise<number> {
-  const signal = signalOf('Cannot send', options);
-  requireFunction('Cannot send', 'values[Symbol.iterator]', values?.[Symbol.iterator]);
+  const signal = signalOf(ACTION, options);
+  requireFunction(ACTION, 'values[Symbol.iterator]', values?.[Symbol.iterator]);
+  const sending = new Promise<number>((resolve, reject) => {
+    send(sender, values, signal).then(resolve, (error: unknown) => {
+      // As of a send: a channel that closes is no unhandled rejection.
+      if (error instanceof SendError) mayGoUnseen(sending);
+      reject(error);
+    });
+  });
+  return sending;
+}
+
+async function send<T>(sender: ManySender<T>, values: Iterable<T>, signal: AbortSignal | undefined): Promise<number> {
   const iterator = values[Symbol.iterator]();
   const left = hasSize(values) ? iterator : undefined;
   if (signal?.aborted) return rejected(signal.reason);
@@ -30,9 +45,9 @@ export async function sendMany<T>(
   chan.strong++;
   try {
     for (;;) {
-      if (signal?.aborted) throw signal.reason;
       ahead ??= left?.next();
       if (ahead?.done) return ready(sent);
+      if (signal?.aborted) throw signal.reason;
       if (chan.closed) throw closedBefore(left, ahead);
       if (chan.free > 0) chan.free--;
       else if (!(await waitForSlot(chan, signal))) continue;

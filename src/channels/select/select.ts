@@ -16,6 +16,8 @@ const OPTIONS: readonly ('biased' | 'seed' | 'random' | 'signal')[] = ['biased',
  * left behind on them. When several are ready one of them wins, by lot unless `biased`. An arm whose channel has ended is disabled; when no
  * arm is left that can win, the event is `{ arm: null }`. A promise arm that rejects rejects the select.
  *
+ * A wrong argument is thrown by the call itself, here as by every other wait; a promise rejects with what came of the wait.
+ *
  * **Cancel safety:** a wait is *cancel safe* when abandoning it (its signal fires, it loses a `select`, its time is up) has no effect but that it
  * is over: nothing was taken, nothing is lost, and calling it again continues as if it had never been. `select` is cancel safe in all its arms.
  *

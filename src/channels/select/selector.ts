@@ -9,6 +9,7 @@ import { ENDED, FAILED, PENDING, type Poll, READY, type Selectable, type SelectS
 import type { Endings, SelectWaiter, Slot } from './selectable.js';
 import { HAS_ENDED, HAS_FAILED, MUST_WAIT } from './poll.js';
 import { type AnyEvent, NOTHING, Turn } from './turn.js';
+import { SelectorIterator } from './selector-iterator.js';
 import { PromiseTurn, type Turns } from './wait.js';
 import { unlink, Waiter } from '../waiters.js';
 
@@ -56,12 +57,16 @@ function rotating(count: number): Order {
   return new RotatingOrder(count, Math.floor(Math.random() * count));
 }
 
+/** An event of an arm that has won. */
+export type WonEvent<A> = Exclude<SelectEvent<A>, { readonly arm: null }>;
+
 /**
  * A select that is built once; see {@link createSelector}.
  *
- * It can itself be an arm of another select, and then wins with its event.
+ * It can itself be an arm of another select, and then wins with its event. As an async iterable it gives its events until no arm can win any
+ * more.
  */
-export class Selector<A> implements Selectable<SelectEvent<A>> {
+export class Selector<A> implements Selectable<SelectEvent<A>>, AsyncIterable<WonEvent<A>> {
   readonly #plan: Plan;
   /** The names of all arms, of those that were falsy as well. */
   readonly #names: readonly string[];
@@ -90,6 +95,25 @@ export class Selector<A> implements Selectable<SelectEvent<A>> {
     const turns = options.off === undefined ? this.#turns : this.#without(options.off);
     if (signal?.aborted) return rejected(signal.reason);
     return turns.take().run(signal) as Promise<SelectEvent<A>>;
+  }
+
+  /**
+   * The events, until no arm can win any more. A promise arm that rejects ends it with its reason.
+   *
+   * **Cancel safety:** cancel safe. Leaving it early consumes nothing and leaves nothing behind.
+   *
+   * @example
+   * ```ts
+   * const [tx, jobs] = mpsc.channel<number>(8);
+   * for (const job of [1, 2, 3]) tx.trySend(job);
+   * tx.close();
+   * const done: number[] = [];
+   * for await (const event of createSelector({ job: jobs })) done.push(event.value);
+   * done; // => [1, 2, 3]
+   * ```
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<WonEvent<A>, undefined, undefined> {
+    return new SelectorIterator<AnyEvent>(this as never) as never;
   }
 
   /** How `select` looks at it. */

@@ -163,15 +163,14 @@ export class Semaphore {
     this.close();
   }
 
-  async #acquire(count: number, options: WaitOptions | undefined): Promise<SemaphorePermit> {
+  #acquire(count: number, options: WaitOptions | undefined): Promise<SemaphorePermit> {
     const signal = signalOf('Cannot acquire', options);
     requireNonNegativeInteger('Cannot acquire', 'count', count);
     if (signal?.aborted) return rejected(signal.reason);
     if (this.#core.closed) return rejected(new AcquireError('Cannot acquire: the semaphore is closed'));
     const permit = this.#core.take(count);
     if (permit !== undefined) return ready(permit);
-    const waiter = new AcquireWaiter(this.#core, count);
-    return waiter.until(signal);
+    return new AcquireWaiter(this.#core, count).until(signal);
   }
 }
 

@@ -1,7 +1,7 @@
 import {
   type Clock,
-  faultOf,
   requireBoolean,
+  requireDuration,
   requireMilliseconds,
   requireOneOf,
   requireOptions,
@@ -12,7 +12,7 @@ import { ready, rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import { PENDING, type Poll, READY, type Selectable, type SelectSource, type Slot } from '../select/selectable.js';
 import { unlink, type Waiter, WaiterList } from '../waiters.js';
-import { requireClock } from './clock-option.js';
+import { requireClock, requireInstant } from './clock-option.js';
 import { HostTimerSlot } from './timer-slot.js';
 import type { TimerOptions } from './sleep.js';
 
@@ -121,11 +121,10 @@ export class Interval implements Selectable<number>, Disposable {
   /**
    * Has the next tick come after `ms`.
    *
-   * @param ms How long from now, in milliseconds; it may exceed the period.
+   * @param ms How long from now, in milliseconds; it may exceed the period. What is below 0 counts as 0.
    */
   resetAfter(ms: number): void {
-    requireMilliseconds('Cannot reset', 'ms', ms);
-    this.#core.restart(this.#core.clock.now() + ms);
+    this.#core.restart(this.#core.clock.now() + requireDuration('Cannot reset', 'ms', ms));
   }
 
   /**
@@ -236,12 +235,4 @@ class IntervalCore implements SelectSource<number> {
     }
     if (this.#waiters.head !== null) this.#timer.start(this.#next);
   }
-}
-
-function requireInstant(action: string, name: string, value: unknown): number {
-  if (typeof value !== 'number') {
-    throw faultOf(action, name, 'a number of milliseconds', value);
-  }
-  if (Number.isNaN(value)) throw new RangeError(`${action}: ${name} must be a number of milliseconds, received NaN`);
-  return value;
 }

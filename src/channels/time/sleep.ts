@@ -2,9 +2,8 @@ import {
   addAbortListener,
   removeAbortListener,
   type Clock,
-  describeReceived,
   requireBoolean,
-  requireMilliseconds,
+  requireDuration,
   requireOptions,
   requireSignal,
   scheduleMacrotask,
@@ -22,7 +21,7 @@ import {
   type Slot,
 } from '../select/selectable.js';
 import { unlink, Waiter, WaiterList } from '../waiters.js';
-import { requireClock } from './clock-option.js';
+import { requireClock, requireInstant } from './clock-option.js';
 import { HostTimerSlot } from './timer-slot.js';
 
 /** How a timer runs. */
@@ -46,7 +45,7 @@ export interface SleepOptions extends TimerOptions {
  *
  * **Cancel safety:** cancel safe.
  *
- * @param ms How long, in milliseconds; `Infinity` for ever.
+ * @param ms How long, in milliseconds; `Infinity` for ever. What is below 0 counts as 0, so that `sleep(deadline - now)` is right when it is late.
  * @param options Its clock, whether it holds the process, and a signal.
  * @example
  * ```ts
@@ -62,12 +61,44 @@ export interface SleepOptions extends TimerOptions {
  */
 export function sleep(ms: number, options?: SleepOptions): Sleep {
   const action = 'Cannot sleep';
-  requireMilliseconds(action, 'ms', ms, { infinite: true });
-  const { ref, clock, signal } = requireOptions(action, options, ['ref', 'clock', 'signal']);
-  if (ref !== undefined) requireBoolean(action, 'ref', ref);
-  if (clock !== undefined) requireClock(action, clock);
+  const duration = requireDuration(action, 'ms', ms);
+  const { ref, clock, signal } = requireSleepOptions(action, options);
+  return new Sleep(clock.now() + duration, clock, ref, signal);
+}
+
+/**
+ * A timer as that of {@link sleep}, which elapses at a point in time.
+ *
+ * **Cancel safety:** cancel safe.
+ *
+ * @param deadline When, in ms on its clock (`clock.now()`, or `systemClock.now()`); `Infinity` for never. One that has passed has elapsed.
+ * @param options Its clock, whether it holds the process, and a signal.
+ * @example
+ * ```ts
+ * const clock = new SimulatedClock(1_000);
+ * const lunch = sleepUntil(1_500, { clock });
+ * await clock.advance(499);
+ * lunch.isElapsed; // => false
+ * await clock.advance(1);
+ * lunch.isElapsed; // => true
+ * ```
+ */
+export function sleepUntil(deadline: number, options?: SleepOptions): Sleep {
+  const action = 'Cannot sleep';
+  requireInstant(action, 'deadline', deadline);
+  const { ref, clock, signal } = requireSleepOptions(action, options);
+  return new Sleep(deadline, clock, ref, signal);
+}
+
+function requireSleepOptions(
+  action: string,
+  options: SleepOptions | undefined,
+): { readonly ref: boolean; readonly clock: Clock; readonly signal: AbortSignal | null } {
+  const { ref = true, clock = systemClock, signal } = requireOptions(action, options, ['ref', 'clock', 'signal']);
+  requireBoolean(action, 'ref', ref);
+  requireClock(action, clock);
   if (signal !== undefined) requireSignal(action, signal);
-  return new Sleep(ms, clock ?? systemClock, ref ?? true, signal ?? null);
+  return { ref, clock, signal: signal ?? null };
 }
 
 /** A timer; see {@link sleep}. Awaiting it waits for its deadline. */
@@ -75,8 +106,8 @@ export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposab
   readonly #core: SleepCore;
 
   /** @internal */
-  constructor(ms: number, clock: Clock, ref: boolean, signal: AbortSignal | null) {
-    this.#core = new SleepCore(ms, clock, ref, signal);
+  constructor(deadline: number, clock: Clock, ref: boolean, signal: AbortSignal | null) {
+    this.#core = new SleepCore(deadline, clock, ref, signal);
   }
 
   /** When it elapses, in ms on its clock. */
@@ -92,11 +123,10 @@ export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposab
   /**
    * Sets it anew, to elapse `ms` milliseconds from now, whether or not it has elapsed. Those who wait wait for the new deadline.
    *
-   * @param ms How long, in milliseconds; `Infinity` for ever.
+   * @param ms How long, in milliseconds; `Infinity` for ever. What is below 0 counts as 0.
    */
   reset(ms: number): void {
-    requireMilliseconds('Cannot reset', 'ms', ms, { infinite: true });
-    this.#core.resetAt(this.#core.clock.now() + ms);
+    this.#core.resetAt(this.#core.clock.now() + requireDuration('Cannot reset', 'ms', ms));
   }
 
   /**
@@ -105,12 +135,7 @@ export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposab
    * @param deadline When, in ms on its clock.
    */
   resetAt(deadline: number): void {
-    if (typeof deadline !== 'number' || Number.isNaN(deadline)) {
-      const Wrong = typeof deadline === 'number' ? RangeError : TypeError;
-      throw new Wrong(
-        `Cannot reset: deadline must be a number of milliseconds, received ${describeReceived(deadline)}`,
-      );
-    }
+    requireInstant('Cannot reset', 'deadline', deadline);
     this.#core.resetAt(deadline);
   }
 
@@ -191,9 +216,9 @@ class SleepCore implements SelectSource<void> {
   readonly #waiters: WaiterList<Waiter<void>> = new WaiterList();
   #abort: SleepAbort | null = null;
 
-  constructor(ms: number, clock: Clock, ref: boolean, signal: AbortSignal | null) {
+  constructor(deadline: number, clock: Clock, ref: boolean, signal: AbortSignal | null) {
     this.clock = clock;
-    this.deadline = clock.now() + ms;
+    this.deadline = deadline;
     this.#timer = new HostTimerSlot(clock, ref, () => this.#fire());
     this.#signal = signal;
   }

@@ -4,7 +4,7 @@ import {
   removeAbortListener,
   type Clock,
   faultOf,
-  requireMilliseconds,
+  requireDuration,
   requireOptions,
   requireSignal,
   scheduleMacrotask,
@@ -38,7 +38,7 @@ export type TimedOperation<T> = Selectable<T> | ((signal: AbortSignal) => Promis
  * **Cancel safety:** as the operation. A receiver or another arm, or `(signal) => rx.recv({ signal })`, has consumed nothing when the time is up;
  * a promise cannot be withdrawn, and goes on.
  *
- * @param ms How long, in milliseconds; `Infinity` for ever.
+ * @param ms How long, in milliseconds; `Infinity` for ever. What is below 0 counts as 0.
  * @param operation An arm of `select`, whose value it gives; a function, whose signal is aborted when the time is up; or a promise.
  * @param options Its clock, and a signal that abandons the wait.
  * @returns The value.
@@ -63,27 +63,34 @@ export function timeout<S extends Selectable<unknown>>(
   operation: S,
   options?: TimeoutOptions,
 ): Promise<ArmValue<S>>;
-export async function timeout<T>(ms: number, operation: TimedOperation<T>, options?: TimeoutOptions): Promise<T> {
+export function timeout<T>(ms: number, operation: TimedOperation<T>, options?: TimeoutOptions): Promise<T> {
   const action = 'Cannot wait with a timeout';
-  requireMilliseconds(action, 'ms', ms, { infinite: true });
-  const { clock, signal } = requireOptions(action, options, ['clock', 'signal']);
-  if (clock !== undefined) requireClock(action, clock);
+  const duration = requireDuration(action, 'ms', ms);
+  const { clock = systemClock, signal } = requireOptions(action, options, ['clock', 'signal']);
+  requireClock(action, clock);
   if (signal !== undefined) requireSignal(action, signal);
+  if (!isSelectable(operation) && typeof operation !== 'function' && typeof operation?.then !== 'function') {
+    throw faultOf(action, 'operation', 'an arm, a function or a promise', operation);
+  }
   if (signal?.aborted) {
     // Nobody else may be left to hear of its failure.
     if (operation instanceof Promise) mayGoUnseen(operation);
     return rejected(signal.reason);
   }
-  const runsOn = clock ?? systemClock;
-  if (isSelectable(operation)) return timeoutOfArm(ms, operation, runsOn, signal);
-  if (typeof operation !== 'function') {
-    if (typeof operation?.then !== 'function') {
-      throw faultOf(action, 'operation', 'an arm, a function or a promise', operation);
-    }
-    return timeoutOfPromise(ms, operation, null, runsOn, signal);
-  }
+  return isSelectable(operation)
+    ? timeoutOfArm(duration, operation, clock, signal)
+    : startWithTimeout(duration, operation, clock, signal);
+}
+
+async function startWithTimeout<T>(
+  ms: number,
+  operation: ((signal: AbortSignal) => PromiseLike<T> | T) | PromiseLike<T>,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  if (typeof operation !== 'function') return timeoutOfPromise(ms, operation, null, clock, signal);
   const controller = new AbortController();
-  return timeoutOfPromise(ms, operation(controller.signal), controller, runsOn, signal);
+  return timeoutOfPromise(ms, operation(controller.signal), controller, clock, signal);
 }
 
 async function timeoutOfArm<T>(
@@ -92,7 +99,7 @@ async function timeoutOfArm<T>(
   clock: Clock,
   signal: AbortSignal | undefined,
 ): Promise<T> {
-  const deadline = new Sleep(ms, clock, true, null);
+  const deadline = new Sleep(clock.now() + ms, clock, true, null);
   const event = await select({ item: withEnd(arm), deadline }, { biased: true, signal });
   if (event.arm !== 'item') throw timeUp(ms);
   if (event.value.done) throw new RecvError('Cannot receive: the channel is closed');

@@ -3,5 +3,6 @@
  * and progress; use `broadcast` where every value matters.
  */
 export { channel, sender } from './channel.js';
+export { ModifyingError } from './errors.js';
 export { Receiver } from './receiver.js';
 export { Sender, type Slot } from './sender.js';

@@ -78,8 +78,12 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
    * rx.borrow(); // => 'ready'
    * ```
    */
-  async changed(options?: WaitOptions): Promise<void> {
-    await park(this.#unseen, signalOf('Cannot wait for a change', options));
+  changed(options?: WaitOptions): Promise<void> {
+    return this.#changed(signalOf('Cannot wait for a change', options));
+  }
+
+  async #changed(signal: AbortSignal | undefined): Promise<void> {
+    await park(this.#unseen, signal);
     // Only now, not at the wake-up: what was sent in between is what the caller is about to look at.
     this.#see(this.#state.version);
   }
@@ -105,10 +109,13 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
    * await rx.waitFor(({ connections }) => connections > 2); // => { connections: 3 }
    * ```
    */
-  async waitFor(predicate: (value: T) => boolean, options?: WaitOptions): Promise<T> {
+  waitFor(predicate: (value: T) => boolean, options?: WaitOptions): Promise<T> {
     requireFunction('Cannot wait for a value', 'predicate', predicate);
     const signal = signalOf('Cannot wait for a value', options);
-    if (signal?.aborted) return rejected(signal.reason);
+    return signal?.aborted ? rejected(signal.reason) : this.#waitFor(predicate, signal);
+  }
+
+  async #waitFor(predicate: (value: T) => boolean, signal: AbortSignal | undefined): Promise<T> {
     for (let first = true; ; first = false) {
       const { value, version } = this.#state;
       const passed = predicate(value);

@@ -70,8 +70,9 @@ export class Sender<T> implements Disposable {
    * Changes the value in place, or replaces it, and tells every receiver. It needs no receivers.
    *
    * @param modify Called once, at once, with a slot that holds the value; what the slot holds afterwards is published. When it throws, nothing
-   * is, and the slot's value is dropped.
+   * is, and the slot's value is dropped. It must not send into the channel itself.
    * @throws SendError When this sender is closed.
+   * @throws ModifyingError Out of a send within the callback; the value is in `error.value`.
    * @example
    * ```ts
    * const [tx, rx] = watch.channel(1);
@@ -96,10 +97,18 @@ export class Sender<T> implements Disposable {
    */
   sendIfModified(modify: (slot: Slot<T>) => boolean): boolean {
     requireFunction('Cannot modify value', 'modify', modify);
-    const slot = { value: this.#state.value };
+    const state = this.#state;
+    const slot = { value: state.value };
     if (!this.#open) throw new SendError('Cannot modify value: this sender is closed', slot.value);
-    const modified = modify(slot);
-    if (modified) this.#state.publish(slot.value);
+    const wasModifying = state.isModifying;
+    state.isModifying = true;
+    let modified: boolean;
+    try {
+      modified = modify(slot);
+    } finally {
+      state.isModifying = wasModifying;
+    }
+    if (modified) state.publish(slot.value);
     return modified;
   }
 
@@ -135,8 +144,8 @@ export class Sender<T> implements Disposable {
    *
    * @param options.signal Gives the wait up.
    */
-  async closed(options?: WaitOptions): Promise<void> {
-    await park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
+  closed(options?: WaitOptions): Promise<void> {
+    return park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
   }
 
   /** How many receivers there are. */

@@ -7,12 +7,15 @@
  * - Once the last sender is gone the channel never opens again; without receivers it is closed only until one subscribes.
  */
 import { ParkingLot } from '../parking.js';
+import { ModifyingError } from './errors.js';
 
 export class WatchState<T> {
   value: T;
   version = 0;
   senders = 0;
   receivers = 0;
+  /** Whether a callback changes the value now. */
+  isModifying = false;
   /** Receivers that wait for a change: each has a part of its own. */
   readonly changes: ParkingLot = new ParkingLot();
   /** Senders that wait for the last receiver to go, likewise. */
@@ -23,6 +26,9 @@ export class WatchState<T> {
   }
 
   publish(value: T): void {
+    if (this.isModifying) {
+      throw new ModifyingError('Cannot send: the value is being modified, send it after the callback', value);
+    }
     this.value = value;
     this.version++;
     this.changes.wakeAll();

@@ -180,7 +180,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(other?.length).toBeGreaterThan(0);
     });
 
-    it.each([-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY])('Receiver.recvMany(%s) is refused', (limit) => {
+    it.each([-1, 1.5, Number.NaN])('Receiver.recvMany(%s) is refused', (limit) => {
       const [, rx] = create(1);
       expect(() => rx.recvMany(limit)).toThrow(RangeError);
     });

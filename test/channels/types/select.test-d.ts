@@ -11,6 +11,7 @@ import {
   select,
   sleep,
   timeout,
+  type UntilCancelled,
   withEnd,
 } from '../../../src/channels/index.js';
 
@@ -177,5 +178,10 @@ export async function values(): Promise<void> {
   const called = await timeout(5, (signal) => numbers.recv({ signal }));
   holds<Equal<typeof called, IteratorResult<number, undefined>>>();
   const stopped = await stop.runUntilCancelled(async () => 'text');
-  holds<Equal<typeof stopped, string | undefined>>();
+  holds<Equal<typeof stopped, UntilCancelled<string>>>();
+  if (stopped.state === 'ok') holds<Equal<typeof stopped.value, string>>();
+  for await (const event of createSelector({ rx, stop })) {
+    if (event.arm === 'rx') holds<Equal<typeof event.value, number | undefined>>();
+    else holds<Equal<typeof event.arm, 'stop'>>();
+  }
 }
