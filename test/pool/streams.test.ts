@@ -122,6 +122,20 @@ test('a stream whose model has ended in time succeeds, whenever its reader takes
   await pool.close();
 });
 
+test('a pool that is drained or closed waits for no reader whose model has ended, and leaves the chunks to be read', async () => {
+  const { clock, pool } = open();
+  const model = pool.register('whole', { operations: wholeStreams, load, maxWorkers: 1 });
+  const stream = model.call('count', 4);
+  expect(await stream.next()).toEqual({ done: false, value: 0 });
+  await clock.advance(0);
+  await pool.drain();
+  await pool.close();
+  const rest: number[] = [];
+  for await (const chunk of stream) rest.push(chunk);
+  expect(rest).toEqual([1, 2, 3]);
+  expect(pool.stats()).toMatchObject({ accepted: 1, succeeded: 1, pending: 0 });
+});
+
 test('a reader who holds a stream back beyond its deadline is no failure of the model, and a model that is slow is one', async () => {
   const clock = new SimulatedClock();
   const pool = createPool({ clock });

@@ -169,10 +169,11 @@ export class Runs {
   /** The model has answered. Returns how long that took. */
   #ended(job: Job, slot: WorkerSlot, heldBackMs: number): number {
     const now = this.#clock.now();
-    const serviceMs = Math.max(0, now - job.runningSince - heldBackMs);
+    const serviceMs = now - job.runningSince;
     this.#left(job);
     this.#parts.rate.observe(serviceMs);
-    job.operation.service.observe(serviceMs);
+    // What the model itself takes as a rule; others wait for its place as long as the reader keeps it.
+    job.operation.service.observe(Math.max(0, serviceMs - heldBackMs));
     job.operation.serviceSeconds.observe(serviceMs / 1000);
     slot.end(job, now);
     return serviceMs;
