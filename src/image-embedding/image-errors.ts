@@ -3,6 +3,7 @@
  * Every one crosses from the child process to the caller with its class, `code`, `fault` and `cause`.
  */
 import { type Fault, MillraceError, type MillraceErrorOptions } from '../core/index.js';
+import { describeLoadFailure } from './load-failure.js';
 
 /** There is no file at the path. */
 export class ImageNotFoundError extends MillraceError {
@@ -64,7 +65,7 @@ export class Base64InvalidError extends MillraceError {
   override readonly fault: Fault = 'caller';
 }
 
-/** An optional native package that this call needs is not installed. */
+/** An optional native package that this call needs is not installed, or can't be loaded on this machine. */
 export class MissingDependencyError extends MillraceError {
   override readonly code = 'ERR_DEPENDENCY_MISSING';
   override readonly fault: Fault = 'system';
@@ -75,10 +76,7 @@ export class MissingDependencyError extends MillraceError {
    * @param options The failed import as `cause`.
    */
   static create(dependency: string, purpose: string, options?: MillraceErrorOptions): MissingDependencyError {
-    return new MissingDependencyError(
-      `Cannot ${purpose}: the optional package ${dependency} could not be loaded, install it with npm install --ignore-scripts onnxruntime-node sharp`,
-      options,
-    );
+    return new MissingDependencyError(`Cannot ${purpose}: ${describeLoadFailure(dependency, options?.cause)}`, options);
   }
 }
 

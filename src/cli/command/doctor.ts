@@ -147,6 +147,9 @@ function causeOf(error: unknown): string {
 }
 
 function selfTestAdvice(error: unknown): string {
-  const isMissing = /MISSING/.test(errorCode(error)) || errorMessage(error).includes('npm install');
-  return isMissing ? INSTALL : 'run it again with NODE_DEBUG=millrace for what the worker did';
+  if (errorMessage(error).includes('install it with')) return INSTALL;
+  // One that is installed and does not fit says itself what does.
+  return /MISSING/.test(errorCode(error))
+    ? 'what is said above'
+    : 'run it again with NODE_DEBUG=millrace for what the worker did';
 }

@@ -4,22 +4,15 @@
  * onnxruntime-node's `create()` and `run()` are synchronous native calls behind a promise: no JavaScript of this process runs meanwhile, so
  * this belongs into a worker's process.
  */
-import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type * as Runtime from 'onnxruntime-node';
-import { messageOf } from '../../core/index.js';
 import { loadKernels } from '../kernels/kernels.js';
-import {
-  ModelCorruptError,
-  ModelInferenceError,
-  ModelLoadError,
-  ModelMismatchError,
-  ModelNotFoundError,
-  ModelRuntimeMissingError,
-} from '../model/model-errors.js';
+import { ModelInferenceError, ModelMismatchError, ModelRuntimeMissingError } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { dependsOnCompany } from './company.js';
+import { describeLoadFailure, isNativeFailure } from '../load-failure.js';
 import { fromFloat16 } from './float16.js';
+import { loadError, requireModelFile } from './load-error.js';
 import { describeValue, type PickedOutput, pickOutput, poolOutput, type ValueInfo } from './output.js';
 import { TensorInput } from './tensor-input.js';
 
@@ -81,11 +74,20 @@ async function loadRuntime(): Promise<Native> {
   try {
     return await import('onnxruntime-node');
   } catch (cause) {
-    throw new ModelRuntimeMissingError(
-      'Cannot load model: the optional package onnxruntime-node could not be loaded, install it with npm install --ignore-scripts onnxruntime-node sharp',
-      { cause },
-    );
+    throw runtimeMissing(cause);
   }
+}
+
+function runtimeMissing(cause: unknown): ModelRuntimeMissingError {
+  return new ModelRuntimeMissingError(`Cannot load model: ${describeLoadFailure('onnxruntime-node', cause)}`, {
+    cause,
+  });
+}
+
+/** The error for a session that could not be made: its native part comes with the first one. */
+async function sessionError(file: string, cause: unknown, runtime: Native): Promise<Error> {
+  if (isNativeFailure(cause)) return runtimeMissing(cause);
+  return loadError(file, cause, runtime.env.versions.node ?? 'unknown');
 }
 
 /** An ONNX model of one node, `y = x`. */
@@ -148,7 +150,7 @@ export class EmbeddingSession {
   static async #open(spec: ModelSpec, options: SessionOptions, isAlone: boolean): Promise<EmbeddingSession> {
     const runtime = await loadRuntime();
     await loadKernels();
-    await requireFile(spec.file);
+    await requireModelFile(spec.file);
     const { extra, executionProviders, ...rest } = options;
     let session: Runtime.InferenceSession;
     try {
@@ -163,7 +165,7 @@ export class EmbeddingSession {
         executionProviders: [...(executionProviders ?? ['cpu'])] as string[],
       });
     } catch (cause) {
-      throw loadError(spec.file, cause);
+      throw await sessionError(spec.file, cause, runtime);
     }
     try {
       return new EmbeddingSession(runtime, session, spec, isAlone);
@@ -181,7 +183,7 @@ export class EmbeddingSession {
    */
   static async optimize(file: string, folder: string): Promise<void> {
     const runtime = await loadRuntime();
-    await requireFile(file);
+    await requireModelFile(file);
     try {
       const session = await runtime.InferenceSession.create(file, {
         intraOpNumThreads: 1,
@@ -200,7 +202,7 @@ export class EmbeddingSession {
       });
       await session.release();
     } catch (cause) {
-      throw loadError(file, cause);
+      throw await sessionError(file, cause, runtime);
     }
   }
 
@@ -282,34 +284,6 @@ function toFloat32(tensor: Runtime.Tensor): Float32Array {
   // Where the engine has Float16Array the data comes in one; elsewhere as the bits.
   const data = tensor.data as unknown as Uint16Array;
   return data instanceof Uint16Array ? fromFloat16(data) : Float32Array.from(data);
-}
-
-async function requireFile(file: string): Promise<void> {
-  try {
-    const info = await stat(file);
-    if (!info.isFile()) throw new ModelNotFoundError(`Cannot load model: ${file} must be a file, found something else`);
-    if (info.size === 0) throw new ModelCorruptError(`Cannot load model: ${file} is empty`);
-  } catch (cause) {
-    if (cause instanceof ModelNotFoundError || cause instanceof ModelCorruptError) throw cause;
-    throw new ModelNotFoundError(`Cannot load model: ${file} could not be found`, { cause });
-  }
-}
-
-/** onnxruntime tells its failures apart by their text alone. */
-function loadError(file: string, cause: unknown): ModelCorruptError | ModelLoadError {
-  const text = messageOf(cause);
-  if (/protobuf|ModelProto|No graph was found|corrupt|INVALID_PROTOBUF/i.test(text)) {
-    return new ModelCorruptError(`Cannot load model: ${file} is no sound ONNX model`, { cause });
-  }
-  if (/external data|escapes|external_data/i.test(text)) {
-    return new ModelLoadError(
-      `Cannot load model: ${file} keeps weights in a file that is missing or outside its folder`,
-      {
-        cause,
-      },
-    );
-  }
-  return new ModelLoadError(`Cannot load model: onnxruntime refused ${file}`, { cause });
 }
 
 function checkInput(inputs: readonly ValueInfo[], spec: ModelSpec): SessionInput {

@@ -16,7 +16,7 @@ export class ModelConfigError extends MillraceError {
   override readonly fault: Fault = 'caller';
 }
 
-/** The model is sound and asks for something that this version does not do, such as a preprocessing step that is not known. */
+/** The model is sound and asks for what this version does not do: a preprocessing step that is not known, or a newer onnxruntime. */
 export class ModelUnsupportedError extends MillraceError {
   override readonly code = 'ERR_MODEL_UNSUPPORTED';
   override readonly fault: Fault = 'caller';
@@ -46,7 +46,7 @@ export class ModelInferenceError extends MillraceError {
   override readonly fault: Fault = 'model';
 }
 
-/** onnxruntime-node is not installed. */
+/** onnxruntime-node is not installed, or can't be loaded on this machine. */
 export class ModelRuntimeMissingError extends MillraceError {
   override readonly code = 'ERR_MODEL_RUNTIME_MISSING';
   override readonly fault: Fault = 'system';

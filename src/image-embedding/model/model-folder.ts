@@ -2,6 +2,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { requireOneOf, requireOptions, requireString } from '../../core/index.js';
+import { isLfsPointer } from './lfs-pointer.js';
 import { ModelConfigError, ModelNotFoundError } from './model-errors.js';
 import { freeze, type ModelSpec, type OutputSpec, requireOutput } from './model-spec.js';
 import { type Preprocessing, readPreprocessorConfig } from './preprocessor-config.js';
@@ -144,7 +145,8 @@ async function readJson(file: string): Promise<Record<string, unknown>> {
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch (cause) {
-    throw new ModelConfigError(`Cannot read ${file}: it must be JSON`, { cause });
+    const found = isLfsPointer(text) ? ', found a pointer of Git LFS: bring the file itself with git lfs pull' : '';
+    throw new ModelConfigError(`Cannot read ${file}: it must be JSON${found}`, { cause });
   }
   throw new ModelConfigError(`Cannot read ${file}: it must be a JSON object`);
 }

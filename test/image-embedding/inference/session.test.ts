@@ -42,6 +42,9 @@ async function colours(
   return createModelSpec({ file, size: 8 });
 }
 
+/** What Git has in the place of a large file that was not brought along. */
+const POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n';
+
 describe('EmbeddingSession', () => {
   test.each(testModels.map(({ name }) => name))(
     '.run() gives each image of a batch what it gives it alone: %s',
@@ -140,25 +143,67 @@ describe('EmbeddingSession', () => {
     });
   });
 
-  test.each(['../weights.bin', '/etc/hostname', 'missing.bin'])(
-    '.load() refuses weights kept in %s',
-    async (location) => {
-      await writeFile(path.join(below, 'weights.bin'), new Uint8Array(1024));
-      await mkdir(path.join(below, 'inner'), { recursive: true });
+  test.each([
+    ['../weights.bin', 'outside its folder'],
+    ['/etc/hostname', 'outside its folder'],
+    ['missing.bin', 'missing.bin, which is missing'],
+    ['pointer.bin', 'pointer of Git LFS'],
+  ])('.load() refuses weights kept in %s', async (location, what) => {
+    await writeFile(path.join(below, 'weights.bin'), new Uint8Array(1024));
+    await mkdir(path.join(below, 'inner'), { recursive: true });
+    await writeFile(path.join(below, 'inner', 'pointer.bin'), POINTER);
+    const builder = new OnnxBuilder();
+    builder.input('image', 'float32', ['batch', 3, 8, 8]);
+    const weight = builder.externalWeight('weight', [3, 4], location);
+    const flat = builder.node('Flatten', [builder.node('GlobalAveragePool', ['image'])], { axis: 1 });
+    builder.node('MatMul', [flat, weight], {}, 'features');
+    builder.output('features', 'float32', ['batch', 4]);
+    const file = path.join(below, 'inner', 'external.onnx');
+    await writeFile(file, builder.build({ name: 'external', doc: '' }));
+    await expect(EmbeddingSession.load(createModelSpec({ file, size: 8 }))).rejects.toMatchObject({
+      code: expect.stringMatching(/^ERR_MODEL_(?:LOAD|CORRUPT)$/),
+      message: expect.stringContaining(what),
+    });
+  });
+
+  test('.load() says of a model that is newer than the runtime what is newer, and what to do', async () => {
+    const graph = (operator: string, opset: number): Buffer => {
       const builder = new OnnxBuilder();
       builder.input('image', 'float32', ['batch', 3, 8, 8]);
-      const weight = builder.externalWeight('weight', [3, 4], location);
-      const flat = builder.node('Flatten', [builder.node('GlobalAveragePool', ['image'])], { axis: 1 });
-      builder.node('MatMul', [flat, weight], {}, 'features');
+      builder.node(operator, ['image'], {}, 'features');
       builder.output('features', 'float32', ['batch', 4]);
-      const file = path.join(below, 'inner', 'external.onnx');
-      await writeFile(file, builder.build({ name: 'external', doc: '' }));
-      await expect(EmbeddingSession.load(createModelSpec({ file, size: 8 }))).rejects.toMatchObject({
-        code: 'ERR_MODEL_LOAD',
-        message: expect.stringContaining('outside its folder'),
-      });
-    },
-  );
+      return Buffer.from(builder.build({ name: 'new', doc: '', opset }));
+    };
+    const newer = graph('Identity', 17);
+    expect([...newer.subarray(0, 2)]).toEqual([8, 8]);
+    newer[1] = 99;
+    for (const [bytes, ...words] of [
+      [newer, 'IR version 99', 'at most 1'],
+      [graph('Identity', 99), 'opset 99', 'at most 2'],
+      [graph('FancyOp', 13), 'FancyOp', 'opset 13'],
+    ] as const) {
+      const file = path.join(below, 'newer.onnx');
+      await writeFile(file, bytes);
+      const error = await EmbeddingSession.load(createModelSpec({ file, size: 8 })).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code: 'ERR_MODEL_UNSUPPORTED', cause: expect.any(Error) });
+      for (const word of [...words, 'update onnxruntime-node']) expect((error as Error).message).toContain(word);
+    }
+  });
+
+  test('.load() knows a pointer of Git LFS', async () => {
+    const file = path.join(below, 'pointer.onnx');
+    await writeFile(file, POINTER);
+    await expect(EmbeddingSession.load(createModelSpec({ file, size: 8 }))).rejects.toMatchObject({
+      code: 'ERR_MODEL_CORRUPT',
+      message: expect.stringContaining('git lfs pull'),
+    });
+    await writeFile(path.join(below, 'config.json'), POINTER);
+    await writeFile(path.join(below, 'model.onnx'), POINTER);
+    await expect(readModelFolder(below)).rejects.toMatchObject({
+      code: 'ERR_MODEL_CONFIG',
+      message: expect.stringContaining('git lfs pull'),
+    });
+  });
 
   test('.load() passes an execution provider through, and says so when there is none of that name', async () => {
     const spec = await colours('providers');
