@@ -1,13 +1,18 @@
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { builtInNames, nearestName } from '../image-embedding/index.js';
+import { builtInNames, hubCacheFolder, nearestName } from '../image-embedding/index.js';
 import { errorCode, modelError, UsageError } from './exit-codes.js';
 
-/** Where models from the hub are kept: the folder that every Hugging Face library shares, as its own package finds it. */
+/**
+ * Where models from the hub are kept: the folder that every Hugging Face library shares.
+ *
+ * @throws Error Where there is no home, and no variable that names one.
+ */
 export async function cacheFolder(): Promise<string> {
-  const { getHFHubCachePath } = await import('@huggingface/hub');
-  return getHFHubCachePath();
+  const folder = hubCacheFolder();
+  if (folder === undefined) throw new Error('there is no home folder to have it in');
+  return folder;
 }
 
 /** A model that is here. */

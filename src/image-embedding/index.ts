@@ -40,6 +40,8 @@ export {
 export { decodePath, encodePath, isEscapedPath, pathOfFileUrl, printablePath } from './file-name.js';
 /** @internal */
 export { FileLock, type LockHolder, STALE_MS } from './file-lock.js';
+/** @internal */
+export { hubCacheFolder } from './hub/hub-environment.js';
 export type { HubOptions, HubProgress } from './hub/hub-options.js';
 export {
   Base64InvalidError,

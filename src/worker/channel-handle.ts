@@ -23,7 +23,7 @@ import type { InputOf, Operations } from './operation.js';
 import type { OperationQueue } from './operation-queue.js';
 import type { PendingStream } from './pending-stream.js';
 import type { PendingUnary } from './pending-unary.js';
-import { noteUnreached } from './reached.js';
+import { blameCaller, noteUnreached } from './reached.js';
 import { RefusedStream } from './refused-stream.js';
 import type { Ping } from './worker-channels.js';
 import type { WorkerCore } from './worker-core.js';
@@ -88,11 +88,14 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
       const message = `Cannot call ${name}: operation must be one of ${known}, received '${name}'`;
       return noteUnreached(Promise.reject(new UnknownOperationError(message, name)));
     }
+    let given: CallOptions | undefined;
     try {
-      const given = options === undefined ? undefined : requireCallOptions(operation, options);
+      given = options === undefined ? undefined : requireCallOptions(operation, options);
       const request = this.#core.submit(queue, input, given, mayWait);
       return queue.operation.kind === 'unary' ? (request as PendingUnary).promise : (request as PendingStream).stream;
     } catch (error) {
+      // The reason of an abort is whatever the caller says it is.
+      if (given?.signal?.aborted !== true) blameCaller(error);
       return noteUnreached(queue.operation.kind === 'unary' ? Promise.reject(error) : new RefusedStream(error));
     }
   }

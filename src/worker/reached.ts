@@ -1,3 +1,5 @@
+import { hide } from '../core/index.js';
+
 // The replies of calls that failed before their model had them. Kept by reply and not by error: what a getter of an input throws may be anything, a
 // primitive or a frozen object among it.
 const unreached = new WeakSet<object>();
@@ -6,6 +8,20 @@ const unreached = new WeakSet<object>();
 export function noteUnreached<R extends object>(reply: R): R {
   unreached.add(reply);
   return reply;
+}
+
+/**
+ * Says of an error that it is the caller's, where it does not say whose it is and can be told: for what refuses a call, or keeps its input from crossing.
+ *
+ * @internal
+ */
+export function blameCaller(error: unknown): void {
+  try {
+    if (!(error instanceof Error) || (error as { fault?: unknown }).fault !== undefined) return;
+    hide(error, 'fault', 'caller');
+  } catch {
+    // A frozen one, or a proxy.
+  }
 }
 
 /**

@@ -231,6 +231,11 @@ describe.each(HOSTS)('in a pool with the host %s', (host) => {
       const before = pool.stats();
       const asked = await Promise.allSettled(Array.from({ length: TIMES }, () => act(model, pool)));
       if (isRefused) expect([name, asked.filter((each) => each.status === 'fulfilled')]).toEqual([name, []]);
+      // Whoever is told can tell whose fault it is, but for deadlines and aborts, which say what they are.
+      if (isRefused && !/deadline|abort|throws text|frozen|blames/.test(name)) {
+        const faults = asked.map((each) => (each as PromiseRejectedResult).reason?.fault);
+        expect([name, new Set(faults)]).toEqual([name, new Set(['caller'])]);
+      }
       expect([name, pool.health().models.m?.breaker]).toEqual([name, 'closed']);
       expect([name, await model.call('take', 1)]).toEqual([name, 'number']);
       const { accepted, succeeded, failed, expired, cancelled, pending, models } = pool.stats();

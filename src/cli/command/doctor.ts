@@ -85,7 +85,11 @@ function formatMemory(bytes: number): string {
 
 async function checkCache(): Promise<Finding> {
   const what = 'model cache';
-  const folder = await cacheFolder();
+  const folder = await cacheFolder().catch(() => undefined);
+  if (folder === undefined) {
+    const advice = 'set HF_HOME to a folder that can be written; the built-in model needs none';
+    return { isOk: false, what, found: 'none, since there is no home folder', advice };
+  }
   try {
     const existing = await nearestExisting(folder);
     // Permissions alone don't say it: a file system may be read-only, or take no folders at all.

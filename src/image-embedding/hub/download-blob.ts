@@ -1,65 +1,55 @@
 /** Downloads one file: streamed to disk, resumed where an earlier try stopped, and kept only when its digest is right. */
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import { ModelDigestError, ModelDownloadError } from '../model/model-errors.js';
 import { hasDigest, sizeOf } from './hub-cache.js';
+import { type HubClient, PassingError, reasonOf } from './hub-client.js';
 
 /** What is downloaded, and how. */
 export interface BlobDownload {
   readonly url: string;
   /** For messages. */
   readonly name: string;
+  /** Where a person can ask for the model. */
+  readonly page: string;
   readonly size: number;
   readonly digest: string;
   /** Where it goes. */
   readonly target: string;
-  readonly accessToken: string | undefined;
-  readonly retries: number;
-  readonly stallTimeoutMs: number;
-  readonly signal: AbortSignal | undefined;
   readonly onReceived: (receivedBytes: number) => void;
 }
 
-const FIRST_BACK_OFF_MS = 200;
-
-/** A failure that another try may not meet. */
-class PassingError extends Error {}
+/** What an interrupted download leaves, to be gone on from. */
+export function partOf(target: string): string {
+  return `${target}.incomplete`;
+}
 
 /**
  * Downloads a file.
  *
- * @throws ModelDownloadError When the server refuses it, or the network fails more often than `retries`; ModelDigestError when what came is
- *   not what was to come.
+ * @throws ModelDownloadError When the server refuses it, or the network fails more often than it is tried again; ModelDigestError when what came is
+ *   not what was to come; an error of the file system as it is.
  */
-export async function downloadBlob(download: BlobDownload): Promise<void> {
-  const { target, size, digest, name, retries, signal } = download;
-  const incomplete = `${target}.incomplete`;
+export async function downloadBlob(download: BlobDownload, client: HubClient): Promise<void> {
+  const { target, size, digest, name } = download;
+  const incomplete = partOf(target);
   await mkdir(path.dirname(target), { recursive: true });
-  for (let attempt = 0; ; attempt += 1) {
-    signal?.throwIfAborted();
-    const resumedFrom = await usablePart(incomplete, size);
-    try {
-      if (resumedFrom < size || size === 0) await receive(download, incomplete, resumedFrom);
-      if (await hasDigest(incomplete, digest)) {
-        await rename(incomplete, target);
-        return;
-      }
+  try {
+    await client.retry(async () => {
+      const resumedFrom = await usablePart(incomplete, size);
+      if (resumedFrom < size || size === 0) await receive(download, client, incomplete, resumedFrom);
+      if (await hasDigest(incomplete, digest)) return rename(incomplete, target);
       await rm(incomplete, { force: true });
       // What an earlier try left may have been of another kind; what came in one piece is wrong for good.
       if (resumedFrom === 0) {
         throw new ModelDigestError(`Cannot download ${name}: its digest must be ${digest}, received another`);
       }
       throw new PassingError('the resumed file was not what it should be');
-    } catch (error) {
-      if (signal?.aborted) throw signal.reason;
-      if (!(error instanceof PassingError)) throw error;
-      if (attempt >= retries) {
-        throw new ModelDownloadError(`Cannot download ${name}: ${error.message}`, { cause: error.cause ?? error });
-      }
-      await delay(FIRST_BACK_OFF_MS * 2 ** attempt, undefined, signal === undefined ? {} : { signal });
-    }
+    });
+  } catch (error) {
+    if (!(error instanceof PassingError)) throw error;
+    throw new ModelDownloadError(`Cannot download ${name}: ${error.message}`, { cause: error.cause ?? error });
   }
 }
 
@@ -71,30 +61,24 @@ async function usablePart(incomplete: string, size: number): Promise<number> {
   return 0;
 }
 
-async function receive(download: BlobDownload, incomplete: string, from: number): Promise<void> {
-  const { url, name, size, accessToken, stallTimeoutMs, signal, onReceived } = download;
+async function receive(download: BlobDownload, client: HubClient, incomplete: string, from: number): Promise<void> {
+  const { name, size, onReceived } = download;
+  const { stallTimeoutMs, signal } = client;
   const controller = new AbortController();
   const listener = { onAbort: (reason: unknown) => controller.abort(reason) };
   if (signal !== undefined) addAbortListener(signal, listener);
   const onStall = () => controller.abort(new PassingError(`nothing came for ${stallTimeoutMs} ms`));
-  let stall = setTimeout(onStall, stallTimeoutMs);
+  const stall = { timer: setTimeout(onStall, stallTimeoutMs) };
   try {
-    const response = await fetch(url, {
-      signal: controller.signal,
-      // fetch drops the authorization when it is redirected to another origin.
-      headers: {
-        ...(accessToken === undefined ? {} : { authorization: `Bearer ${accessToken}` }),
-        ...(from === 0 ? {} : { range: `bytes=${from}-` }),
-        'accept-encoding': 'identity',
-      },
-    });
-    const start = startOf(response, name, from);
+    const headers = { ...(from === 0 ? {} : { range: `bytes=${from}-` }), 'accept-encoding': 'identity' };
+    const response = await client.send(download.url, { headers }, controller.signal);
+    const start = startOf(response, download, from);
     let received = start;
     const file = await open(incomplete, start === 0 ? 'w' : 'a');
     try {
-      for await (const chunk of response.body ?? []) {
-        clearTimeout(stall);
-        stall = setTimeout(onStall, stallTimeoutMs);
+      for await (const chunk of chunksOf(response, controller.signal)) {
+        clearTimeout(stall.timer);
+        stall.timer = setTimeout(onStall, stallTimeoutMs);
         received += chunk.length;
         if (received > size) {
           throw new ModelDigestError(`Cannot download ${name}: it must be ${size} bytes long, received more`);
@@ -107,28 +91,34 @@ async function receive(download: BlobDownload, incomplete: string, from: number)
       await file.close();
     }
     if (received < size) throw new PassingError(`the connection ended after ${received} of ${size} bytes`);
-  } catch (error) {
-    if (error instanceof ModelDownloadError || error instanceof ModelDigestError || error instanceof PassingError)
-      throw error;
-    const { reason } = controller.signal;
-    if (reason instanceof PassingError) throw reason;
-    throw new PassingError('the network failed', { cause: error });
   } finally {
-    clearTimeout(stall);
+    clearTimeout(stall.timer);
     if (signal !== undefined) removeAbortListener(signal, listener);
   }
 }
 
+/** The body, whose failures are the network's: those of the file that it goes to are not. */
+async function* chunksOf(response: Response, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of response.body ?? []) yield chunk as Uint8Array;
+  } catch (cause) {
+    if (signal.aborted) throw signal.reason;
+    throw new PassingError(`the connection broke (${reasonOf(cause)})`, { cause });
+  }
+}
+
 /** Where the body starts in the file: a server that knows no ranges sends it from the beginning. */
-function startOf(response: Response, name: string, from: number): number {
-  if (response.status === 200) return 0;
-  if (response.status === 206) {
+function startOf(response: Response, { name, page }: BlobDownload, from: number): number {
+  const { status } = response;
+  if (status === 200) return 0;
+  if (status === 206) {
     const first = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1];
     if (Number(first) === from) return from;
     throw new PassingError(`the server sent another part than the one that was asked for`);
   }
-  if (response.status >= 500 || response.status === 429 || response.status === 408) {
-    throw new PassingError(`the server answered ${response.status}`);
-  }
-  throw new ModelDownloadError(`Cannot download ${name}: the server answered ${response.status}`);
+  const why =
+    status === 401 || status === 403
+      ? `the hub answered ${status}: it is private or gated, ask for access on ${page} and give a token of yours (hf auth login, or HF_TOKEN)`
+      : `the hub answered ${status}`;
+  throw new ModelDownloadError(`Cannot download ${name}: ${why}`);
 }

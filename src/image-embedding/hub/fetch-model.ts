@@ -1,30 +1,27 @@
 /** Brings a model from the hub into its cache, and answers the folder. `@huggingface/hub` is loaded when this is first called. */
-import { readdir } from 'node:fs/promises';
+import { readdir, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { isMillraceError } from '../../core/index.js';
 import { weightFiles } from '../model/external-weights.js';
 import { ModelDigestError, ModelDownloadError, ModelNotFoundError, ModelOfflineError } from '../model/model-errors.js';
-import { type ModelDtype, modelDtypes, modelFileCandidates } from '../model/model-folder.js';
+import { type ModelDtype, modelDtypes, modelFileCandidates, preprocessorFiles } from '../model/model-folder.js';
 import type { ModelReference } from '../model/resolve-model.js';
 import { withFileLock } from '../file-lock.js';
-import { downloadBlob } from './download-blob.js';
+import { downloadBlob, partOf } from './download-blob.js';
 import {
   hasDigest,
+  isInSnapshot,
   linkIntoSnapshot,
   type RepositoryCache,
+  type RepositoryFile,
   readRef,
   repositoryCache,
   sizeOf,
   writeRef,
 } from './hub-cache.js';
+import { HubClient, PassingError, reasonOf } from './hub-client.js';
+import { hubCacheFolder } from './hub-environment.js';
 import type { HubSettings } from './hub-options.js';
-
-/** A file of the repository that the model needs. */
-interface WantedFile {
-  readonly path: string;
-  readonly size: number;
-  readonly digest: string;
-}
 
 const COMMIT = /^[0-9a-f]{40}$/;
 const DIGEST = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
@@ -49,8 +46,29 @@ export async function fetchModel(
   if (!REVISION.test(revision) || revision.includes('..')) {
     throw new RangeError(`Cannot use model: revision must be a branch, a tag or a commit, received '${revision}'`);
   }
-  const { getHFHubCachePath } = await import('@huggingface/hub');
-  const cache = repositoryCache(settings.cacheDir ?? getHFHubCachePath(), name);
+  const cacheDir = settings.cacheDir ?? hubCacheFolder();
+  if (cacheDir === undefined) {
+    throw new ModelDownloadError(
+      `Cannot use model: ${name} needs a cache, and there is no home folder to have it in: set HF_HOME or hub.cacheDir`,
+    );
+  }
+  const cache = repositoryCache(cacheDir, name);
+  try {
+    return await bring(reference, cache, settings, signal);
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (isMillraceError(error) || typeof (error as NodeJS.ErrnoException).code !== 'string') throw error;
+    throw new ModelDownloadError(`Cannot download ${name} into ${cache.root}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+async function bring(
+  reference: ModelReference,
+  cache: RepositoryCache,
+  settings: HubSettings,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const { from: name, revision = 'main' } = reference;
   const known = COMMIT.test(revision) ? revision : await readRef(cache, revision);
   const hasKnown = known !== undefined && (await isComplete(cache.snapshot(known), reference));
   if (settings.offline && !hasKnown) {
@@ -63,14 +81,22 @@ export async function fetchModel(
   }
   let commit: string;
   try {
-    commit = COMMIT.test(revision) ? revision : await askCommit(name, revision, settings, signal);
+    // Whoever has a model already does not wait for a hub that does not answer.
+    const client = await HubClient.create(settings, signal, hasKnown ? 0 : undefined);
+    commit = COMMIT.test(revision) ? revision : await askCommit(name, revision, client);
   } catch (error) {
     // The hub is out of reach: what the branch stood for last will do.
     if (hasKnown && isMillraceError(error, 'ERR_MODEL_DOWNLOAD')) return verified(cache.snapshot(known), reference);
     throw error;
   }
-  await download(reference, commit, cache, settings, signal);
-  if (commit !== revision) await writeRef(cache, revision, commit);
+  // What was complete a moment ago is: a commit does not change.
+  if (!(hasKnown && commit === known)) {
+    await download(reference, commit, cache, await HubClient.create(settings, signal), settings.onProgress);
+  }
+  if (commit !== revision && commit !== (await readRef(cache, revision))) {
+    // A cache that can't be written has all that is needed by now.
+    await writeRef(cache, revision, commit).catch(() => undefined);
+  }
   return verified(cache.snapshot(commit), reference);
 }
 
@@ -78,7 +104,7 @@ export async function fetchModel(
 async function isComplete(snapshot: string, reference: ModelReference): Promise<boolean> {
   const names = await snapshotFiles(snapshot);
   const onnx = pickOnnx(names, reference);
-  if (onnx === undefined || !names.has('preprocessor_config.json')) return false;
+  if (onnx === undefined || !preprocessorFiles.some((each) => names.has(each))) return false;
   const weights = await weightFiles(path.join(snapshot, onnx));
   const sizes = await Promise.all(weights.map(sizeOf));
   return sizes.every((size) => size !== undefined);
@@ -99,15 +125,11 @@ function pickOnnx(names: ReadonlySet<string>, { file, dtype = 'auto' }: ModelRef
   return wanted.flatMap(modelFileCandidates).find((each) => names.has(each));
 }
 
-async function askCommit(
-  name: string,
-  revision: string,
-  settings: HubSettings,
-  signal: AbortSignal | undefined,
-): Promise<string> {
+async function askCommit(name: string, revision: string, client: HubClient): Promise<string> {
   const { modelInfo } = await import('@huggingface/hub');
-  const info = await asModelError(name, signal, () =>
-    modelInfo({ name, revision, additionalFields: ['sha'], ...endpointOf(settings, signal) }),
+  const { endpoint: hubUrl, ask: fetch } = client;
+  const info = await asModelError(name, client, () =>
+    modelInfo({ name, revision, additionalFields: ['sha'], hubUrl, fetch }),
   );
   if (!COMMIT.test(String(info.sha))) {
     throw new ModelDownloadError(`Cannot download ${name}: the hub did not say which commit ${revision} is`);
@@ -115,103 +137,168 @@ async function askCommit(
   return info.sha as string;
 }
 
-async function listWanted(
-  reference: ModelReference,
-  commit: string,
-  settings: HubSettings,
-  signal: AbortSignal | undefined,
-): Promise<WantedFile[]> {
+/** The files of a commit. */
+async function listRepository(name: string, commit: string, client: HubClient): Promise<Map<string, RepositoryFile>> {
   const { listFiles } = await import('@huggingface/hub');
-  const { from: name } = reference;
-  const files = new Map<string, WantedFile>();
-  const hub = endpointOf(settings, signal);
-  await asModelError(name, signal, async () => {
-    for await (const entry of listFiles({ repo: name, revision: commit, recursive: true, ...hub })) {
+  const { endpoint: hubUrl, ask: fetch } = client;
+  const files = new Map<string, RepositoryFile>();
+  await asModelError(name, client, async () => {
+    for await (const entry of listFiles({ repo: name, revision: commit, recursive: true, hubUrl, fetch })) {
       if (entry.type !== 'file') continue;
       files.set(entry.path, { path: entry.path, size: entry.size, digest: entry.lfs?.oid ?? entry.oid ?? '' });
     }
   });
+  return files;
+}
+
+/** The graph of a model, and all that is known to be needed before the graph is read. */
+function pickWanted(
+  reference: ModelReference,
+  files: ReadonlyMap<string, RepositoryFile>,
+): { readonly onnx: string; readonly wanted: readonly string[] } {
+  const { from: name } = reference;
   const onnx = pickOnnx(new Set(files.keys()), reference);
-  const missing =
-    onnx === undefined
-      ? 'an ONNX file'
-      : files.has('preprocessor_config.json')
-        ? undefined
-        : 'a preprocessor_config.json';
-  if (missing !== undefined || onnx === undefined) {
+  const preprocessors = preprocessorFiles.filter((each) => files.has(each));
+  if (onnx === undefined || preprocessors.length === 0) {
+    const missing = onnx === undefined ? 'an ONNX file' : 'a preprocessor_config.json';
     const there = [...files.keys()].filter((each) => each.endsWith('.onnx')).join(', ') || 'none';
     throw new ModelNotFoundError(
       `Cannot use model: ${name} must hold ${missing}${reference.dtype === undefined ? '' : ` of dtype ${reference.dtype}`}, its ONNX files are ${there}`,
     );
   }
-  const wanted = ['config.json', 'preprocessor_config.json', onnx];
-  // Weights above 2 GB lie beside the graph, in files named after it.
-  wanted.push(...[...files.keys()].filter((each) => each.startsWith(`${onnx}_data`) || each === `${onnx}.data`));
-  const found = wanted.flatMap((each) => files.get(each) ?? []);
-  for (const { path: file, digest, size } of found) {
-    // It becomes a name below the cache.
-    if (file.split(/[\\/]/).some((part) => part === '..' || part === '')) {
-      throw new ModelDownloadError(`Cannot download ${name}: the hub named a file out of the repository: ${file}`);
-    }
-    if (!DIGEST.test(digest) || !Number.isSafeInteger(size) || size < 0) {
-      throw new ModelDownloadError(`Cannot download ${name}: the hub gave no usable digest or size for ${file}`);
-    }
+  // Weights above 2 GB lie beside the graph, mostly in files named after it.
+  const beside = [...files.keys()].filter((each) => each.startsWith(`${onnx}_data`) || each === `${onnx}.data`);
+  return { onnx, wanted: ['config.json', ...preprocessors, onnx, ...beside] };
+}
+
+function requireSound(name: string, { path: file, digest, size }: RepositoryFile): void {
+  // It becomes a name below the cache.
+  if (file.split(/[\\/]/).some((part) => part === '..' || part === '')) {
+    throw new ModelDownloadError(`Cannot download ${name}: the hub named a file out of the repository: ${file}`);
   }
-  return found;
+  if (!DIGEST.test(digest) || !Number.isSafeInteger(size) || size < 0) {
+    throw new ModelDownloadError(`Cannot download ${name}: the hub gave no usable digest or size for ${file}`);
+  }
 }
 
 async function download(
   reference: ModelReference,
   commit: string,
   cache: RepositoryCache,
-  settings: HubSettings,
-  signal: AbortSignal | undefined,
+  client: HubClient,
+  onProgress: HubSettings['onProgress'],
 ): Promise<void> {
   const { from: name } = reference;
-  const files = await listWanted(reference, commit, settings, signal);
-  const received = new Map<string, number>();
-  const missing: WantedFile[] = [];
-  for (const file of files) if ((await sizeOf(cache.blob(file.digest))) !== file.size) missing.push(file);
-  const allTotalBytes = missing.reduce((sum, { size }) => sum + size, 0);
-  let reportedAt = 0;
-  const report = (file: WantedFile, bytes: number) => {
-    const isFirst = !received.has(file.path);
-    received.set(file.path, bytes);
-    const now = performance.now();
-    const isDue = isFirst || bytes === file.size || now - reportedAt >= PROGRESS_MS;
-    if (settings.onProgress === undefined || !isDue) return;
-    reportedAt = now;
-    const allReceivedBytes = [...received.values()].reduce((sum, each) => sum + each, 0);
-    const { path: filePath, size: totalBytes } = file;
-    settings.onProgress({
-      model: name,
-      file: filePath,
-      receivedBytes: bytes,
-      totalBytes,
-      allReceivedBytes,
-      allTotalBytes,
-    });
+  const files = await listRepository(name, commit, client);
+  const { onnx, wanted } = pickWanted(reference, files);
+  const progress = new Progress(name, onProgress);
+  const bringAll = async (paths: readonly string[]): Promise<void> => {
+    const found = [...new Set(paths)].flatMap((each) => files.get(each) ?? []);
+    for (const file of found) requireSound(name, file);
+    const unlinked: RepositoryFile[] = [];
+    for (const file of found) if (!(await isInSnapshot(cache, commit, file))) unlinked.push(file);
+    const missing: RepositoryFile[] = [];
+    for (const file of unlinked) if ((await sizeOf(cache.blob(file.digest))) !== file.size) missing.push(file);
+    await requireRoom(name, cache, missing);
+    progress.expect(missing);
+    for (const file of missing) await bringBlob(name, commit, file, cache, client, progress);
+    for (const file of unlinked) await linkIntoSnapshot(cache, commit, file);
   };
-  for (const file of missing) {
-    const target = cache.blob(file.digest);
-    await withFileLock(target, signal, async () => {
-      // Another process may have brought it meanwhile.
-      if ((await sizeOf(target)) === file.size) return;
-      await downloadBlob({
-        url: `${settings.endpoint}/${name}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`,
+  await bringAll(wanted);
+  // The graph says which files its weights are in, whatever their names.
+  const snapshot = cache.snapshot(commit);
+  const weights = await weightFiles(path.join(snapshot, onnx));
+  const inside = weights.map((each) => path.relative(snapshot, each).split(path.sep).join('/'));
+  await bringAll(inside.filter((each) => !wanted.includes(each)));
+}
+
+async function bringBlob(
+  name: string,
+  commit: string,
+  file: RepositoryFile,
+  cache: RepositoryCache,
+  client: HubClient,
+  progress: Progress,
+): Promise<void> {
+  const { endpoint, signal } = client;
+  const target = cache.blob(file.digest);
+  await withFileLock(target, signal, async () => {
+    // Another process may have brought it meanwhile.
+    if ((await sizeOf(target)) === file.size) return;
+    await downloadBlob(
+      {
+        url: `${endpoint}/${name}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`,
         name: `${name}/${file.path}`,
+        page: `${endpoint}/${name}`,
         size: file.size,
         digest: file.digest,
         target,
-        accessToken: settings.accessToken,
-        retries: settings.retries,
-        stallTimeoutMs: settings.stallTimeoutMs,
-        signal,
-        onReceived: (bytes) => report(file, bytes),
-      });
+        onReceived: (bytes) => progress.report(file, bytes),
+      },
+      client,
+    );
+  });
+}
+
+/** Compares what is missing with what is free, before a byte of it is asked for. */
+async function requireRoom(name: string, cache: RepositoryCache, missing: readonly RepositoryFile[]): Promise<void> {
+  if (missing.length === 0) return;
+  let needed = 0;
+  for (const { size, digest } of missing) needed += size - ((await sizeOf(partOf(cache.blob(digest)))) ?? 0);
+  const free = await freeBytes(cache.root);
+  if (free === undefined || free >= needed) return;
+  throw new ModelDownloadError(
+    `Cannot download ${name}: it needs ${megabytes(needed)} MB more in ${cache.root}, where ${megabytes(free)} MB are free`,
+  );
+}
+
+/** What is free for this user where a folder is, or is to be; undefined where the system does not say. */
+async function freeBytes(folder: string): Promise<number | undefined> {
+  for (let place = folder; ; place = path.dirname(place)) {
+    const info = await statfs(place).catch(() => undefined);
+    // Some file systems have no such number, and say nought of all.
+    if (info !== undefined) return info.blocks > 0 ? info.bavail * info.bsize : undefined;
+    if (path.dirname(place) === place) return undefined;
+  }
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(1);
+}
+
+/** Tells how far the download of a model is, over all of its files. */
+class Progress {
+  readonly #model: string;
+  readonly #onProgress: HubSettings['onProgress'];
+  readonly #received = new Map<string, number>();
+  #allTotalBytes = 0;
+  #reportedAt = 0;
+
+  constructor(model: string, onProgress: HubSettings['onProgress']) {
+    this.#model = model;
+    this.#onProgress = onProgress;
+  }
+
+  expect(files: readonly RepositoryFile[]): void {
+    this.#allTotalBytes += files.reduce((sum, { size }) => sum + size, 0);
+  }
+
+  report(file: RepositoryFile, receivedBytes: number): void {
+    const isFirst = !this.#received.has(file.path);
+    this.#received.set(file.path, receivedBytes);
+    const now = performance.now();
+    const isDue = isFirst || receivedBytes === file.size || now - this.#reportedAt >= PROGRESS_MS;
+    if (this.#onProgress === undefined || !isDue) return;
+    this.#reportedAt = now;
+    this.#onProgress({
+      model: this.#model,
+      file: file.path,
+      receivedBytes,
+      totalBytes: file.size,
+      allReceivedBytes: [...this.#received.values()].reduce((sum, each) => sum + each, 0),
+      allTotalBytes: this.#allTotalBytes,
     });
   }
-  for (const file of files) await linkIntoSnapshot(cache, commit, file.path, file.digest);
 }
 
 /** Checks the digests that the caller pinned, each time: what lies in the cache may have been changed. */
@@ -231,32 +318,24 @@ async function verified(snapshot: string, { from: name, digests = {} }: ModelRef
   return snapshot;
 }
 
-/** Where the hub is, and how it is asked: no longer than a download may stand still. */
-function endpointOf(
-  { endpoint, accessToken, stallTimeoutMs }: HubSettings,
-  signal: AbortSignal | undefined,
-): { hubUrl: string; accessToken?: string; fetch: typeof fetch } {
-  const ask: typeof fetch = (input, init) => {
-    const patience = AbortSignal.timeout(Math.min(stallTimeoutMs, 2 ** 31 - 1));
-    return fetch(input, { ...init, signal: signal === undefined ? patience : AbortSignal.any([signal, patience]) });
-  };
-  return { hubUrl: endpoint, ...(accessToken === undefined ? {} : { accessToken }), fetch: ask };
-}
-
-async function asModelError<T>(name: string, signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
+async function asModelError<T>(name: string, client: HubClient, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (cause) {
-    signal?.throwIfAborted();
+    client.signal?.throwIfAborted();
     const status = (cause as { statusCode?: unknown }).statusCode;
     if (status === 404)
       throw new ModelNotFoundError(`Cannot use model: the hub has no ${name} of this revision`, { cause });
     const why =
-      status === 401 || status === 403
-        ? 'it is private, gated or unknown, and needs an access token'
-        : typeof status === 'number'
-          ? `the hub answered ${status}`
-          : 'the hub could not be reached';
-    throw new ModelDownloadError(`Cannot download ${name}: ${why}`, { cause });
+      cause instanceof PassingError
+        ? cause.message
+        : status === 401 || status === 403
+          ? `it is private, gated or unknown, and needs an access token (hf auth login, or HF_TOKEN): see ${client.endpoint}/${name}`
+          : typeof status === 'number'
+            ? `the hub answered ${status}`
+            : `the hub gave no usable answer (${reasonOf(cause)})`;
+    throw new ModelDownloadError(`Cannot download ${name}: ${why}`, {
+      cause: cause instanceof PassingError ? (cause.cause ?? cause) : cause,
+    });
   }
 }

@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { replaceFile } from '../replace-file.js';
 
@@ -46,17 +46,33 @@ function refPath(cache: RepositoryCache, revision: string): string {
   return path.join(cache.root, 'refs', ...revision.split('/'));
 }
 
+/** A file of a repository, by its path there. */
+export interface RepositoryFile {
+  readonly path: string;
+  readonly size: number;
+  readonly digest: string;
+}
+
+/** Whether a file is in its snapshot as it should be: a link to its blob, or a copy of its size where links are not to be had. */
+export async function isInSnapshot(cache: RepositoryCache, commit: string, file: RepositoryFile): Promise<boolean> {
+  const place = path.join(cache.snapshot(commit), file.path);
+  if ((await sizeOf(place)) !== file.size) return false;
+  const link = await readlink(place).catch(() => undefined);
+  return link === undefined || path.resolve(path.dirname(place), link) === cache.blob(file.digest);
+}
+
+/** What file systems and users without links answer. */
+const NO_LINKS: ReadonlySet<unknown> = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'UNKNOWN']);
+
 /** Puts a blob into a snapshot: by a relative link, or by a copy where links are not to be had. */
-export async function linkIntoSnapshot(
-  cache: RepositoryCache,
-  commit: string,
-  file: string,
-  digest: string,
-): Promise<void> {
-  const place = path.join(cache.snapshot(commit), file);
-  const blob = cache.blob(digest);
+export async function linkIntoSnapshot(cache: RepositoryCache, commit: string, file: RepositoryFile): Promise<void> {
+  const place = path.join(cache.snapshot(commit), file.path);
+  const blob = cache.blob(file.digest);
   await replaceFile(place, (temporary) =>
-    symlink(path.relative(path.dirname(place), blob), temporary).catch(() => copyFile(blob, temporary)),
+    symlink(path.relative(path.dirname(place), blob), temporary).catch((error: NodeJS.ErrnoException) => {
+      if (!NO_LINKS.has(error.code)) throw error;
+      return copyFile(blob, temporary);
+    }),
   );
 }
 

@@ -28,13 +28,18 @@ export interface HubOptions {
   readonly endpoint?: string;
   /** The cache folder, shared with Python's huggingface_hub; `HF_HUB_CACHE`, `HF_HOME/hub` or `~/.cache/huggingface/hub` by default. */
   readonly cacheDir?: string;
-  /** Sent to the endpoint and nowhere else; `HF_TOKEN` by default. */
+  /** Sent to the endpoint and nowhere else; `HF_TOKEN`, or what `hf auth login` stored, by default. Empty for none. */
   readonly accessToken?: string;
+  /** Asks the hub in place of the global `fetch`: behind a proxy, say, with a dispatcher of undici's. */
+  readonly fetch?: typeof globalThis.fetch;
   /** Whether only the cache is used; true by default when `HF_HUB_OFFLINE` is set to 1. */
   readonly offline?: boolean;
   /** Told as a download goes on, at most ten times a second, and at the end of each file. */
   readonly onProgress?: (progress: HubProgress) => void;
-  /** How often a file is tried again after a network failure, going on where it stopped; 4 by default. */
+  /**
+   * How often a request is tried again that the network failed, or that was answered by 408, 429 or 5xx; a file goes on where it stopped. 4 by default.
+   * The pause is what the hub asks for (`Retry-After`), up to a minute; one that asks for more is not waited for.
+   */
   readonly retries?: number;
   /** How long a download may stand still before it is tried again, in ms; 30,000 by default. */
   readonly stallTimeoutMs?: number;
@@ -42,31 +47,48 @@ export interface HubOptions {
 
 /** Hub options, checked and filled. */
 export interface HubSettings {
+  /** From the environment unchecked: it matters where the hub is asked, and nowhere else. */
   readonly endpoint: string;
   readonly cacheDir: string | undefined;
   readonly accessToken: string | undefined;
+  readonly fetch: typeof globalThis.fetch | undefined;
   readonly offline: boolean;
   readonly onProgress: ((progress: HubProgress) => void) | undefined;
   readonly retries: number;
   readonly stallTimeoutMs: number;
 }
 
-const KNOWN = ['endpoint', 'cacheDir', 'accessToken', 'offline', 'onProgress', 'retries', 'stallTimeoutMs'] as const;
+const KNOWN = [
+  'endpoint',
+  'cacheDir',
+  'accessToken',
+  'fetch',
+  'offline',
+  'onProgress',
+  'retries',
+  'stallTimeoutMs',
+] as const;
 
 /** Checks hub options and fills them, from the environment where they are silent. */
 export function requireHubOptions(action: string, options: HubOptions | undefined): HubSettings {
   const given = requireOptions<HubOptions>(action, options, KNOWN);
   const { env } = process;
   const endpoint = given.endpoint ?? (env.HF_ENDPOINT || 'https://huggingface.co');
-  const url = URL.canParse(requireString(action, 'hub.endpoint', endpoint)) ? new URL(endpoint) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new RangeError(`${action}: hub.endpoint must be an http or https URL, received '${endpoint}'`);
+  if (given.endpoint !== undefined) {
+    const url = URL.canParse(requireString(action, 'hub.endpoint', endpoint)) ? new URL(endpoint) : undefined;
+    if (url === undefined || !/^https?:$/.test(url.protocol)) {
+      throw new RangeError(`${action}: hub.endpoint must be an http or https URL, received '${endpoint}'`);
+    }
   }
   const offline = given.offline ?? /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE ?? '');
   return Object.freeze({
     endpoint: endpoint.replace(/\/+$/, ''),
     cacheDir: given.cacheDir === undefined ? undefined : requireString(action, 'hub.cacheDir', given.cacheDir),
-    accessToken: given.accessToken ?? (env.HF_TOKEN || undefined),
+    accessToken: given.accessToken ?? (env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || undefined),
+    fetch:
+      given.fetch === undefined
+        ? undefined
+        : requireFunction<typeof globalThis.fetch>(action, 'hub.fetch', given.fetch),
     offline: requireBoolean(action, 'hub.offline', offline),
     onProgress:
       given.onProgress === undefined

@@ -28,7 +28,9 @@ export interface PrepareOptions {
 
 /** Prepare options, checked and filled. */
 export interface PrepareSettings {
-  readonly cache: PreparedCache;
+  /** Where prepared models are kept; looked up when one is to be prepared where it is undefined. */
+  readonly folder: string | undefined;
+  readonly maxBytes: number;
   readonly minBytes: number;
 }
 
@@ -58,13 +60,19 @@ export function requirePrepareOption(
 export function requirePrepareOptions(action: string, options: PrepareOptions | undefined): PrepareSettings {
   const given = requireOptions<PrepareOptions>(action, options, ['cacheDir', 'maxBytes', 'minBytes']);
   const folder =
-    given.cacheDir === undefined ? defaultPreparedFolder() : requireString(action, 'prepare.cacheDir', given.cacheDir);
+    given.cacheDir === undefined ? undefined : path.resolve(requireString(action, 'prepare.cacheDir', given.cacheDir));
   const maxBytes =
     given.maxBytes === undefined ? 20e9 : requirePositiveInteger(action, 'prepare.maxBytes', given.maxBytes);
   return Object.freeze({
-    cache: { folder: path.resolve(folder), maxBytes },
+    folder,
+    maxBytes,
     minBytes: given.minBytes === undefined ? 16e6 : requirePositiveInteger(action, 'prepare.minBytes', given.minBytes),
   });
+}
+
+/** Where prepared models are kept; undefined where there is no place for them. */
+function cacheOf({ folder = defaultPreparedFolder(), maxBytes }: PrepareSettings): PreparedCache | undefined {
+  return folder === undefined ? undefined : { folder: path.resolve(folder), maxBytes };
 }
 
 /** Whether a session of these options can use a prepared model: one for the CPU, optimised as usual. */
@@ -96,7 +104,10 @@ export async function prepareFile(
   const { file } = spec;
   try {
     if ((await modelBytes(file)) < settings.minBytes) return undefined;
-    const { cache } = settings;
+    const cache = cacheOf(settings);
+    if (cache === undefined) {
+      throw new Error('there is no home folder to keep it in, set XDG_CACHE_HOME or prepare.cacheDir');
+    }
     const key = await preparedKey(cache, file);
     const found = isForced ? undefined : await findPrepared(cache, key);
     if (found !== undefined) return found;
@@ -113,7 +124,9 @@ export async function prepareFile(
 
 /** Checks a prepared model against the digests that were taken when it was written; reads all of it. Undefined when there is none. */
 export async function verifyPreparedFile(file: string, settings: PrepareSettings): Promise<boolean | undefined> {
-  const folder = await findPrepared(settings.cache, await preparedKey(settings.cache, file));
+  const cache = cacheOf(settings);
+  if (cache === undefined) return undefined;
+  const folder = await findPrepared(cache, await preparedKey(cache, file));
   return folder === undefined ? undefined : await verifyPrepared(folder);
 }
 

@@ -7,7 +7,8 @@
  *     digests/<place>.json              digests of model files, by path, size, time and inode, so that no file is hashed twice
  *
  * Invariants: an entry appears whole, by a rename, and is never written to again while it may be mapped. An entry that is not what its manifest
- * says, or that others may write to, is not used.
+ * says, or that others than its user and root may write to, is not used. All of it is readable by others, and none of it has to be writable: an entry may
+ * come with a container's image.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -18,6 +19,7 @@ import path from 'node:path';
 import { packageFile } from '../../worker/index.js';
 import { PREPARED_GRAPH, PREPARED_WEIGHTS } from '../inference/session.js';
 import { ExternalWeights } from '../model/external-weights.js';
+import { homeFolder } from '../home-folder.js';
 import { replaceFile } from '../replace-file.js';
 
 /** Where prepared models are kept, and how much of them. */
@@ -44,10 +46,11 @@ const FORMAT = 2;
 /** What a maker that was killed left behind is older than the longest that one may take, in ms. */
 const ABANDONED_MS = 3_600_000;
 
-/** The cache folder when nothing else is said. */
-export function defaultPreparedFolder(): string {
-  const cache = process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
-  return path.join(cache, 'millrace', 'prepared');
+/** The cache folder when nothing else is said; undefined without a home. */
+export function defaultPreparedFolder(): string | undefined {
+  const home = homeFolder();
+  const cache = process.env.XDG_CACHE_HOME || (home === undefined ? undefined : path.join(home, '.cache'));
+  return cache === undefined ? undefined : path.join(cache, 'millrace', 'prepared');
 }
 
 /** What weights are laid out for. */
@@ -70,19 +73,36 @@ export async function findPrepared(cache: PreparedCache, key: string): Promise<s
   const folder = path.join(cache.folder, key);
   const manifest = await readManifest(folder);
   if (manifest?.key !== key) return undefined;
-  for (const name of FILES) {
-    const record = manifest.files[name];
-    const info = await stat(path.join(folder, name)).catch(() => undefined);
-    if (record === undefined || info === undefined || !info.isFile()) return undefined;
-    // Hashing it all would take longer than loading it: size and time are those of the file that was hashed.
-    if (info.size !== record.size || Math.abs(info.mtimeMs - record.mtimeMs) > 1) return undefined;
-    if (!isOurs(info.uid, info.mode)) return undefined;
+  const isFixed = await isReadOnly(folder);
+  const places = [folder, ...FILES.map((name) => path.join(folder, name))];
+  for (const place of places) {
+    const info = await stat(place).catch(() => undefined);
+    if (info === undefined || !isTrusted(info.uid, info.mode, isFixed)) return undefined;
   }
-  const info = await stat(folder).catch(() => undefined);
-  if (info === undefined || !isOurs(info.uid, info.mode)) return undefined;
+  for (const name of FILES) {
+    if (!(await isAsRecorded(path.join(folder, name), manifest.files[name]))) return undefined;
+  }
   const now = new Date();
   await utimes(path.join(folder, 'used'), now, now).catch(() => undefined);
   return folder;
+}
+
+/** Files whose digests were taken since their times say another thing than their manifests, with the times that they had. */
+const checked = new Map<string, number>();
+
+/**
+ * Whether a file is the one that was hashed. Hashing it again would take longer than loading it, so size and time have to do: the time to the second,
+ * which is what archives keep. Where a copy has another time the digest decides, once: the time is then set right, or the answer kept.
+ */
+async function isAsRecorded(file: string, record: FileRecord | undefined): Promise<boolean> {
+  const info = await stat(file).catch(() => undefined);
+  if (record === undefined || info === undefined || !info.isFile() || info.size !== record.size) return false;
+  const seconds = (ms: number): number => Math.floor(ms / 1000);
+  if (seconds(info.mtimeMs) === seconds(record.mtimeMs) || checked.get(file) === info.mtimeMs) return true;
+  if ((await sha256(file)) !== record.sha256) return false;
+  const time = new Date(record.mtimeMs);
+  await utimes(file, time, time).catch(() => checked.set(file, info.mtimeMs));
+  return true;
 }
 
 /** Whether an entry's content is what it was when it was written. Reads all of it. */
@@ -103,14 +123,14 @@ export async function writePrepared(
 ): Promise<string> {
   const folder = path.join(cache.folder, key);
   const temporary = `${folder}.${randomUUID()}.tmp`;
-  await mkdir(temporary, { recursive: true, mode: 0o700 });
+  await mkdir(temporary, { recursive: true, mode: 0o755 });
   try {
     await write(temporary);
     const files: Record<string, FileRecord> = {};
     for (const name of FILES) files[name] = await seal(path.join(temporary, name));
     const manifest: Manifest = { key, files };
-    await writeFile(path.join(temporary, 'manifest.json'), JSON.stringify(manifest), { mode: 0o600 });
-    await writeFile(path.join(temporary, 'used'), '', { mode: 0o600 });
+    await writeFile(path.join(temporary, 'manifest.json'), JSON.stringify(manifest), { mode: 0o644 });
+    await writeFile(path.join(temporary, 'used'), '', { mode: 0o644 });
     // A damaged entry in the way goes; one that is mapped by others stays theirs until they end.
     await rm(folder, { recursive: true, force: true });
     await rename(temporary, folder);
@@ -126,7 +146,9 @@ export async function evictPrepared(cache: PreparedCache, keep: string): Promise
   const entries: { folder: string; bytes: number; usedMs: number }[] = [];
   for (const name of await readdir(cache.folder).catch(() => [])) {
     const folder = path.join(cache.folder, name);
-    if (name.endsWith('.tmp') && (await isAbandoned(folder))) await rm(folder, { recursive: true, force: true });
+    if (name.endsWith('.tmp') && (await isAbandoned(folder))) {
+      await rm(folder, { recursive: true, force: true }).catch(() => undefined);
+    }
     if (!/^[0-9a-f]{40}$/.test(name)) continue;
     const sizes = await Promise.all(
       FILES.map((file) =>
@@ -162,7 +184,8 @@ async function isAbandoned(folder: string): Promise<boolean> {
 async function seal(file: string): Promise<FileRecord> {
   const handle = await open(file, 'r+');
   try {
-    await handle.chmod(0o600);
+    // onnxruntime writes them as the umask has it, which may let a group write.
+    await handle.chmod(0o644 & ~process.umask());
     await handle.sync();
   } finally {
     await handle.close();
@@ -182,10 +205,28 @@ async function readManifest(folder: string): Promise<Manifest | undefined> {
   }
 }
 
-/** Whether only this user can have written it. Windows has neither owners of this kind nor modes. */
-function isOurs(uid: number, mode: number): boolean {
+/** Whether only this user and root can have written it. Windows has neither owners of this kind nor modes. */
+function isTrusted(uid: number, mode: number, isFixed: boolean = false): boolean {
   if (process.getuid === undefined) return true;
-  return uid === process.getuid() && (mode & 0o022) === 0;
+  return (isFixed || uid === process.getuid() || uid === 0) && (mode & 0o022) === 0;
+}
+
+/** Whether a place is mounted read-only, so that nobody here writes to it. Known on Linux alone. */
+async function isReadOnly(place: string): Promise<boolean> {
+  const table = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '');
+  const real = await realpath(place).catch(() => place);
+  let longest = '';
+  let answer = false;
+  for (const line of table.split('\n')) {
+    const [, , , , point = '', options = ''] = line.split(' ');
+    const folder = point.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+    const isAbove = real === folder || real.startsWith(folder.endsWith('/') ? folder : `${folder}/`);
+    // Of mounts on one place the last counts.
+    if (!isAbove || folder === '' || folder.length < longest.length) continue;
+    longest = folder;
+    answer = options.split(',').includes('ro');
+  }
+  return answer;
 }
 
 /** What a model's files hold: its graph, and the files beside it that the graph keeps weights in. */
@@ -220,15 +261,17 @@ async function knownDigest(cache: PreparedCache, file: string): Promise<KnownDig
   if (known !== undefined) return known;
   const weights = new ExternalWeights();
   const digest = { sha256: await sha256(file, (chunk) => weights.add(chunk)), weights: weights.names };
-  await mkdir(path.dirname(record), { recursive: true, mode: 0o700 });
-  await replaceFile(record, (temporary) => writeFile(temporary, JSON.stringify(digest), { mode: 0o600 }));
+  // A cache that can't be written, of another user or of a container's image, may hold the model all the same.
+  await mkdir(path.dirname(record), { recursive: true, mode: 0o755 })
+    .then(() => replaceFile(record, (temporary) => writeFile(temporary, JSON.stringify(digest), { mode: 0o644 })))
+    .catch(() => undefined);
   return digest;
 }
 
 async function readKnown(record: string): Promise<KnownDigest | undefined> {
   try {
     const info = await stat(record);
-    if (!isOurs(info.uid, info.mode)) return undefined;
+    if (!isTrusted(info.uid, info.mode)) return undefined;
     const { sha256: digest, weights } = JSON.parse(await readFile(record, 'utf8')) as Partial<KnownDigest>;
     const isKnown = /^[0-9a-f]{64}$/.test(digest ?? '') && weights?.every((each) => typeof each === 'string');
     return isKnown ? { sha256: digest as string, weights: weights ?? [] } : undefined;

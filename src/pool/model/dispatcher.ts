@@ -11,6 +11,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Clock, describeReceived } from '../../core/index.js';
+import { blameCaller } from '../../worker/index.js';
 import { CircuitBreaker, NO_PASS } from '../breaker.js';
 import type { ModelSettings } from '../model-settings.js';
 import type { PoolSettings } from '../pool-settings.js';
@@ -175,6 +176,7 @@ export class Dispatcher {
       const cost = this.#settings.costOf?.(name, input) ?? 1;
       job = new Job(operation, input, options.priority, operation.sizeOf(input), requireCost(name, cost), key);
     } catch (error) {
+      blameCaller(error);
       return this.#calls.refuse(operation, error);
     }
     // Measuring runs code of the caller's.

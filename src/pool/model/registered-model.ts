@@ -7,6 +7,7 @@ import {
   requireWorkingSignal,
   textOf,
 } from '../../core/index.js';
+import { blameCaller } from '../../worker/index.js';
 import type { ModelSettings } from '../model-settings.js';
 import type { EventHub, PoolEvent } from '../observe/events.js';
 import type { SpawnPooledWorker } from '../options.js';
@@ -106,6 +107,7 @@ export class RegisteredModel {
     try {
       checked = this.#check(operation, options, isTry, false);
     } catch (error) {
+      blameCaller(error);
       return isStream ? this.#stream(() => Promise.reject(error)) : Promise.reject(error);
     }
     if (!isStream) return this.dispatcher.submit(operation, input, checked);
@@ -127,6 +129,7 @@ export class RegisteredModel {
       }
       return this.dispatcher.submit(operation, input, this.#check(operation, options, false, true));
     } catch (error) {
+      blameCaller(error);
       return Promise.reject(error);
     }
   }

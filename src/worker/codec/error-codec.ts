@@ -16,6 +16,8 @@ export type EncodedError =
       readonly properties: Readonly<Record<string, unknown>>;
       readonly cause?: EncodedError;
       readonly errors?: readonly EncodedError[];
+      /** Its members that are errors, by name. */
+      readonly nested?: Readonly<Record<string, EncodedError>>;
     }
   | {
       readonly kind: 'dom-exception';
@@ -30,6 +32,9 @@ export type EncodedError =
 
 /** How deep causes are followed: a chain may be a ring. */
 const MAX_DEPTH = 8;
+
+/** How deep members that are errors are followed: there may be several in each. */
+const MAX_NESTED = 2;
 
 /**
  * Turns what was thrown into plain data, which every host can send and read. V8's serialisation alone would keep an error's message and lose its class,
@@ -72,7 +77,7 @@ function propertiesOf(error: Error): Record<string, unknown> {
   for (const key of Object.keys(error)) {
     if (key === 'cause' || key === 'errors' || key === 'stack' || key === 'message') continue;
     const value = readSafely(error, key);
-    properties.push([key, isError(value) ? undefined : plainCopy(value)]);
+    if (!isError(value)) properties.push([key, plainCopy(value)]);
   }
   // What tells failures apart counts wherever a class keeps it: in a getter, or hidden.
   for (const key of ['code', 'fault']) {
@@ -88,7 +93,11 @@ function causeOf(error: Error, depth: number): { readonly cause?: EncodedError }
 }
 
 function encodeFully(error: Error, depth: number): EncodedError {
-  const errors = error instanceof AggregateError ? readSafely(error, 'errors') : undefined;
+  const errors = Object.hasOwn(error, 'errors') ? readSafely(error, 'errors') : undefined;
+  // Those of a SuppressedError can be read by their names alone.
+  const names = new Set([...Object.keys(error), 'error', 'suppressed']);
+  names.delete('cause');
+  const nested = [...names].map((name) => [name, readSafely(error, name)] as const).filter(([, each]) => isError(each));
   return {
     kind: 'error',
     classes: classNames(error),
@@ -99,6 +108,9 @@ function encodeFully(error: Error, depth: number): EncodedError {
     properties: propertiesOf(error),
     ...causeOf(error, depth),
     ...(!Array.isArray(errors) || depth >= MAX_DEPTH ? {} : { errors: errors.map((each) => encode(each, depth + 1)) }),
+    ...(nested.length === 0 || depth >= MAX_NESTED
+      ? {}
+      : { nested: Object.fromEntries(nested.map(([name, each]) => [name, encode(each, depth + 1)])) }),
   };
 }
 
@@ -121,6 +133,7 @@ export function decodeError(encoded: EncodedError): unknown {
   define(error, 'stack', encoded.stack);
   addProperties(error, encoded);
   if (encoded.errors !== undefined) define(error, 'errors', encoded.errors.map(decodeError));
+  for (const [name, each] of Object.entries(encoded.nested ?? {})) define(error, name, decodeError(each));
   return error;
 }
 

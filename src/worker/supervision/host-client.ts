@@ -8,7 +8,7 @@ import type { Message } from '../link/outbox.js';
 import type { PendingRequest } from '../pending-request.js';
 import type { PendingStream } from '../pending-stream.js';
 import type { PendingUnary } from '../pending-unary.js';
-import { noteUnreached } from '../reached.js';
+import { blameCaller, noteUnreached } from '../reached.js';
 import type { AnyRequest } from '../request.js';
 import { WorkerLoadError } from '../worker-errors.js';
 import type { WorkerHealth } from '../worker-health.js';
@@ -278,7 +278,10 @@ export class HostClient {
   #finish(id: number, failure: { readonly error: unknown }, isUnreached = false): void {
     const held = this.#take(id);
     if (held === undefined) return;
-    if (isUnreached) noteUnreached(replyOf(held));
+    if (isUnreached) {
+      blameCaller(failure.error);
+      noteUnreached(replyOf(held));
+    }
     this.#events.onFinal(held, failure);
     held.request.reply.fail(failure.error);
   }

@@ -15,6 +15,10 @@ export interface LocalHub extends AsyncDisposable {
   readonly tokens: Set<string>;
   /** Faults by file, used up one per request. */
   readonly faults: Map<string, Fault[]>;
+  /** What the next requests are answered with, whatever they ask for; null for one that is answered as usual. */
+  readonly answers: ({ readonly status: number; readonly headers?: Readonly<Record<string, string>> } | null)[];
+  /** Sizes that the hub lists in place of the true ones. */
+  readonly sizes: Map<string, number>;
   /** How the repository looks: a test may change it. */
   files: ReadonlyMap<string, Uint8Array>;
   close(): Promise<void>;
@@ -40,6 +44,8 @@ export async function startLocalHub(name: string, files: ReadonlyMap<string, Uin
     requests: [] as string[],
     tokens: new Set<string>(),
     faults: new Map<string, Fault[]>(),
+    answers: [] as LocalHub['answers'],
+    sizes: new Map<string, number>(),
     files,
   };
 
@@ -51,6 +57,8 @@ export async function startLocalHub(name: string, files: ReadonlyMap<string, Uin
     const json = (status: number, value: unknown) => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
     };
+    const given = hub.answers.shift();
+    if (given) return void response.writeHead(given.status, given.headers).end('{"error":"no"}');
     if (!url.pathname.includes(name)) return void json(404, { error: 'Repository not found' });
     const [, revision] = /^\/api\/models\/[^/]+\/[^/]+\/revision\/([^/]+)$/.exec(url.pathname) ?? [];
     if (revision !== undefined) {
@@ -71,7 +79,7 @@ export async function startLocalHub(name: string, files: ReadonlyMap<string, Uin
       const entries = [...hub.files].map(([path, bytes]) => ({
         type: 'file',
         path,
-        size: bytes.length,
+        size: hub.sizes.get(path) ?? bytes.length,
         oid: isLarge(path) ? oidOf(Buffer.from(`pointer to ${path}`)) : oidOf(bytes),
         ...(isLarge(path) ? { lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 } } : {}),
       }));

@@ -282,7 +282,7 @@ describe('prepareFile()', () => {
 
 describe('preparedKey()', () => {
   test('is of the content, the version of onnxruntime and the CPU', async () => {
-    const { cache } = settings();
+    const cache = { folder: cacheDir, maxBytes: 20e9 };
     const machine = await thisMachine();
     expect(machine.runtime).toMatch(/^\d+\.\d+/);
     const keys = [
@@ -298,7 +298,7 @@ describe('preparedKey()', () => {
 
 describe('writePrepared()', () => {
   test('shows an entry once it is whole, and nothing of one that failed', async () => {
-    const { cache } = settings();
+    const cache = { folder: cacheDir, maxBytes: 20e9 };
     const key = 'a'.repeat(40);
     const fill = async (folder: string) => {
       await writeFile(path.join(folder, 'model.onnx'), 'graph');
@@ -358,7 +358,7 @@ describe('ImageEmbeddingPool', () => {
   }, 30_000);
 
   test('.destroy() answers calls whose model is being prepared', async () => {
-    const { cache } = settings();
+    const cache = { folder: cacheDir, maxBytes: 20e9 };
     await mkdir(cacheDir);
     const lock = await FileLock.tryTake(path.join(cacheDir, `${await preparedKey(cache, spec.file)}.lock`));
     const pool = createImageEmbeddingPool({ model: spec, workers: 1, prepare: { cacheDir, minBytes: 1 } });

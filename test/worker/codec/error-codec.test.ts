@@ -74,4 +74,34 @@ describe('the error codec', () => {
     expect(copy.when).toEqual(new Date(0));
     expect(cross(() => 1)).toBeTypeOf('string');
   });
+
+  test('keeps code and fault wherever a class has them, and errors that an error holds', () => {
+    class Judged extends Error {
+      get fault() {
+        return 'caller';
+      }
+      get code() {
+        return 'ERR_JUDGED';
+      }
+    }
+    expect(cross(new Judged('no'))).toMatchObject({ code: 'ERR_JUDGED', fault: 'caller' });
+    const hidden = Object.defineProperty(new Error('no'), 'fault', { value: 'caller' });
+    expect(cross(hidden)).toMatchObject({ fault: 'caller' });
+    const exception = Object.assign(new DOMException('no', 'DataError'), {
+      fault: 'caller',
+      cause: new TypeError('why'),
+    });
+    expect(cross(exception)).toMatchObject({ name: 'DataError', fault: 'caller', cause: { message: 'why' } });
+    const holding = Object.assign(new Error('all'), {
+      original: new RangeError('one'),
+      errors: [new TypeError('two'), 3],
+    });
+    const copy = cross(holding) as typeof holding;
+    expect(copy.original).toBeInstanceOf(RangeError);
+    expect(copy.errors).toEqual([new TypeError('two'), 3]);
+    const ring = Object.assign(new Error('ring'), { self: undefined as unknown, again: undefined as unknown });
+    ring.self = ring;
+    ring.again = ring;
+    expect(cross(ring)).toMatchObject({ message: 'ring', self: { message: 'ring' } });
+  });
 });
