@@ -40,6 +40,21 @@ function endPause(): void {
   }
 }
 
+/** As many turns are waited for when each of them has a pause. */
+const MAX_TURNS = 32;
+
+/**
+ * Calls back when a turn of the event loop has passed in which nothing was held: what had settled before has then reached whoever waited for it, through
+ * any number of waits in between. Each turn that holds something brings it on by one of them, so there is an end to it in a busy process too.
+ */
+export function afterQuietTurn(callback: () => void, turns: number = MAX_TURNS): void {
+  const before = held;
+  scheduleMacrotask(() => {
+    if (turns > 1 && (pausing || held !== before)) afterQuietTurn(callback, turns - 1);
+    else callback();
+  });
+}
+
 /** Resolves or rejects, at once or when the pause is over. */
 export function settle<T>(resolve: (value: T) => void, value: T): void {
   if (pausing) held.push(resolve, value);

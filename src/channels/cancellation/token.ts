@@ -7,7 +7,8 @@
  */
 import { addAbortListener, describeReceived, removeAbortListener, requireSignal } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ignore, ready, readyVoid, rejected } from '../budget.js';
+import { ready, readyVoid, rejected } from '../budget.js';
+import { markHandled } from '../mark-handled.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
   PENDING,
@@ -18,6 +19,7 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
+import { runUntilStopped } from '../stoppable.js';
 import { unlink, Waiter, WaiterList } from '../waiters.js';
 import { DropGuard } from './drop-guard.js';
 import { printedAs } from '../inspect.js';
@@ -27,6 +29,8 @@ import { pin } from '../pinned.js';
 export type UntilCancelled<R> =
   | { readonly state: 'ok'; readonly value: R }
   | { readonly state: 'cancelled'; readonly reason: unknown };
+
+const STOPPED = Symbol('stopped');
 
 let watch: (token: CancellationToken, watcher: Waiter<unknown>) => void;
 let tellTree: (token: CancellationToken, reason: unknown) => void;
@@ -178,34 +182,17 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     }
     if (this.isCancelled) {
       // Nobody else may be left to hear of its failure.
-      if (typeof operation !== 'function') operation.then(undefined, ignore);
+      if (typeof operation !== 'function') markHandled(operation);
       return ready(this.#ranOut());
     }
-    return this.#runUntilCancelled(operation);
-  }
-
-  async #runUntilCancelled<R>(
-    operation: PromiseLike<R> | ((signal: AbortSignal) => PromiseLike<R> | R),
-  ): Promise<UntilCancelled<R>> {
-    const waiter = new TokenWaiter(this);
-    const controller = typeof operation === 'function' ? new AbortController() : null;
-    this.#watch(waiter);
-    const stopped = waiter.promise.then(() => {
-      controller?.abort(this.reason);
-      return this.#ranOut();
-    });
-    try {
-      const running = typeof operation === 'function' ? operation((controller as AbortController).signal) : operation;
-      const done = Promise.resolve(running).then((value): UntilCancelled<R> => ({ state: 'ok', value }));
-      return await ready(await Promise.race([stopped, done]));
-    } catch (error) {
-      // What it makes of being stopped is not news.
-      if (this.isCancelled) return this.#ranOut();
-      throw error;
-    } finally {
-      // Both promises of the race are this call's own, save a promise that was handed in, which gets one reaction.
-      waiter.forget();
-    }
+    const listen = (stop: (reason: unknown) => void): (() => void) => {
+      const watcher = new Stopper(stop);
+      this.#watch(watcher);
+      return () => void this.#unwatch(watcher);
+    };
+    return runUntilStopped<R | typeof STOPPED>(operation, listen, (_reason, resolve) => resolve(STOPPED)).then(
+      (value) => (value === STOPPED ? this.#ranOut() : { state: 'ok', value }),
+    );
   }
 
   /** A guard that cancels this token at the end of a scope. */
@@ -330,6 +317,24 @@ class SignalFollower extends Waiter<unknown> {
   override fail(): void {}
 }
 
+/** Calls back when a token is cancelled. */
+class Stopper extends Waiter<unknown> {
+  readonly #stop: (reason: unknown) => void;
+
+  constructor(stop: (reason: unknown) => void) {
+    super();
+    this.#stop = stop;
+  }
+
+  override deliver(reason: unknown): void {
+    this.#stop(reason);
+  }
+
+  override end(): void {}
+
+  override fail(): void {}
+}
+
 class TokenWaiter extends PromiseWaiter<unknown, void> {
   readonly #token: CancellationToken;
 
@@ -343,11 +348,6 @@ class TokenWaiter extends PromiseWaiter<unknown, void> {
   }
 
   override end(): void {}
-
-  /** Ends the wait without settling it. */
-  forget(): void {
-    this.withdraw();
-  }
 
   protected override withdraw(): boolean {
     return unwatch(this.#token, this);

@@ -7,15 +7,16 @@ import {
   requireDuration,
   requireOptions,
   requireSignal,
-  scheduleMacrotask,
   systemClock,
 } from '../../core/index.js';
-import { mayGoUnseen, rejected, settle, spend } from '../budget.js';
+import { rejected } from '../budget.js';
 import { RecvError } from '../closed-errors.js';
+import { markHandled } from '../mark-handled.js';
 import type { ArmValue } from '../select/arms.js';
 import { select } from '../select/select.js';
 import type { Selectable } from '../select/selectable.js';
 import { withEnd } from '../select/with-end.js';
+import { type Operation, runUntilStopped } from '../stoppable.js';
 import { requireClock } from './clock-option.js';
 import { Sleep } from './sleep.js';
 import { TimeoutError } from './timeout-error.js';
@@ -74,23 +75,12 @@ export function timeout<T>(ms: number, operation: TimedOperation<T>, options?: T
   }
   if (signal?.aborted) {
     // Nobody else may be left to hear of its failure.
-    if (operation instanceof Promise) mayGoUnseen(operation);
+    if (typeof operation !== 'function') markHandled(operation as PromiseLike<T>);
     return rejected(signal.reason);
   }
   return isSelectable(operation)
     ? timeoutOfArm(duration, operation, clock, signal)
-    : startWithTimeout(duration, operation, clock, signal);
-}
-
-async function startWithTimeout<T>(
-  ms: number,
-  operation: ((signal: AbortSignal) => PromiseLike<T> | T) | PromiseLike<T>,
-  clock: Clock,
-  signal: AbortSignal | undefined,
-): Promise<T> {
-  if (typeof operation !== 'function') return timeoutOfPromise(ms, operation, null, clock, signal);
-  const controller = new AbortController();
-  return timeoutOfPromise(ms, operation(controller.signal), controller, clock, signal);
+    : timeoutOfOperation(duration, operation, clock, signal);
 }
 
 async function timeoutOfArm<T>(
@@ -106,45 +96,32 @@ async function timeoutOfArm<T>(
   return event.value.value;
 }
 
-// The deadline passes with a timer, after every microtask: a value that is ready wins. The operation is told first and refused a macrotask
-// later: a value that it had taken by then, and that was held back for a pause, still arrives.
-function timeoutOfPromise<T>(
+// The deadline passes with a timer, after every microtask: a value that is ready wins.
+function timeoutOfOperation<T>(
   ms: number,
-  running: PromiseLike<T> | T,
-  controller: AbortController | null,
+  operation: Operation<T>,
   clock: Clock,
   signal: AbortSignal | undefined,
 ): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    let stopped = false;
-    const stop = (error: unknown): void => {
-      stopped = true;
-      forget();
-      controller?.abort(error);
-      scheduleMacrotask(() => reject(error));
-    };
-    const timer =
-      ms === Number.POSITIVE_INFINITY ? undefined : clock.setTimer(() => stop(timeUp(ms)), ms, { ref: true });
+  const listen = (stop: (reason: unknown) => void): (() => void) => {
     const listener: AbortListener = { onAbort: stop };
     if (signal !== undefined) addAbortListener(signal, listener);
     const forget = (): void => {
-      timer?.cancel();
       if (signal !== undefined) removeAbortListener(signal, listener);
     };
-    Promise.resolve(running).then(
-      (value) => {
+    if (ms === Number.POSITIVE_INFINITY) return forget;
+    try {
+      const timer = clock.setTimer(() => stop(timeUp(ms)), ms, { ref: true });
+      return () => {
         forget();
-        spend();
-        settle(resolve, value);
-      },
-      (error) => {
-        // What it makes of being stopped is not news.
-        if (stopped) return;
-        forget();
-        reject(error);
-      },
-    );
-  });
+        timer.cancel();
+      };
+    } catch (error) {
+      forget();
+      throw error;
+    }
+  };
+  return runUntilStopped<T>(operation, listen, (reason, _resolve, reject) => reject(reason));
 }
 
 function isSelectable<T>(operation: TimedOperation<T>): operation is Selectable<T> {
