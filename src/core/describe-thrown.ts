@@ -20,12 +20,21 @@ export function describeThrown(thrown: unknown): ThrownDescription {
 export function isError(value: unknown): value is Error {
   try {
     if (value instanceof Error) return true;
-    const tag = Object.prototype.toString.call(value);
-    return tag === '[object Error]' || tag === '[object DOMException]';
+    return tagOf(value) === 'Error' || isDomException(value);
   } catch {
     // A proxy that does not say what it is made after.
     return false;
   }
+}
+
+/** Whether a value is a `DOMException`, of this realm or another. */
+export function isDomException(value: unknown): value is Error {
+  return tagOf(value) === 'DOMException';
+}
+
+/** What kind of object the engine says that it is. */
+function tagOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
 }
 
 /** The message of an error, or any other value as text. Never throws. */

@@ -3,7 +3,14 @@
  */
 export { type AbortListener, addAbortListener, removeAbortListener } from './abort-hub.js';
 export { type Clock, type ClockTimer, type ClockTimerOptions, SimulatedClock, systemClock } from './clock.js';
-export { describeThrown, isError, messageOf, textOf, type ThrownDescription } from './describe-thrown.js';
+export {
+  describeThrown,
+  isDomException,
+  isError,
+  messageOf,
+  textOf,
+  type ThrownDescription,
+} from './describe-thrown.js';
 export { type Fault, hide, isMillraceError, MillraceError, type MillraceErrorOptions } from './errors.js';
 export { type Linked, LinkedList } from './linked-list.js';
 export { monotonicNow, scheduleMacrotask } from './host.js';

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { forEachElement } from './elements.js';
 
 const MAX_DEPTH = 3;
@@ -14,7 +15,7 @@ function measure(value: unknown, depth: number): number {
   if (typeof value === 'string') return value.length * 2;
   if (typeof value !== 'object' || value === null) return 8;
   if (ArrayBuffer.isView(value)) return value.byteLength;
-  if (value instanceof ArrayBuffer || value instanceof SharedArrayBuffer) return value.byteLength;
+  if (types.isAnyArrayBuffer(value)) return value.byteLength;
   if (typeof Blob === 'function' && value instanceof Blob) return value.size;
   let bytes = 16;
   if (depth === MAX_DEPTH) return bytes;
@@ -24,11 +25,11 @@ function measure(value: unknown, depth: number): number {
     });
     return bytes;
   }
-  if (value instanceof Set) {
+  if (types.isSet(value)) {
     for (const each of value) bytes += measure(each, depth + 1);
     return bytes;
   }
-  if (value instanceof Map) {
+  if (types.isMap(value)) {
     for (const [key, each] of value) bytes += measure(key, depth + 1) + measure(each, depth + 1);
     return bytes;
   }

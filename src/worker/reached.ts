@@ -1,4 +1,4 @@
-import { hide } from '../core/index.js';
+import { hide, isError } from '../core/index.js';
 
 // The replies of calls that failed before their model had them. Kept by reply and not by error: what a getter of an input throws may be anything, a
 // primitive or a frozen object among it.
@@ -17,7 +17,7 @@ export function noteUnreached<R extends object>(reply: R): R {
  */
 export function blameCaller(error: unknown): void {
   try {
-    if (!(error instanceof Error) || (error as { fault?: unknown }).fault !== undefined) return;
+    if (!isError(error) || (error as { fault?: unknown }).fault !== undefined) return;
     hide(error, 'fault', 'caller');
   } catch {
     // A frozen one, or a proxy.

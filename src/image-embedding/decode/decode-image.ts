@@ -1,4 +1,5 @@
 /** From encoded bytes to 8-bit sRGB pixels: what is decoded, how much of it, and what its failures are called. */
+import { isError } from '../../core/index.js';
 import {
   ImageCorruptError,
   ImageReadError,
@@ -246,7 +247,7 @@ const NO_THREAD = /creating thread|Resource temporarily unavailable/;
 const TOO_MANY_PIXELS = 'Input image exceeds pixel limit';
 
 function translate(cause: unknown, format: ImageFormat, limits: DecodeLimits, tookMs: number): unknown {
-  if (!(cause instanceof Error)) return cause;
+  if (!isError(cause)) return cause;
   if (cause.message === TOO_MANY_PIXELS) return tooManyPixels(limits, 'it has more', cause);
   if (tookMs >= limits.decodeTimeoutMs) {
     const text = `Cannot decode image: ${format} took longer than ${limits.decodeTimeoutMs} ms`;

@@ -7,7 +7,7 @@
 import type { Dirent } from 'node:fs';
 import { lstat, opendir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import type { MillraceError } from '../../core/index.js';
+import { isError, type MillraceError } from '../../core/index.js';
 import { decodePath, encodePath, printablePath } from '../file-name.js';
 import { ImageForbiddenError, ImageNotFoundError, ImageReadError, ImageUnsupportedError } from '../image-errors.js';
 
@@ -133,7 +133,7 @@ export async function* readFolder(folder: string): AsyncGenerator<FolderEntry, v
       yield await classify(name, path.join(folder, name), entry);
     }
   } catch (error) {
-    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    if (!(isError(error) && 'syscall' in error)) throw error;
     throw new FolderError(folderError(folder, error as NodeJS.ErrnoException), isOpen);
   }
 }

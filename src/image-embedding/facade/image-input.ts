@@ -131,7 +131,7 @@ export function sizeOf({ kind, input }: CheckedInput): number | undefined {
 function bytesInMemory(value: unknown): Uint8Array | undefined {
   const isView = ArrayBuffer.isView(value);
   if (!isView && !types.isAnyArrayBuffer(value)) return undefined;
-  if (isView && value instanceof Uint8Array && value.buffer instanceof ArrayBuffer) return value;
+  if (isView && value instanceof Uint8Array && types.isArrayBuffer(value.buffer)) return value;
   try {
     return isView ? viewOf(value.buffer, value.byteOffset, value.byteLength) : viewOf(value, 0, value.byteLength);
   } catch {

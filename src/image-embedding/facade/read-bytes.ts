@@ -1,6 +1,6 @@
 /** Bytes that have to be read before they can cross to a worker: no more of them than are allowed, and no longer than the call may take. */
 import { types } from 'node:util';
-import { describeReceived, messageOf } from '../../core/index.js';
+import { describeReceived, isDomException, messageOf } from '../../core/index.js';
 import { DeadlineExceededError } from '../../worker/index.js';
 import { ImageCorruptError, ImageReadError, ImageTooLargeError, UrlFetchError } from '../image-errors.js';
 import type { UnreadInput } from './image-input.js';
@@ -41,7 +41,7 @@ export interface ReadLimits {
 
 /** What a call fails with whose bytes the caller has moved elsewhere before a worker had them; any other error as it is. */
 export function movedError(action: string, error: unknown): unknown {
-  if (!(error instanceof DOMException) || error.name !== 'DataCloneError') return error;
+  if (!isDomException(error) || error.name !== 'DataCloneError') return error;
   return new ImageCorruptError(`${action}: its bytes were moved elsewhere before a worker had them`, { cause: error });
 }
 

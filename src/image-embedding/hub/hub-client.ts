@@ -2,6 +2,7 @@
  * Requests to the hub: one policy for all of them. What may pass (the network, 408, 429, 5xx) is tried again after a pause, which is as long as the
  * server asks for, up to {@link LONGEST_PAUSE_MS}.
  */
+import { isError } from '../../core/index.js';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ModelDownloadError } from '../model/model-errors.js';
 import { storedToken, unusedProxy } from './hub-environment.js';
@@ -150,6 +151,6 @@ export function reasonOf(error: unknown): string {
     if (next === undefined || next === null) break;
     inner = next;
   }
-  const text = inner instanceof Error ? inner.message || (inner as NodeJS.ErrnoException).code || inner.name : inner;
+  const text = isError(inner) ? inner.message || (inner as NodeJS.ErrnoException).code || inner.name : inner;
   return String(text).split('\n', 1)[0] as string;
 }

@@ -5,6 +5,7 @@
  * this belongs into a worker's process.
  */
 import path from 'node:path';
+import { types } from 'node:util';
 import type * as Runtime from 'onnxruntime-node';
 import { loadKernels } from '../kernels/kernels.js';
 import { ModelInferenceError, ModelMismatchError, ModelRuntimeMissingError } from '../model/model-errors.js';
@@ -283,7 +284,7 @@ function toFloat32(tensor: Runtime.Tensor): Float32Array {
   if (tensor.type === 'float32') return tensor.data as Float32Array;
   // Where the engine has Float16Array the data comes in one; elsewhere as the bits.
   const data = tensor.data as unknown as Uint16Array;
-  return data instanceof Uint16Array ? fromFloat16(data) : Float32Array.from(data);
+  return types.isUint16Array(data) ? fromFloat16(data) : Float32Array.from(data);
 }
 
 function checkInput(inputs: readonly ValueInfo[], spec: ModelSpec): SessionInput {

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { describeReceived } from '../../core/index.js';
 import { ImageCorruptError, ImageTooLargeError } from '../image-errors.js';
 
@@ -6,7 +7,7 @@ export function bytesFromMemory(input: unknown, maxBytes: number): Uint8Array {
   let bytes: Uint8Array;
   if (input instanceof Uint8Array) bytes = input;
   else if (ArrayBuffer.isView(input)) bytes = new Uint8Array(input.buffer, input.byteOffset, input.byteLength);
-  else if (input instanceof ArrayBuffer || input instanceof SharedArrayBuffer) bytes = new Uint8Array(input);
+  else if (types.isAnyArrayBuffer(input)) bytes = new Uint8Array(input);
   else {
     throw new TypeError(
       `Cannot read image: bytes must be a Uint8Array or an ArrayBuffer, received ${describeReceived(input)}`,

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, readlink, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { requireString } from '../../core/index.js';
+import { isError, requireString } from '../../core/index.js';
 import { decodePath, encodePath, printablePath } from '../file-name.js';
 import {
   ImageCorruptError,
@@ -158,7 +158,7 @@ async function readAll(
 }
 
 function translate(file: string, error: unknown): unknown {
-  if (!(error instanceof Error) || !('syscall' in error)) return error;
+  if (!isError(error) || !('syscall' in error)) return error;
   const { code } = error as NodeJS.ErrnoException;
   const options = { cause: error };
   switch (code) {

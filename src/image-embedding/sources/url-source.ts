@@ -9,6 +9,7 @@ import {
   type AbortListener,
   addAbortListener,
   describeReceived,
+  isError,
   isMillraceError,
   removeAbortListener,
 } from '../../core/index.js';
@@ -268,7 +269,7 @@ function timedOut(url: URL, what: string, ms: number): UrlFetchError {
 function asFetchError(url: URL, error: unknown): unknown {
   if (isMillraceError(error)) return error;
   const code = (error as { code?: unknown } | null)?.code;
-  const why = typeof code === 'string' ? code : error instanceof Error ? error.message : 'the connection failed';
+  const why = typeof code === 'string' ? code : isError(error) ? error.message : 'the connection failed';
   return new UrlFetchError(`Cannot fetch ${describeUrl(url)}: ${why}`, { cause: error });
 }
 

@@ -1,4 +1,4 @@
-import { isMillraceError } from '../../core/index.js';
+import { isDomException, isError, isMillraceError } from '../../core/index.js';
 import { type ErrorClass, findErrorClass, RemoteError } from './error-registry.js';
 import { plainCopy } from './plain-copy.js';
 
@@ -46,7 +46,7 @@ export function encodeError(error: unknown): EncodedError {
 
 function encode(error: unknown, depth: number): EncodedError {
   try {
-    if (error instanceof DOMException) {
+    if (isDomException(error)) {
       return {
         kind: 'dom-exception',
         name: error.name,
@@ -56,7 +56,10 @@ function encode(error: unknown, depth: number): EncodedError {
         ...causeOf(error, depth),
       };
     }
-    return error instanceof Error ? encodeFully(error, depth) : { kind: 'value', value: plainCopy(error) };
+    // The operator first: of a proxy that does not say what it is made after it throws.
+    return error instanceof Error || isError(error)
+      ? encodeFully(error, depth)
+      : { kind: 'value', value: plainCopy(error) };
   } catch {
     // A proxy whose traps throw.
     const message = 'what was thrown could not be looked at';
@@ -171,15 +174,6 @@ function readSafely(target: object, key: string): unknown {
     return (target as Record<string, unknown>)[key];
   } catch {
     return undefined;
-  }
-}
-
-function isError(value: unknown): boolean {
-  try {
-    return value instanceof Error;
-  } catch {
-    // A proxy that does not say what it is made after.
-    return false;
   }
 }
 

@@ -39,10 +39,18 @@ for (const space of [channels, workerErrors]) {
  * ```
  */
 export function registerErrorClass(errorClass: ErrorClass): void {
-  if (typeof errorClass !== 'function' || !(errorClass.prototype instanceof Error) || errorClass.name === '') {
+  if (typeof errorClass !== 'function' || !isMadeAfterError(errorClass.prototype) || errorClass.name === '') {
     throw new TypeError('Cannot register error class: it must be a named subclass of Error');
   }
   add(errorClass.name, errorClass);
+}
+
+/** Whether a prototype has that of `Error` above it, of this realm or another. */
+function isMadeAfterError(prototype: unknown): boolean {
+  for (let each: object | null = Object(prototype); each !== null; each = Object.getPrototypeOf(each)) {
+    if (each !== prototype && each.constructor?.name === 'Error') return true;
+  }
+  return false;
 }
 
 /** The first known class among some names, nearest first. */

@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 const MAX_VALUES = 256;
 const MAX_LEVELS = 3;
 
@@ -19,7 +21,7 @@ export function isSmallData(value: unknown): boolean {
 /** How many values there are, or too many. */
 function countValues(value: unknown, level: number, before: number): number {
   if (typeof value !== 'object' || value === null) return before + 1;
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return before + 1;
+  if (ArrayBuffer.isView(value) || types.isArrayBuffer(value)) return before + 1;
   if (level === MAX_LEVELS) return Number.POSITIVE_INFINITY;
   let count = before + 1;
   if (Array.isArray(value)) {

@@ -1,5 +1,7 @@
 import { forEachElement } from '../elements.js';
 
+import { types } from 'node:util';
+
 /** Below this many bytes a copy costs less than a transfer. */
 const MIN_BYTES = 16_384;
 
@@ -34,7 +36,7 @@ function movableBuffer(view: ArrayBufferView): ArrayBuffer | undefined {
   if (byteLength < MIN_BYTES) return undefined;
   // Read once: the getter is a call into the engine.
   const { buffer } = view;
-  return byteLength === buffer.byteLength && buffer instanceof ArrayBuffer ? buffer : undefined;
+  return byteLength === buffer.byteLength && types.isArrayBuffer(buffer) ? buffer : undefined;
 }
 
 function collect(value: unknown, found: Set<ArrayBuffer>, depth: number): void {
@@ -44,7 +46,7 @@ function collect(value: unknown, found: Set<ArrayBuffer>, depth: number): void {
     if (buffer !== undefined) found.add(buffer);
     return;
   }
-  if (value instanceof ArrayBuffer) {
+  if (types.isArrayBuffer(value)) {
     if (value.byteLength >= MIN_BYTES) found.add(value);
     return;
   }

@@ -56,7 +56,8 @@ export function requireHostOptions(action: string, given: GivenHostOptions): Hos
 
 /** Checks the URL of a module, and answers it as text. */
 export function requireModuleUrl(action: string, module: URL | string): string {
-  if (module instanceof URL) return module.href;
+  // Also of another realm.
+  if (typeof module === 'object' && typeof module?.href === 'string') return requireModuleUrl(action, module.href);
   const text = requireString(action, 'module', module);
   if (!URL.canParse(text)) {
     throw new TypeError(

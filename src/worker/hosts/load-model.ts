@@ -1,4 +1,4 @@
-import { describeThrown } from '../../core/index.js';
+import { describeThrown, isError } from '../../core/index.js';
 import type { ModelContext } from '../model.js';
 import { ModelContractError, WorkerLoadError } from '../worker-errors.js';
 
@@ -84,5 +84,5 @@ function describeExports(namespace: Record<string, unknown>): string {
 
 function describeError(error: unknown): string {
   const { name, message } = describeThrown(error);
-  return error instanceof Error ? `${name}: ${message}` : message;
+  return isError(error) ? `${name}: ${message}` : message;
 }

@@ -1,6 +1,8 @@
 /** What the options of a call do, and what becomes of failures, whichever way an image is embedded. */
+import crypto from 'node:crypto';
 import { getEventListeners } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -229,6 +231,42 @@ describe('.batchEmbedImages()', () => {
     inputs.fill('/no/such/image.jpg');
     expect(await batch).toHaveLength(3);
   });
+});
+
+describe("The caller's event loop", () => {
+  test.each(['process', 'thread', 'inline'] as const)(
+    'hashes nothing, whatever is embedded: in the %s host',
+    async (host) => {
+      const pool = createSessionPool('./slow-session.mjs', { runMs: 0, origin: 0 }, { host, coalesce: true });
+      open.push(pool);
+      await pool.embedImage(cat);
+      const bytes = await readFile(cat);
+      const real = crypto.createHash;
+      let hashed = 0;
+      crypto.createHash = ((...args: Parameters<typeof real>) => {
+        hashed += 1;
+        return real(...args);
+      }) as typeof real;
+      syncBuiltinESMExports();
+      try {
+        const text = bytes.toString('base64');
+        await Promise.all([
+          pool.embedImage(cat),
+          pool.embedImageBytes(bytes),
+          pool.embedImageBytes(Uint8Array.from(bytes)),
+          pool.embedImageBytes(bytes, { priority: 'batch' }),
+          pool.embedImageBase64(text),
+          pool.embedImageBase64(text, { priority: 'batch' }),
+          pool.batchEmbedImages([cat, bytes]),
+          drained(pool.embedImages([cat, bytes])),
+        ]);
+      } finally {
+        crypto.createHash = real;
+        syncBuiltinESMExports();
+      }
+      expect(hashed).toBe(0);
+    },
+  );
 });
 
 describe('wait: false', () => {

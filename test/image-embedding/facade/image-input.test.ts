@@ -196,6 +196,26 @@ describe('Bytes', () => {
     expect(isCat(streamed?.embedding as Float32Array)).toBe(true);
   });
 
+  test('come in arrays, iterables and options of another realm', async () => {
+    const elsewhere = <T>(code: string) => runInNewContext(code, { one: photo('cat-1'), cat: [...cat] }) as T;
+    const options = elsewhere<object>('({ normalize: true })');
+    const batch = await shared.batchEmbedImages(elsewhere<string[]>('[one, Uint8Array.from(cat)]'), options);
+    expect(batch.map(isCat)).toEqual([true, true]);
+    for (const code of [
+      '[one]',
+      'new Set([one])',
+      '(function* () { yield one; })()',
+      '(async function* () { yield one; })()',
+    ]) {
+      const [streamed] = await results(shared.embedImages(elsewhere<Iterable<string>>(code), options));
+      expect(isCat(streamed?.embedding as Float32Array)).toBe(true);
+    }
+    const stream = elsewhere<AsyncIterable<Uint8Array>>('(async function* () { yield Uint8Array.from(cat); })()');
+    expect(isCat(await shared.embedImageBytes(stream))).toBe(true);
+    const url = elsewhere<URL>(`({ href: 'https://example.org/', protocol: 'https:' })`);
+    await expect(shared.embedImage(url)).rejects.toThrow(/received a URL of https:/);
+  });
+
   test('reach a worker in another process, in whatever they come', async () => {
     await using pool = createImageEmbeddingPool({ workers: 1 });
     const vectors = await Promise.all(kinds.map(([, make]) => pool.embedImageBytes(make(cat) as Uint8Array)));

@@ -1,8 +1,14 @@
 /**
  * What the compiler must infer of the facade and what it must refuse. Compiled by `npm run types`; nothing here runs.
  */
+import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
 import {
+  BatchError,
+  type BatchInput,
   createImageEmbeddingPool,
+  type DetailedEmbedding,
+  type ImageBytes,
   type ModelDescription,
   type SettledEmbedding,
 } from '../../../src/image-embedding/index.js';
@@ -40,6 +46,43 @@ export async function facade(bytes: Uint8Array, settle: boolean): Promise<void> 
   const description = await pool.describe();
   holds<Equal<typeof description, ModelDescription>>();
 
+  const detailed = await pool.embedImageDetailed('cat.jpg', { traceparent: '00-…' });
+  holds<Equal<typeof detailed, DetailedEmbedding>>();
+  holds<Equal<typeof detailed.info.queuedMs, number>>();
+  const evicted = await pool.evict('clip');
+  holds<Equal<typeof evicted, number>>();
+  await pool.embedImage(new URL('file:///cat.jpg'), { wait: false });
+  const held: ImageBytes[] = [
+    bytes,
+    bytes.buffer,
+    Buffer.from(bytes),
+    new DataView(new ArrayBuffer(8)),
+    new SharedArrayBuffer(8),
+    new Blob([]),
+    new File([], 'cat.jpg'),
+    new Response(),
+    await fetch('https://example.org'),
+    new Blob([]).stream(),
+    new ReadableStream<Uint8Array>(),
+    createReadStream('cat.jpg'),
+    Readable.from([bytes]),
+    (async function* () {
+      yield bytes;
+    })(),
+  ];
+  for (const each of held) await pool.embedImageBytes(each);
+  const ofBytes = await pool.batchEmbedImages([bytes, 'cat.jpg', new Blob([])], { settle: true });
+  holds<Equal<typeof ofBytes, SettledEmbedding[]>>();
+  for await (const { input } of pool.embedImages(held)) holds<Equal<typeof input, ImageBytes>>();
+  const failure: unknown = new BatchError([{ index: 0, input: bytes, error: new Error('no') }], 1);
+  if (failure instanceof BatchError) holds<Equal<(typeof failure.failures)[0]['input'], BatchInput>>();
+
+  // @ts-expect-error: a batch waits for room
+  await pool.batchEmbedImages(['a'], { wait: false });
+  // @ts-expect-error: numbers are no bytes
+  await pool.embedImageBytes([1, 2, 3]);
+  // @ts-expect-error: a promise of bytes is to be awaited
+  await pool.embedImageBytes(Promise.resolve(bytes));
   // @ts-expect-error: no such operation
   await pool.embedImageFile('cat.jpg');
   // @ts-expect-error: bytes are no path
