@@ -57,8 +57,9 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
     }
     const code = errorCode(deepestCoded(error));
     const message = describeFailure(error);
+    const advice = code === 'EMFILE' || code === 'ENFILE' ? '; allow more open files (ulimit -n)' : '';
     const isSaid = code === 'ERR_RUN' || message.startsWith(code);
-    stderr.write(`millrace: ${isSaid ? '' : `${code}: `}${message}\n`);
+    stderr.write(`millrace: ${isSaid ? '' : `${code}: `}${message}${advice}\n`);
     return EXIT.failed;
   }
 }

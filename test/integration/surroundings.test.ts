@@ -6,7 +6,8 @@ import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { linux, mountNamespaces, type Need, posix, testNeeding } from '../support/needs.js';
 import { OTHER_USER } from '../support/other-user.js';
-import { type Ended, MAIN, PHOTOS, readRecords, runCli, startCli } from './cli-process.js';
+import { type Ended, MAIN, PHOTOS, readRecords, runCli, startCli, until } from './cli-process.js';
+import { listProcesses } from './processes.js';
 
 const cat = path.join(PHOTOS, 'cat-1.jpg');
 let folder = '';
@@ -31,6 +32,9 @@ const otherUser: Need = {
     }
   },
 };
+
+/** A user of whom nothing is written anywhere. */
+const NOBODY_KNOWN = 54_321;
 
 /** Runs the command as a user who is not root. */
 function runAs(...args: string[]): Promise<Ended> {
@@ -153,6 +157,62 @@ describe('another user', { timeout: 60_000 }, () => {
     }
   });
 });
+
+describe('without a home', { timeout: 60_000 }, () => {
+  /** Runs the command as a user whom the system does not know. */
+  function runHomeless(...args: string[]): Promise<Ended> {
+    const user = process.getuid?.() === 0 ? { uid: NOBODY_KNOWN, gid: NOBODY_KNOWN } : {};
+    const env = { PATH: process.env.PATH ?? '' };
+    return collect(
+      spawn(process.execPath, [MAIN, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'], ...user }),
+    );
+  }
+
+  testNeeding(otherUser)('embeds', async () => {
+    expect(await runHomeless('embed', cat, '--out', 'homeless.jsonl')).toMatchObject({ code: 0 });
+    expect(await readRecords(at('homeless.jsonl'))).toHaveLength(1);
+  });
+
+  testNeeding(otherUser)('shows the demo', async () => {
+    const ended = await runHomeless('demo', '-d', 'homeless');
+    expect(ended).toMatchObject({ code: 0, stdout: expect.stringContaining('2 worker processes') });
+    expect((await readdir(at('homeless'))).sort()).toEqual(['embeddings.jsonl', 'index.html']);
+  });
+
+  testNeeding(otherUser)('lists and describes models', async () => {
+    expect(await runHomeless('models')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('mobilenet-v1-0.25'),
+    });
+    expect(await runHomeless('inspect', 'default')).toMatchObject({ code: 0 });
+  });
+});
+
+describe('a folder for temporary files that is not there, and one for caches that can not be written', {
+  timeout: 60_000,
+}, () => {
+  test('are no reason not to embed', async () => {
+    const env = { TMPDIR: at('nowhere'), XDG_CACHE_HOME: at('nowhere', 'cache'), HF_HOME: '/dev/null/hub' };
+    const ended = await runCli(['embed', cat, '--out', at('no-tmp.jsonl')], { env });
+    expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringMatching(/nowhere|hub/) });
+  });
+});
+
+test('a worker that is killed as the command starts is replaced, and no image is lost', async () => {
+  const run = startCli(['embed', PHOTOS, '--workers', '1', '--out', at('killed.jsonl')]);
+  for (let round = 0, last = 0; round < 2; round++) {
+    const worker = await until('a worker', async () => {
+      const rows = await listProcesses();
+      return rows.find((row) => row.parent === run.pid && row.pid !== last && row.command.includes('process-child'))
+        ?.pid;
+    });
+    process.kill(worker, 'SIGKILL');
+    last = worker;
+  }
+  const ended = await run.ended;
+  expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('ERR_') });
+  expect(await readRecords(at('killed.jsonl'))).toHaveLength(22);
+}, 60_000);
 
 describe('an output', { timeout: 60_000 }, () => {
   test('through a link is written where the link leads', async () => {

@@ -3,14 +3,16 @@
 /** The models that come with the package, by the names that they can be asked for. */
 export const builtInNames: readonly string[] = ['default', 'mobilenet-v1-0.25'];
 
-/** The name that was meant, where one is misspelt or cut short: at most a third of it differs. Undefined when none is near. */
+/**
+ * The name that was meant, where one is misspelt, cut short or without its owner: at most a third of it differs. Undefined when none is near.
+ */
 export function nearestName(name: string, names: Iterable<string>): string | undefined {
+  const given = name.toLowerCase();
   let nearest: string | undefined;
   let least = Math.max(1, Math.floor(name.length / 3)) + 1;
   for (const each of names) {
-    const [given, known] = [name.toLowerCase(), each.toLowerCase()];
-    const isStart = given.length >= 4 && known.startsWith(given);
-    const distance = isStart ? 1 : editDistance(given, known);
+    const known = each.toLowerCase();
+    const distance = Math.min(distanceTo(given, known), distanceTo(given, known.slice(known.indexOf('/') + 1)) + 1);
     if (distance < least) {
       least = distance;
       nearest = each;
@@ -19,8 +21,20 @@ export function nearestName(name: string, names: Iterable<string>): string | und
   return nearest;
 }
 
-/** How many characters have to be put in, taken out, replaced or swapped with the next to make one of the other (optimal string alignment). */
-function editDistance(a: string, b: string): number {
+const LEAST_START = 4;
+
+/** How far a name is from a known one, or from a start of it. */
+function distanceTo(given: string, known: string): number {
+  const row = editDistances(given, known);
+  const whole = row[known.length] as number;
+  return given.length < LEAST_START ? whole : Math.min(whole, Math.min(...row) + 1);
+}
+
+/**
+ * How many characters have to be put in, taken out, replaced or swapped with the next to make of `a` each start of `b`, by its length (optimal string
+ * alignment).
+ */
+function editDistances(a: string, b: string): number[] {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (let row = 1; row <= a.length; row++) {
@@ -38,5 +52,5 @@ function editDistance(a: string, b: string): number {
     before = last;
     last = now;
   }
-  return last[b.length] as number;
+  return last;
 }

@@ -11,7 +11,10 @@ test.each([
   ['mobilenet', 'mobilenet-v1-0.25'],
   ['mobilenet-v1-0.2.5', 'mobilenet-v1-0.25'],
   ['Xenova/clip-vit-base-patch23', 'Xenova/clip-vit-base-patch32'],
+  ['mobilnet', 'mobilenet-v1-0.25'],
+  ['clip-vit-base-patch32', 'Xenova/clip-vit-base-patch32'],
   ['dino', undefined],
+  ['photos', undefined],
   ['', undefined],
 ])('nearestName(%j) is %j', (given, wanted) => {
   expect(nearestName(given, [...builtInNames, 'clip', 'Xenova/clip-vit-base-patch32'])).toBe(wanted);
