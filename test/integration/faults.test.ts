@@ -1,10 +1,10 @@
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { linux, testNeeding } from '../support/needs.js';
 import { countLines, PHOTOS, readRecords, runCli, startCli, until } from './cli-process.js';
-import { descendants } from './processes.js';
+import { descendants, listProcesses } from './processes.js';
 import { makeSlowPhotos } from './slow-photos.js';
 
 let folder = '';
@@ -30,6 +30,43 @@ describe('millrace embed, under way', { timeout: 90_000 }, () => {
     expect(new Set(records.map((record) => record.path)).size).toBe(100);
   });
 
+  test.for([1, 2])('embeds all pictures but the one that kills whoever opens it, with %i workers', async (workers) => {
+    const photos = path.join(folder, `killer photos ${workers}`);
+    await mkdir(photos);
+    const [photo] = (await readdir(PHOTOS)).filter((name) => name.endsWith('.jpg')) as [string];
+    const names = Array.from({ length: 60 }, (_, n) => (n === 31 ? 'killing.jpg' : `${n}.jpg`));
+    for (const name of names) await copyFile(path.join(PHOTOS, photo), path.join(photos, name));
+    const out = path.join(folder, `killer ${workers}.jsonl`);
+    const preload = new URL('./fixtures/killing-preload.mjs', import.meta.url).href;
+    const env = { NODE_OPTIONS: `--import=${preload}` };
+    const ended = await runCli(['embed', photos, '--out', out, '--workers', String(workers)], { env });
+    const records = await readRecords(out);
+    const failed = records.filter((record) => 'error' in record);
+    expect(failed.map((record) => [path.basename(record.path), 'error' in record && record.error.code])).toEqual([
+      ['killing.jpg', 'ERR_WORKER_CRASHED'],
+    ]);
+    expect(records).toHaveLength(60);
+    expect(ended.stderr).toContain('1 failed');
+  });
+
+  test('goes on though the first workers are killed as it starts', async () => {
+    const out = path.join(folder, 'early.jsonl');
+    const run = startCli(['embed', PHOTOS, '--out', out, '--workers', '1']);
+    const killed = new Set<number>();
+    // Each as soon as it is there: none of them can be ready.
+    while (killed.size < 3) {
+      const [worker] = (await descendants(run.pid)).filter((pid) => !killed.has(pid));
+      if (worker === undefined || !(await isWorker(worker))) continue;
+      killed.add(worker);
+      process.kill(worker, 'SIGKILL');
+    }
+    const ended = await run.ended;
+    expect([ended.code, ended.stderr]).toEqual([0, expect.not.stringContaining('ERR_')]);
+    const records = await readRecords(out);
+    expect(records.length).toBeGreaterThan(20);
+    expect(records.filter((record) => 'error' in record)).toEqual([]);
+  });
+
   testNeeding(linux)('says that the disk is full, and ends', async () => {
     const out = path.join(folder, 'full.jsonl');
     await symlink('/dev/full', out);
@@ -47,3 +84,9 @@ describe('millrace embed, under way', { timeout: 90_000 }, () => {
     );
   });
 });
+
+/** Whether a process runs a worker, and not what its parent started otherwise. */
+async function isWorker(pid: number): Promise<boolean> {
+  const row = (await listProcesses()).find((each) => each.pid === pid);
+  return row?.command.includes('process-child') ?? false;
+}
