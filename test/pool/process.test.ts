@@ -70,6 +70,41 @@ test('a killed worker is replaced: its idempotent request runs again, any other 
   expect(pool.stats().models.m).toMatchObject({ crashes: 2, retried: 1, failed: 1 });
 });
 
+test('one stopped worker of three costs nobody an answer: the others go on serving, and it is replaced within seconds', async () => {
+  await using pool = createPool();
+  const model = pool.register('m', processes({ minWorkers: 3, maxWorkers: 3, concurrency: 4, window: 4 }));
+  const pids = new Set<number>();
+  while (pids.size < 3)
+    for (const pid of await Promise.all([1, 2, 3].map(() => model.call('pid', undefined)))) pids.add(pid);
+  const [stopped] = [...pids] as [number];
+  let answered = 0;
+  let whileStopped = 0;
+  let isOver = false;
+  const failures: unknown[] = [];
+  const clients = Array.from({ length: 16 }, async () => {
+    while (!isOver) {
+      try {
+        await model.call('wait', 20);
+        answered += 1;
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  });
+  await vi.waitFor(() => expect(answered).toBeGreaterThan(50), { timeout: 20_000, interval: 5 });
+  const before = answered;
+  process.kill(stopped, 'SIGSTOP');
+  await vi.waitFor(() => expect(isAlive(stopped)).toBe(false), { timeout: 20_000, interval: 20 });
+  whileStopped = answered - before;
+  await vi.waitFor(() => expect(pool.stats().models.m?.starts).toBe(4), { timeout: 20_000, interval: 20 });
+  isOver = true;
+  await Promise.all(clients);
+  expect(failures).toEqual([]);
+  expect(whileStopped).toBeGreaterThan(50);
+  expect(pool.stats().models.m).toMatchObject({ crashes: 1, failed: 0, expired: 0 });
+  expect(pool.health().models.m?.breaker).toBe('closed');
+});
+
 test('a call that runs out of time inside a native call is answered in time, and its worker is not given another', async () => {
   await using pool = createPool();
   const model = pool.register('m', processes({ maxWorkers: 1 }));

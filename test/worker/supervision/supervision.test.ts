@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { isMillraceError, SimulatedClock } from '../../../src/core/index.js';
 import type { WorkerCrashedError, WorkerEvent } from '../../../src/worker/index.js';
+import { listProcesses } from '../../integration/processes.js';
 import { eventually, isAlive, spawnTestWorker, type TestHandle } from '../hosts/spawn-test-worker.js';
 
 const open: TestHandle[] = [];
@@ -193,6 +194,35 @@ describe('supervision of a worker in host process', () => {
     expect(isAlive(pid)).toBe(false);
   });
 
+  test('a process that is stopped as soon as it is ready is killed within seconds, and its call run again', async () => {
+    const before = new Set(await childPids());
+    const handle = spawn({ host: 'process' });
+    const events = collect(handle);
+    let pid: number | undefined;
+    const ready = handle.state.waitFor('ready');
+    while (pid === undefined) pid = (await childPids()).find((each) => !before.has(each));
+    await ready;
+    process.kill(pid, 'SIGSTOP');
+    expect(await handle.call('echo', 'x')).toBe('x');
+    expect(isAlive(pid)).toBe(false);
+    await handle.close();
+    const stalls = (await events).filter((event) => event.type === 'stall');
+    expect(stalls).toHaveLength(1);
+    // Two looks after a second and a half of silence, and what a busy machine adds to that; ten seconds before.
+    expect(stalls[0]?.runningMs).toBeLessThan(6_000);
+  });
+
+  test('WorkerHandle.isSilent() says that a process is stopped, and it is replaced though it holds nothing', async () => {
+    const handle = spawn({ host: 'process' });
+    const pid = await handle.call('pid', undefined);
+    expect(handle.isSilent()).toBe(false);
+    process.kill(pid, 'SIGSTOP');
+    await eventually(() => handle.isSilent(), 10_000);
+    await eventually(() => !isAlive(pid), 20_000);
+    expect(await handle.call('pid', undefined)).not.toBe(pid);
+    expect(handle.isSilent()).toBe(false);
+  });
+
   test('a stream that has begun is not run again: its consumer gets what came, then the crash', async () => {
     const handle = spawn({ host: 'process' });
     const chunks: number[] = [];
@@ -236,4 +266,9 @@ async function collect(handle: TestHandle): Promise<WorkerEvent[]> {
   const events: WorkerEvent[] = [];
   for await (const event of handle.events()) events.push(event);
   return events;
+}
+
+/** The pids of this process's children. */
+async function childPids(): Promise<number[]> {
+  return (await listProcesses()).filter(({ parent }) => parent === process.pid).map(({ pid }) => pid);
 }
