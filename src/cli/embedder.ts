@@ -5,6 +5,8 @@ import type { EmbedInput } from './input/inputs.js';
 export interface Embedder {
   /** Embeds one input. */
   embed(input: EmbedInput): Promise<Float32Array>;
+  /** Embeds an image that is in memory. */
+  embedBytes(bytes: Uint8Array): Promise<Float32Array>;
   /** How many inputs should be under way at once to keep its workers busy. */
   readonly window: number;
   /** How many workers it has. */

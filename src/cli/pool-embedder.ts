@@ -31,6 +31,7 @@ export const createPoolEmbedder: CreateEmbedder = async (given) => {
       const base64 = op === 'base64' ? await readBase64(file, limits?.maxBytes ?? MAX_READ_BYTES) : undefined;
       return await (base64 === undefined ? pool.embedImage(file, options) : pool.embedImageBase64(base64, options));
     },
+    embedBytes: (bytes) => pool.embedImageBytes(bytes, options),
     describe: () => pool.describe(),
     window: given.concurrency ?? pool.window,
     workers: pool.maxWorkers,

@@ -1,7 +1,7 @@
 /** Why an optional native package could not be loaded: it is not there, or it is and does not fit this machine. */
 import { messageOf } from '../core/index.js';
 
-const INSTALL = 'npm install --ignore-scripts onnxruntime-node sharp';
+const INSTALL = 'ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node sharp';
 
 const HINTS: readonly (readonly [RegExp, string])[] = [
   [

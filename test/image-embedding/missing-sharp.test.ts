@@ -32,7 +32,7 @@ it('createPreprocessor() names the package and the command when sharp is not ins
     expect(JSON.parse(stdout)).toEqual([
       'ERR_DEPENDENCY_MISSING',
       'system',
-      'Cannot decode image: the optional package sharp could not be loaded, install it with npm install --ignore-scripts onnxruntime-node sharp',
+      'Cannot decode image: the optional package sharp could not be loaded, install it with ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node sharp',
       'ERR_MODULE_NOT_FOUND',
     ]);
   } finally {

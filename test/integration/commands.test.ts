@@ -21,6 +21,23 @@ test('millrace doctor finds this machine fit, and embeds a picture as proof', as
   expect(ended.code).toBe(0);
 });
 
+test('millrace doctor needs no folder for temporary files, and names the versions of what it finds', async () => {
+  const { stdout, code } = await runCli(['doctor'], { env: { TMPDIR: '/nonexistent' } });
+  expect(stdout).toContain('a picture became 256 numbers');
+  expect(stdout).toMatch(/^ok {2}onnxruntime-node +\d+\.\d+\.\d+$/m);
+  expect(stdout).toMatch(/^ok {2}sharp +\d+\.\d+\.\d+$/m);
+  expect(code).toBe(0);
+});
+
+test.for([
+  ['bun', '1.4.5', /^NO {2}Bun +1\.4\.5 on .*, as Node .*\n +→ run it with Node/m],
+  ['deno', '2.9.6', /^ok {2}Deno +2\.9\.6 on .*, as Node /m],
+] as const)('millrace doctor names the runtime that it is run by: %s', async ([name, version, line]) => {
+  const disguise = `Object.defineProperty(process.versions, '${name}', { value: '${version}' })`;
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(disguise)}` };
+  expect((await runCli(['doctor'], { env })).stdout).toMatch(line);
+});
+
 test('millrace models lists the built-in models and those of the cache', async () => {
   const home = await mkdtemp(path.join(tmpdir(), 'millrace hub '));
   try {

@@ -150,8 +150,25 @@ describe.concurrent('the packed tarball', { timeout: 90_000 }, () => {
       () => undefined,
       (error: { code: number; stderr: string }) => error,
     );
-    expect(failed?.stderr).toContain('npm install --ignore-scripts onnxruntime-node sharp');
+    expect(failed?.stderr).toContain('ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node sharp');
     expect(failed?.code).toBe(2);
+  });
+
+  test('holds every file that its README and its guides link to, and says where it is at home', async () => {
+    const root = path.join(project, 'node_modules', 'millrace');
+    const names = (await readdir(root, { recursive: true })).map((name) => name.split(path.sep).join('/'));
+    const broken: string[] = [];
+    for (const page of names.filter((name) => name.endsWith('.md'))) {
+      const text = await readFile(path.join(root, page), 'utf8');
+      for (const [, link = ''] of text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+        if (/^(?:https?|mailto):/.test(link)) continue;
+        const target = path.posix.join(path.posix.dirname(page), link).replace(/\/$/, '');
+        if (!names.includes(target)) broken.push(`${page}: ${link}`);
+      }
+    }
+    expect(broken).toEqual([]);
+    const { repository, homepage, bugs } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
+    for (const url of [repository.url, homepage, bugs.url]) expect(url).toMatch(/^(?:git\+)?https:\/\//);
   });
 
   test('has a doctor that says what is missing, and what to do', async () => {
@@ -163,7 +180,7 @@ describe.concurrent('the packed tarball', { timeout: 90_000 }, () => {
       (error: { code: number; stdout: string }) => error,
     );
     expect(failed?.code).toBe(1);
-    const install = '→ npm install --ignore-scripts onnxruntime-node sharp';
+    const install = '→ ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node sharp';
     expect(failed?.stdout.split('\n').map((line) => line.trim().replace(/\s+/g, ' '))).toEqual([
       expect.stringMatching(/^ok Node /),
       'NO onnxruntime-node not installed',

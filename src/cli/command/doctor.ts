@@ -1,11 +1,11 @@
-import { mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rmdir, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { availableCores, availableMemoryBytes } from '../../pool/index.js';
+import { packageFile } from '../../worker/index.js';
 import { EXIT, type ExitCode, errorCode, errorMessage } from '../exit-codes.js';
 import { cacheFolder } from '../model-cache.js';
-import { PACKAGE_ROOT } from '../package-info.js';
 import { formatDuration } from '../terminal/durations.js';
 import type { CommandContext } from './context.js';
 
@@ -18,7 +18,7 @@ interface Finding {
   readonly advice?: string;
 }
 
-const INSTALL = 'npm install --ignore-scripts onnxruntime-node sharp';
+const INSTALL = 'ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node sharp';
 const MIN_NODE = [20, 19] as const;
 const GIGABYTE = 2 ** 30;
 const LEAST_MEMORY = 160_000_000;
@@ -27,7 +27,7 @@ const MEMORY_OF_TWO = GIGABYTE / 2;
 /** `millrace doctor`: what of the machine matters to millrace, and a picture embedded as proof. Every line is ok or says what to do. */
 export async function doctorCommand(context: CommandContext): Promise<ExitCode> {
   const natives = [await checkNative('onnxruntime-node'), await checkNative('sharp')];
-  const findings = [checkNode(), ...natives, checkCores(), checkMemory(), await checkCache()];
+  const findings = [checkRuntime(), ...natives, checkCores(), checkMemory(), await checkCache()];
   for (const finding of findings) print(context, finding);
   const missing = natives.filter((finding) => !finding.isOk).map((finding) => finding.what);
   const selfTest = missing.length === 0 ? await checkSelfTest(context) : skippedSelfTest(missing);
@@ -40,23 +40,40 @@ function print({ stdout }: CommandContext, { isOk, what, found, advice }: Findin
   if (advice !== undefined) stdout.write(`    ${' '.repeat(18)} → ${advice}\n`);
 }
 
-function checkNode(): Finding {
+function checkRuntime(): Finding {
+  const { node, bun, deno } = process.versions as Record<string, string | undefined>;
+  const where = `on ${process.platform} ${process.arch}`;
+  if (bun !== undefined) {
+    const found = `${bun} ${where}, as Node ${node}`;
+    return {
+      isOk: false,
+      what: 'Bun',
+      found,
+      advice: "run it with Node: in Bun only the hosts 'thread' and 'inline' work",
+    };
+  }
+  if (deno !== undefined) return { isOk: true, what: 'Deno', found: `${deno} ${where}, as Node ${node}` };
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const isOk = major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1]);
-  const finding = { isOk, what: 'Node', found: `${process.versions.node} on ${process.platform} ${process.arch}` };
+  const finding = { isOk, what: 'Node', found: `${node} ${where}` };
   return isOk ? finding : { ...finding, advice: `install Node ${MIN_NODE.join('.')} or later` };
 }
 
-/** Looks for an installed package from this one upwards, as Node does, without loading it: the self-test does that, in a child. */
+/** Finds an installed package as this one's imports do, without loading it: the self-test does that, in a child. */
 async function checkNative(name: string): Promise<Finding> {
-  for (let folder = fileURLToPath(PACKAGE_ROOT); ; folder = path.dirname(folder)) {
-    const file = path.join(folder, 'node_modules', name, 'package.json');
-    const text = await readFile(file, 'utf8').catch(() => undefined);
-    if (text !== undefined) {
-      return { isOk: true, what: name, found: (JSON.parse(text) as { version: string }).version };
-    }
-    if (folder === path.dirname(folder)) return { isOk: false, what: name, found: 'not installed', advice: INSTALL };
+  let file: string;
+  try {
+    file = createRequire(packageFile('index.js')).resolve(name);
+  } catch {
+    return { isOk: false, what: name, found: 'not installed', advice: INSTALL };
   }
+  // A package need not let its package.json be imported.
+  for (let folder = path.dirname(file); folder !== path.dirname(folder); folder = path.dirname(folder)) {
+    const text = await readFile(path.join(folder, 'package.json'), 'utf8').catch(() => '{}');
+    const { name: found, version } = JSON.parse(text) as { name?: string; version?: string };
+    if (found === name) return { isOk: true, what: name, found: String(version) };
+  }
+  return { isOk: true, what: name, found: 'of unknown version' };
 }
 
 function checkCores(): Finding {
@@ -117,14 +134,11 @@ const PICTURE =
 
 async function checkSelfTest({ createEmbedder }: CommandContext): Promise<Finding> {
   const what = 'self-test';
-  const folder = await mkdtemp(path.join(os.tmpdir(), 'millrace-doctor-'));
   try {
-    const picture = path.join(folder, 'picture.png');
-    await writeFile(picture, Buffer.from(PICTURE, 'base64'));
     const start = performance.now();
     const embedder = await createEmbedder({ model: undefined, workers: 1, op: 'path', allowPrivateUrls: false });
     try {
-      const { length } = await embedder.embed({ name: picture, kind: 'path' });
+      const { length } = await embedder.embedBytes(Buffer.from(PICTURE, 'base64'));
       const took = formatDuration(performance.now() - start);
       await embedder.close();
       return { isOk: true, what, found: `a picture became ${length} numbers, ${took} with the start` };
@@ -135,8 +149,6 @@ async function checkSelfTest({ createEmbedder }: CommandContext): Promise<Findin
   } catch (error) {
     const found = `${errorCode(error)}: ${errorMessage(error)}${causeOf(error)}`;
     return { isOk: false, what, found, advice: selfTestAdvice(error) };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 }
 
