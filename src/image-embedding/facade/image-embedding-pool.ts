@@ -114,7 +114,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}. A stream that is being read is cancelled.
    *
-   * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file: in memory (a view or a buffer), or as a `Blob`, `File`, `Response` or stream, which is read
+   * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file: in memory (a view or a buffer), or as a `Blob`, `File`, `Response`, `Request` or stream, which is read
    *   to its end, or to `limits.maxBytes`, in the caller's process.
    * @param options See {@link EmbedOneOptions}.
    * @returns The embedding.
@@ -123,6 +123,8 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * @throws ImageUnsupportedError And what {@link ImageEmbeddingPool.embedImage} throws.
    * @example
    * ```ts
+   * import { openAsBlob } from 'node:fs';
+   *
    * const pool = createImageEmbeddingPool({ workers: { max: 1 } });
    * const file = await openAsBlob('examples/photos/cat-1.jpg');
    * (await pool.embedImageBytes(file)).length; // => 256

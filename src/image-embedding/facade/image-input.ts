@@ -14,7 +14,7 @@ import type { BlobLike, ByteStream, ResponseLike } from './read-bytes.js';
 export type ImageMemory = ArrayBufferView | ArrayBufferLike;
 
 /**
- * The bytes of an encoded image: in memory, in a `Blob` or `File`, in the body of a `Response`, or in a stream of Node or of the web. What has to be
+ * The bytes of an encoded image: in memory, in a `Blob` or `File`, in the body of a `Response` or `Request`, or in a stream of Node or of the web. What has to be
  * read is read in the caller's process, up to `limits.maxBytes`, and once.
  */
 export type ImageBytes = ImageMemory | BlobLike | ResponseLike | ByteStream;
@@ -170,7 +170,8 @@ function isBlob(value: unknown): value is BlobLike {
 
 function isResponse(value: unknown): value is ResponseLike {
   const response = value as Partial<ResponseLike> | null | undefined;
-  return typeof response?.ok === 'boolean' && typeof response.arrayBuffer === 'function' && 'body' in (value as object);
+  const hasBody = typeof response?.bodyUsed === 'boolean' && 'body' in (value as object);
+  return hasBody && typeof (response as { arrayBuffer?: unknown }).arrayBuffer === 'function';
 }
 
 function isByteStream(value: unknown): value is ByteStream {

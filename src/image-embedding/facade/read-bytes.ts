@@ -12,10 +12,11 @@ export interface BlobLike {
   arrayBuffer(): Promise<ArrayBuffer>;
 }
 
-/** A `Response` of `fetch`, of whichever make. */
+/** A `Response` or a `Request` as `fetch` has them, of whichever make. */
 export interface ResponseLike {
-  readonly ok: boolean;
-  readonly status: number;
+  /** Of a response: whether it is one of success. */
+  readonly ok?: boolean;
+  readonly status?: number;
   readonly bodyUsed: boolean;
   readonly body: ByteStream | null;
   arrayBuffer(): Promise<ArrayBuffer>;
@@ -84,9 +85,9 @@ class Reading {
 
   async read(input: UnreadInput['input']): Promise<Uint8Array> {
     if ('size' in input) return this.#check(new Uint8Array(await this.#ask(() => input.arrayBuffer())));
-    if (!('ok' in input)) return await this.#readStream(input);
-    if (input.bodyUsed) throw new TypeError(`${this.#action}: the response's body has been read before`);
-    if (!input.ok) throw new UrlFetchError(`${this.#action}: the response has the status ${input.status}`);
+    if (!('bodyUsed' in input)) return await this.#readStream(input);
+    if (input.bodyUsed) throw new TypeError(`${this.#action}: its body has been read before`);
+    if (input.ok === false) throw new UrlFetchError(`${this.#action}: the response has the status ${input.status}`);
     return input.body === null ? new Uint8Array() : await this.#readStream(input.body);
   }
 

@@ -179,6 +179,7 @@ const kinds: readonly [string, (bytes: Uint8Array) => unknown][] = [
   ['a Blob', (bytes) => new Blob([Uint8Array.from(bytes)])],
   ['a File', (bytes) => new File([Uint8Array.from(bytes)], 'cat.jpg', { type: 'text/plain' })],
   ['a Response', (bytes) => new Response(Uint8Array.from(bytes))],
+  ['a Request', (bytes) => new Request('http://localhost/', { method: 'POST', body: Uint8Array.from(bytes) })],
   ['a stream of the web', (bytes) => webStream([bytes.subarray(0, 1000), bytes.subarray(1000)])],
   ['a byte stream of the web', (bytes) => new Blob([Uint8Array.from(bytes)]).stream()],
   ['a stream of Node', (bytes) => Readable.from(inPieces(bytes, 4096), { objectMode: false })],
@@ -321,10 +322,15 @@ describe('Bytes', () => {
     await expect(shared.embedImageBytes(webStream(['text']))).rejects.toThrow(
       /a stream must give bytes, received 'text'/,
     );
-    const server = createServer((_, response) => response.end(cat)).listen(0, '127.0.0.1');
+    const server = createServer(async (request, response) => {
+      if (request.method === 'POST') response.end(String(isCat(await shared.embedImageBytes(request))));
+      else response.end(cat);
+    }).listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const fetched = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-    expect(isCat(await shared.embedImageBytes(fetched))).toBe(true);
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    expect(isCat(await shared.embedImageBytes(await fetch(url)))).toBe(true);
+    // What is uploaded goes on as it comes.
+    expect(await (await fetch(url, { method: 'POST', body: Uint8Array.from(cat) })).text()).toBe('true');
     server.close();
   });
 

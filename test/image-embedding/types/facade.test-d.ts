@@ -61,6 +61,7 @@ export async function facade(bytes: Uint8Array, settle: boolean): Promise<void> 
     new Blob([]),
     new File([], 'cat.jpg'),
     new Response(),
+    new Request('https://example.org'),
     await fetch('https://example.org'),
     new Blob([]).stream(),
     new ReadableStream<Uint8Array>(),
