@@ -65,7 +65,7 @@ export type { Outcome as RequestOutcome } from './pending-request.js';
 /** @internal */
 export { type StreamCall, streamCallOf } from './pending-stream.js';
 /** @internal */
-export { blameCaller, failedBeforeModel } from './reached.js';
+export { blameCaller, failedBeforeModel, timeInModel } from './reached.js';
 export type {
   AnyRequest,
   ModelForRequest,

@@ -185,6 +185,11 @@ export abstract class PendingRequest implements Linked<PendingRequest>, AbortLis
     );
   }
 
+  /** How long the model has had it by its deadline, in ms; 0 for one that waits for the model. */
+  get msInModel(): number {
+    return this.isInModel && this.deadline !== undefined ? Math.max(0, this.deadline - this.enteredAt) : 0;
+  }
+
   /** Answers with an error over the loop's head. Does nothing when it was answered already. */
   answerAhead(outcome: Outcome, error: unknown): void {
     if (this.phase === Phase.ANSWERED) return;

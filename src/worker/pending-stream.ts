@@ -3,6 +3,7 @@ import type { CallOptions, ReplyStream } from './handle.js';
 import type { StreamOperation } from './operation.js';
 import type { OperationQueue } from './operation-queue.js';
 import { type Outcome, PendingRequest, Phase, type RequestOwner } from './pending-request.js';
+import { noteTimeInModel } from './reached.js';
 import type { StreamReply, StreamRequest } from './request.js';
 
 const SENT = Promise.resolve(true);
@@ -83,6 +84,11 @@ export class PendingStream extends PendingRequest implements StreamRequest<unkno
   /** How long the consumer has held the model back, in ms. */
   get heldBackMs(): number {
     return this.#heldBackMs + (this.#fullSince === undefined ? 0 : this.owner.clock.now() - this.#fullSince);
+  }
+
+  override expire(): void {
+    noteTimeInModel(this.stream, Math.max(0, this.msInModel - this.heldBackMs));
+    super.expire();
   }
 
   override answerAhead(outcome: Outcome, error: unknown): void {

@@ -1,6 +1,7 @@
 import type { CallOptions } from './handle.js';
 import type { OperationQueue } from './operation-queue.js';
 import { PendingRequest, type RequestOwner } from './pending-request.js';
+import { noteTimeInModel } from './reached.js';
 import type { Reply, UnaryRequest } from './request.js';
 
 // One executor for all promises: it runs at once, so what it is given can be picked up right after.
@@ -49,6 +50,11 @@ export class PendingUnary extends PendingRequest implements UnaryRequest<unknown
     if (!this.answer('failed')) return false;
     this.#reject(error);
     return true;
+  }
+
+  override expire(): void {
+    noteTimeInModel(this.promise, this.msInModel);
+    super.expire();
   }
 
   protected override deliverAhead(error: unknown): void {

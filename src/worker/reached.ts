@@ -10,6 +10,22 @@ export function noteUnreached<R extends object>(reply: R): R {
   return reply;
 }
 
+const timesInModel = new WeakMap<object, number>();
+
+/** Notes of a call that has run out of time how much of it the model had it for, in ms. */
+export function noteTimeInModel(reply: object, ms: number): void {
+  timesInModel.set(reply, ms);
+}
+
+/**
+ * How long the model had a call that has run out of time, in ms; undefined where that is not known.
+ *
+ * @internal
+ */
+export function timeInModel(reply: unknown): number | undefined {
+  return typeof reply === 'object' && reply !== null ? timesInModel.get(reply) : undefined;
+}
+
 /**
  * Says of an error that it is the caller's, where it does not say whose it is and can be told: for what refuses a call, or keeps its input from crossing.
  *

@@ -1,6 +1,8 @@
 /** When a call that ran out of time says something about its model. */
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
+import { createPool } from '../../src/pool/index.js';
+import { operation } from '../../src/worker/index.js';
 import { simulate, simulated } from './simulated-worker.js';
 
 /** One failure that counts is enough to open it. */
@@ -117,4 +119,30 @@ test('a crash is one failure, however many calls it takes along', async () => {
     await clock.advance(10_000);
     await pool.warm('m').catch(() => {});
   }
+});
+
+test('what a call has waited for the model inside its worker is none of the time that the model had it', async () => {
+  const clock = new SimulatedClock();
+  const pool = createPool({ clock });
+  const model = pool.register('m', {
+    operations: { work: operation<number, number>() },
+    load: () => ({ work: (ms: number) => new Promise<number>((resolve) => clock.setTimer(() => resolve(ms), ms)) }),
+    maxWorkers: 1,
+    maxBatch: 8,
+    breaker: strict,
+  });
+  await pool.warm('m');
+  const first = model.call('work', 50);
+  await clock.advance(0);
+  await clock.advance(50);
+  await first;
+  // One after another: the last of them would be at it for the first time after 350 ms.
+  const calls = Array.from({ length: 8 }, () =>
+    model.call('work', 50, { timeoutMs: 220 }).catch((error: unknown) => (error as { code: string }).code),
+  );
+  await clock.advance(0);
+  for (let turn = 0; turn < 5; turn += 1) await clock.advance(50);
+  expect(await Promise.all(calls)).toEqual([50, 50, 50, 50, ...Array(4).fill('ERR_DEADLINE_EXCEEDED')]);
+  expect(pool.health().models.m?.breaker).toBe('closed');
+  await pool.close();
 });

@@ -24,15 +24,18 @@ const FAIR_FACTOR = 4;
 const FAIR_MS = 20;
 
 /**
- * Whether a model had a call for a fair time before its deadline: several times what the operation takes as a rule, or the model's own `timeoutMs`.
+ * Whether a model had a call for a fair time before its deadline: several times what the operation takes as a rule, or most of the model's own
+ * `timeoutMs`, where the caller has given it that. A part of that goes by while a worker starts.
  *
  * @param givenMs How long the model could have worked at it.
  */
-export function hadFairTime({ job }: Call, givenMs: number, timeoutMs: number): boolean {
-  const { serviceMs } = job.operation.service;
-  const fairMs = serviceMs === undefined ? timeoutMs : Math.min(timeoutMs, Math.max(FAIR_MS, FAIR_FACTOR * serviceMs));
+export function hadFairTime(call: Call, givenMs: number, timeoutMs: number): boolean {
+  const { serviceMs } = call.job.operation.service;
+  const ownMs = call.timeoutMs >= timeoutMs ? timeoutMs / 2 : Number.POSITIVE_INFINITY;
+  const usualMs = serviceMs === undefined ? Number.POSITIVE_INFINITY : Math.max(FAIR_MS, FAIR_FACTOR * serviceMs);
+  const fairMs = Math.min(ownMs, usualMs);
   // Clocks that count fractions may lose a little of one.
-  return givenMs >= fairMs - 1;
+  return fairMs !== Number.POSITIVE_INFINITY && givenMs >= fairMs - 1;
 }
 
 const LOST = new Set<unknown>(['ERR_WORKER_CRASHED', 'ERR_WORKER_CLOSED', 'ERR_WORKER_LOAD']);

@@ -8,7 +8,7 @@
  * - A failure counts against the model where it failed in the model: what fails before the model has it is its caller's. One crash counts once.
  */
 import { type Clock, LinkedList } from '../../core/index.js';
-import { failedBeforeModel, type RequestOutcome } from '../../worker/index.js';
+import { failedBeforeModel, type RequestOutcome, timeInModel } from '../../worker/index.js';
 import type { ModelSettings } from '../model-settings.js';
 import type { Door } from './door.js';
 import { hadFairTime, isDeadlineExceeded, isModelFault, isWorkerLost } from './faults.js';
@@ -101,7 +101,7 @@ export class Runs {
     const { state, operation } = call.job;
     // How long the reader of a stream has held the model back is known to its worker alone.
     if (state !== 'running' || operation.declaration.kind !== 'unary') return false;
-    return this.#hadFairTime(call, 0);
+    return this.#hadFairTime(call);
   }
 
   /** Nobody waits for a job's answer any more; its place comes free once the model has let go of it. */
@@ -146,7 +146,7 @@ export class Runs {
     } else if (outcome === 'failed') {
       this.#failed(job, slot, error, reply);
     } else {
-      const isFault = outcome === 'expired' && this.#hadFairTime(call, heldBackMs);
+      const isFault = outcome === 'expired' && this.#hadFairTime(call, reply);
       this.#leftEarly(job, slot);
       this.#calls.settle(call, outcome, error, isFault);
     }
@@ -159,7 +159,7 @@ export class Runs {
     for (let call = job.calls.first; call !== undefined; call = job.calls.first) {
       // An answer that comes late is no answer, whatever came of it.
       if (now > call.deadline) {
-        this.#calls.settle(call, 'expired', this.#parts.door.tooLate(call), this.#hadFairTime(call, 0));
+        this.#calls.settle(call, 'expired', this.#parts.door.tooLate(call), this.#hadFairTime(call));
       } else
         this.#calls.settle(call, 'succeeded', call.isDetailed ? { value, info: infoOf(call, slot, serviceMs) } : value);
     }
@@ -179,11 +179,15 @@ export class Runs {
     return serviceMs;
   }
 
-  /** Whether a call that has run out of time says something about the model. */
-  #hadFairTime(call: Call, heldBackMs: number): boolean {
+  /**
+   * Whether a call that has run out of time says something about the model.
+   *
+   * @param reply The worker's answer, which knows how long the call was inside the model and not in the worker's own queue.
+   */
+  #hadFairTime(call: Call, reply?: unknown): boolean {
     // What becomes of a stopped worker is counted once, when it is killed.
     if (call.job.slot?.isSilent()) return false;
-    const givenMs = call.deadline - call.job.runningSince - heldBackMs;
+    const givenMs = timeInModel(reply) ?? call.deadline - call.job.runningSince;
     return hadFairTime(call, givenMs, this.#parts.settings.timeoutMs);
   }
 
@@ -211,7 +215,7 @@ export class Runs {
     }
     for (const call of calls) {
       if (call.signal?.aborted) this.#calls.settle(call, 'cancelled', error);
-      else if (isTooLate(call)) this.#calls.settle(call, 'expired', error, this.#hadFairTime(call, 0));
+      else if (isTooLate(call)) this.#calls.settle(call, 'expired', error, this.#hadFairTime(call, reply));
       else this.#calls.settle(call, 'failed', error, isFault);
     }
     if (!isEarly) this.#parts.onPlace(slot);
