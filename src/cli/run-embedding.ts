@@ -16,6 +16,8 @@ export interface EmbeddingRun {
   readonly progress: Progress;
   /** Finds out which model it is, before the first image; what it throws ends the run. */
   readonly identify?: () => Promise<ModelIdentity>;
+  /** Whether it is found out even if there is nothing to embed. */
+  readonly isIdentifiedFirst?: boolean;
   /** What can't be read: its error records come first. */
   readonly unreadable?: readonly UnreadableInput[];
   /** Stops the run: nothing more is started, what is running is finished and written. */
@@ -52,6 +54,15 @@ export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResul
   const signal = run.signal === undefined ? stop.signal : AbortSignal.any([run.signal, stop.signal]);
 
   let identified: Promise<ModelIdentity> | undefined;
+  if (run.isIdentifiedFirst) {
+    identified = run.identify?.();
+    try {
+      await identified;
+    } catch (error) {
+      if (run.signal?.aborted) return { done, failed };
+      throw fatalError(error, done);
+    }
+  }
   const embed = async (input: EmbedInput): Promise<Outcome> => {
     let model: ModelIdentity | undefined;
     try {

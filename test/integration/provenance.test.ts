@@ -30,20 +30,47 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('millrace embed says of which model its vectors are', { timeout: 60_000 }, () => {
-  test('in lines of JSON, and --resume goes on with that model only', async () => {
-    const out = at('v.jsonl');
-    const resume = (...more: string[]) => runCli(['embed', cat, other, '--out', out, '--resume', ...more]);
-    expect(await runCli(['embed', cat, '--out', out])).toMatchObject({ code: 0 });
-    expect(await readRecords(out)).toMatchObject([{ path: cat, model: IDENTITY }]);
-    const before = await readFile(out, 'utf8');
-    for (const more of [['--model', at('other')], ['--preprocess', 'exact'], ['--no-normalize']]) {
-      const ended = await resume(...more);
-      expect(ended.stderr).toMatch(/Cannot resume .*: it holds vectors of mobilenet-v1-0\.25 \(/);
-      expect(ended.code).toBe(2);
-      expect(await readFile(out, 'utf8')).toBe(before);
-    }
-    expect(await resume('--model', at('same'))).toMatchObject({ code: 0 });
-    expect(await readRecords(out)).toMatchObject([{ model: IDENTITY }, { model: { ...IDENTITY, name: 'same' } }]);
+  describe('in lines of JSON', () => {
+    const out = () => at('v.jsonl');
+    let before = '';
+    beforeAll(async () => {
+      expect(await runCli(['embed', cat, '--out', out()])).toMatchObject({ code: 0 });
+      before = await readFile(out(), 'utf8');
+    }, 60_000);
+
+    test('beside every vector', async () => {
+      expect(await readRecords(out())).toMatchObject([{ path: cat, model: IDENTITY }]);
+    });
+
+    test.each([['--model OTHER'], ['--preprocess exact'], ['--no-normalize']])(
+      'and --resume refuses %s, leaving the output as it is',
+      async (more) => {
+        const args = more.split(' ').map((arg) => (arg === 'OTHER' ? at('other') : arg));
+        const ended = await runCli(['embed', cat, other, '--out', out(), '--resume', ...args]);
+        expect(ended.stderr).toMatch(/Cannot resume .*: it holds vectors of mobilenet-v1-0\.25 \(/);
+        expect(ended.code).toBe(2);
+        expect(await readFile(out(), 'utf8')).toBe(before);
+      },
+    );
+
+    test('also when nothing is left to embed, or errors are to be tried again', async () => {
+      const error = '{"path":"gone.jpg","error":{"code":"ERR_IMAGE_NOT_FOUND","message":"no"}}\n';
+      await writeFile(at('errors.jsonl'), before + error);
+      const args = ['embed', cat, '--out', at('errors.jsonl'), '--resume', '--retry-errors'];
+      const idle = await runCli([...args, '--model', at('other')]);
+      expect(idle).toMatchObject({ code: 2, stderr: expect.stringContaining('Cannot resume') });
+      expect(await readFile(at('errors.jsonl'), 'utf8')).toBe(before + error);
+    });
+
+    test('and goes on with the same model under another name', async () => {
+      await writeFile(at('same.jsonl'), before);
+      const args = ['embed', cat, other, '--out', at('same.jsonl'), '--resume', '--model', at('same')];
+      expect(await runCli(args)).toMatchObject({ code: 0 });
+      expect(await readRecords(at('same.jsonl'))).toMatchObject([
+        { model: IDENTITY },
+        { model: { ...IDENTITY, name: 'same' } },
+      ]);
+    });
   });
 
   test('and finds out which it was of an output that does not say it', async () => {

@@ -14,6 +14,7 @@ import { requireHeldModel } from '../output/held-model.js';
 import { openWriter, outputFormat } from '../output/open-writer.js';
 import { lockOutput } from '../output/output-lock.js';
 import { ReplacingFile } from '../output/replacing-file.js';
+import type { RecordWriter } from '../output/record.js';
 import { dropErrors, type HeldOutput, readHeldOutput } from '../output/resume.js';
 import { quitAtOnce } from '../quit-at-once.js';
 import { runEmbedding } from '../run-embedding.js';
@@ -86,15 +87,13 @@ async function embedInto(
   const held = options.resume ? await holdOutput(context, options) : undefined;
   const rest = held === undefined ? inputs : withoutHeld(inputs, held);
   const unreadable = rest.unreadable.filter(({ name }) => !held?.paths.has(name));
-  if (rest.total === 0 && unreadable.length === 0) {
-    if (held?.isTorn) await (await openWriter(options.out, context.stdout, held.bytes)).close();
-    stderr.write(`nothing to do: ${options.out} holds every input\n`);
-    return held !== undefined && held.failed > 0 ? EXIT.failed : EXIT.ok;
-  }
-
   const { preprocess = 'fast', normalize = true } = options;
   const model = await modelSource(options);
-  const writer = await openWriter(options.out, context.stdout, held?.bytes);
+  // Of an output that holds nothing it is found out at once whether it can be written.
+  const writer =
+    held === undefined || held.bytes === 0
+      ? await openWriter(options.out, context.stdout, held?.bytes)
+      : resumedWriter(context, options, held);
   let isClosed = false;
   let release = (): void => {};
   let progress: Progress | undefined;
@@ -115,6 +114,7 @@ async function embedInto(
     const total = rest.total === undefined ? undefined : rest.total + unreadable.length;
     progress = new Progress({ stream: stderr, unit: 'images', total });
     const shown = progress;
+    if (total === 0) shown.status = 'looking at the model';
     release = handleInterrupts({
       onFirst: () => {
         interrupt.abort();
@@ -133,6 +133,8 @@ async function embedInto(
       signal: interrupt.signal,
       dimension: held?.dimension,
       unreadable,
+      // Also where nothing is left to embed: an output of another model does not hold what was asked for.
+      isIdentifiedFirst: held?.dimension !== undefined,
       identify: async () => {
         const description = await embedder.describe().catch(async (error: unknown) => {
           throw await withNearestModel(error, options.model);
@@ -181,13 +183,32 @@ async function embedInto(
   }
 }
 
-/** What the output holds, without the errors where these are to be tried again. */
+/** What the output holds, without the errors where these are to be tried again. Changes nothing yet. */
 async function holdOutput(context: CommandContext, { out, retryErrors }: EmbedOptions): Promise<HeldOutput> {
-  const held = await readHeldOutput(out);
+  const held = await readHeldOutput(out, { withErrors: retryErrors !== true });
   noteHeld(context, out, held, retryErrors === true);
-  if (!retryErrors || held.failed === 0) return held;
-  await dropErrors(out);
-  return readHeldOutput(out);
+  return held;
+}
+
+/** Writes behind what the output holds. The output is first changed when there is a record to write, or at the end: a run that is refused leaves it. */
+function resumedWriter({ stdout }: CommandContext, { out, retryErrors }: EmbedOptions, held: HeldOutput): RecordWriter {
+  const isRetried = retryErrors === true && held.failed > 0;
+  const open = async (): Promise<RecordWriter> => {
+    if (!isRetried) return await openWriter(out, stdout, held.bytes);
+    await dropErrors(out);
+    return await openWriter(out, stdout, (await readHeldOutput(out)).bytes);
+  };
+  let opened: Promise<RecordWriter> | undefined;
+  return {
+    async write(record) {
+      opened ??= open();
+      await (await opened).write(record);
+    },
+    async close(isWhole = true) {
+      if (isWhole && (isRetried || held.isTorn)) opened ??= open();
+      await (await opened)?.close(isWhole);
+    },
+  };
 }
 
 function withoutHeld(inputs: InputList, held: HeldOutput): InputList {
@@ -206,7 +227,8 @@ function withoutHeld(inputs: InputList, held: HeldOutput): InputList {
 function noteHeld({ stderr }: CommandContext, out: string, held: HeldOutput, isRetried: boolean): void {
   const how = isRetried ? ' and are tried again' : ' and stay as they are: --retry-errors tries them again';
   const failed = held.failed > 0 ? `, ${held.failed} of them failed${how}` : '';
-  stderr.write(`resuming: ${out} holds ${held.paths.size}${failed}\n`);
+  const count = held.paths.size + (isRetried ? held.failed : 0);
+  stderr.write(`resuming: ${out} holds ${count}${failed}\n`);
   if (held.isTorn) stderr.write('note: the last line was torn by the end of an earlier run and is taken away\n');
 }
 
@@ -221,11 +243,16 @@ interface Conclusion {
 
 function conclude({ stderr }: CommandContext, options: EmbedOptions, run: Conclusion): ExitCode {
   const { done, failed, progress } = run;
+  const hasFailed = options.retryErrors !== true && (run.held?.failed ?? 0) > 0;
+  if (run.total === 0 && done === 0 && !run.isInterrupted) {
+    stderr.write(`nothing to do: ${options.out} holds every input\n`);
+    return hasFailed ? EXIT.failed : EXIT.ok;
+  }
   if (run.total === undefined && done === 0 && !run.isInterrupted) {
     const why =
       run.held === undefined || run.held.paths.size === 0 ? 'names nothing' : `names nothing that ${options.out} lacks`;
     stderr.write(`nothing to do: the list on standard input ${why}, and nothing was written\n`);
-    return (run.held?.failed ?? 0) > 0 ? EXIT.failed : EXIT.ok;
+    return hasFailed ? EXIT.failed : EXIT.ok;
   }
   const rate = formatRate((done / progress.elapsedMs) * 1000);
   const failures = failed > 0 ? `, ${failed} failed` : '';
@@ -242,5 +269,5 @@ function conclude({ stderr }: CommandContext, options: EmbedOptions, run: Conclu
     );
     return EXIT.interrupted;
   }
-  return failed > 0 || (run.held?.failed ?? 0) > 0 ? EXIT.failed : EXIT.ok;
+  return failed > 0 || hasFailed ? EXIT.failed : EXIT.ok;
 }

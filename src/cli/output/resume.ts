@@ -38,9 +38,14 @@ const NEWLINE = 10;
  * Reads what an earlier run has written, so that the next one can go on behind it. The last line may be torn, by a kill or a power cut; any
  * other line that is not a record means that the file is something else, and it is left alone. A file that does not exist holds nothing.
  *
+ * @param withErrors Whether what failed counts as held.
+ *
  * @throws UsageError when the file is not an output of `millrace embed`.
  */
-export async function readHeldOutput(file: string): Promise<HeldOutput> {
+export async function readHeldOutput(
+  file: string,
+  { withErrors = true }: { readonly withErrors?: boolean } = {},
+): Promise<HeldOutput> {
   const paths = new Set<string>();
   let failed = 0;
   let dimension: number | undefined;
@@ -55,8 +60,10 @@ export async function readHeldOutput(file: string): Promise<HeldOutput> {
     if (record === undefined) {
       throw new UsageError(`Cannot resume ${file}: line ${lineNumber} is not a record of 'millrace embed'`);
     }
-    if ('error' in record) failed++;
-    else if (dimension !== undefined && dimension !== record.embedding.length) {
+    if ('error' in record) {
+      failed++;
+      if (!withErrors) return;
+    } else if (dimension !== undefined && dimension !== record.embedding.length) {
       throw new UsageError(
         `Cannot resume ${file}: line ${lineNumber} has ${record.embedding.length} dimensions, those before it ${dimension}`,
       );
