@@ -33,6 +33,7 @@ export interface ModelSettings extends ScalingRules {
   /** Whether how long a call may keep a worker's thread is measured. */
   readonly isBlockedMeasured: boolean;
   readonly window: number;
+  readonly maxParked: number;
   readonly reserve: number;
   readonly memoryBytes: number | undefined;
   readonly memoryWaitMs: number;
@@ -73,6 +74,7 @@ const MODEL_KEYS = [
   'concurrency',
   'maxBatch',
   'window',
+  'maxParked',
   'reserve',
   'minWorkers',
   'maxWorkers',
@@ -131,7 +133,7 @@ export function requireModelOptions<Ops extends Operations>(
     name: 'concurrency' | 'maxBatch' | 'window' | 'queueLimit' | 'restartsPerMinute',
     fallback: number,
   ) => (given[name] === undefined ? fallback : requirePositiveInteger(action, name, given[name]));
-  const count = (name: 'minWorkers' | 'retries' | 'reserve', fallback: number) =>
+  const count = (name: 'minWorkers' | 'retries' | 'reserve' | 'maxParked', fallback: number) =>
     given[name] === undefined ? fallback : requireNonNegativeInteger(action, name, given[name]);
   const ms = (
     name: 'memoryWaitMs' | 'timeoutMs' | 'scaleUpAfterMs' | 'idleTimeoutMs' | 'cooldownMs' | 'backOffMs',
@@ -173,6 +175,7 @@ export function requireModelOptions<Ops extends Operations>(
     maxBatch: given.maxBatch ?? concurrency,
     isBlockedMeasured,
     window,
+    maxParked: count('maxParked', 0),
     reserve,
     minWorkers,
     maxWorkers,

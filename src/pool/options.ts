@@ -107,6 +107,11 @@ export interface ModelOptions<Ops extends Operations = Operations>
   readonly maxBatch?: number;
   /** How many requests a worker may hold at once. Twice `maxBatch`, else `concurrency`. */
   readonly window?: number;
+  /**
+   * How many requests a worker may have beyond its window while as many of its calls wait for something else than itself, such as a server: it tells by a
+   * number `parked` in what its model's `health()` answers with, and is asked when requests wait for a place. 0 by default: it is never asked.
+   */
+  readonly maxParked?: number;
   /** Places of the window that requests of the class `'batch'` never take, so that the others find a worker open to them. 0 by default. */
   readonly reserve?: number;
   /** Workers that are kept, idle or not. 0 by default. */

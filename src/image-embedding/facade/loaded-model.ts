@@ -31,6 +31,9 @@ const WINDOW_BATCHES = 2;
  */
 const LARGE_BYTES = 16e6;
 
+/** Images whose servers a worker may wait for beside all that it has: dead hosts take no place from what is here, or quick. */
+const MAX_FETCHES = 64;
+
 /** A model that can be called. */
 export interface LoadedModel {
   readonly key: string;
@@ -97,9 +100,10 @@ export function registerModel(
     module: workerModule(),
     options,
     host: settings.host,
-    concurrency: places,
+    concurrency: places + MAX_FETCHES,
     maxBatch,
     window: places,
+    maxParked: MAX_FETCHES,
     reserve: maxBatch,
     minWorkers: settings.minWorkers,
     maxWorkers,

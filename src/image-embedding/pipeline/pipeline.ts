@@ -286,6 +286,11 @@ export class EmbeddingPipeline {
     this.#limitBulkDecodes();
   }
 
+  /** How many images wait for their servers, or for others of the same server. */
+  get parked(): number {
+    return this.#fetches.pending + this.#fetches.size;
+  }
+
   /** How many images are on their way, by stage. */
   get load(): { readonly fetching: number; readonly decoding: number; readonly waiting: number } {
     const reads = [this.#singleReads, this.#bulkReads];

@@ -138,7 +138,8 @@ export function createSessionModel(
       await batcher.close();
       await session.dispose();
     },
-    health: () => ({ ...pipeline.load, batchSizes: { ...batchSizes } }),
+    // What is fetched waits for its server, and takes no place from what is here.
+    health: () => ({ ...pipeline.load, parked: pipeline.parked, batchSizes: { ...batchSizes } }),
   };
 }
 

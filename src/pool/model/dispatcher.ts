@@ -80,6 +80,7 @@ export class Dispatcher {
     }
     this.#queueUp(job);
   };
+  readonly #pump = (): void => this.pump();
   #fleet: Fleet | undefined;
 
   constructor(settings: ModelSettings, pool: PoolSettings, onBreaker: ConstructorParameters<typeof CircuitBreaker>[2]) {
@@ -217,6 +218,7 @@ export class Dispatcher {
     job.runInContext = AsyncLocalStorage.snapshot();
     if (hasRoom) this.#queueUp(job);
     else this.#queue.pushOutside(job);
+    this.#workers.slots.askParked(this.#pump);
     return answer;
   }
 
@@ -224,7 +226,10 @@ export class Dispatcher {
   pump(): void {
     while (this.#queue.size > 0) {
       const next = this.#next();
-      if (next === undefined) return;
+      if (next === undefined) {
+        this.#workers.slots.askParked(this.#pump);
+        return;
+      }
       const { job, slot } = next;
       if (this.#dropExpired(job)) this.#runs.start(job, slot, this.#clock.now());
       this.#queue.admitOutside(job.operation, this.#enter);

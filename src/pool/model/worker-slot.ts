@@ -16,12 +16,23 @@ interface Load {
   readonly isSuspect: boolean;
 }
 
+/** For how long what a worker told of its parked requests is believed, in ms. */
+const PARKED_MS = 1_000;
+const ASK_MS = 500;
+const ASK_AGAIN_MS = 100;
+
+/** How many calls wait for something else, out of what a model's `health()` answered with. */
+function parkedIn(health: unknown): number {
+  const parked = (health as { parked?: unknown } | null | undefined)?.parked;
+  return Number.isSafeInteger(parked) && (parked as number) > 0 ? (parked as number) : 0;
+}
+
 /**
  * A worker and what the pool has given it.
  *
  * Invariants: `pending` counts requests given and not answered, plus those answered early (given up, out of time) that the model still works on:
  * their places come free when the worker is seen to have let go of them, so nothing is ever queued behind them. Requests of the class `'batch'`
- * leave `reserve` places of the window to the others. While it has a suspect of a crash it is given nothing else.
+ * leave `reserve` places of the window to the others. The window grows by the requests that wait for something else than the worker, as far as it tells. While it has a suspect of a crash it is given nothing else.
  */
 export class WorkerSlot implements RoutingCandidate {
   readonly id: string;
@@ -29,6 +40,7 @@ export class WorkerSlot implements RoutingCandidate {
   readonly guard: MemoryGuard;
   readonly window: number;
   readonly reserve: number;
+  readonly #maxParked: number;
   state: SlotState = 'starting';
   pending = 0;
   pendingCost = 0;
@@ -47,25 +59,63 @@ export class WorkerSlot implements RoutingCandidate {
   readonly spawnedAt: number;
   readonly #clock: Clock;
   #bulk = 0;
+  #parked = 0;
+  #parkedAt = Number.NEGATIVE_INFINITY;
+  #isAsking = false;
   #hasSuspect = false;
   #abandoned = 0;
   #abandonedCost = 0;
   #abandonedSince = 0;
   #isWatchingAbandoned = false;
 
-  constructor(handle: PooledWorker, guard: MemoryGuard, room: { window: number; reserve: number }, clock: Clock) {
+  constructor(
+    handle: PooledWorker,
+    guard: MemoryGuard,
+    room: { window: number; reserve: number; maxParked?: number },
+    clock: Clock,
+  ) {
     this.id = handle.id;
     this.handle = handle;
     this.guard = guard;
     this.window = room.window;
     this.reserve = room.reserve;
+    this.#maxParked = room.maxParked ?? 0;
     this.#clock = clock;
     this.spawnedAt = clock.now();
   }
 
   hasRoom(priority: Priority): boolean {
-    if (this.state !== 'accepting' || this.#hasSuspect || this.pending >= this.window) return false;
-    return priority !== 'batch' || this.#bulk < this.window - this.reserve;
+    if (this.state !== 'accepting' || this.#hasSuspect || this.pending >= this.#places) return false;
+    return priority !== 'batch' || this.#bulk < this.#places - this.reserve;
+  }
+
+  /** The window, and a place for each request that was lately seen to wait for something else. */
+  get #places(): number {
+    const isKnown = this.#parked > 0 && this.#clock.now() - this.#parkedAt < PARKED_MS;
+    return isKnown ? this.window + this.#parked : this.window;
+  }
+
+  /**
+   * Asks a worker that is full how many of its requests wait for something else than itself, and calls back once it may have room. For requests that
+   * wait: a worker that has room is not asked.
+   */
+  askParked(onRoom: () => void): void {
+    if (this.#maxParked === 0 || this.#isAsking || this.state !== 'accepting' || this.pending < this.#places) return;
+    this.#isAsking = true;
+    const done = (): void => {
+      this.#isAsking = false;
+      onRoom();
+    };
+    this.handle.ping({ timeoutMs: ASK_MS }).then(
+      ({ model }) => {
+        this.#parked = Math.min(this.#maxParked, parkedIn(model));
+        this.#parkedAt = this.#clock.now();
+        if (this.pending < this.#places) done();
+        else this.#clock.setTimer(done, ASK_AGAIN_MS);
+      },
+      // Busy in native code, or on its way out.
+      () => void this.#clock.setTimer(done, ASK_AGAIN_MS),
+    );
   }
 
   /** Whether it gives no sign of life: it is stopped, or this process has not listened. */

@@ -81,6 +81,11 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
     return this.#routing(room) as WorkerSlot;
   }
 
+  /** Asks those that are full for what of it only waits, and calls back once one may have room. */
+  askParked(onRoom: () => void): void {
+    for (const slot of this.#slots) slot.askParked(onRoom);
+  }
+
   /**
    * The worker that gets the next suspect: one with nothing else. Where there is none, and none has a suspect, the one with least to do is given nothing
    * more until it has done that; the others go on.
