@@ -32,6 +32,8 @@ export interface ScalingSnapshot {
   readonly starting: number;
   /** Workers that can accept work. */
   readonly workers: readonly ScalingWorker[];
+  /** Workers that crashed and have not been replaced; 0 when left out. */
+  readonly missing?: number;
   /** Since when requests have waited and all workers been full; undefined when that is not so. */
   readonly saturatedSince: number | undefined;
   /** When a worker last became ready. */
@@ -73,6 +75,8 @@ export function decideScaling(rules: ScalingRules, snapshot: ScalingSnapshot): S
 
   let start = Math.max(0, rules.minWorkers - live);
   if (queued > 0 && live === 0) start = Math.max(start, 1);
+  // The load had called for them.
+  if (queued > 0) start = Math.max(start, Math.min(snapshot.missing ?? 0, rules.maxWorkers - live));
   if (start === 0 && queued > 0 && starting === 0 && live < rules.maxWorkers && snapshot.saturatedSince !== undefined) {
     const due = Math.max(snapshot.saturatedSince, snapshot.lastGrowthAt) + rules.scaleUpAfterMs;
     if (now >= due) start = 1;

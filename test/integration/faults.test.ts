@@ -53,14 +53,19 @@ describe('millrace embed, under way', { timeout: 90_000 }, () => {
     const out = path.join(folder, 'early.jsonl');
     const run = startCli(['embed', PHOTOS, '--out', out, '--workers', '1']);
     const killed = new Set<number>();
+    let isOver = false;
+    void run.ended.then(() => {
+      isOver = true;
+    });
     // Each as soon as it is there: none of them can be ready.
-    while (killed.size < 3) {
+    while (killed.size < 3 && !isOver) {
       const [worker] = (await descendants(run.pid)).filter((pid) => !killed.has(pid));
       if (worker === undefined || !(await isWorker(worker))) continue;
       killed.add(worker);
       process.kill(worker, 'SIGKILL');
     }
     const ended = await run.ended;
+    expect(killed.size).toBe(3);
     expect([ended.code, ended.stderr]).toEqual([0, expect.not.stringContaining('ERR_')]);
     const records = await readRecords(out);
     expect(records.length).toBeGreaterThan(20);

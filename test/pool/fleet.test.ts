@@ -264,6 +264,21 @@ test('a first answer ends the back-off of workers that died young', async () => 
   await pool.close();
 });
 
+test('workers beyond the least are replaced together while there is work for them', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 100, serviceMs: () => 50 });
+  const model = pool.register('m', simulated({ maxWorkers: 3, scaleUpAfterMs: 10, window: 2 }));
+  const all = Promise.all(Array.from({ length: 100 }, (_, n) => model.call('echo', n)));
+  await clock.advance(400);
+  expect(workers).toHaveLength(3);
+  for (const worker of [...workers]) worker.crash();
+  await clock.advance(0);
+  expect(workers).toHaveLength(6);
+  await clock.advance(10_000);
+  expect(await all).toHaveLength(100);
+  await pool.close();
+});
+
 test('Pool.warm() outlives workers that are killed while they load', async () => {
   const clock = new SimulatedClock();
   const { pool, workers } = simulate(clock, { loadMs: 1_000 });

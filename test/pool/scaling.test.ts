@@ -80,3 +80,10 @@ test('decideScaling() does not thrash when load sits at the edge', () => {
   }
   expect(changes).toBe(0);
 });
+
+test('decideScaling() replaces what crashed at once where something waits, up to maxWorkers, and as starts may be made', () => {
+  expect(decide({ workers: [busy('a')], missing: 2 })).toEqual(nothing);
+  expect(decide({ workers: [busy('a')], queued: 1, missing: 2 }).start).toBe(2);
+  expect(decide({ workers: [busy('a')], queued: 1, starting: 2, missing: 2 }).start).toBe(1);
+  expect(decide({ queued: 1, missing: 2, notBefore: 11_000 })).toEqual({ start: 0, evict: [], recheckAt: 11_000 });
+});

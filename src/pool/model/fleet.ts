@@ -152,6 +152,7 @@ export class Fleet implements MemoryReclaimer {
       now: this.#clock.now(),
       queued: this.#listener.queued(),
       starting: this.starting,
+      missing: this.#missing,
       workers: this.slots.inState('accepting'),
       saturatedSince: this.#listener.waitingSince(),
       lastGrowthAt: this.#lastGrowthAt,
@@ -340,6 +341,8 @@ export class Fleet implements MemoryReclaimer {
 
   #evict(slot: WorkerSlot): Promise<void> {
     this.evictions += 1;
+    // There are too many as it is.
+    this.#missing = 0;
     this.#listener.onEvent('evict', slot.id);
     return this.#leave(slot, () => slot.handle.close({ timeoutMs: EVICTION_MS }));
   }
