@@ -70,7 +70,7 @@ async function embedEach(
   const results: SettledEmbedding[] = new Array(inputs.length);
   if (inputs.length === 0) return results;
   const started = performance.now();
-  const { maxBytes } = settings.limits;
+  const { maxBytes } = settings;
   const items = checkEach(inputs, maxBytes, results);
   const loaded = await findModel(registry, ACTION, options, started);
   const { signal } = options;

@@ -356,7 +356,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   get #maxBytes(): number {
-    return this.#settings.limits.maxBytes;
+    return this.#settings.maxBytes;
   }
 
   async #embedOne(

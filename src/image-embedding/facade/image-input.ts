@@ -95,7 +95,7 @@ export function checkBase64(action: string, value: unknown, maxBytes: number): W
 export function checkBytes(action: string, value: unknown, maxBytes: number): CheckedInput {
   const bytes = bytesInMemory(value);
   if (bytes !== undefined) {
-    requireFewBytes(action, bytes.byteLength, Math.min(maxBytes, MAX_WAITING_BYTES));
+    requireFewBytes(action, bytes.byteLength, maxBytes);
     requireBytes(action, bytes.byteLength);
     return { kind: 'bytes', input: bytes };
   }

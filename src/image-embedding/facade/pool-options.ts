@@ -15,6 +15,7 @@ import type { SessionOptions } from '../inference/session.js';
 import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
 import { type PrepareOptions, type PrepareSettings, requirePrepareOption } from '../prepare/prepare-model.js';
 import type { PreprocessMode } from '../preprocessor.js';
+import { MAX_WAITING_BYTES } from '../operations.js';
 import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '../sources/limits.js';
 import { callersFolder } from './image-input.js';
 import { type ProcessStart, planProcessStart } from './process-start.js';
@@ -115,6 +116,8 @@ export interface FacadeSettings {
   readonly capacity: number;
   readonly preprocess: PreprocessMode;
   readonly limits: ImageLimits;
+  /** The most bytes of an image that the caller's process sends to a worker. */
+  readonly maxBytes: number;
   readonly hub: HubSettings;
   readonly session: SessionOptions;
   readonly prepare: PrepareSettings | undefined;
@@ -190,6 +193,7 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
   const passed: Record<string, unknown> = {};
   for (const name of PASSED) if (given[name] !== undefined) passed[name] = given[name];
   const workers = requireWorkers(action, given.workers);
+  const limits = absoluteRoots(resolveImageLimits(given.limits, action));
   return Object.freeze({
     model: requireModelSource(action, given.model ?? 'default'),
     models: Object.freeze({ ...models }),
@@ -204,7 +208,8 @@ export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefi
     fetchConcurrency: positive('fetchConcurrency', 8),
     capacity: positive('capacity', 64),
     preprocess: requireOneOf(action, 'preprocess', given.preprocess ?? 'fast', ['fast', 'exact']),
-    limits: absoluteRoots(resolveImageLimits(given.limits, action)),
+    limits,
+    maxBytes: Math.min(limits.maxBytes, MAX_WAITING_BYTES),
     hub: absoluteCache(requireHubOptions(action, given.hub)),
     session: requireOptions<SessionOptions>(action, given.session, SESSION_KEYS),
     prepare: requirePrepareOption(action, given.prepare),

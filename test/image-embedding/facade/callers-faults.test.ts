@@ -127,5 +127,11 @@ test('base64 beyond what crosses to a worker at once is too large, whatever the 
   expect(error).toMatchObject({ code: 'ERR_IMAGE_TOO_LARGE', fault: 'caller' });
   const bytes = await pool.embedImageBytes(new Uint8Array(256_000_001)).catch((each: unknown) => each);
   expect(bytes).toMatchObject({ code: 'ERR_IMAGE_TOO_LARGE', fault: 'caller' });
+  const chunk = new Uint8Array(64_000_001);
+  const stream = async function* () {
+    for (let turn = 0; turn < 4; turn += 1) yield chunk;
+  };
+  const read = await pool.embedImageBytes(stream()).catch((each: unknown) => each);
+  expect(read).toMatchObject({ code: 'ERR_IMAGE_TOO_LARGE', fault: 'caller' });
   expect(pool.stats()).toMatchObject({ accepted: 0, refused: 0 });
 });
