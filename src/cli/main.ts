@@ -55,6 +55,10 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
       stderr.write(`millrace: ${errorMessage(error)}\n`);
       return EXIT.usage;
     }
+    if ((error as { syscall?: unknown }).syscall === 'uv_cwd') {
+      stderr.write('millrace: Cannot resolve a relative path: the folder that the command was started in is no more\n');
+      return EXIT.failed;
+    }
     const code = errorCode(deepestCoded(error));
     const message = describeFailure(error);
     const advice = code === 'EMFILE' || code === 'ENFILE' ? '; allow more open files (ulimit -n)' : '';

@@ -27,7 +27,7 @@ export function packageUrl(name: string): URL {
 function findDist(): string {
   // Undefined in a bundle of CommonJS. Not written as `new URL(..., import.meta.url)`, which bundlers take for an asset.
   const here: unknown = import.meta.url;
-  const origins = [here, process.argv[1], `${process.cwd()}/`].filter((each) => typeof each === 'string');
+  const origins = [here, process.argv[1], workingFolder()].filter((each) => typeof each === 'string');
   const found =
     (typeof here === 'string' ? resolveFrom(here, `./${LANDMARK}`) : undefined) ??
     origins.map((origin) => resolveFrom(origin, 'millrace/package.json')).find((each) => each !== undefined);
@@ -38,6 +38,15 @@ function findDist(): string {
   }
   if (found.endsWith('package.json')) return path.join(path.dirname(found), 'dist');
   return path.resolve(path.dirname(found), '../..');
+}
+
+/** Undefined where the folder was deleted. */
+function workingFolder(): string | undefined {
+  try {
+    return `${process.cwd()}/`;
+  } catch {
+    return undefined;
+  }
 }
 
 function resolveFrom(origin: string, request: string): string | undefined {

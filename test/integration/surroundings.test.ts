@@ -198,6 +198,23 @@ describe('a folder for temporary files that is not there, and one for caches tha
   });
 });
 
+describe('a working folder that was deleted', { timeout: 60_000 }, () => {
+  const inGone = (script: string): Promise<Ended> => runShell(`mkdir gone && cd gone && rmdir ../gone && ${script}`);
+
+  testNeeding(linux)('does not matter where paths are absolute', async () => {
+    const ended = await inGone(`"$node" "$main" embed "$cat" --out "${at('gone.jsonl')}" --workers 1`);
+    expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('watchdog') });
+    expect(await readRecords(at('gone.jsonl'))).toHaveLength(1);
+  });
+
+  testNeeding(linux)('is named where they are not', async () => {
+    expect(await inGone('"$node" "$main" embed "$cat" --out gone.jsonl')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^millrace: .*the folder that the command was started in is no more\n$/),
+    });
+  });
+});
+
 test('a worker that is killed as the command starts is replaced, and no image is lost', async () => {
   const run = startCli(['embed', PHOTOS, '--workers', '1', '--out', at('killed.jsonl')]);
   for (let round = 0, last = 0; round < 2; round++) {
@@ -213,6 +230,24 @@ test('a worker that is killed as the command starts is replaced, and no image is
   expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('ERR_') });
   expect(await readRecords(at('killed.jsonl'))).toHaveLength(22);
 }, 60_000);
+
+testNeeding(linux)(
+  'names that are not UTF-8 are embedded also where a shell has put them among the arguments',
+  async () => {
+    await mkdir(at('shell'));
+    for (const name of ['caf\xe9.jpg', 'caf\xe8.jpg', 'a\xff.jpg']) {
+      await copyFile(cat, Buffer.concat([Buffer.from(`${at('shell')}/`), Buffer.from(name, 'latin1')]) as never);
+    }
+    const ended = await runShell('"$node" "$main" embed shell/*.jpg --out shell.jsonl --workers 1');
+    expect(ended).toMatchObject({ code: 0 });
+    expect((await readRecords(at('shell.jsonl'))).map(({ path: name }) => path.basename(name)).sort()).toEqual([
+      'a%FF.jpg',
+      'caf%E8.jpg',
+      'caf%E9.jpg',
+    ]);
+  },
+  60_000,
+);
 
 describe('an output', { timeout: 60_000 }, () => {
   test('through a link is written where the link leads', async () => {

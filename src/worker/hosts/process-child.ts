@@ -4,6 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import path from 'node:path';
 import { createLink } from '../link/link.js';
 import { serveWorker } from '../link/serve-worker.js';
 import { socketTransport } from '../link/socket-transport.js';
@@ -21,6 +22,13 @@ try {
   writeSync(WATCHDOG_FD, new Uint8Array(new Int32Array([HELLO, 0, 0]).buffer));
 } catch {
   // No parent reads it.
+}
+
+// No thread starts in a folder that was deleted.
+try {
+  process.cwd();
+} catch {
+  process.chdir(path.parse(process.execPath).root);
 }
 
 const board = new ProgressBoard();
