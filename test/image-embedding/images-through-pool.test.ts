@@ -61,6 +61,18 @@ describe('ImageEmbeddingPool with a process of its own', { timeout: 180_000 }, (
     }
   });
 
+  it('takes damage as far as its limits say', async () => {
+    const whole = await readFile(`${photos}cat-1.jpg`);
+    const cut = whole.subarray(0, Math.floor(whole.length * 0.9));
+    await expect(pool.embedImageBytes(cut)).rejects.toBeInstanceOf(ImageCorruptError);
+    const lenient = createImageEmbeddingPool({ workers: 1, limits: { failOn: 'none' } });
+    try {
+      expect(similarity(await lenient.embedImageBytes(cut), await pool.embedImageBytes(whole))).toBeGreaterThan(0.7);
+    } finally {
+      await lenient.close();
+    }
+  });
+
   it('brings each failure to the caller with its class, code and fault', async () => {
     const text = path.join(folder, 'text.jpg');
     const cut = path.join(folder, 'cut.jpg');

@@ -40,7 +40,8 @@ export async function connectAny(
         under.add(socket);
         socket.once('connect', () => {
           under.delete(socket);
-          socket.removeAllListeners('error');
+          // Until its new owner listens, a failure must not be one that nobody hears: that would end the process.
+          socket.removeAllListeners('error').on('error', () => {});
           resolve(socket);
         });
         socket.once('error', (error) => {

@@ -162,7 +162,8 @@ async function openSocket(
   if (!isTls) return socket;
   const host = bareHost(url);
   const servername = isIP(host) === 0 ? host : '';
-  return connectTls({ socket, host, servername, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true });
+  const secure = connectTls({ socket, host, servername, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true });
+  return secure.on('error', () => {});
 }
 
 function sendRequest(url: URL, socket: Socket, signal: AbortSignal): Promise<Answer> {

@@ -139,6 +139,12 @@ describe('Preprocessor.decode() of a TIFF', () => {
       const file = tiff({ data: withBands(rgb, 3, ...bands), photometric: 2, extraSamples }, 8, 5);
       await expectPicture(`transparency of ${extraSamples.join()}`, file, overWhite, 3, 2);
     }
+    // Upright again: the first row was stored as the last.
+    const turned = Buffer.concat(
+      Array.from({ length: SIDE }, (_, row) => rgb.subarray((SIDE - 1 - row) * SIDE * 3, (SIDE - row) * SIDE * 3)),
+    );
+    const oriented = tiff({ data: withBands(turned, 3, 0, 9), photometric: 2, others: { 274: [4] } }, 8, 5);
+    await expectPicture('oriented', oriented, rgb, 3);
     const { code, message } = await failure(
       tiff({ data: withBands(rgb, 3, 100, 7), photometric: 2, extraSamples: [1, 0] }, 8, 5),
     );
