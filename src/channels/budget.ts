@@ -81,9 +81,16 @@ export function refused(reason: unknown): Promise<never> {
   return mayGoUnseen(rejected(reason));
 }
 
-/** Says of a promise that nobody has to look at it: that it rejects is no unhandled rejection. */
-export function mayGoUnseen<P extends Promise<unknown>>(promise: P): P {
-  promise.then(undefined, ignore);
+/**
+ * Says of a promise that nobody has to look at it: that it rejects is no unhandled rejection. It may be of a subclass or of another realm. A thenable
+ * that is no promise is left alone: its `then` may be what starts the work.
+ */
+export function mayGoUnseen<P extends PromiseLike<unknown>>(promise: P): P {
+  try {
+    Promise.prototype.then.call(promise, undefined, ignore);
+  } catch {
+    // No promise.
+  }
   return promise;
 }
 

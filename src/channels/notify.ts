@@ -246,12 +246,14 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
 
   #join(): void {
     if (this.#state !== 'new') return;
+    if (this.#signal !== undefined) {
+      const link = new NotifiedNode(() => this.#onAbort());
+      addAbortListener(this.#signal, link);
+      this.#link = link;
+    }
     this.#state = 'waiting';
     this.#node = new NotifiedNode(() => this.#onNotified());
     this.#core.queue.push(this.#node);
-    if (this.#signal === undefined) return;
-    this.#link = new NotifiedNode(() => this.#onAbort());
-    addAbortListener(this.#signal, this.#link);
   }
 
   #wait(): Promise<undefined> {

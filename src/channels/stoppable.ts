@@ -8,8 +8,7 @@
  * - It settles once. A value that came first is not lost to a stop after it.
  * - Nothing is started when what stops it can't be listened to; what can't be taken back in the end costs no value.
  */
-import { afterQuietTurn, ignore, settle, spend } from './budget.js';
-import { markHandled } from './mark-handled.js';
+import { afterQuietTurn, ignore, mayGoUnseen, settle, spend } from './budget.js';
 
 /** Work that is under way, or a function that starts it and is given the signal of its stop. */
 export type Operation<T> = PromiseLike<T> | ((signal: AbortSignal) => PromiseLike<T> | T);
@@ -26,7 +25,7 @@ export function runUntilStopped<T>(
   listen: (stop: (reason: unknown) => void) => () => void,
   answer: (reason: unknown, resolve: (value: T) => void, reject: (reason: unknown) => void) => void,
 ): Promise<T> {
-  if (typeof operation !== 'function') markHandled(operation);
+  if (typeof operation !== 'function') mayGoUnseen(operation);
   return new Promise<T>((resolve, reject) => {
     const controller = typeof operation === 'function' ? new AbortController() : null;
     let forget: () => void = ignore;

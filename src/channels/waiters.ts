@@ -73,12 +73,7 @@ export class WaiterList<N extends WaitNode> {
   drain(tell: (node: N) => void): void {
     if (this.head === null) return;
     const told = new WaiterList<N>();
-    told.head = this.head;
-    told.tail = this.tail;
-    this.head = this.tail = null;
-    for (let node: WaitNode | null = told.head; node !== null; node = node.next) {
-      node.list = told as unknown as WaiterList<WaitNode>;
-    }
+    for (let node = this.shift(); node !== null; node = this.shift()) told.push(node);
     for (let node = told.shift(); node !== null; node = told.shift()) tell(node);
   }
 }
@@ -123,7 +118,6 @@ export class ParkingLot extends WaiterList<Wakeable> implements Wakeable {
   }
 
   wakeAll(): void {
-    unlink(this);
     this.drain((waiter) => waiter.deliver());
   }
 

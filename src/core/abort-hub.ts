@@ -49,5 +49,9 @@ function listenTo(signal: AbortSignal): Listeners {
 
 function forget(signal: AbortSignal, { tellAll }: Listeners): void {
   waiting.delete(signal);
-  signal.removeEventListener('abort', tellAll);
+  try {
+    signal.removeEventListener('abort', tellAll);
+  } catch {
+    // One of the user's own. The listener finds nobody to tell.
+  }
 }

@@ -7,8 +7,7 @@
  */
 import { addAbortListener, describeReceived, removeAbortListener, requireSignal } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, readyVoid, rejected } from '../budget.js';
-import { markHandled } from '../mark-handled.js';
+import { mayGoUnseen, ready, readyVoid, rejected } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import {
   PENDING,
@@ -182,7 +181,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     }
     if (this.isCancelled) {
       // Nobody else may be left to hear of its failure.
-      if (typeof operation !== 'function') markHandled(operation);
+      if (typeof operation !== 'function') mayGoUnseen(operation);
       return ready(this.#ranOut());
     }
     const listen = (stop: (reason: unknown) => void): (() => void) => {
@@ -233,9 +232,8 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
 
   #watch(watcher: Waiter<unknown>): void {
     this.#watchers ??= new WaiterList();
-    const first = this.#watchers.head === null;
+    if (this.#watchers.head === null) this.#hang();
     this.#watchers.push(watcher);
-    if (first) this.#hang();
   }
 
   #unwatch(watcher: Waiter<unknown>): boolean {

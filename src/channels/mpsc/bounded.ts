@@ -1,6 +1,6 @@
 import { requireDuration, requireNonNegativeInteger, requirePositiveInteger, systemClock } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, readyVoid, refused, rejected } from '../budget.js';
+import { ignore, ready, readyVoid, refused, rejected } from '../budget.js';
 import { FullError } from '../closed-errors.js';
 import { Chan, UNBOUNDED } from './chan.js';
 import { type ChannelOptions, settingsOf } from './options.js';
@@ -139,9 +139,12 @@ export class Sender<T> extends SenderHandle<T> {
     if (Number.isFinite(ms)) {
       // A timer holds the process here: somebody awaits the send.
       const { clock = systemClock } = chan.settings ?? {};
-      const timer = clock.setTimer(() => waiter.onAbort(noRoomWithin(ms, value)), ms, { ref: true });
-      const cancel = (): void => timer.cancel();
-      sent.then(cancel, cancel);
+      try {
+        const timer = clock.setTimer(() => waiter.onAbort(noRoomWithin(ms, value)), ms, { ref: true });
+        sent.finally(() => timer.cancel()).catch(ignore);
+      } catch (error) {
+        waiter.onAbort(error);
+      }
     }
     return sent;
   }

@@ -4,12 +4,12 @@
  * Invariants:
  * - A promise is subscribed once for its life, however often and wherever it is raced: `then` leaves a reaction that cannot be taken back, and
  *   a race repeated over one promise would pile them up (nodejs/node#17469).
- * - A promise of the language is subscribed when it becomes an arm, so that one that is off and rejects counts as handled. Any other thenable is
- *   when it is first looked at: its `then` may be what starts the work.
+ * - A promise of the language is subscribed when it becomes an arm; one of a subclass or another realm is only marked as handled, and any other
+ *   thenable left alone, until it is first looked at: its `then` may be what starts the work. So a promise that is off and rejects counts as handled.
  * - Until one that has settled already could have said so, everybody who looks is told to come back.
  * - The source lives as long as its promise. A waiter that is withdrawn leaves nothing in it.
  */
-import { DONE } from '../budget.js';
+import { DONE, mayGoUnseen } from '../budget.js';
 import { unlink, type Waiter, WaiterList } from '../waiters.js';
 import { FAILED, PENDING, type Poll, READY, type SelectSource, type SelectWaiter, type Slot } from './selectable.js';
 
@@ -74,6 +74,7 @@ export function promiseSource(promise: PromiseLike<unknown>): SelectSource<unkno
     source = new PromiseSource(promise);
     sources.set(promise, source);
     if (promise.constructor === Promise) source.prepare();
+    else mayGoUnseen(promise);
   }
   return source;
 }

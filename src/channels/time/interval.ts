@@ -161,6 +161,14 @@ class TickWaiter extends PromiseWaiter<number, number> {
 
   override end(): void {}
 
+  override onAbort(reason: unknown): void {
+    try {
+      super.onAbort(reason);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
   protected override withdraw(): boolean {
     return this.#core.unregister(this);
   }
@@ -184,16 +192,20 @@ class IntervalCore implements SelectSource<number> {
   }
 
   wait(signal: AbortSignal | undefined): Promise<number> {
-    // Those who wait already come first.
-    if (this.#waiters.head === null && this.clock.now() >= this.#next) return ready(this.#take());
-    const waiter = new TickWaiter(this);
-    this.register(waiter);
-    return waiter.until(signal);
+    try {
+      // Those who wait already come first.
+      if (this.#waiters.head === null && this.clock.now() >= this.#next) return ready(this.#take());
+      const waiter = new TickWaiter(this);
+      this.register(waiter);
+      return waiter.until(signal);
+    } catch (error) {
+      return rejected(error);
+    }
   }
 
   restart(next: number): void {
-    this.#next = next;
     if (this.#waiters.head !== null) this.#timer.start(next);
+    this.#next = next;
   }
 
   poll(slot: Slot): Poll {
@@ -205,7 +217,12 @@ class IntervalCore implements SelectSource<number> {
   register(waiter: Waiter<number>): void {
     const first = this.#waiters.head === null;
     this.#waiters.push(waiter);
-    if (first) this.#timer.start(this.#next);
+    try {
+      if (first) this.#timer.start(this.#next);
+    } catch (error) {
+      unlink(waiter);
+      throw error;
+    }
   }
 
   unregister(waiter: Waiter<number>): boolean {
@@ -229,10 +246,15 @@ class IntervalCore implements SelectSource<number> {
   }
 
   #fire(): void {
-    while (this.#waiters.head !== null && this.clock.now() >= this.#next) {
-      const due = this.#take();
-      this.#waiters.shift()?.deliver(due);
+    try {
+      while (this.#waiters.head !== null && this.clock.now() >= this.#next) {
+        const due = this.#take();
+        this.#waiters.shift()?.deliver(due);
+      }
+      if (this.#waiters.head !== null) this.#timer.start(this.#next);
+    } catch (error) {
+      // Nothing would ever tell them otherwise.
+      this.#waiters.drain((waiter) => waiter.fail(error));
     }
-    if (this.#waiters.head !== null) this.#timer.start(this.#next);
   }
 }

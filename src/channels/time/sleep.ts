@@ -196,8 +196,13 @@ class SleepAbort extends Waiter<unknown> {
   }
 
   override deliver(reason: unknown): void {
-    this.#stop();
-    this.#waiters.drain((waiter) => waiter.fail(reason));
+    let why = reason;
+    try {
+      this.#stop();
+    } catch (error) {
+      why = error;
+    }
+    this.#waiters.drain((waiter) => waiter.fail(why));
   }
 
   override end(): void {}
@@ -229,16 +234,20 @@ class SleepCore implements SelectSource<void> {
 
   wait(): Promise<undefined> {
     if (this.#signal?.aborted) return rejected(this.#signal.reason);
-    // One that has elapsed still lets others run, as a host timer of 0 ms would.
-    if (this.isElapsed()) return new Promise((resolve) => scheduleMacrotask(() => resolve(undefined)));
-    const waiter = new SleepWaiter(this);
-    this.register(waiter);
-    return waiter.promise;
+    try {
+      // One that has elapsed still lets others run, as a host timer of 0 ms would.
+      if (this.isElapsed()) return new Promise((resolve) => scheduleMacrotask(() => resolve(undefined)));
+      const waiter = new SleepWaiter(this);
+      this.register(waiter);
+      return waiter.promise;
+    } catch (error) {
+      return rejected(error);
+    }
   }
 
   resetAt(deadline: number): void {
-    this.deadline = deadline;
     if (this.#waiters.head !== null) this.#timer.start(deadline);
+    this.deadline = deadline;
   }
 
   poll(slot: Slot): Poll {
@@ -253,12 +262,17 @@ class SleepCore implements SelectSource<void> {
 
   register(waiter: Waiter<void>): void {
     const first = this.#waiters.head === null;
+    if (first && this.#signal !== null) {
+      const abort = new SleepAbort(this.#waiters, () => this.#stop());
+      addAbortListener(this.#signal, abort);
+      this.#abort = abort;
+    }
     this.#waiters.push(waiter);
-    if (!first) return;
-    this.#timer.start(this.deadline);
-    if (this.#signal !== null) {
-      this.#abort = new SleepAbort(this.#waiters, () => this.#stop());
-      addAbortListener(this.#signal, this.#abort);
+    try {
+      if (first) this.#timer.start(this.deadline);
+    } catch (error) {
+      this.unregister(waiter);
+      throw error;
     }
   }
 
@@ -273,9 +287,9 @@ class SleepCore implements SelectSource<void> {
   }
 
   #stop(): void {
-    this.#timer.stop();
     if (this.#abort !== null) removeAbortListener(this.#signal as AbortSignal, this.#abort);
     this.#abort = null;
+    this.#timer.stop();
   }
 
   #fire(): void {

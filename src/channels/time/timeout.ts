@@ -9,9 +9,8 @@ import {
   requireSignal,
   systemClock,
 } from '../../core/index.js';
-import { rejected } from '../budget.js';
+import { mayGoUnseen, rejected } from '../budget.js';
 import { RecvError } from '../closed-errors.js';
-import { markHandled } from '../mark-handled.js';
 import type { ArmValue } from '../select/arms.js';
 import { select } from '../select/select.js';
 import type { Selectable } from '../select/selectable.js';
@@ -75,7 +74,7 @@ export function timeout<T>(ms: number, operation: TimedOperation<T>, options?: T
   }
   if (signal?.aborted) {
     // Nobody else may be left to hear of its failure.
-    if (typeof operation !== 'function') markHandled(operation as PromiseLike<T>);
+    if (typeof operation !== 'function') mayGoUnseen(operation as PromiseLike<T>);
     return rejected(signal.reason);
   }
   return isSelectable(operation)

@@ -16,15 +16,19 @@ export class HostTimerSlot {
     };
   }
 
-  /** Has it fire at a point in time; for `Infinity` it only stops what runs. */
+  /** Has it fire at a point in time; for `Infinity` it only stops what runs. When the clock refuses, what runs goes on. */
   start(deadline: number): void {
-    this.stop();
-    if (deadline === Number.POSITIVE_INFINITY) return;
-    this.#timer = this.#clock.setTimer(this.#onFire, Math.max(0, deadline - this.#clock.now()), this.#options);
+    const old = this.#timer;
+    const forEver = deadline === Number.POSITIVE_INFINITY;
+    this.#timer = forEver
+      ? null
+      : this.#clock.setTimer(this.#onFire, Math.max(0, deadline - this.#clock.now()), this.#options);
+    old?.cancel();
   }
 
   stop(): void {
-    this.#timer?.cancel();
+    const old = this.#timer;
     this.#timer = null;
+    old?.cancel();
   }
 }
