@@ -101,8 +101,8 @@ async function run(plan: AvailabilityPlan, folder: string): Promise<Availability
   let signals = 0;
   const stop = new AbortController();
   const strikes = (async () => {
-    while (!stop.signal.aborted) {
-      await delay(everyMs, undefined, { signal: stop.signal }).catch(() => {});
+    for (let due = performance.now() + everyMs; !stop.signal.aborted; due += everyMs) {
+      await delay(due - performance.now(), undefined, { signal: stop.signal }).catch(() => {});
       const pids = await workerPids();
       const victim = pids[Math.floor(random() * pids.length)];
       if (victim === undefined || stop.signal.aborted) continue;
@@ -167,14 +167,23 @@ async function embed(pool: ImageEmbeddingPool, { kind, bytes, folder, random, ma
   }
 }
 
+/** The processes of this one's workers. Asked many times a second: of all processes of a busy machine that would take too long. */
 async function workerPids(): Promise<number[]> {
-  const rows = await listProcesses();
-  return rows
-    .filter(
-      ({ parent, state, command }) =>
-        parent === process.pid && !state.startsWith('Z') && command.includes('process-child'),
-    )
-    .map(({ pid }) => pid);
+  const listed = await readFile(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8').catch(() => undefined);
+  const rows = listed === undefined ? await listProcesses() : undefined;
+  const pids =
+    rows?.filter(({ parent }) => parent === process.pid).map(({ pid }) => pid) ??
+    listed?.split(' ').filter(Boolean).map(Number) ??
+    [];
+  const workers = await Promise.all(
+    pids.map(async (pid) => ((await commandOf(pid)).includes('process-child') ? pid : 0)),
+  );
+  return workers.filter((pid) => pid > 0);
+}
+
+/** Nothing for one that has ended and waits for its parent to notice. */
+async function commandOf(pid: number): Promise<string> {
+  return await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
 }
 
 /** What holds whatever was done to the workers: nearly every good call was answered, the rest have codes, and nothing is lost or left. */
