@@ -5,7 +5,7 @@ import { createPool, type ModelOptions } from '../../src/pool/index.js';
 import { operation, type Operations, registerErrorClass, spawnWorker } from '../../src/worker/index.js';
 
 // On a machine that has other things to do, a process takes seconds to start.
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000 });
 
 const everyObjectHas = Object.getOwnPropertyNames(Object.prototype);
 const ofFunctions = ['call', 'apply', 'bind', 'name', 'length', 'prototype'];
@@ -29,6 +29,7 @@ describe.each(['inline', 'thread', 'process'] as const)('in the host %s', (host)
       module,
       options: { names: operationNames },
       maxWorkers: 1,
+      timeoutMs: 100_000,
     });
     for (const name of operationNames) {
       const answers = await Promise.all([1, 2].map((input) => model.call(name, input as never)));
