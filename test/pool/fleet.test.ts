@@ -2,7 +2,7 @@
 import { expect, test, vi } from 'vitest';
 import { SimulatedClock } from '../../src/channels/index.js';
 import { MemoryGovernor } from '../../src/pool/index.js';
-import { WorkerCrashedError } from '../../src/worker/index.js';
+import { WorkerCrashedError, WorkerLoadError } from '../../src/worker/index.js';
 import { simulate, simulated } from './simulated-worker.js';
 
 test('Pool.close() gives up what waits for memory: nobody is evicted for it, and nobody waits behind it', async () => {
@@ -168,6 +168,19 @@ test('a model none of whose workers has ever lived to be ready fails its callers
   const later = model.call('echo', 2);
   await clock.advance(6_000);
   expect(await later).toBe(2);
+  await pool.close();
+});
+
+test('a model whose workers end by a fault of their own while they load fails its callers as soon as the budget is spent', async () => {
+  const clock = new SimulatedClock();
+  const fault = (index: number) =>
+    new WorkerLoadError('it faulted', { cause: new WorkerCrashedError(`${index}`, { signal: 'SIGILL' }) });
+  const { pool, workers } = simulate(clock, { loadMs: 100, loadError: fault });
+  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+  const outcome = model.call('echo', 1).catch(codeOf);
+  await clock.advance(600);
+  expect(await outcome).toBe('ERR_WORKER_LOAD');
+  expect(workers).toHaveLength(6);
   await pool.close();
 });
 

@@ -283,7 +283,8 @@ export class Fleet implements MemoryReclaimer {
     if (isKilled) {
       this.#crashed(slot, cause, 0);
       this.#killedSince ??= this.#clock.now();
-      const isSpent = this.#backOff.diedYoung() && this.#clock.now() - this.#killedSince >= PATIENCE_MS;
+      const isPatient = this.#clock.now() - this.#killedSince < PATIENCE_MS && !hasFaulted(cause);
+      const isSpent = this.#backOff.diedYoung() && !isPatient;
       // A signal says nothing of the model, as long as it has been loaded before or may be the next time.
       if (!isSpent || this.#wasReady || this.slots.accepting + this.starting > 0) {
         this.check();
@@ -366,6 +367,13 @@ export class Fleet implements MemoryReclaimer {
     this.#spares?.refill();
     this.#listener.onEvent('end', slot.id);
   }
+}
+
+const OWN_SIGNALS = new Set(['SIGSEGV', 'SIGABRT', 'SIGILL', 'SIGBUS', 'SIGFPE', 'SIGTRAP', 'SIGSYS']);
+
+// Whether a worker that was ended by a signal while it loaded has brought it on itself.
+function hasFaulted(error: unknown): boolean {
+  return OWN_SIGNALS.has((error as { cause: { signal: string } }).cause.signal);
 }
 
 // Whether a worker was ended by a signal while it loaded, and its host knows no reason: from outside, most often.
