@@ -18,6 +18,7 @@ import { errorMessage, UsageError } from '../exit-codes.js';
 import { createExclusion, type Exclusion } from './exclusion.js';
 import { expandGlob } from './expand-glob.js';
 import { listNames } from './list-lines.js';
+import { NameSet } from './name-set.js';
 import { rawArgument } from './raw-argument.js';
 
 /** One thing to embed. */
@@ -138,7 +139,7 @@ class Collection {
   readonly #options: CollectOptions;
   readonly #output: string | undefined;
   readonly #isExcluded: Exclusion;
-  readonly #seen = new Set<string>();
+  readonly #seen = new NameSet();
   readonly #system = new Set<string>();
   #repeated = 0;
   #others = 0;
@@ -243,21 +244,18 @@ class Collection {
   #accept(input: EmbedInput): boolean {
     const { kind, name, file = name } = input;
     const key = kind === 'url' ? name : path.resolve(file);
-    if (key === this.#output || !this.#isNew(key)) return false;
+    if (key === this.#output) return false;
     if (kind === 'path' && this.#isExcluded(file)) {
       this.#excluded++;
       return false;
     }
-    return true;
+    return this.#isNew(key);
   }
 
   #isNew(key: string): boolean {
-    if (this.#seen.has(key)) {
-      this.#repeated++;
-      return false;
-    }
-    this.#seen.add(key);
-    return true;
+    const isNew = this.#seen.add(key);
+    if (!isNew) this.#repeated++;
+    return isNew;
   }
 }
 
@@ -279,8 +277,8 @@ function namedInput(text: string): EmbedInput {
 }
 
 /** Node answers a folder on standard input as if it were an empty file. */
-async function refuseFolder({ fd }: Readable & { readonly fd?: number }): Promise<void> {
-  if (fd !== undefined && (await promisify(fstat)(fd)).isDirectory()) {
+async function refuseFolder({ fd }: Readable & { readonly fd?: number | null }): Promise<void> {
+  if (typeof fd === 'number' && (await promisify(fstat)(fd)).isDirectory()) {
     throw new UsageError('Cannot read the list on standard input: it is a folder');
   }
 }
