@@ -20,6 +20,8 @@ export interface Host {
   readonly link: Link;
   /** Settles once it is gone; never rejects. */
   readonly exited: Promise<HostExit>;
+  /** Resolves when its program runs, and is about to load its model; undefined for one that is known to run. */
+  readonly started?: Promise<void>;
   /** When it was started, in ms of `monotonicNow`. */
   readonly startedAt: number;
   /** What the model's thread last showed of itself, and when that was heard (ms of `monotonicNow`); undefined before the first sign. */

@@ -1,6 +1,7 @@
 import { describeThrown, isError } from '../../core/index.js';
 import type { ModelContext } from '../model.js';
 import { ModelContractError, WorkerLoadError } from '../worker-errors.js';
+import { placeOfSyntaxError } from './syntax-error-place.js';
 
 /**
  * Imports a model module and calls its factory: the default export, or the one named `createModel`.
@@ -52,7 +53,9 @@ async function importModule(url: string): Promise<Record<string, unknown>> {
         { cause: error },
       );
     }
-    throw new WorkerLoadError(`Cannot load model: ${url} threw ${describeError(error)}`, { cause: error });
+    const where = await placeOfSyntaxError(url, error);
+    const text = `Cannot load model: ${url} threw ${describeError(error)}${where === undefined ? '' : ` at ${where}`}`;
+    throw new WorkerLoadError(text, { cause: error });
   }
 }
 

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { constants, getPriority, setPriority } from 'node:os';
 import { clearTimeout, setTimeout } from 'node:timers';
+import { Serializer } from 'node:v8';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../link/link.js';
 import { socketTransport } from '../link/socket-transport.js';
@@ -49,6 +50,7 @@ export function startProcessHost(options: HostOptions): Host {
   const execArgv = options.execArgv === undefined ? filterExecArgv(process.execArgv) : [...options.execArgv];
   if (options.memoryMb !== undefined) execArgv.push(`--max-old-space-size=${options.memoryMb}`);
   const shown = options.stdio !== 'ignore';
+  requireSerializer();
   if (reaper.isOver) throw new Error('the thread that it would be a child of is ending');
   const entry = packageFile('worker/hosts/process-child.js');
   const program = options.execPath ?? ownProgram();
@@ -89,11 +91,16 @@ export function startProcessHost(options: HostOptions): Host {
 
   const startedAt = monotonicNow();
   let hasSpoken = false;
+  let onStarted!: () => void;
+  const started = new Promise<void>((resolve) => {
+    onStarted = resolve;
+  });
   let progress: { value: Progress; heardAt: number } | undefined;
   const pulse = pipeOf(child, WATCHDOG_FD);
   pulse.on('error', () => {});
   pulse.on('data', (bytes: Buffer) => {
     hasSpoken = true;
+    onStarted();
     // Only the newest record counts. A record never arrives in pieces: it is far smaller than what a pipe writes at once.
     const at = bytes.length - (bytes.length % RECORD_BYTES) - RECORD_BYTES;
     if (at < 0) return;
@@ -145,10 +152,22 @@ export function startProcessHost(options: HostOptions): Host {
       const cause = shortage ?? (await explainEnd(exit, hasSpoken, program));
       return cause === undefined ? exit : { ...exit, cause: new Error(cause) };
     }),
+    started,
     startedAt,
     progress: () => progress,
     kill: () => void child.kill('SIGKILL'),
   };
+}
+
+/** Bun has the class, and no instances of it. */
+function requireSerializer(): void {
+  try {
+    new Serializer();
+  } catch (cause) {
+    const { bun } = process.versions as Record<string, string | undefined>;
+    const runtime = bun === undefined ? 'this runtime' : `Bun ${bun}`;
+    throw new Error(`${runtime} has no v8.Serializer, by which processes are spoken to: use host 'thread'`, { cause });
+  }
 }
 
 /** Why a child ended, where it could not say so itself. */

@@ -72,6 +72,7 @@ export function startThreadHost(options: HostOptions): Host {
       },
     },
     exited,
+    started: new Promise((resolve) => worker.once('online', () => resolve())),
     startedAt: monotonicNow(),
     progress: () => ({ value: board.read(), heardAt: monotonicNow() }),
     kill: () => void worker.terminate(),

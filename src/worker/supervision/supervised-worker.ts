@@ -128,10 +128,13 @@ export class SupervisedWorker {
       now: () => this.#core.clock.now(),
     });
     this.#client = client;
-    this.#channels.enter('loading');
+    if (host.started === undefined) this.#beginLoading(client);
+    else void host.started.then(() => this.#beginLoading(client));
     const watch = watchHost(client, this.#core, this.#settings, () => this.#lastProgressAt);
     this.#core.isSilent = () => watch.stall.isSilent();
     const loaded = await this.#load(client, watch);
+    // Its first word may be read after its last.
+    if (loaded !== 'ended') this.#beginLoading(client);
     if (loaded !== 'ready') {
       watch.stall.stop();
       host.kill();
@@ -157,6 +160,11 @@ export class SupervisedWorker {
     if (this.#core.hub.hasAudience('crash')) this.#core.hub.emit({ type: 'crash', error, held: client.held.size });
     // Asked to end while it was dying: it has ended.
     return kill.isCancelled ? undefined : { error, isPermanent: false, crash: error };
+  }
+
+  /** Its host runs: what takes time from now on is the model. */
+  #beginLoading(client: HostClient): void {
+    if (this.#client === client && this.#core.state.current === 'spawning') this.#channels.enter('loading');
   }
 
   async #load(client: HostClient, watch: HostWatch): Promise<'ready' | 'ended' | Failure> {

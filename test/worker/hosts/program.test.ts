@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { chmod, cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { operation, spawnWorker, startSpareHost, type WorkerLoadError } from '../../../src/worker/index.js';
@@ -100,6 +100,55 @@ for (const [what, disguise] of [
   });
 }
 
+test('spawnWorker() says which host works where there is no v8.Serializer', async () => {
+  const bun = `
+    const v8 = await import('node:v8');
+    v8.default.Serializer = class { constructor() { throw new Error('not yet implemented'); } };
+    (await import('node:module')).syncBuiltinESMExports();
+    Object.defineProperty(process.versions, 'bun', { value: '1.4.5' });`;
+  const { stdout } = await runAs(bun, fails);
+  expect(stdout).toMatch(/^Cannot start worker: .*Bun 1\.4\.5 has no v8\.Serializer, .*: use host 'thread'\n$/);
+  const { stdout: worked } = await runAs(
+    bun,
+    `const worker = start({ host: 'thread' }); console.log(await worker.call("echo", 1)); await worker.close();`,
+  );
+  expect(worked).toBe('1\n');
+});
+
+for (const host of ['process', 'thread'] as const) {
+  test(`a worker in host ${host} is spawning until its host runs, then it loads`, async () => {
+    await using worker = spawnWorker({ operations, module, restart, host });
+    const seen: string[] = [worker.state.current];
+    const following = (async () => {
+      for await (const event of worker.events()) if (event.type === 'state') seen.push(event.to);
+    })();
+    await Promise.resolve();
+    expect(worker.state.current).toBe('spawning');
+    await worker.call('echo', 1);
+    await worker.close();
+    await following;
+    expect(seen.slice(0, 3)).toEqual(['spawning', 'loading', 'ready']);
+  });
+}
+
+for (const host of ['process', 'thread'] as const) {
+  test(`a module that can't be parsed is named with its line, also where another imports it: host ${host}`, async () => {
+    const bad = path.join(folder, `bad ${host}.mjs`);
+    await writeFile(bad, 'export const one = 1;\n\nexport const two = one +;\n');
+    const outer = path.join(folder, `outer ${host}.mjs`);
+    await writeFile(outer, `import { two } from './bad ${host}.mjs';\nexport default () => ({ echo: () => two });\n`);
+    const place = `SyntaxError: Unexpected token ';' at ${pathToFileURL(bad)}:3`;
+    for (const file of [bad, outer]) {
+      const worker = spawnWorker({ operations, module: pathToFileURL(file), restart, host });
+      await expect(worker.call('echo', 1)).rejects.toThrow(place);
+    }
+    const runs = path.join(folder, `runs ${host}.mjs`);
+    await writeFile(runs, `JSON.parse('{');`);
+    const worker = spawnWorker({ operations, module: pathToFileURL(runs), restart, host });
+    await expect(worker.call('echo', 1)).rejects.toThrow(/threw SyntaxError: [^\n]*(?<!mjs:\d+)$/);
+  });
+}
+
 // The watchdog needs no loader, which the others are started with: read through one, a file is not where its path says.
 test('spawnWorker() starts a child whose files only a loader can read', async () => {
   const hidden = path.join(folder, 'archive.zip');
@@ -107,7 +156,7 @@ test('spawnWorker() starts a child whose files only a loader can read', async ()
     import { register } from 'node:module';
     const hooks = ${JSON.stringify(`
       import { readFile } from 'node:fs/promises';
-      import { fileURLToPath } from 'node:url';
+      import { fileURLToPath, pathToFileURL } from 'node:url';
       const real = (url) => url.replace('archive.zip/dist/', 'real/dist/');
       export async function resolve(specifier, context, next) {
         if (specifier.startsWith('.') && context.parentURL?.includes('archive.zip')) return { url: new URL(specifier, context.parentURL).href, format: 'module', shortCircuit: true };
