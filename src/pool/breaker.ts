@@ -149,7 +149,7 @@ export class CircuitBreaker {
   #probesWon = 0;
 
   /**
-   * @param rules All of them; unknown keys are refused.
+   * @param rules All but `failureRate`, which may be left out; unknown keys are refused.
    * @param clock The time source.
    * @param onChange Told of every change of state.
    * @throws TypeError, RangeError When a rule is of the wrong type, out of range, missing or unknown.

@@ -23,7 +23,7 @@ import { PooledStream, type StreamSource } from './stream.js';
 export interface PoolCallOptions {
   /** Gives the call up: its promise rejects at once with `signal.reason`. */
   readonly signal?: AbortSignal | undefined;
-  /** How long the answer may take, from the call on, all waiting included, in ms. The model's `timeoutMs` by default. */
+  /** How long the answer may take, from the call on, all waiting included, in ms. The model's `timeoutMs` by default; with 0 it expires at once, and starts nothing. */
   readonly timeoutMs?: number | undefined;
   /** How urgent it is. `'normal'` by default. */
   readonly priority?: Priority | undefined;
