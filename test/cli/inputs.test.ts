@@ -7,7 +7,7 @@ import { UsageError } from '../../src/cli/exit-codes.js';
 import { collectInputs, type EmbedInput, IMAGE_ENDINGS } from '../../src/cli/input/inputs.js';
 import { imageFilesIn } from '../../src/image-embedding/facade/image-files.js';
 import { encodePath } from '../../src/image-embedding/file-name.js';
-import { posix, testNeeding } from '../support/needs.js';
+import { linux, posix, testNeeding } from '../support/needs.js';
 import { withoutRoot } from '../support/other-user.js';
 
 let folder = '';
@@ -286,4 +286,18 @@ describe('collectInputs()', () => {
       /'--null' goes with '-'/,
     );
   });
+
+  testNeeding(linux)(
+    'matches names that hold or begin with a line break, and leaves them out by a pattern',
+    async () => {
+      const odd = ['\n.jpg', '\u2028x.jpg', 'a\nb.jpg', '\r\r.jpg'];
+      await mkdir(at('breaks', '\ninner'), { recursive: true });
+      for (const name of odd) await writeFile(at('breaks', '\ninner', name), '');
+      const wanted = odd.map((name) => path.join('breaks', '\ninner', name)).sort();
+      expect((await names([at('breaks', '*', '*.jpg')])).sort()).toEqual(wanted);
+      expect((await names([at('breaks', '\ninner', '*')])).sort()).toEqual(wanted);
+      await expect(collectInputs([at('breaks'), '!*.jpg'], { endings })).rejects.toThrow(/4 left out by --exclude/);
+      await expect(collectInputs([at('breaks'), '!\n*'], { endings })).rejects.toThrow(/no images found/);
+    },
+  );
 });

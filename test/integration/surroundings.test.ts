@@ -198,6 +198,19 @@ describe('a folder for temporary files that is not there, and one for caches tha
   });
 });
 
+testNeeding(posix)(
+  'a glob opens few of many folders at once',
+  async () => {
+    await mkdir(at('wide'));
+    await Promise.all(Array.from({ length: 1_000 }, (_, index) => mkdir(at('wide', `${index}`))));
+    await copyFile(cat, at('wide', '7', 'x.jpg'));
+    const ended = await runShell(`ulimit -n 200; "$node" "$main" embed "wide/**/*.jpg" --out wide.jsonl --workers 1`);
+    expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('EMFILE') });
+    expect(await readRecords(at('wide.jsonl'))).toHaveLength(1);
+  },
+  60_000,
+);
+
 describe('a working folder that was deleted', { timeout: 60_000 }, () => {
   const inGone = (script: string): Promise<Ended> => runShell(`mkdir gone && cd gone && rmdir ../gone && ${script}`);
 

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import picomatch from 'picomatch';
+import { toGlobText } from './glob-text.js';
 
 /** Whether a file or folder is left out; `root` is the folder or glob that it was found in. */
 export type Exclusion = (file: string, root?: string) => boolean;
@@ -10,14 +11,18 @@ export type Exclusion = (file: string, root?: string) => boolean;
  */
 export function createExclusion(patterns: readonly string[]): Exclusion {
   if (patterns.length === 0) return () => false;
-  const plain = patterns.map((pattern) => pattern.replace(/^\.\//, '').replace(/(?<=.)\/+$/, ''));
+  const plain = patterns.map((pattern) =>
+    toGlobText(pattern)
+      .replace(/^\.\//, '')
+      .replace(/(?<=.)\/+$/, ''),
+  );
   const byName = plain.filter((pattern) => !pattern.includes('/'));
   const byPath = plain.filter((pattern) => pattern.includes('/'));
   const matchesName = byName.length === 0 ? () => false : picomatch(byName, { dot: true });
   const matchesPath = byPath.length === 0 ? () => false : picomatch(byPath, { dot: true });
   return (file, root) => {
-    const absolute = path.resolve(file);
-    const below = path.relative(root ?? '', absolute);
+    const absolute = toGlobText(path.resolve(file));
+    const below = path.relative(toGlobText(root ?? ''), absolute);
     if (below.split('/').some((name) => matchesName(name))) return true;
     if (byPath.length === 0) return false;
     return [below, path.relative('', absolute), absolute].some((whole) => prefixes(whole).some(matchesPath));

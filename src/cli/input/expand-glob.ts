@@ -1,9 +1,13 @@
 import type { Dirent } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import PQueue from 'p-queue';
 import { type FileSystemAdapter, glob } from 'tinyglobby';
 import type { MillraceError } from '../../core/index.js';
 import { encodePath, FolderError, type FolderEntry, readFolder, systemFolders } from '../../image-embedding/index.js';
+import { fromGlobText, toGlobText } from './glob-text.js';
+
+const OPEN_FOLDERS = 16;
 
 /** What a glob is expanded with. */
 export interface GlobOptions {
@@ -54,11 +58,14 @@ export async function expandGlob(pattern: string, options: GlobOptions): Promise
     }
     return found;
   };
-  // The crawler takes an error for an empty folder.
+  // The crawler asks for all folders at once, and each is a file that is open.
+  const folders = new PQueue({ concurrency: OPEN_FOLDERS });
+  // It takes an error for an empty folder.
   let failure: { readonly error: unknown } | undefined;
   const fs = {
     readdir(inner: string, _options: unknown, done: (error: null, entries: Dirent[]) => void): void {
-      void list(inner)
+      void folders
+        .add(() => list(fromGlobText(inner)))
         .catch((error: unknown) => {
           failure = { error };
           return [];
@@ -67,7 +74,7 @@ export async function expandGlob(pattern: string, options: GlobOptions): Promise
     },
   } as unknown as FileSystemAdapter;
 
-  const matched = await glob(segments.join('/'), {
+  const matched = await glob(toGlobText(segments.join('/')), {
     cwd: root,
     dot: false,
     expandDirectories: false,
@@ -79,7 +86,7 @@ export async function expandGlob(pattern: string, options: GlobOptions): Promise
   if (reason !== undefined) throw reason;
   const named = (name: string): string => (folder === '' ? name : path.join(folder, name));
   const matches: Match[] = [];
-  for (const name of matched) {
+  for (const name of matched.map(fromGlobText)) {
     const file = path.resolve(root, name);
     const error = errors.get(file);
     if (options.isExcluded(file, root)) options.onExcluded(file);
@@ -93,7 +100,7 @@ export async function expandGlob(pattern: string, options: GlobOptions): Promise
 function asDirent({ name, kind }: FolderEntry): Dirent {
   const isFolder = kind === 'folder';
   return {
-    name,
+    name: toGlobText(name),
     isFile: () => !isFolder,
     isDirectory: () => isFolder,
     isSymbolicLink: () => false,
