@@ -9,10 +9,13 @@ export {
   type Clock,
   type ClockTimer,
   type ClockTimerOptions,
+  type ErrorCode,
+  type ErrorOf,
   type Fault,
   isMillraceError,
   MillraceError,
   type MillraceErrorOptions,
+  type MillraceErrors,
   SimulatedClock,
   systemClock,
 } from './core/index.js';

@@ -32,3 +32,11 @@ export class PermitError extends MillraceError {
   override readonly code = 'ERR_PERMIT_USED';
   override readonly fault = 'caller';
 }
+
+declare module '../core/errors.js' {
+  interface MillraceErrors {
+    ERR_CHANNEL_CLOSED: SendError | RecvError;
+    ERR_CHANNEL_FULL: FullError;
+    ERR_PERMIT_USED: PermitError;
+  }
+}

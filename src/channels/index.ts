@@ -9,6 +9,15 @@
  * @module millrace/channels
  */
 // Errors
+export {
+  type ErrorCode,
+  type ErrorOf,
+  type Fault,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  type MillraceErrors,
+} from '../core/index.js';
 export { FullError, PermitError, RecvError, SendError } from './closed-errors.js';
 export { TimeoutError } from './time/timeout-error.js';
 // Waiting
@@ -53,6 +62,7 @@ export {
   fromAsyncIterable,
   fromCallback,
   type Overflow,
+  type RepeaterIterator,
   toRepeater,
 } from './stream/iterators.js';
 export { fromReadableStream, fromWritableStream, toReadableStream, toWritableStream } from './stream/web.js';

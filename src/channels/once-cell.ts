@@ -166,3 +166,10 @@ function unlessAborted<T>(value: T | PromiseLike<T>, signal: AbortSignal | undef
     else addAbortListener(signal, waiter);
   });
 }
+
+declare module '../core/errors.js' {
+  interface MillraceErrors {
+    ERR_ONCE_CELL_INITIALIZED: AlreadyInitializedError;
+    ERR_ONCE_CELL_INITIALIZING: InitializingError;
+  }
+}

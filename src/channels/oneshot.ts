@@ -68,17 +68,18 @@ export function channel<T>(): [Sender<T>, Receiver<T>] {
 }
 
 /** The sending half of a channel for one value. */
-export class Sender<T> implements Disposable {
-  readonly #receiver: Receiver<T>;
+export class Sender<in T> implements Disposable {
+  // Nothing is taken out of it here.
+  readonly #receiver: Receiver<never>;
 
   /** @internal */
   constructor(receiver: Receiver<T>) {
-    this.#receiver = receiver;
+    this.#receiver = receiver as Receiver<never>;
   }
 
   /** Whether nobody will take a value any more: the receiver has closed or is gone. */
   get isClosed(): boolean {
-    return isAbandoned(this.#receiver as Receiver<never>);
+    return isAbandoned(this.#receiver);
   }
 
   /**
@@ -88,7 +89,7 @@ export class Sender<T> implements Disposable {
    * @returns False when it was not sent: the receiver has closed, or something was sent before, or this sender is closed. The value is yours.
    */
   send(value: T): boolean {
-    return sendInto(this.#receiver, value);
+    return sendInto<T>(this.#receiver, value);
   }
 
   /**
@@ -102,12 +103,12 @@ export class Sender<T> implements Disposable {
   closed(options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot wait for the close', options);
     if (signal?.aborted) return rejected(signal.reason);
-    return waitForClose(this.#receiver as Receiver<never>, signal);
+    return waitForClose(this.#receiver, signal);
   }
 
   /** Gives up sending: the receiver's wait rejects with a `RecvError`. After a send it does nothing. */
   close(): void {
-    if (!hasSettled(this.#receiver as Receiver<never>)) dropSenderOf(this.#receiver as Receiver<never>);
+    if (!hasSettled(this.#receiver)) dropSenderOf(this.#receiver);
   }
 
   /** The same as {@link Sender.close}. */

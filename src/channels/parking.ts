@@ -33,7 +33,7 @@ export interface Watchable<T> {
   look(): T | typeof NOTHING;
   readonly lot: ParkingLot;
   /** Whether a waiter that was woken looks a microtask later, at how things are by then. */
-  readonly later?: boolean;
+  readonly later?: boolean | undefined;
   /** What becomes of what a look has taken, as late as can be. What it throws rejects the wait. */
   finish?(found: T): T;
   /** Puts back what a look has taken and nobody has seen. */

@@ -19,7 +19,7 @@ export interface ClockTimer {
 /** How a timer is started. */
 export interface ClockTimerOptions {
   /** Whether the timer holds the process until it fires. False by default: an idle timer never holds a process. */
-  readonly ref?: boolean;
+  readonly ref?: boolean | undefined;
 }
 
 /**

@@ -3,6 +3,7 @@ export type Fault = 'caller' | 'model' | 'system';
 
 /** What every Millrace error can be given beside its message. */
 export interface MillraceErrorOptions {
+  /** What led to it. */
   readonly cause?: unknown;
 }
 
@@ -31,18 +32,40 @@ export abstract class MillraceError extends Error {
 }
 
 /**
- * Tells whether a caught value is a Millrace error, and optionally one with a certain code. Unlike `instanceof` it also holds for errors that
- * come from another copy of the package.
+ * Every error of the library by its code. Each layer adds its own, so a program knows those of the layers that it imports; a code that several
+ * classes share has them all.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: the layers above fill it.
+export interface MillraceErrors {}
+
+/** The code of an error of the library. */
+export type ErrorCode = keyof MillraceErrors & string;
+
+/** The errors that have a code; of several codes, a union to switch over. */
+export type ErrorOf<Code extends ErrorCode = ErrorCode> = {
+  [C in Code]: MillraceErrors[C] & { readonly code: C };
+}[Code];
+
+/**
+ * Tells whether a caught value is a Millrace error. Unlike `instanceof` it also holds for errors that come from another copy of the package.
  *
  * @param error Anything that was caught.
- * @param code The code it must have, such as `'ERR_CHANNEL_CLOSED'`.
- * @returns True when it is one.
+ * @returns True when it is one: a `switch` over its `code` knows every code.
  * @example
  * ```ts
  * isMillraceError(new TypeError('no')); // => false
  * ```
  */
-export function isMillraceError(error: unknown, code?: string): error is MillraceError {
+export function isMillraceError(error: unknown): error is ErrorOf;
+/**
+ * Tells whether a caught value is a Millrace error with a certain code.
+ *
+ * @param error Anything that was caught.
+ * @param code The code it must have, such as `'ERR_CHANNEL_CLOSED'`.
+ * @returns True when it is one, of the class that has this code.
+ */
+export function isMillraceError<Code extends ErrorCode>(error: unknown, code: Code): error is ErrorOf<Code>;
+export function isMillraceError(error: unknown, code?: string): boolean {
   if (typeof error !== 'object' || error === null || (error as Record<symbol, unknown>)[brand] !== true) return false;
   return code === undefined || (error as { code?: unknown }).code === code;
 }

@@ -11,11 +11,23 @@ export {
   textOf,
   type ThrownDescription,
 } from './describe-thrown.js';
-export { type Fault, hide, isMillraceError, MillraceError, type MillraceErrorOptions } from './errors.js';
+export {
+  type ErrorCode,
+  type ErrorOf,
+  type Fault,
+  hide,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  type MillraceErrors,
+} from './errors.js';
 export { type Linked, LinkedList } from './linked-list.js';
 export { monotonicNow, scheduleMacrotask } from './host.js';
 export {
   describeReceived,
+  definedOf,
+  type Filled,
+  type Given,
   faultOf,
   isSignal,
   requireBoolean,

@@ -3,6 +3,12 @@
  * wrong type is a `TypeError`, a value out of range a `RangeError`. They run before any side effect.
  */
 
+/** Some of the options that make a whole: those that are missing, or undefined, are left to the defaults. */
+export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
+
+/** Options with every default filled in. */
+export type Filled<T> = { readonly [K in keyof T]-?: Exclude<T[K], undefined> };
+
 /** Renders a received value for a message: short, and never the contents of a large one. */
 export function describeReceived(value: unknown): string {
   switch (typeof value) {
@@ -184,4 +190,11 @@ export function requireOptions<T extends object>(
     }
   }
   return value;
+}
+
+/** The options that are given: an option that is undefined is none. To be laid over defaults. */
+export function definedOf<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
 }

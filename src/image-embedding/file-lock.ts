@@ -36,18 +36,18 @@ const LOOK_MS = 100;
 
 /** Who has a lock, as far as it says. */
 export interface LockHolder {
-  readonly pid?: number;
-  readonly host?: string;
+  readonly pid?: number | undefined;
+  readonly host?: string | undefined;
   /** When its lock was touched last, in ms since 1970, where only that tells whether it lives. */
-  readonly touchedAt?: number;
+  readonly touchedAt?: number | undefined;
 }
 
 /** What a lock says. */
 interface LockText extends LockHolder {
   /** Where process numbers mean the same. */
-  readonly machine?: string;
+  readonly machine?: string | undefined;
   /** When the process began, in the system's own count. */
-  readonly start?: string;
+  readonly start?: string | undefined;
 }
 
 /** A lock that is held. */

@@ -97,3 +97,19 @@ export const imageErrorClasses: readonly ImageErrorClass[] = [
   Base64InvalidError,
   MissingDependencyError,
 ];
+
+declare module '../core/errors.js' {
+  interface MillraceErrors {
+    ERR_IMAGE_NOT_FOUND: ImageNotFoundError;
+    ERR_IMAGE_FORBIDDEN: ImageForbiddenError;
+    ERR_IMAGE_READ: ImageReadError;
+    ERR_IMAGE_UNSUPPORTED: ImageUnsupportedError;
+    ERR_IMAGE_CORRUPT: ImageCorruptError;
+    ERR_IMAGE_TOO_LARGE: ImageTooLargeError;
+    ERR_IMAGE_TIMEOUT: ImageTimeoutError;
+    ERR_URL_FORBIDDEN: UrlForbiddenError;
+    ERR_URL_FETCH: UrlFetchError;
+    ERR_BASE64_INVALID: Base64InvalidError;
+    ERR_DEPENDENCY_MISSING: MissingDependencyError;
+  }
+}

@@ -6,6 +6,15 @@
  *
  * @module millrace/image-embedding
  */
+export {
+  type ErrorCode,
+  type ErrorOf,
+  type Fault,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  type MillraceErrors,
+} from '../core/index.js';
 export { similarity } from './embedding-vector.js';
 export { BatchError, type BatchFailure } from './facade/batch-error.js';
 export type { SettledEmbedding } from './facade/embed-batch.js';

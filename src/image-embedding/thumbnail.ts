@@ -7,14 +7,14 @@ import { type ImageLimitOptions, resolveImageLimits } from './sources/limits.js'
 /** Options of {@link createThumbnail}. */
 export interface ThumbnailOptions {
   /** The longer side of the result in pixels. 360 by default; a smaller image is not enlarged. */
-  readonly size?: number;
+  readonly size?: number | undefined;
   /** What the image may be at most. */
-  readonly limits?: ImageLimitOptions;
+  readonly limits?: ImageLimitOptions | undefined;
   /**
    * Closes every loader of libvips but those for JPEG, PNG, WebP, GIF, AVIF and TIFF from memory, turns its cache off and has it work with one
    * thread: for the whole process, and for good. False by default; true is for a process of one's own that does nothing else with sharp.
    */
-  readonly restrictLoaders?: boolean;
+  readonly restrictLoaders?: boolean | undefined;
 }
 
 /**

@@ -1,4 +1,5 @@
 import {
+  type Filled,
   type Clock,
   requireMilliseconds,
   requireNumber,
@@ -22,7 +23,7 @@ export interface BreakerRules {
   /** How many failures the window must hold at least: fewer say nothing, whatever their share. */
   readonly failures: number;
   /** Which share of the calls that ended within the window must have failed, above 0 and at most 1. 0.5 by default. */
-  readonly failureRate?: number;
+  readonly failureRate?: number | undefined;
   /** The rolling window, in ms. */
   readonly windowMs: number;
   /** How long it stays open, in ms. */
@@ -32,7 +33,7 @@ export interface BreakerRules {
 }
 
 /** The rules of a breaker, filled. */
-type FilledRules = Required<BreakerRules>;
+type FilledRules = Filled<BreakerRules>;
 
 export const BREAKER_KEYS = ['failures', 'failureRate', 'windowMs', 'openMs', 'probes'] as const;
 

@@ -22,12 +22,12 @@ export type Closable =
 /** Options of {@link closeOnSignal}. */
 export interface CloseOnSignalOptions {
   /** Which signals. `['SIGTERM', 'SIGINT']` by default. */
-  readonly signals?: readonly NodeJS.Signals[];
+  readonly signals?: readonly NodeJS.Signals[] | undefined;
   /**
    * How long each may take, in ms: a pool to finish what it accepted, its `shutdownMs` by default; anything else to close before the next one is
    * closed, 5,000 by default.
    */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
 }
 
 interface Registration {

@@ -93,3 +93,14 @@ export function withoutStack<E extends Error>(make: () => E): E {
     Error.stackTraceLimit = limit;
   }
 }
+
+declare module '../core/errors.js' {
+  interface MillraceErrors {
+    ERR_POOL_CLOSED: PoolClosedError;
+    ERR_POOL_OVERLOADED: PoolOverloadedError;
+    ERR_BREAKER_OPEN: BreakerOpenError;
+    ERR_MODEL_UNKNOWN: UnknownModelError;
+    ERR_MEMORY_EXHAUSTED: MemoryExhaustedError;
+    ERR_MISSING_PACKAGE: MissingPackageError;
+  }
+}

@@ -10,6 +10,15 @@
  * @module millrace/pool
  */
 export {
+  type ErrorCode,
+  type ErrorOf,
+  type Fault,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  type MillraceErrors,
+} from '../core/index.js';
+export {
   type BreakerRules,
   type BreakerState,
   type BreakerTicket,
@@ -52,7 +61,9 @@ export type { LedgerCounts, Outcome } from './observe/ledger.js';
 export type { HealthStatus, ModelHealth, ModelStats, PoolHealth, PoolStats } from './observe/reports.js';
 export type {
   MetricsRegistry,
+  CommonModelOptions,
   ModelOptions,
+  ModelOrigin,
   PoolOptions,
   SpareHostSettings,
   SpawnPooledWorker,

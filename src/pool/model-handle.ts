@@ -1,4 +1,4 @@
-import type { InputOf, OperationName, Operations, OutputOf, ReplyOf, StreamOperation } from '../worker/index.js';
+import type { CallArguments, OperationName, Operations, OutputOf, ReplyOf, StreamOperation } from '../worker/index.js';
 import type { CallInfo } from './model/job.js';
 import type { PoolCallOptions, RegisteredModel } from './model/registered-model.js';
 
@@ -27,18 +27,13 @@ export interface ModelHandle<Ops extends Operations> {
    * @throws DeadlineExceededError When the answer did not come in time.
    * @throws WorkerCrashedError When its worker crashed and it could not be run again.
    */
-  call<K extends OperationName<Ops>>(operation: K, input: InputOf<Ops[K]>, options?: PoolCallOptions): ReplyOf<Ops[K]>;
+  call<K extends keyof Ops & string>(operation: K, ...args: CallArguments<Ops[K], PoolCallOptions>): ReplyOf<Ops[K]>;
   /** The same as {@link ModelHandle.call}, but refused at once with `PoolOverloadedError` when there is no room. */
-  tryCall<K extends OperationName<Ops>>(
-    operation: K,
-    input: InputOf<Ops[K]>,
-    options?: PoolCallOptions,
-  ): ReplyOf<Ops[K]>;
+  tryCall<K extends keyof Ops & string>(operation: K, ...args: CallArguments<Ops[K], PoolCallOptions>): ReplyOf<Ops[K]>;
   /** The same as {@link ModelHandle.call}, with the worker and the times beside the value. */
   callDetailed<K extends UnaryName<Ops>>(
     operation: K,
-    input: InputOf<Ops[K]>,
-    options?: PoolCallOptions,
+    ...args: CallArguments<Ops[K], PoolCallOptions>
   ): Promise<{ readonly value: OutputOf<Ops[K]>; readonly info: CallInfo }>;
 }
 

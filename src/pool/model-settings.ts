@@ -1,4 +1,6 @@
 import {
+  definedOf,
+  type Given,
   requireBoolean,
   requireFunction,
   requireMilliseconds,
@@ -226,17 +228,17 @@ function requireRouting(action: string, routing: ModelOptions['routing']): Routi
   }
 }
 
-function requireShares(action: string, shares: Partial<PriorityShares> | undefined): PriorityShares {
+function requireShares(action: string, shares: Given<PriorityShares> | undefined): PriorityShares {
   const given = requireOptions<PriorityShares>(`${action}: shares`, shares as PriorityShares, ['normal', 'batch']);
-  const { normal, batch } = { ...DEFAULT_SHARES, ...given };
+  const { normal, batch } = { ...DEFAULT_SHARES, ...definedOf(given) };
   requireNumber(action, 'shares.normal', normal, 0, 1);
   requireNumber(action, 'shares.batch', batch, 0, 1 - normal);
   return Object.freeze({ normal, batch });
 }
 
-function requireBreaker(action: string, breaker: Partial<BreakerRules> | undefined): BreakerRules {
+function requireBreaker(action: string, breaker: Given<BreakerRules> | undefined): BreakerRules {
   const given = requireOptions<BreakerRules>(`${action}: breaker`, breaker as BreakerRules, BREAKER_KEYS);
-  return requireBreakerRules(action, 'breaker.', { ...DEFAULT_BREAKER, ...given });
+  return requireBreakerRules(action, 'breaker.', { ...DEFAULT_BREAKER, ...definedOf(given) });
 }
 
 function requireCoalesce(

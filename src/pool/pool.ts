@@ -16,7 +16,7 @@ import { requireWorkerStart, spawnPooledWorker } from './spawn.js';
 /** Options of anything that closes. */
 export interface PoolCloseOptions {
   /** How long accepted requests may take to finish, in ms. The pool's `shutdownMs` by default. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
 }
 
 const inspect = Symbol.for('nodejs.util.inspect.custom');

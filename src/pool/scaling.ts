@@ -33,7 +33,7 @@ export interface ScalingSnapshot {
   /** Workers that can accept work. */
   readonly workers: readonly ScalingWorker[];
   /** Workers that crashed and have not been replaced; 0 when left out. */
-  readonly missing?: number;
+  readonly missing?: number | undefined;
   /** Since when requests have waited and all workers been full; undefined when that is not so. */
   readonly saturatedSince: number | undefined;
   /** When a worker last became ready. */

@@ -33,7 +33,7 @@ export interface SpareHostsParts {
   readonly governor: MemoryGovernor;
   readonly clock: Clock;
   /** Starts one; replaced in tests. */
-  readonly start?: (settings: SpareHostSettings) => SpareHost;
+  readonly start?: ((settings: SpareHostSettings) => SpareHost) | undefined;
 }
 
 export class SpareHosts implements MemoryReclaimer {

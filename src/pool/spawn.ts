@@ -18,5 +18,5 @@ function spawnOptionsOf({ heapMb, ...options }: WorkerStart): SpawnWorkerOptions
     ...(heapMb === undefined ? {} : { memoryMb: heapMb }),
     retries: 0,
     restart: { maxRestarts: 0 },
-  } as SpawnWorkerOptions<WorkerStart['operations']>;
+  } as unknown as SpawnWorkerOptions<WorkerStart['operations']>;
 }

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { mpsc, select, sleep, withEnd } from '../channels/index.js';
 import {
+  type Filled,
   type Clock,
   requireFunction,
   requireMilliseconds,
@@ -22,13 +23,13 @@ export interface BatchContext {
 /** Options of {@link createBatcher}. */
 export interface BatcherOptions<Item, Result> {
   /** How many items a batch holds at most. 16 by default. */
-  readonly maxBatch?: number;
+  readonly maxBatch?: number | undefined;
   /** How long the first item of a batch may wait for company, from when it was added, in ms. 0 by default: what is there goes, a free model never waits. */
-  readonly maxDelayMs?: number;
+  readonly maxDelayMs?: number | undefined;
   /** Runs a batch and answers with one result per item, in order. When it throws, halves of the batch are run again, to find the guilty items. */
   readonly run: (items: Item[], context: BatchContext) => Promise<readonly Result[]> | readonly Result[];
   /** The time source. The system's by default. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** Options of {@link Batcher.add}. */
@@ -99,7 +100,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
 }
 
 class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
-  readonly #options: Required<BatcherOptions<Item, Result>>;
+  readonly #options: Filled<BatcherOptions<Item, Result>>;
   readonly #sender: mpsc.UnboundedSender<BatchEntry<Item, Result>>;
   readonly #receiver: mpsc.Receiver<BatchEntry<Item, Result>>;
   readonly #pending: Set<BatchEntry<Item, Result>> = new Set();
@@ -108,7 +109,7 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
   #isClosed = false;
   #controller: AbortController | undefined;
 
-  constructor(options: Required<BatcherOptions<Item, Result>>) {
+  constructor(options: Filled<BatcherOptions<Item, Result>>) {
     this.#options = options;
     [this.#sender, this.#receiver] = mpsc.unboundedChannel<BatchEntry<Item, Result>>();
     this.#ended = this.#loop();

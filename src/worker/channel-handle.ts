@@ -72,11 +72,11 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
   }
 
   // The reply's type depends on the operation's kind, which the compiler can't follow into the body.
-  call(operation: string, input: unknown, options?: CallOptions): never {
+  call(operation: string, input?: unknown, options?: CallOptions): never {
     return this.#submit(operation, input, options, true) as never;
   }
 
-  tryCall(operation: string, input: unknown, options?: CallOptions): never {
+  tryCall(operation: string, input?: unknown, options?: CallOptions): never {
     return this.#submit(operation, input, options, false) as never;
   }
 

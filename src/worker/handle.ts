@@ -1,5 +1,5 @@
 import type { WaitOptions, watch } from '../channels/index.js';
-import type { InputOf, OperationName, Operations, OutputOf, StreamOperation } from './operation.js';
+import type { CallArguments, OperationName, Operations, OutputOf, StreamOperation } from './operation.js';
 import type { WorkerEvent } from './worker-events.js';
 import type { WorkerHealth } from './worker-health.js';
 import type { WorkerState, WorkerStatus } from './worker-state.js';
@@ -45,10 +45,11 @@ export type ReplyOf<O> = O extends StreamOperation<never, unknown> ? ReplyStream
 export interface OperationSender<O> {
   /** The operation's name. */
   readonly operation: string;
+  // Functions and not methods: a sender of some inputs is none of more.
   /** The same as {@link WorkerHandle.call} with the operation fixed. */
-  call(input: InputOf<O>, options?: CallOptions): ReplyOf<O>;
+  readonly call: (...args: CallArguments<O, CallOptions>) => ReplyOf<O>;
   /** The same as {@link WorkerHandle.tryCall} with the operation fixed. */
-  tryCall(input: InputOf<O>, options?: CallOptions): ReplyOf<O>;
+  readonly tryCall: (...args: CallArguments<O, CallOptions>) => ReplyOf<O>;
   /** How many requests the queue has room for now; 0 once the worker takes none. */
   readonly capacity: number;
   /** How many requests the queue holds at most. */
@@ -129,7 +130,7 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
    * await handle.close();
    * ```
    */
-  call<K extends OperationName<Ops>>(operation: K, input: InputOf<Ops[K]>, options?: CallOptions): ReplyOf<Ops[K]>;
+  call<K extends keyof Ops & string>(operation: K, ...args: CallArguments<Ops[K], CallOptions>): ReplyOf<Ops[K]>;
   /**
    * Calls an operation, or fails at once when its queue has no room. Otherwise the same as {@link WorkerHandle.call}.
    *
@@ -137,7 +138,7 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
    *
    * @throws WorkerFullError When the queue has no room, or others wait for it already.
    */
-  tryCall<K extends OperationName<Ops>>(operation: K, input: InputOf<Ops[K]>, options?: CallOptions): ReplyOf<Ops[K]>;
+  tryCall<K extends keyof Ops & string>(operation: K, ...args: CallArguments<Ops[K], CallOptions>): ReplyOf<Ops[K]>;
   /** Counts and latencies as the handle sees them. */
   stats(): WorkerStats;
   /**

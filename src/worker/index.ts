@@ -7,6 +7,15 @@
  * @module millrace/worker
  */
 export {
+  type ErrorCode,
+  type ErrorOf,
+  type Fault,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  type MillraceErrors,
+} from '../core/index.js';
+export {
   type BatchAddOptions,
   type BatchContext,
   type Batcher,
@@ -45,6 +54,7 @@ export type {
   WorkerHost,
 } from './model.js';
 export {
+  type CallArguments,
   type AnyOperation,
   type InputOf,
   type OperationCapacity,
@@ -80,7 +90,9 @@ export { type RunWorkerOptions, runWorker } from './run-worker.js';
 export {
   requireSpawnOptions,
   type SpawnSettings,
+  type CommonWorkerOptions,
   type SpawnWorkerOptions,
+  type WorkerSource,
   type TransferOptions,
 } from './spawn-options.js';
 export { spawnWorker } from './spawn-worker.js';

@@ -4,28 +4,28 @@ import { byteSizeOf } from './byte-size.js';
 /** How much may wait in an operation's queue: accepted by the worker and not yet taken by its loop. */
 export interface OperationCapacity {
   /** Requests. 64 by default. */
-  readonly items?: number;
+  readonly items?: number | undefined;
   /** Bytes of input, as `sizeOf` counts them. Not limited by default. */
-  readonly bytes?: number;
+  readonly bytes?: number | undefined;
 }
 
 /** Options of an operation. */
 export interface OperationOptions<Input> {
   /** How much may wait: a number of requests, or requests and bytes. 64 requests by default. */
-  readonly capacity?: number | OperationCapacity;
+  readonly capacity?: number | OperationCapacity | undefined;
   /** Whether a request may be run again when the worker that ran it crashed. False by default. */
-  readonly idempotent?: boolean;
+  readonly idempotent?: boolean | undefined;
   /**
    * How many bytes an input counts for; a size that is no whole number is rounded up. By default the bytes of the buffers, typed arrays and strings (2 a
    * character) in it, three levels deep.
    */
-  readonly sizeOf?: (input: Input) => number;
+  readonly sizeOf?: ((input: Input) => number) | undefined;
 }
 
 /** Options of a stream operation. */
 export interface StreamOperationOptions<Input> extends OperationOptions<Input> {
   /** How many chunks may wait for the consumer before the model's generator has to. 16 by default. */
-  readonly chunkCapacity?: number;
+  readonly chunkCapacity?: number | undefined;
 }
 
 interface OperationBase<Input, Output> {
@@ -63,6 +63,14 @@ export type OutputOf<O> = O extends { readonly '~output'?: () => infer Output } 
 
 /** The names of a worker's operations. */
 export type OperationName<Ops extends Operations> = keyof Ops & string;
+
+/**
+ * What a call of an operation takes beside its name: the input and options, or nothing where the input is `void` or may be `undefined`. The first is
+ * also there for an operation that is not known yet, so that a generic function can pass its input on.
+ */
+export type CallArguments<O, Options> =
+  | [input: InputOf<O>, options?: Options]
+  | (unknown extends InputOf<O> ? never : undefined extends InputOf<O> ? [] : never);
 
 /** What {@link operation} is: a function, and the same for streams. */
 export interface OperationFactory {

@@ -3,7 +3,7 @@ import type { InputOf, OutputOf, StreamOperation } from './operation.js';
 import type { Trace } from './trace.js';
 
 /** The way back to the caller of a unary request: used at most once; whatever comes later is dropped and counted. */
-export interface Reply<Output> {
+export interface Reply<in Output> {
   /** Answers with a value. False when nobody listens any more: the caller gave up, or it was answered before. */
   send(value: Output): boolean;
   /** Answers with an error. False when nobody listens any more. */
@@ -13,7 +13,7 @@ export interface Reply<Output> {
 }
 
 /** The way back to the consumer of a stream request: a bounded channel of chunks. */
-export interface StreamReply<Chunk> {
+export interface StreamReply<in Chunk> {
   /**
    * Sends one chunk, and waits while the consumer is behind by the operation's `chunkCapacity`.
    *
@@ -62,7 +62,7 @@ export interface StreamRequest<Input, Chunk, Name extends string = string> exten
 }
 
 /** Any request. */
-export type AnyRequest = UnaryRequest<unknown, unknown> | StreamRequest<unknown, unknown>;
+export type AnyRequest = UnaryRequest<unknown, never> | StreamRequest<unknown, never>;
 
 /** The request of an operation, by the name that it was declared with. */
 export type RequestOf<O, Name extends string = string> =

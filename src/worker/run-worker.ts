@@ -13,11 +13,11 @@ const served = new WeakSet<object>();
 /** Options of {@link runWorker}. */
 export interface RunWorkerOptions {
   /** How many calls may be inside the model at once. 1 by default. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** How long the worker waits for a request before it calls itself idle, in ms; `Infinity` for never. 300,000 by default. */
-  readonly idleTimeoutMs?: number;
+  readonly idleTimeoutMs?: number | undefined;
   /** Told before and after each call into the model, so that somebody outside can see since when a long call runs. What it throws is an uncaught exception, and no call's answer. */
-  readonly onProgress?: (progress: WorkerProgress) => void;
+  readonly onProgress?: ((progress: WorkerProgress) => void) | undefined;
 }
 
 /**

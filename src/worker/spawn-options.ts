@@ -1,6 +1,9 @@
 import {
   type Clock,
+  definedOf,
   describeReceived,
+  type Filled,
+  type Given,
   requireBoolean,
   requireFunction,
   requireMilliseconds,
@@ -21,76 +24,96 @@ import { defaultRestartPolicy, type RestartPolicy } from './supervision/back-off
 /** What is moved to another thread instead of copied, where the host is a thread. */
 export interface TransferOptions {
   /** Whether the buffers of inputs are moved: the caller's typed arrays are empty afterwards, and a request is never retried. False by default. */
-  readonly inputs?: boolean;
+  readonly inputs?: boolean | undefined;
   /** Whether the buffers of results are moved: a model must not keep what it returns. True by default. */
-  readonly results?: boolean;
+  readonly results?: boolean | undefined;
 }
 
-/** Options of `spawnWorker`. */
-export interface SpawnWorkerOptions<Ops extends Operations> {
+/** Where a worker's model comes from, and where it runs: a module for any host, or the model itself for the inline host. */
+export type WorkerSource<Ops extends Operations> =
+  | {
+      /**
+       * Where the model runs. `'process'` (the default) for native models: it can be killed in the middle of a call, and takes a crash with it.
+       * `'thread'` for JavaScript and WebAssembly. `'inline'` for models that truly await: they share the caller's event loop.
+       */
+      readonly host?: WorkerHost | undefined;
+      /** URL of the model module (`new URL('./model.js', import.meta.url)`): its default export, or `createModel`, makes the model. */
+      readonly module: URL | string;
+      readonly model?: undefined;
+      readonly load?: undefined;
+    }
+  | {
+      readonly host: 'inline';
+      /** The model itself (inline host only). */
+      readonly model: ModelOf<Ops>;
+      readonly module?: undefined;
+      readonly load?: undefined;
+    }
+  | {
+      readonly host: 'inline';
+      /** Makes the model (inline host only). */
+      readonly load: (context: ModelContext) => ModelOf<Ops> | Promise<ModelOf<Ops>>;
+      readonly module?: undefined;
+      readonly model?: undefined;
+    };
+
+/** Options of `spawnWorker`: what is common to all, and one source of the model. */
+export type SpawnWorkerOptions<Ops extends Operations> = CommonWorkerOptions<Ops> & WorkerSource<Ops>;
+
+/** Options of `spawnWorker`, but for where the model comes from. */
+export interface CommonWorkerOptions<Ops extends Operations> {
   /** What the worker can do. */
   readonly operations: Ops;
-  /**
-   * Where the model runs. `'process'` (the default) for native models: it can be killed in the middle of a call, and takes a crash with it.
-   * `'thread'` for JavaScript and WebAssembly. `'inline'` for models that truly await: they share the caller's event loop.
-   */
-  readonly host?: WorkerHost;
-  /** URL of the model module (`new URL('./model.js', import.meta.url)`): its default export, or `createModel`, makes the model. */
-  readonly module?: URL | string;
   /** What the module's function is given. It crosses to the host, so it must be data. */
   readonly options?: unknown;
-  /** The model itself (inline host only). */
-  readonly model?: ModelOf<Ops>;
-  /** Makes the model (inline host only). */
-  readonly load?: (context: ModelContext) => ModelOf<Ops> | Promise<ModelOf<Ops>>;
   /** The worker's name, in events and reports. */
-  readonly id?: string;
+  readonly id?: string | undefined;
   /** How many calls may be inside the model at once. 1 by default. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** After how long without requests the worker calls itself idle, in ms; `Infinity` for never. 300,000 by default. */
-  readonly idleTimeoutMs?: number;
+  readonly idleTimeoutMs?: number | undefined;
   /** How long the model may take to load, in ms. 120,000 by default. */
-  readonly loadTimeoutMs?: number;
+  readonly loadTimeoutMs?: number | undefined;
   /**
    * How long a worker may go without progress past a deadline, or after a caller has given up, before it is killed, in ms. 30,000 by default. `Infinity`
    * for ever: it is then never killed, also not while it is stopped, which is otherwise noticed within two or three seconds.
    */
-  readonly stallTimeoutMs?: number;
+  readonly stallTimeoutMs?: number | undefined;
   /**
    * The same for a worker whose thread is kept by one call, such as a native one, so that its event loop does not answer: in ms, or a function that is
    * asked each time. `stallTimeoutMs` by default.
    */
-  readonly blockedTimeoutMs?: number | (() => number);
+  readonly blockedTimeoutMs?: number | (() => number) | undefined;
   /** How often a request of an idempotent operation is run again when its worker died. 1 by default. */
-  readonly retries?: number;
+  readonly retries?: number | undefined;
   /** How restarts are limited and spaced. */
-  readonly restart?: Partial<RestartPolicy>;
+  readonly restart?: Given<RestartPolicy> | undefined;
   /** What is moved instead of copied (thread host only). */
-  readonly transfer?: TransferOptions;
+  readonly transfer?: TransferOptions | undefined;
   /** Environment of the worker; the parent's by default. `NODE_OPTIONS` loses its inspector flags either way. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Working directory (process host only). */
-  readonly cwd?: string;
+  readonly cwd?: string | undefined;
   /**
    * The program that runs the worker, a Node (process host only). By default the one that runs this process; in Electron that one as Node. A single
    * executable is no Node: there it has to be given.
    */
-  readonly execPath?: string;
+  readonly execPath?: string | undefined;
   /** Node flags; by default the parent's, without inspector ports and what says what the parent itself runs. */
-  readonly execArgv?: readonly string[];
+  readonly execArgv?: readonly string[] | undefined;
   /** Limit of the worker's JavaScript heap, in MB. Native memory is not part of it. */
-  readonly memoryMb?: number;
+  readonly memoryMb?: number | undefined;
   /** Threads of libuv's pool, for files, name lookups and addons: `UV_THREADPOOL_SIZE`, unless `env` sets it (process host only). 4 by default. */
-  readonly threadPoolSize?: number;
+  readonly threadPoolSize?: number | undefined;
   /** What becomes of what the worker prints, `'inherit'` by default. Its last stderr lines are kept either way. */
-  readonly stdio?: WorkerStdio;
+  readonly stdio?: WorkerStdio | undefined;
   /**
    * A process that was started ahead, which the worker then takes over instead of starting one (process host only): its environment, flags, folder and
    * output are as it was started with. One that is taken or has ended is passed over.
    */
-  readonly spare?: SpareHost;
+  readonly spare?: SpareHost | undefined;
   /** The time source. The system's by default. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** The options of `spawnWorker`, checked and filled. */
@@ -109,7 +132,7 @@ export interface SpawnSettings {
   readonly blockedTimeoutMs: () => number;
   readonly retries: number;
   readonly restart: RestartPolicy;
-  readonly transfer: Required<TransferOptions>;
+  readonly transfer: Filled<TransferOptions>;
   readonly hostOptions: HostOptions;
   readonly spare: SpareHost | undefined;
   readonly clock: Clock;
@@ -224,14 +247,14 @@ function requireSource<Ops extends Operations>(
   };
 }
 
-function requireRestart(action: string, given: Partial<RestartPolicy> | undefined): RestartPolicy {
+function requireRestart(action: string, given: Given<RestartPolicy> | undefined): RestartPolicy {
   const policy = requireOptions<RestartPolicy>(action, given as RestartPolicy | undefined, [
     'maxRestarts',
     'windowMs',
     'backOffMs',
     'maxBackOffMs',
   ]);
-  const filled = { ...defaultRestartPolicy, ...policy };
+  const filled = { ...defaultRestartPolicy, ...definedOf(policy) };
   requireNonNegativeInteger(action, 'restart.maxRestarts', filled.maxRestarts);
   for (const name of ['windowMs', 'backOffMs', 'maxBackOffMs'] as const) {
     requireMilliseconds(action, `restart.${name}`, filled[name]);

@@ -17,9 +17,9 @@ export interface Ping {
 /** Options of {@link createWorkerChannels}. */
 export interface WorkerChannelsOptions {
   /** The worker's name, in events and reports. `worker-1`, `worker-2`, … by default. */
-  readonly id?: string;
+  readonly id?: string | undefined;
   /** The time source. The system's by default. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** The loop's end of a worker: what there is to select over, and what there is to tell. */

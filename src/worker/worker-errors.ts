@@ -32,11 +32,11 @@ export class ModelContractError extends WorkerLoadError {
 /** How a worker ended, as far as its host could tell. */
 export interface WorkerCrashDetails extends MillraceErrorOptions {
   /** The exit code, when it exited. */
-  readonly exitCode?: number | null;
+  readonly exitCode?: number | null | undefined;
   /** The signal that ended it, such as `'SIGKILL'`. */
-  readonly signal?: string | null;
+  readonly signal?: string | null | undefined;
   /** The last lines it wrote to stderr. */
-  readonly stderr?: string;
+  readonly stderr?: string | undefined;
 }
 
 /** The worker ended while it held the request, and the request could not be run again. */
@@ -115,4 +115,20 @@ export class BatchContractError extends MillraceError {
 /** A worker was asked to go from one state to another that its table does not allow. */
 export class WorkerStateError extends MillraceError {
   readonly code = 'ERR_WORKER_STATE' as const;
+}
+
+declare module '../core/errors.js' {
+  interface MillraceErrors {
+    ERR_WORKER_CLOSED: WorkerClosedError;
+    ERR_WORKER_FULL: WorkerFullError;
+    ERR_WORKER_LOAD: WorkerLoadError;
+    ERR_MODEL_CONTRACT: ModelContractError;
+    ERR_WORKER_CRASHED: WorkerCrashedError;
+    ERR_BAD_INPUT: BadInputError;
+    ERR_DEADLINE_EXCEEDED: DeadlineExceededError;
+    ERR_UNKNOWN_OPERATION: UnknownOperationError;
+    ERR_BATCHER_CLOSED: BatcherClosedError;
+    ERR_BATCH_CONTRACT: BatchContractError;
+    ERR_WORKER_STATE: WorkerStateError;
+  }
 }

@@ -45,7 +45,7 @@ test('createPool() refuses unknown and wrong options before anything happens', (
     "Cannot register model 'm': maxWorkers must be a positive integer, received 0",
   );
   expect(() => pool.register('m', simulated({ minWorkers: 3, maxWorkers: 2 }))).toThrow(RangeError);
-  expect(() => pool.register('m', { operations: simulated().operations })).toThrow(
+  expect(() => pool.register('m', { operations: simulated().operations } as never)).toThrow(
     'either module or load must be given',
   );
   expect(() => pool.register('m', simulated({ coalesce: { ecoh: String } as never }))).toThrow("unknown option 'ecoh'");

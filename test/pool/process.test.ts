@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect, test, vi } from 'vitest';
-import { createPool, type ModelOptions } from '../../src/pool/index.js';
+import { createPool, type CommonModelOptions, type ModelOptions } from '../../src/pool/index.js';
 import { operation } from '../../src/worker/index.js';
 import { isAlive, treeBytes } from './process-tree.js';
 
@@ -21,7 +21,7 @@ const operations = {
   count: operation.stream<number, number>(),
 };
 const module = new URL('./fixtures/model.mjs', import.meta.url);
-const processes = (options: Partial<ModelOptions<typeof operations>> = {}): ModelOptions<typeof operations> => ({
+const processes = (options: Partial<CommonModelOptions<typeof operations>> = {}): ModelOptions<typeof operations> => ({
   operations,
   module,
   ...options,

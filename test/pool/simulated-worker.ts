@@ -2,6 +2,7 @@ import type { Clock } from '../../src/core/index.js';
 import {
   createPool,
   MemoryGovernor,
+  type CommonModelOptions,
   type ModelOptions,
   type Pool,
   type PooledWorker,
@@ -250,7 +251,7 @@ export function simulate(clock: Clock, behaviour: Behaviour = {}, options: PoolO
 
 /** Model options for a simulation. */
 export function simulated(
-  options: Partial<ModelOptions<typeof echoOperations>> = {},
+  options: Partial<CommonModelOptions<typeof echoOperations>> = {},
 ): ModelOptions<typeof echoOperations> {
   return { operations: echoOperations, module: 'simulated', timeoutMs: Number.POSITIVE_INFINITY, ...options };
 }

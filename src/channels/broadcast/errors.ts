@@ -12,3 +12,9 @@ export class LaggedError extends MillraceError {
     this.skipped = skipped;
   }
 }
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_BROADCAST_LAGGED: LaggedError;
+  }
+}

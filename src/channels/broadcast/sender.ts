@@ -5,7 +5,7 @@ import { Receiver } from './receiver.js';
 import type { BroadcastState } from './state.js';
 
 /** The sending half of a {@link channel}. Senders can be cloned; the channel ends for its receivers when the last one is closed. */
-export class Sender<T> implements Disposable {
+export class Sender<in out T> implements Disposable {
   readonly #state: BroadcastState<T>;
   readonly #departed: Watchable<void>;
   #open = true;
@@ -129,7 +129,7 @@ export class Sender<T> implements Disposable {
 }
 
 /** A handle on a broadcast channel that does not keep it open for its receivers. */
-export class WeakSender<T> implements Disposable {
+export class WeakSender<in out T> implements Disposable {
   readonly #state: BroadcastState<T>;
   #open = true;
 

@@ -2,7 +2,7 @@ import { requireDuration, requireNonNegativeInteger, requirePositiveInteger, sys
 import { signalOf, type WaitOptions } from '../abort.js';
 import { ignore, ready, readyVoid, refused, rejected } from '../budget.js';
 import { FullError } from '../closed-errors.js';
-import { Chan, UNBOUNDED } from './chan.js';
+import { Chan, UNBOUNDED, type SendSide } from './chan.js';
 import { type ChannelOptions, settingsOf } from './options.js';
 import { OwnedPermit } from './owned-permit.js';
 import { Permit, PermitIterator } from './permit.js';
@@ -45,7 +45,7 @@ export function channel<T>(capacity: number, options?: ChannelOptions<T>): [Send
  *
  * Clone it for each producer and close each clone: there is no destructor that would. `using tx = ...` closes it at the end of a block.
  */
-export class Sender<T> extends SenderHandle<T> {
+export class Sender<in T> extends SenderHandle<T> {
   /** How many slots are free. Held permits count as taken. */
   get capacity(): number {
     return this.chan.shown(this.chan.free);
@@ -258,12 +258,12 @@ export class Sender<T> extends SenderHandle<T> {
   }
 
   // The sender closed while its reservation waited: then the permit counts for itself.
-  #own(chan: Chan<T>): OwnedPermit<T> {
+  #own(chan: SendSide<T>): OwnedPermit<T> {
     if (!this.leave()) chan.strong++;
     return new OwnedPermit(chan, () => toSender(chan));
   }
 
-  #claim(slots: number): Chan<T> {
+  #claim(slots: number): SendSide<T> {
     const chan = this.chan;
     if (this.isClosed) throw closedWhileReserving();
     if (slots > chan.free) throw new FullError('Cannot reserve: the channel is full', undefined);
@@ -274,7 +274,7 @@ export class Sender<T> extends SenderHandle<T> {
   #reserve<R>(
     slots: number,
     options: WaitOptions | undefined,
-    toPermitOf: (chan: Chan<T>, slots: number) => R,
+    toPermitOf: (chan: SendSide<T>, slots: number) => R,
   ): Promise<R> {
     const signal = signalOf('Cannot reserve', options);
     if (signal?.aborted) return rejected(signal.reason);
@@ -290,15 +290,15 @@ export class Sender<T> extends SenderHandle<T> {
   }
 }
 
-function toSender<T>(chan: Chan<T>): Sender<T> {
+function toSender<T>(chan: SendSide<T>): Sender<T> {
   return new Sender(chan);
 }
 
-function toPermit<T>(chan: Chan<T>): Permit<T> {
+function toPermit<T>(chan: SendSide<T>): Permit<T> {
   return new Permit(chan);
 }
 
-function toPermits<T>(chan: Chan<T>, slots: number): PermitIterator<T> {
+function toPermits<T>(chan: SendSide<T>, slots: number): PermitIterator<T> {
   return new PermitIterator(chan, slots);
 }
 

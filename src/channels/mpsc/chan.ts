@@ -50,6 +50,32 @@ export interface ChanSettings<T> {
   readonly clock: Clock | undefined;
 }
 
+/** What senders see of a channel: values go in, and none comes out. */
+export interface SendSide<in T>
+  extends Pick<
+    Chan<never>,
+    | 'max'
+    | 'settings'
+    | 'free'
+    | 'strong'
+    | 'weak'
+    | 'closed'
+    | 'dropped'
+    | 'failure'
+    | 'senders'
+    | 'closing'
+    | 'shown'
+    | 'release'
+    | 'queueSender'
+    | 'withdrawSender'
+    | 'dropSender'
+    | 'checkEnd'
+  > {
+  offer(value: T): void;
+  put(value: T): void;
+  discard(value: T): void;
+}
+
 export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   readonly settings: ChanSettings<T> | null;
   free: number;

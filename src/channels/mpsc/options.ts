@@ -8,9 +8,9 @@ export interface ChannelOptions<T> {
    * Called once with each value that was accepted and can no longer be received: those that lie in the channel when its receiver is disposed of,
    * and those sent later on permits. For values that hold something to be released. A send that fails hands its value back instead.
    */
-  readonly onUndelivered?: (value: T) => void;
+  readonly onUndelivered?: ((value: T) => void) | undefined;
   /** The clock of `sendTimeout`; the system's by default. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /**

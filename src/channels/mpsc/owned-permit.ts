@@ -1,16 +1,16 @@
 import type { Sender } from './bounded.js';
-import type { Chan } from './chan.js';
+import type { SendSide } from './chan.js';
 import { Permit, usedBefore } from './permit.js';
 
 /**
  * A slot held for one value together with the sender it was reserved on: it keeps the channel open like a sender does, and gives the sender
  * back when it is used or released.
  */
-export class OwnedPermit<T> extends Permit<T> {
+export class OwnedPermit<in T> extends Permit<T> {
   readonly #toSender: () => Sender<T>;
 
   /** @internal */
-  constructor(chan: Chan<T>, toSender: () => Sender<T>) {
+  constructor(chan: SendSide<T>, toSender: () => Sender<T>) {
     super(chan);
     this.#toSender = toSender;
   }

@@ -1,5 +1,5 @@
 import { PermitError } from '../closed-errors.js';
-import type { Chan } from './chan.js';
+import type { SendSide } from './chan.js';
 
 /**
  * A slot of a bounded channel that is held for one value: sending on it never waits and never finds the channel full.
@@ -7,11 +7,11 @@ import type { Chan } from './chan.js';
  * A permit keeps the channel open for the receiver until it is used or released, and its value is delivered even when the receiver has closed
  * in the meantime. When the receiver is gone altogether the value goes to the channel's `onUndelivered`.
  */
-export class Permit<T> implements Disposable {
-  #chan: Chan<T> | null;
+export class Permit<in T> implements Disposable {
+  #chan: SendSide<T> | null;
 
   /** @internal */
-  constructor(chan: Chan<T>) {
+  constructor(chan: SendSide<T>) {
     this.#chan = chan;
   }
 
@@ -59,12 +59,12 @@ export class Permit<T> implements Disposable {
  *
  * What is not given out when the iteration is left, or when it is disposed, goes back to the channel. Permits given out are on their own.
  */
-export class PermitIterator<T> implements IterableIterator<Permit<T>>, Disposable {
-  readonly #chan: Chan<T>;
+export class PermitIterator<in T> implements IterableIterator<Permit<T>>, Disposable {
+  readonly #chan: SendSide<T>;
   #left: number;
 
   /** @internal */
-  constructor(chan: Chan<T>, slots: number) {
+  constructor(chan: SendSide<T>, slots: number) {
     this.#chan = chan;
     this.#left = slots;
   }

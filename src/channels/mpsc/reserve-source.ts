@@ -8,12 +8,12 @@ import {
   type Slot,
 } from '../select/selectable.js';
 import { type ParkingLot, unlink, type WaiterList, type WaitNode, type Wakeable } from '../waiters.js';
-import type { Chan, SlotWaiter } from './chan.js';
+import type { SendSide, SlotWaiter } from './chan.js';
 import { Permit } from './permit.js';
 
 /** What this needs of a sender. */
 interface Reserving<T> {
-  readonly chan: Chan<T>;
+  readonly chan: SendSide<T>;
   readonly isClosed: boolean;
   closing(): ParkingLot;
 }
@@ -62,10 +62,10 @@ class ReserveLink<T> implements SlotWaiter {
   list: WaiterList<WaitNode> | null = null;
   need = 1;
   readonly closing: ClosingLink;
-  readonly #chan: Chan<T>;
+  readonly #chan: SendSide<T>;
   readonly #target: SelectWaiter;
 
-  constructor(chan: Chan<T>, target: SelectWaiter) {
+  constructor(chan: SendSide<T>, target: SelectWaiter) {
     this.#chan = chan;
     this.#target = target;
     this.closing = new ClosingLink(this);

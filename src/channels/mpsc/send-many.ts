@@ -8,12 +8,12 @@ import { requireFunction } from '../../core/index.js';
 import { signalOf, type WaitOptions } from '../abort.js';
 import { ignore, mayGoUnseen, ready, rejected } from '../budget.js';
 import { SendError } from '../closed-errors.js';
-import type { Chan } from './chan.js';
+import type { SendSide } from './chan.js';
 import { closedWhileSending, ReserveWaiter } from './sender-waiters.js';
 
 const ACTION = 'Cannot send';
 
-type ManySender<T> = { readonly chan: Chan<T>; readonly isClosed: boolean };
+type ManySender<T> = { readonly chan: SendSide<T>; readonly isClosed: boolean };
 
 /** Does what `Sender.sendMany` says. */
 export function sendMany<T>(
@@ -62,7 +62,7 @@ async function send<T>(sender: ManySender<T>, values: Iterable<T>, signal: Abort
 }
 
 /** Waits for a slot and holds it. @returns False when the signal has fired or the channel is closed. */
-function waitForSlot<T>(chan: Chan<T>, signal: AbortSignal | undefined): Promise<boolean> {
+function waitForSlot<T>(chan: SendSide<T>, signal: AbortSignal | undefined): Promise<boolean> {
   const waiter = new ReserveWaiter(chan, 1, ignore);
   chan.queueSender(waiter);
   return waiter.until(signal).then(
@@ -72,7 +72,7 @@ function waitForSlot<T>(chan: Chan<T>, signal: AbortSignal | undefined): Promise
 }
 
 /** Sends the next value into a slot that is held. @returns False, and the slot is free again, when there is none. */
-function sendNext<T>(chan: Chan<T>, iterator: Iterator<T>): boolean {
+function sendNext<T>(chan: SendSide<T>, iterator: Iterator<T>): boolean {
   let next: IteratorResult<T> | undefined;
   try {
     next = iterator.next();

@@ -4,22 +4,22 @@ import { SendError } from '../closed-errors.js';
 import { printedAs } from '../inspect.js';
 import { ValueWaiter } from '../promise-waiter.js';
 import { ParkingLot } from '../waiters.js';
-import type { Chan } from './chan.js';
+import type { SendSide } from './chan.js';
 
 /**
  * What senders of both kinds share: being counted, being closed, and seeing the receiver go.
  *
  * The channel ends for the receiver when every sender is closed, every permit is used or released and every blocked send is through.
  */
-export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
+export abstract class SenderHandle<in T> implements Disposable, AsyncDisposable {
   /** @internal */
-  readonly chan: Chan<T>;
+  readonly chan: SendSide<T>;
   /** @internal */
   open = true;
   #closing: ParkingLot | null = null;
 
   /** @internal */
-  constructor(chan: Chan<T>) {
+  constructor(chan: SendSide<T>) {
     this.chan = chan;
   }
 
@@ -105,7 +105,7 @@ export abstract class SenderHandle<T> implements Disposable, AsyncDisposable {
   }
 
   /** @internal */
-  protected cloned(): Chan<T> {
+  protected cloned(): SendSide<T> {
     if (!this.open) throw new SendError('Cannot clone sender: it is closed', undefined);
     this.chan.strong++;
     return this.chan;

@@ -7,15 +7,15 @@ import { SendError } from '../closed-errors.js';
 import { mayGoUnseen } from '../budget.js';
 import { PromiseWaiter } from '../promise-waiter.js';
 import { TimeoutError } from '../time/timeout-error.js';
-import type { Chan, SlotWaiter } from './chan.js';
+import type { SendSide, SlotWaiter } from './chan.js';
 
 /** A send that waits for room. */
 export class SendWaiter<T, R = void> extends PromiseWaiter<void, R> implements SlotWaiter {
   need = 1;
-  readonly chan: Chan<T>;
+  readonly chan: SendSide<T>;
   readonly value: T | undefined;
 
-  constructor(chan: Chan<T>, value?: T) {
+  constructor(chan: SendSide<T>, value?: T) {
     super();
     this.chan = chan;
     this.value = value;
@@ -48,9 +48,9 @@ export class SendWaiter<T, R = void> extends PromiseWaiter<void, R> implements S
 /** A reservation that waits for its slots, and then turns them into a permit. */
 export class ReserveWaiter<T, R> extends SendWaiter<T, R> {
   readonly #wanted: number;
-  readonly #toPermit: (chan: Chan<T>, slots: number) => R;
+  readonly #toPermit: (chan: SendSide<T>, slots: number) => R;
 
-  constructor(chan: Chan<T>, slots: number, toPermit: (chan: Chan<T>, slots: number) => R) {
+  constructor(chan: SendSide<T>, slots: number, toPermit: (chan: SendSide<T>, slots: number) => R) {
     super(chan);
     this.need = slots;
     this.#wanted = slots;

@@ -1,4 +1,4 @@
-import { Chan, UNBOUNDED } from './chan.js';
+import { Chan, UNBOUNDED, type SendSide } from './chan.js';
 import { type ChannelOptions, settingsOf } from './options.js';
 import { Receiver } from './receiver.js';
 import { SenderHandle } from './sender-handle.js';
@@ -24,7 +24,7 @@ export function unboundedChannel<T>(options?: ChannelOptions<T>): [UnboundedSend
 }
 
 /** The sending half of an unbounded channel. */
-export class UnboundedSender<T> extends SenderHandle<T> {
+export class UnboundedSender<in T> extends SenderHandle<T> {
   /**
    * Sends a value, at once.
    *
@@ -51,6 +51,6 @@ export class UnboundedSender<T> extends SenderHandle<T> {
 /** A handle to an unbounded channel that does not keep it open. */
 export type WeakUnboundedSender<T> = WeakSender<T, UnboundedSender<T>>;
 
-function toSender<T>(chan: Chan<T>): UnboundedSender<T> {
+function toSender<T>(chan: SendSide<T>): UnboundedSender<T> {
   return new UnboundedSender(chan);
 }

@@ -1,17 +1,17 @@
 import { SendError } from '../closed-errors.js';
 import { printedAs } from '../inspect.js';
 import type { Sender } from './bounded.js';
-import type { Chan } from './chan.js';
+import type { SendSide } from './chan.js';
 
 /** A handle to a channel that does not keep it open; `S` is the kind of its senders. */
-export class WeakSender<T, S = Sender<T>> implements Disposable {
+export class WeakSender<in T, out S = Sender<T>> implements Disposable {
   /** @internal */
-  readonly chan: Chan<T>;
-  readonly #toSender: (chan: Chan<T>) => S;
+  readonly chan: SendSide<T>;
+  readonly #toSender: (chan: SendSide<T>) => S;
   #open = true;
 
   /** @internal */
-  constructor(chan: Chan<T>, toSender: (chan: Chan<T>) => S) {
+  constructor(chan: SendSide<T>, toSender: (chan: SendSide<T>) => S) {
     chan.weak++;
     this.chan = chan;
     this.#toSender = toSender;

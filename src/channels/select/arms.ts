@@ -45,9 +45,9 @@ export interface SelectOptions {
    * Looks at the arms in the order in which they are written, so that the first that is ready wins. By default the order changes, so that none
    * starves.
    */
-  readonly biased?: boolean;
+  readonly biased?: boolean | undefined;
   /** Draws the order from a generator with this seed, so that the choices can be repeated. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /** Draws the order from this generator: numbers from 0 up to but not including 1. */
-  readonly random?: () => number;
+  readonly random?: (() => number) | undefined;
 }

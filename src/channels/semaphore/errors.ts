@@ -11,3 +11,10 @@ export class NoPermitsError extends MillraceError {
   override readonly code = 'ERR_SEMAPHORE_NO_PERMITS';
   override readonly fault = 'caller';
 }
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_SEMAPHORE_CLOSED: AcquireError;
+    ERR_SEMAPHORE_NO_PERMITS: NoPermitsError;
+  }
+}

@@ -16,7 +16,7 @@ export type Taken<T> =
   | { readonly state: 'closed'; readonly reason?: unknown };
 
 /** What values can be streamed out of: the receivers of `mpsc` and `broadcast`. */
-export interface StreamSource<T> extends Disposable {
+export interface StreamSource<out T> extends Disposable {
   /**
    * Waits until `tryRecv` would not answer `empty`.
    *
@@ -28,9 +28,10 @@ export interface StreamSource<T> extends Disposable {
 }
 
 /** What values can be streamed into: the senders of `mpsc`. */
-export interface StreamSink<T> {
+export interface StreamSink<in T> {
+  // A function and not a method: what takes some values takes no others.
   /** Sends a value; a promise that it answers is awaited. */
-  send(value: T, options?: WaitOptions): unknown;
+  readonly send: (value: T, options?: WaitOptions) => unknown;
   /** Says that nothing more is sent, and why. */
   close(reason?: unknown): void;
   /**
@@ -128,5 +129,11 @@ export async function takeOne<T>(
         return false;
       case 'empty':
     }
+  }
+}
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_STREAM_SOURCE: StreamSourceError;
   }
 }

@@ -32,7 +32,7 @@ import {
  * seen; // => [1, 2, 3]
  * ```
  */
-export function toRepeater<T>(source: StreamSource<T>): Repeater<T, undefined> {
+export function toRepeater<T>(source: StreamSource<T>): RepeaterIterator<T> {
   requireSource('Cannot make repeater', source);
   const left = new AbortController();
   const repeater = new Repeater<T, undefined>(async (push, stop) => {
@@ -55,6 +55,32 @@ export function toRepeater<T>(source: StreamSource<T>): Repeater<T, undefined> {
     return fail.call(repeater, error);
   };
   return repeater;
+}
+
+/**
+ * An async iterator over what a source pushes: a `Repeater`, whose combinators (`Repeater.merge`, `race`, `zip`, `latest`) take it like any other
+ * async iterable.
+ */
+export interface RepeaterIterator<out T> extends AsyncIterableIterator<T, undefined, unknown> {
+  /**
+   * Waits for the next value.
+   *
+   * **Cancel safety:** it takes no signal; `return()` settles one that is pending, which has then taken no value.
+   */
+  next(value?: unknown): Promise<IteratorResult<T, undefined>>;
+  /**
+   * Leaves the iteration, and lets go of the source.
+   *
+   * **Cancel safety:** not applicable; it takes no signal.
+   */
+  return(value?: undefined): Promise<IteratorResult<T, undefined>>;
+  /**
+   * Fails the iteration, and lets go of the source.
+   *
+   * **Cancel safety:** not applicable; it takes no signal.
+   */
+  throw(error: unknown): Promise<IteratorResult<T, undefined>>;
+  [Symbol.asyncIterator](): this;
 }
 
 /** What {@link fromCallback} does with a value for which there is no room. */
@@ -96,7 +122,7 @@ export interface FromCallbackOptions {
 export function fromCallback<T>(
   subscribe: (push: (value: T) => void, end: (error?: unknown) => void) => (() => unknown) | undefined,
   options?: FromCallbackOptions,
-): Repeater<T, undefined> {
+): RepeaterIterator<T> {
   const action = 'Cannot make iterator';
   requireFunction(action, 'subscribe', subscribe);
   const { capacity = 1_024, overflow = 'fail' } = requireOptions(action, options, ['capacity', 'overflow']);

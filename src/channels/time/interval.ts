@@ -27,9 +27,9 @@ export type MissedTickBehavior = 'burst' | 'delay' | 'skip';
 /** What {@link interval} takes. */
 export interface IntervalOptions extends TimerOptions {
   /** What becomes of missed ticks; `'burst'` by default. */
-  readonly missedTickBehavior?: MissedTickBehavior;
+  readonly missedTickBehavior?: MissedTickBehavior | undefined;
   /** When the first tick comes, in ms on the clock; at once by default. */
-  readonly startAt?: number;
+  readonly startAt?: number | undefined;
 }
 
 // As tokio: a tick that is late by less than this was not missed.

@@ -27,9 +27,9 @@ import { HostTimerSlot } from './timer-slot.js';
 /** How a timer runs. */
 export interface TimerOptions {
   /** Whether it holds the process while it is awaited; true by default. */
-  readonly ref?: boolean;
+  readonly ref?: boolean | undefined;
   /** The clock it runs on; the system's by default. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** What {@link sleep} takes. */

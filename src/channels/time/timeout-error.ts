@@ -11,3 +11,9 @@ export class TimeoutError extends MillraceError {
     if (value !== undefined) hide(this, 'value', value);
   }
 }
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_TIMEOUT: TimeoutError;
+  }
+}

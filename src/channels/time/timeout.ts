@@ -23,7 +23,7 @@ import { TimeoutError } from './timeout-error.js';
 /** What {@link timeout} takes. */
 export interface TimeoutOptions {
   /** The clock it runs on; the system's by default. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Abandons the wait: it rejects with `signal.reason`. */
   readonly signal?: AbortSignal | undefined;
 }

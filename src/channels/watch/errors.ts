@@ -15,3 +15,9 @@ export class ModifyingError<T = unknown> extends MillraceError {
     hide(this, 'value', value);
   }
 }
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_WATCH_MODIFYING: ModifyingError;
+  }
+}

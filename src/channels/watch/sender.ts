@@ -15,7 +15,7 @@ export interface Slot<T> {
  * The sending half of a {@link channel}. Senders can be cloned and all set the same value; the channel ends for its receivers when the last one
  * is closed.
  */
-export class Sender<T> implements Disposable {
+export class Sender<in out T> implements Disposable {
   readonly #state: WatchState<T>;
   readonly #departed: Watchable<void>;
   #open = true;

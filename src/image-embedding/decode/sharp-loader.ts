@@ -1,9 +1,57 @@
-/** The one file that imports sharp, when the first image comes. */
+/**
+ * The one file that imports sharp, when the first image comes. Its types are written down here as far as they are used: those of the package must
+ * not be needed by whoever installs without it.
+ */
 import { createRequire } from 'node:module';
-import type { ResizeOptions, Sharp, SharpOptions } from 'sharp';
 import { MissingDependencyError } from '../image-errors.js';
 
-export type { ResizeOptions, Sharp, SharpOptions };
+/** How sharp reads its input. */
+export interface SharpOptions {
+  readonly failOn?: 'none' | 'truncated' | 'error' | 'warning' | undefined;
+  readonly limitInputPixels?: number | undefined;
+  readonly limitInputChannels?: number | undefined;
+  readonly page?: number | undefined;
+  readonly pages?: number | undefined;
+  readonly autoOrient?: boolean | undefined;
+  readonly ignoreIcc?: boolean | undefined;
+  readonly raw?: { readonly width: number; readonly height: number; readonly channels: 3 } | undefined;
+}
+
+/** How sharp scales. */
+export interface ResizeOptions {
+  readonly width?: number | undefined;
+  readonly height?: number | undefined;
+  readonly fit?: 'fill' | 'inside' | undefined;
+  readonly kernel?: 'cubic' | undefined;
+  readonly fastShrinkOnLoad?: boolean | undefined;
+  readonly withoutEnlargement?: boolean | undefined;
+}
+
+/** What sharp reads of a header. */
+export interface SharpMetadata {
+  readonly format: string;
+  readonly icc?: Uint8Array | undefined;
+  readonly hasAlpha: boolean;
+  readonly autoOrient: { readonly width: number; readonly height: number };
+}
+
+/** An image on its way through sharp. */
+export interface Sharp {
+  metadata(): Promise<SharpMetadata>;
+  extract(region: { left: number; top: number; width: number; height: number }): Sharp;
+  resize(options: ResizeOptions): Sharp;
+  resize(width: number, height: number, options: ResizeOptions): Sharp;
+  flatten(options: { background: { r: number; g: number; b: number } }): Sharp;
+  toColourspace(space: 'srgb'): Sharp;
+  timeout(options: { seconds: number }): Sharp;
+  jpeg(options: { quality: number }): Sharp;
+  raw(options?: { depth: 'uchar' }): Sharp;
+  toBuffer(): Promise<Buffer>;
+  toBuffer(options: { resolveWithObject: true }): Promise<{
+    readonly data: Buffer;
+    readonly info: { readonly width: number; readonly height: number; readonly channels: 1 | 2 | 3 | 4 };
+  }>;
+}
 
 /** What is used of sharp. */
 export interface SharpModule {

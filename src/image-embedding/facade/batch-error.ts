@@ -41,3 +41,9 @@ export class BatchError extends MillraceError {
     this.fault = failures.map(({ error }) => faultOf(error)).find((fault) => fault !== 'caller') ?? 'caller';
   }
 }
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_BATCH_FAILED: BatchError;
+  }
+}

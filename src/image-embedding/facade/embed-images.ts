@@ -1,6 +1,7 @@
 /** Any number of images: what a call of `embedImages()` says, as a stream. */
 import { setMaxListeners } from 'node:events';
 import {
+  definedOf,
   isError,
   isMillraceError,
   type MillraceError,
@@ -73,7 +74,11 @@ export function embedImages<Input extends ImageInput>(
         throw error;
       }
       const input = checkAny(ACTION, value, { folder, maxBytes, fetchesUrls: true });
-      return embedOne(registry, { action: ACTION, input, maxBytes }, { priority: 'batch', ...rest, signal: own });
+      return embedOne(
+        registry,
+        { action: ACTION, input, maxBytes },
+        { priority: 'batch', ...definedOf(rest), signal: own },
+      );
     },
     isOwn: isImageFailure,
     signal,

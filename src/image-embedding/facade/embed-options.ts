@@ -14,25 +14,25 @@ import { type ModelSource, requireModelSource } from '../model/resolve-model.js'
 /** Options of every call that embeds. */
 export interface EmbedOptions {
   /** The model: a name out of `models`, or anything that `model` of the pool may be. */
-  readonly model?: ModelSource;
+  readonly model?: ModelSource | undefined;
   /** Gives the call up. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** How long the answer may take, in ms; 30,000 by default. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /** Its class; `'normal'` for single images and `'batch'` for many by default. What is `'batch'` gives way inside a worker, too. */
-  readonly priority?: 'interactive' | 'normal' | 'batch';
+  readonly priority?: 'interactive' | 'normal' | 'batch' | undefined;
   /** Whether the embedding is scaled to length 1, true by default. */
-  readonly normalize?: boolean;
+  readonly normalize?: boolean | undefined;
   /** Cuts the embedding to this length, for models that were trained for it; its full length by default. */
-  readonly dimensions?: number;
+  readonly dimensions?: number | undefined;
   /** The caller's W3C `traceparent`, which goes with the request to its worker and to the pool's diagnostics. */
-  readonly traceparent?: string;
+  readonly traceparent?: string | undefined;
 }
 
 /** Options of calls that embed one image. */
 export interface EmbedOneOptions extends EmbedOptions {
   /** Whether the call waits for room while its queue is full; false refuses it at once with `PoolOverloadedError`. True by default. */
-  readonly wait?: boolean;
+  readonly wait?: boolean | undefined;
 }
 
 /** An embedding, and how it came about. */
@@ -45,23 +45,23 @@ export interface DetailedEmbedding {
 /** Options of {@link ImageEmbeddingPool.batchEmbedImages}. */
 export interface BatchEmbedOptions extends EmbedOptions {
   /** Whether images that fail are answered beside those that don't, instead of failing the call. False by default. */
-  readonly settle?: boolean;
+  readonly settle?: boolean | undefined;
 }
 
 /** Options of {@link ImageEmbeddingPool.embedImages}. */
 export interface EmbedImagesOptions extends EmbedOptions {
   /** How many images are under way at most, finished and not yet taken ones included; two batches per worker by default. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** Whether results come in the order of the source, or as they finish. True by default. */
-  readonly ordered?: boolean;
+  readonly ordered?: boolean | undefined;
 }
 
 /** A model, and how many of its workers should be ready. */
 export interface WarmOptions {
-  readonly model?: ModelSource;
+  readonly model?: ModelSource | undefined;
   /** How many workers; all that the pool may have by default. */
-  readonly workers?: number;
-  readonly signal?: AbortSignal;
+  readonly workers?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 const EMBED_KEYS = ['model', 'signal', 'timeoutMs', 'priority', 'normalize', 'dimensions', 'traceparent'] as const;

@@ -19,7 +19,7 @@ export interface EmbedStreamOptions<Input> {
   /** Whether results come in the order of the source, or as they finish. */
   readonly ordered: boolean;
   /** What has to be well before the source is asked for its first image. */
-  readonly prepare?: () => Promise<void>;
+  readonly prepare?: (() => Promise<void>) | undefined;
   /** Embeds one image. */
   readonly embed: (input: Input, signal: AbortSignal) => Promise<Float32Array>;
   /** Whether a failure is the image's own, and goes beside the results; any other ends the stream. */

@@ -1,4 +1,4 @@
-import { requireBoolean, requireOptions } from '../../core/index.js';
+import { definedOf, requireBoolean, requireOptions } from '../../core/index.js';
 import {
   createPool,
   type Pool,
@@ -56,7 +56,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     this.#settings = settings;
     // What its threads set would not be seen by native code.
     if (settings.host === 'thread') disableTelemetry();
-    this.#pool = createPool({ name: 'image-embedding', ...spareHosts(settings), ...settings.pool });
+    this.#pool = createPool({ name: 'image-embedding', ...spareHosts(settings), ...definedOf(settings.pool ?? {}) });
     this.#registry = new ModelRegistry(this.#pool, settings);
   }
 
@@ -232,7 +232,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    */
   async describe(model?: ModelSource, options?: { readonly signal?: AbortSignal }): Promise<ModelDescription> {
     const action = 'Cannot describe model';
-    const { signal } = requireOptions<{ readonly signal?: AbortSignal }>(action, options, ['signal']);
+    const { signal } = requireOptions<{ readonly signal?: AbortSignal | undefined }>(action, options, ['signal']);
     requireModelAndSignal(action, { model, signal });
     const loaded = await this.#registry.load({ model, signal });
     return loaded.describe({ signal });

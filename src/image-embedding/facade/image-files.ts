@@ -37,7 +37,7 @@ export interface FolderEntry {
   /** `'linked folder'` for a link to a folder; `'special'` for a FIFO, a socket or a device. */
   readonly kind: 'file' | 'folder' | 'linked folder' | 'special' | 'broken link';
   /** Why its image can't be read, for a special file and a broken link. */
-  readonly error?: MillraceError;
+  readonly error?: MillraceError | undefined;
 }
 
 /** Something that a walk found. */
@@ -45,7 +45,7 @@ export interface WalkedFile {
   /** See `decodePath` for names that are not UTF-8. */
   readonly path: string;
   /** Why it, or the folder of this name, can't be read. */
-  readonly error?: MillraceError;
+  readonly error?: MillraceError | undefined;
 }
 
 /** Why a walk passed something over. */
@@ -56,9 +56,9 @@ export interface WalkOptions {
   /** The endings of the files to take, in lower case with their dot. */
   readonly endings: ReadonlySet<string>;
   /** Whether a file, or a folder with all that is in it, is left out. */
-  readonly isExcluded?: (file: string) => boolean;
+  readonly isExcluded?: ((file: string) => boolean) | undefined;
   /** Is told what was passed over. */
-  readonly onPassedOver?: (file: string, why: PassedOver) => void;
+  readonly onPassedOver?: ((file: string, why: PassedOver) => void) | undefined;
 }
 
 /**

@@ -23,9 +23,9 @@ import { type ProcessStart, planProcessStart } from './process-start.js';
 /** How many workers a model has. */
 export interface WorkerCount {
   /** Workers that are started with the model and kept. */
-  readonly min?: number;
+  readonly min?: number | undefined;
   /** Workers at most; `'auto'` for one for each core that the process may use, as far as the memory goes. */
-  readonly max?: number | 'auto';
+  readonly max?: number | 'auto' | undefined;
 }
 
 /** What of a model's options the pool below takes as it is. */
@@ -53,47 +53,47 @@ export type PassedModelOptions = Pick<
 /** Options of {@link createImageEmbeddingPool}. */
 export interface ImageEmbeddingPoolOptions extends PassedModelOptions {
   /** The model of calls that name none: `'default'` (MobileNetV1, comes with the package), a folder, a hub name, a reference or a spec. */
-  readonly model?: ModelSource;
+  readonly model?: ModelSource | undefined;
   /** Further models by the name that calls use. */
-  readonly models?: Readonly<Record<string, ModelSource>>;
+  readonly models?: Readonly<Record<string, ModelSource>> | undefined;
   /**
    * Workers of each model: a number starts and keeps that many; `'auto'` stands for `{ max: 'auto' }`; `{ min: 0, max: min(4, cores) }` by default.
    */
-  readonly workers?: number | 'auto' | WorkerCount;
+  readonly workers?: number | 'auto' | WorkerCount | undefined;
   /** Processes kept ready, with what a model needs imported, so that a cold start waits for its model alone; 0 by default (process host only). */
-  readonly spareHosts?: number;
+  readonly spareHosts?: number | undefined;
   /** Where the model runs: `'process'` by default; `'inline'` and `'thread'` let inference stop an event loop that is yours. */
-  readonly host?: WorkerHost;
+  readonly host?: WorkerHost | undefined;
   /**
    * The most images in one run of the model: by default 8, and 4 for a model of more than 16 MB on the CPU. More gain nothing on a CPU, and take
    * memory.
    */
-  readonly maxBatch?: number;
+  readonly maxBatch?: number | undefined;
   /** How long the first image of a batch waits for company while the model is free, in ms; 0 by default. */
-  readonly maxDelayMs?: number;
+  readonly maxDelayMs?: number | undefined;
   /** How many images a worker decodes at once; one batch by default, and not less. */
-  readonly decodeConcurrency?: number;
+  readonly decodeConcurrency?: number | undefined;
   /** How many URLs of one host a worker fetches at once, 8 by default. */
-  readonly fetchConcurrency?: number;
+  readonly fetchConcurrency?: number | undefined;
   /** How many requests of each operation may wait, 64 by default. */
-  readonly capacity?: number;
+  readonly capacity?: number | undefined;
   /** How closely resampling follows Pillow's, `'fast'` by default. */
-  readonly preprocess?: PreprocessMode;
+  readonly preprocess?: PreprocessMode | undefined;
   /** Limits of what may come in: bytes, pixels, paths, URLs. */
-  readonly limits?: ImageLimitOptions;
+  readonly limits?: ImageLimitOptions | undefined;
   /** How models are brought from the Hugging Face hub. */
-  readonly hub?: HubOptions;
+  readonly hub?: HubOptions | undefined;
   /** How onnxruntime runs the model. */
-  readonly session?: SessionOptions;
+  readonly session?: SessionOptions | undefined;
   /**
    * Whether large models are prepared for this machine before their first use, which takes as long as loading them a few times; every later
    * worker, of any process, then maps them: it starts in a fraction of the time, and all share one copy of the weights. `'auto'` by default.
    */
-  readonly prepare?: 'auto' | 'off' | PrepareOptions;
+  readonly prepare?: 'auto' | 'off' | PrepareOptions | undefined;
   /** Whether identical images in flight share one run, true by default. */
-  readonly coalesce?: boolean;
+  readonly coalesce?: boolean | undefined;
   /** Options of the pool below: its name, governor, metrics registry, clock. */
-  readonly pool?: PoolOptions;
+  readonly pool?: PoolOptions | undefined;
 }
 
 /** Pool options, checked and filled. */

@@ -15,8 +15,8 @@ export interface BlobLike {
 /** A `Response` or a `Request` as `fetch` has them, of whichever make. */
 export interface ResponseLike {
   /** Of a response: whether it is one of success. */
-  readonly ok?: boolean;
-  readonly status?: number;
+  readonly ok?: boolean | undefined;
+  readonly status?: number | undefined;
   readonly bodyUsed: boolean;
   readonly body: ByteStream | null;
   arrayBuffer(): Promise<ArrayBuffer>;

@@ -25,24 +25,24 @@ export interface HubProgress {
 /** Options of downloads from the hub. */
 export interface HubOptions {
   /** The hub, or a mirror of it; `HF_ENDPOINT` or `https://huggingface.co` by default. */
-  readonly endpoint?: string;
+  readonly endpoint?: string | undefined;
   /** The cache folder, shared with Python's huggingface_hub; `HF_HUB_CACHE`, `HF_HOME/hub` or `~/.cache/huggingface/hub` by default. */
-  readonly cacheDir?: string;
+  readonly cacheDir?: string | undefined;
   /** Sent to the endpoint and nowhere else; `HF_TOKEN`, or what `hf auth login` stored, by default. Empty for none. */
-  readonly accessToken?: string;
+  readonly accessToken?: string | undefined;
   /** Asks the hub in place of the global `fetch`: behind a proxy, say, with a dispatcher of undici's. */
-  readonly fetch?: typeof globalThis.fetch;
+  readonly fetch?: typeof globalThis.fetch | undefined;
   /** Whether only the cache is used; true by default when `HF_HUB_OFFLINE` is set to 1. */
-  readonly offline?: boolean;
+  readonly offline?: boolean | undefined;
   /** Told as a download goes on, at most ten times a second, and at the end of each file. */
-  readonly onProgress?: (progress: HubProgress) => void;
+  readonly onProgress?: ((progress: HubProgress) => void) | undefined;
   /**
    * How often a request is tried again that the network failed, or that was answered by 408, 429 or 5xx; a file goes on where it stopped. 4 by default.
    * The pause is what the hub asks for (`Retry-After`), up to a minute; one that asks for more is not waited for.
    */
-  readonly retries?: number;
+  readonly retries?: number | undefined;
   /** How long a download may stand still before it is tried again, in ms; 30,000 by default. */
-  readonly stallTimeoutMs?: number;
+  readonly stallTimeoutMs?: number | undefined;
 }
 
 /** Hub options, checked and filled. */

@@ -7,6 +7,7 @@
 import path from 'node:path';
 import { types } from 'node:util';
 import type * as Runtime from 'onnxruntime-node';
+import { definedOf } from '../../core/index.js';
 import { loadKernels } from '../kernels/kernels.js';
 import { ModelInferenceError, ModelMismatchError, ModelRuntimeMissingError } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
@@ -25,15 +26,15 @@ export const PREPARED_WEIGHTS: string = 'weights.bin';
 /** How onnxruntime runs a model. */
 export interface SessionOptions {
   /** Execution providers, best first, as onnxruntime-node names them: `['cpu']` by default; `'cuda'`, `'coreml'`, `'dml'`, ... */
-  readonly executionProviders?: readonly (string | Readonly<Record<string, unknown>>)[];
+  readonly executionProviders?: readonly (string | Readonly<Record<string, unknown>>)[] | undefined;
   /** Threads inside one operator, 1 by default: two workers of one thread beat one worker of two. */
-  readonly intraOpNumThreads?: number;
+  readonly intraOpNumThreads?: number | undefined;
   /** Threads across operators, 1 by default. */
-  readonly interOpNumThreads?: number;
+  readonly interOpNumThreads?: number | undefined;
   /** Graph optimisation, `'all'` by default. */
-  readonly graphOptimizationLevel?: 'disabled' | 'basic' | 'extended' | 'layout' | 'all';
+  readonly graphOptimizationLevel?: 'disabled' | 'basic' | 'extended' | 'layout' | 'all' | undefined;
   /** Anything else that onnxruntime takes, given to it as it is. */
-  readonly extra?: Readonly<Record<string, unknown>>;
+  readonly extra?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Whether these options run a model on the CPU alone. */
@@ -161,7 +162,7 @@ export class EmbeddingSession {
         logSeverityLevel: 3,
         // A pattern is kept for each size of batch, beside the arena that the first run of it has grown.
         enableMemPattern: false,
-        ...rest,
+        ...definedOf(rest),
         ...extra,
         executionProviders: [...(executionProviders ?? ['cpu'])] as string[],
       });

@@ -87,3 +87,19 @@ export const modelErrorClasses: readonly ModelErrorClass[] = [
   ModelDigestError,
   ModelOfflineError,
 ];
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_MODEL_NOT_FOUND: ModelNotFoundError;
+    ERR_MODEL_CONFIG: ModelConfigError;
+    ERR_MODEL_UNSUPPORTED: ModelUnsupportedError;
+    ERR_MODEL_CORRUPT: ModelCorruptError;
+    ERR_MODEL_LOAD: ModelLoadError;
+    ERR_MODEL_MISMATCH: ModelMismatchError;
+    ERR_MODEL_INFERENCE: ModelInferenceError;
+    ERR_MODEL_RUNTIME_MISSING: ModelRuntimeMissingError;
+    ERR_MODEL_DOWNLOAD: ModelDownloadError;
+    ERR_MODEL_DIGEST: ModelDigestError;
+    ERR_MODEL_OFFLINE: ModelOfflineError;
+  }
+}

@@ -34,11 +34,11 @@ export function dtypeOfFile(file: string): ModelDtype | undefined {
 /** Options of {@link readModelFolder}. */
 export interface ModelFolderOptions {
   /** Which of the folder's files: `'auto'` (the default) takes `fp32`, or else the first there is of the others. */
-  readonly dtype?: ModelDtype | 'auto';
+  readonly dtype?: ModelDtype | 'auto' | undefined;
   /** The ONNX file inside the folder, such as `onnx/encoder.onnx`, where it has a name of its own. */
-  readonly file?: string;
+  readonly file?: string | undefined;
   /** Which output is the embedding. */
-  readonly output?: OutputSpec;
+  readonly output?: OutputSpec | undefined;
 }
 
 const STEMS = ['vision_model', 'model'] as const;

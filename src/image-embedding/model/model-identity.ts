@@ -12,11 +12,11 @@ import { dtypeOfFile, type ModelDtype } from './model-folder.js';
 export interface ModelIdentity {
   readonly name: string;
   /** The commit of a model from the hub. */
-  readonly revision?: string;
+  readonly revision?: string | undefined;
   /** Of the model's weights and of what is done to an image before and after it: 32 hex digits of a SHA-256. */
   readonly digest: string;
   /** The number format, where the name of the file says it. */
-  readonly dtype?: ModelDtype;
+  readonly dtype?: ModelDtype | undefined;
   readonly preprocess: PreprocessMode;
   /** Whether vectors are scaled to length 1. */
   readonly normalized: boolean;

@@ -19,9 +19,9 @@ export type Pooling = 'cls' | 'mean' | 'none';
 /** Which of a model's outputs is the embedding, where its name and shape do not tell. */
 export interface OutputSpec {
   /** The output's name; by default the first there is of `image_embeds`, `embedding`, `pooler_output`, `last_hidden_state`, or the only one. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** How several vectors become one; by default what the model's family does. */
-  readonly pooling?: Pooling;
+  readonly pooling?: Pooling | undefined;
 }
 
 /** Everything that is needed to load a model and feed it. */
@@ -47,29 +47,29 @@ export interface ModelSpecOptions {
   /** The ONNX file. */
   readonly file: string;
   /** A short name for messages and metrics; by default the file's name. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Width and height in pixels of what goes in: one number for a square. */
   readonly size: number | { readonly width: number; readonly height: number };
   /**
    * `'crop'` (the default) scales the shorter side to `shortestEdge` and crops the centre; `'stretch'` scales to the size exactly.
    */
-  readonly fit?: 'crop' | 'stretch';
+  readonly fit?: 'crop' | 'stretch' | undefined;
   /** For `fit: 'crop'`: what the shorter side is scaled to before the crop; by default the shorter side of `size`. */
-  readonly shortestEdge?: number;
+  readonly shortestEdge?: number | undefined;
   /** The interpolation, `'bicubic'` by default. */
-  readonly resample?: Resample;
+  readonly resample?: Resample | undefined;
   /** What each byte is multiplied by, 1/255 by default. */
-  readonly rescale?: number;
+  readonly rescale?: number | undefined;
   /** The mean of each channel after rescaling, `[0, 0, 0]` by default. */
-  readonly mean?: readonly [number, number, number];
+  readonly mean?: readonly [number, number, number] | undefined;
   /** The standard deviation of each channel after rescaling, `[1, 1, 1]` by default. */
-  readonly std?: readonly [number, number, number];
+  readonly std?: readonly [number, number, number] | undefined;
   /** The order of the planes, `'rgb'` by default. */
-  readonly channels?: 'rgb' | 'bgr';
+  readonly channels?: 'rgb' | 'bgr' | undefined;
   /** Which output is the embedding. */
-  readonly output?: OutputSpec;
+  readonly output?: OutputSpec | undefined;
   /** Shorter lengths that the embedding may be cut to. */
-  readonly dimensions?: readonly number[];
+  readonly dimensions?: readonly number[] | undefined;
 }
 
 const RESAMPLES: readonly Resample[] = ['nearest', 'bilinear', 'bicubic', 'lanczos'];

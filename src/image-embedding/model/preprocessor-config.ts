@@ -23,10 +23,10 @@ interface Defaults {
   readonly crop: number | undefined;
   readonly mean: Triple;
   readonly std: Triple;
-  readonly normalize?: boolean;
-  readonly flip?: boolean;
+  readonly normalize?: boolean | undefined;
+  readonly flip?: boolean | undefined;
   /** ConvNext: below 384 the shorter side is scaled to `size / crop_pct` and `size` is cropped; from 384 on the image is stretched to it. */
-  readonly cropShare?: boolean;
+  readonly cropShare?: boolean | undefined;
 }
 
 const square = (side: number): ResizeExactly => ({ width: side, height: side });

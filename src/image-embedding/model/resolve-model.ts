@@ -13,9 +13,9 @@ export interface ModelReference extends ModelFolderOptions {
   /** A folder, a hub name such as `Xenova/clip-vit-base-patch32`, or `'default'` (or its own name) for the model that comes with the package. */
   readonly from: string;
   /** For a hub name: the branch, tag or commit, `'main'` by default. A full commit hash pins the model. */
-  readonly revision?: string;
+  readonly revision?: string | undefined;
   /** For a hub name: SHA-256 digests (hex) that files must have, by their path in the repository. */
-  readonly digests?: Readonly<Record<string, string>>;
+  readonly digests?: Readonly<Record<string, string>> | undefined;
 }
 
 /** How a model can be named: a folder, a hub name, `'default'`, a reference with options, or a spec. */

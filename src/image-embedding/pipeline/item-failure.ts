@@ -20,3 +20,9 @@ export function decodeFailure(failure: ItemFailure): Error {
   const error = decodeError(failure as ReturnType<typeof encodeError>);
   return isError(error) ? error : new ImageFailedError(textOf(error), { cause: error });
 }
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_IMAGE_FAILED: ImageFailedError;
+  }
+}

@@ -25,7 +25,7 @@ export interface RunQueueOptions<Item, Result> {
   /** Whether images are being decoded or wait for that, as far as it is known elsewhere. */
   readonly isDecoding: () => boolean;
   /** Whether as many images as the next run takes have been handed to sharp. */
-  readonly isNextReady?: () => boolean;
+  readonly isNextReady?: (() => boolean) | undefined;
 }
 
 /** The longest that bulk waits for a single image, in ms: one that takes longer to decode does so during the run. */

@@ -19,11 +19,11 @@ import {
 /** How models are prepared. */
 export interface PrepareOptions {
   /** Where prepared models are kept; `XDG_CACHE_HOME/millrace/prepared` by default. */
-  readonly cacheDir?: string;
+  readonly cacheDir?: string | undefined;
   /** How many bytes of them; the longest unused go first. 20 GB by default. */
-  readonly maxBytes?: number;
+  readonly maxBytes?: number | undefined;
   /** Models below this size are loaded as they are, which takes them no longer. 16 MB by default. */
-  readonly minBytes?: number;
+  readonly minBytes?: number | undefined;
 }
 
 /** Prepare options, checked and filled. */
@@ -37,9 +37,9 @@ export interface PrepareSettings {
 /** How {@link prepareFile} goes about it. */
 export interface PrepareFileOptions {
   /** Whether it is made again though it is there. */
-  readonly isForced?: boolean;
+  readonly isForced?: boolean | undefined;
   /** Gives it up; a process that prepares the model is ended. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 const TIMEOUT_MS = 600_000;

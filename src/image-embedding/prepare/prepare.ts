@@ -9,9 +9,9 @@ import { type PrepareOptions, prepareFile, requirePrepareOptions, verifyPrepared
 /** Options of {@link prepareModel}. */
 export interface PrepareModelOptions extends PrepareOptions {
   /** How a model that is named on the hub is brought from there. */
-  readonly hub?: HubOptions;
+  readonly hub?: HubOptions | undefined;
   /** Whether what was prepared earlier is held against its digests, all of it, and made again when it differs. False by default. */
-  readonly verify?: boolean;
+  readonly verify?: boolean | undefined;
 }
 
 /** What {@link prepareModel} did. */

@@ -3,7 +3,7 @@ import PQueue from 'p-queue';
 /** How a piece of work stands in its queue. */
 export interface HostQueueOptions {
   readonly priority: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Work on URLs in a queue for each host, so that a host that does not answer holds up itself alone. */

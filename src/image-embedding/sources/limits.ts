@@ -2,6 +2,7 @@
  * How much of what may come in: one plain record, checked once at the public door, which then crosses to the child process as it is.
  */
 import {
+  type Given,
   requireBoolean,
   requireMilliseconds,
   requireNonNegativeInteger,
@@ -52,7 +53,7 @@ export interface ImageLimits {
 
 /** The limits a caller may set; what is left out has its default. */
 export interface ImageLimitOptions extends Partial<Omit<ImageLimits, 'url'>> {
-  readonly url?: Partial<UrlLimits> | undefined;
+  readonly url?: Given<UrlLimits> | undefined;
 }
 
 /** What holds when nothing is set. */
@@ -91,7 +92,7 @@ export function resolveImageLimits(
   action: string = 'Cannot set image limits',
 ): ImageLimits {
   const given = requireOptions(action, options, ['maxBytes', 'maxPixels', 'decodeTimeoutMs', 'failOn', 'roots', 'url']);
-  const url = requireOptions<Partial<UrlLimits>>(action, given.url, [
+  const url = requireOptions<Given<UrlLimits>>(action, given.url, [
     'maxBytes',
     'connectTimeoutMs',
     'bodyTimeoutMs',

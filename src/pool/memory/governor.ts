@@ -14,12 +14,12 @@ import { availableMemory } from './limit.js';
 /** How the limit is found, unless `limitBytes` says it. */
 export interface MemoryGovernorOptions {
   /** The limit itself, in bytes; for tests and for those who know better. */
-  readonly limitBytes?: number;
+  readonly limitBytes?: number | undefined;
   /** The fraction of the memory that may be used; 0.8 by default. */
-  readonly fraction?: number;
+  readonly fraction?: number | undefined;
   /** What is kept back for the process itself, in bytes; 256 MB by default. */
-  readonly reserveBytes?: number;
-  readonly clock?: Clock;
+  readonly reserveBytes?: number | undefined;
+  readonly clock?: Clock | undefined;
 }
 
 /** Memory that is spoken for. Disposing of it gives it back; doing so again does nothing. */

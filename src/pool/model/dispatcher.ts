@@ -36,7 +36,7 @@ export interface CallSettings {
   readonly isTry: boolean;
   readonly isDetailed: boolean;
   /** Told of the call, for one that is not refused. */
-  readonly onCall?: (call: Call) => void;
+  readonly onCall?: ((call: Call) => void) | undefined;
 }
 
 // One executor for all promises: it runs at once, so what it is given can be picked up right after.

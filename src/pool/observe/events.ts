@@ -49,7 +49,7 @@ export type PoolEvent = PoolWorkerEvent | PoolCrashEvent | PoolLoadFailureEvent 
 export interface PoolCallMessage extends EventBase {
   readonly operation: string;
   readonly worker?: string | undefined;
-  readonly outcome?: string;
+  readonly outcome?: string | undefined;
   readonly error?: unknown;
 }
 

@@ -14,10 +14,10 @@ export type EncodedError =
       readonly stack: string | undefined;
       /** Its own enumerable properties, `code` among them. */
       readonly properties: Readonly<Record<string, unknown>>;
-      readonly cause?: EncodedError;
-      readonly errors?: readonly EncodedError[];
+      readonly cause?: EncodedError | undefined;
+      readonly errors?: readonly EncodedError[] | undefined;
       /** Its members that are errors, by name. */
-      readonly nested?: Readonly<Record<string, EncodedError>>;
+      readonly nested?: Readonly<Record<string, EncodedError>> | undefined;
     }
   | {
       readonly kind: 'dom-exception';

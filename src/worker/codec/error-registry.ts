@@ -66,3 +66,9 @@ export function findErrorClass(names: readonly string[]): ErrorClass | undefined
 export class RemoteError extends MillraceError {
   readonly code: string = 'ERR_REMOTE';
 }
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_REMOTE: RemoteError;
+  }
+}

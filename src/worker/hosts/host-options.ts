@@ -27,12 +27,12 @@ export type WorkerStdio = 'inherit' | 'split' | 'ignore';
 /** What of the options of a host comes from outside, unchecked. */
 export interface GivenHostOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
-  readonly execArgv?: readonly string[];
-  readonly cwd?: string;
-  readonly execPath?: string;
-  readonly memoryMb?: number;
-  readonly threadPoolSize?: number;
-  readonly stdio?: WorkerStdio;
+  readonly execArgv?: readonly string[] | undefined;
+  readonly cwd?: string | undefined;
+  readonly execPath?: string | undefined;
+  readonly memoryMb?: number | undefined;
+  readonly threadPoolSize?: number | undefined;
+  readonly stdio?: WorkerStdio | undefined;
 }
 
 /** Checks how a host is to be started. */

@@ -21,7 +21,7 @@ export interface Host {
   /** Settles once it is gone; never rejects. */
   readonly exited: Promise<HostExit>;
   /** Resolves when its program runs, and is about to load its model; undefined for one that is known to run. */
-  readonly started?: Promise<void>;
+  readonly started?: Promise<void> | undefined;
   /** When it was started, in ms of `monotonicNow`. */
   readonly startedAt: number;
   /** What the model's thread last showed of itself, and when that was heard (ms of `monotonicNow`); undefined before the first sign. */

@@ -11,7 +11,7 @@ export interface SpareHostOptions extends GivenHostOptions {
    * URL of a model module. It is imported ahead; if it exports a function `preload`, that is called, and may import and warm what every load needs.
    * What fails of that fails again at the load, which reports it.
    */
-  readonly module?: URL | string;
+  readonly module?: URL | string | undefined;
 }
 
 /**

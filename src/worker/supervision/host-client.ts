@@ -176,7 +176,7 @@ export class HostClient {
         const held = this.#take(message[1] as number);
         if (held === undefined) return;
         this.#events.onFinal(held, undefined);
-        if (held.request.kind === 'unary') held.request.reply.send(message[2]);
+        if (held.request.kind === 'unary') held.request.reply.send(message[2] as never);
         return;
       }
       case Kind.Fault:
@@ -192,7 +192,7 @@ export class HostClient {
         held.chunks++;
         held.request.arrive(true);
         this.#events.onProgress();
-        void held.request.reply.send(message[2]);
+        void held.request.reply.send(message[2] as never);
         return;
       }
       case Kind.End: {

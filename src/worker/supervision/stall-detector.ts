@@ -32,7 +32,7 @@ interface Finding {
   readonly reason: string;
   readonly runningMs: number;
   /** Whether it holds only for a host whose loop does not turn. */
-  readonly isOfBlocked?: boolean;
+  readonly isOfBlocked?: boolean | undefined;
 }
 
 /**

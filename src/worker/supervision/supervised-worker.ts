@@ -266,5 +266,5 @@ interface Failure {
   readonly error: unknown;
   readonly isPermanent: boolean;
   /** The same, where a host has crashed that was being served. */
-  readonly crash?: WorkerCrashedError;
+  readonly crash?: WorkerCrashedError | undefined;
 }

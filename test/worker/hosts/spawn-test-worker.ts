@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs';
 import {
   type InputOf,
   operation,
+  type CommonWorkerOptions,
   type SpawnWorkerOptions,
   spawnWorker,
   type WorkerHandle,
+  type WorkerHost,
 } from '../../../src/worker/index.js';
 
 /** What `test/fixtures/worker/model.mjs` can do. */
@@ -39,9 +41,22 @@ export type EchoInput = InputOf<TestOperations['echo']>;
 
 export const testModel: URL = new URL('../../fixtures/worker/model.mjs', import.meta.url);
 
+/** Whatever a worker takes, with or without a source of its own. */
+export type TestWorkerOptions = Partial<Omit<CommonWorkerOptions<TestOperations>, 'operations'>> & {
+  readonly host?: WorkerHost;
+  readonly module?: URL | string | undefined;
+  readonly model?: unknown;
+  readonly load?: unknown;
+};
+
 /** A worker on the test model; what it prints is dropped. */
-export function spawnTestWorker(options: Omit<Partial<SpawnWorkerOptions<TestOperations>>, 'operations'>): TestHandle {
-  return spawnWorker({ operations: testOperations, module: testModel, stdio: 'ignore', ...options });
+export function spawnTestWorker(options: TestWorkerOptions): TestHandle {
+  return spawnWorker({
+    operations: testOperations,
+    module: testModel,
+    stdio: 'ignore',
+    ...options,
+  } as SpawnWorkerOptions<TestOperations>);
 }
 
 /** Whether a process lives; one that is dead and waits for its parent to notice does not. */
