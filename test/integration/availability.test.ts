@@ -14,7 +14,7 @@ testNeeding(linux)(
 testNeeding(linux)(
   'a pool of three answers 99 % of the good calls of 64 clients while its workers are stopped one after another (short)',
   async () => {
-    const plan = { seed: 2, seconds: 4, signal: 'SIGSTOP', everyMs: 1_500, everyStarts: 0.6 } as const;
+    const plan = { seed: 2, seconds: 3, signal: 'SIGSTOP', everyMs: 1_500, everyStarts: 0.6 } as const;
     requireAvailable(await runAvailability({ ...plan, workers: 3, clients: 64 }));
   },
   240_000,
