@@ -83,8 +83,8 @@ describe.each(Object.entries(histories))('select() over a channel that has carri
   });
 });
 
-// A promise tells of itself a microtask after it was resolved; JoinSet learns of a result by one.
-const later = ['promise', 'JoinSet', 'JoinSet with one task'];
+// A promise tells of itself a microtask after it was resolved; tasks learn of a result by one.
+const later = ['promise', 'JoinSet', 'JoinSet with one task', 'JoinQueue'];
 const kinds = Object.entries(armKinds).filter(([name]) => !later.includes(name));
 const pairs = kinds.flatMap(([first, one]) => kinds.map(([second, other]) => [first, second, one, other] as const));
 

@@ -4,6 +4,7 @@ import {
   CancellationToken,
   createSelector,
   interval,
+  JoinQueue,
   JoinSet,
   mpsc,
   Notify,
@@ -97,6 +98,21 @@ export const armKinds: Readonly<Record<string, () => ArmOfKind>> = {
       },
       again: false,
       forAll: true,
+    };
+  },
+  JoinQueue: () => {
+    const queue = new JoinQueue<number>();
+    const [tx, rx] = mpsc.channel<number>(4);
+    for (let task = 0; task < 4; task++) queue.spawn(() => rx.recv().then(() => 1));
+    return {
+      arm: queue,
+      fire: async () => {
+        tx.trySend(1);
+        for (let hop = 0; hop < 10; hop++) await null;
+      },
+      end: () => queue.detachAll(),
+      again: true,
+      forAll: false,
     };
   },
   Notify: () => {
