@@ -1,17 +1,22 @@
 /** A batch of any size: in chunks of one inference batch, over all workers. */
 import { setMaxListeners } from 'node:events';
-import PQueue from 'p-queue';
-import { addAbortListener, isMillraceError, removeAbortListener, requireBoolean } from '../../core/index.js';
+import {
+  addAbortListener,
+  isMillraceError,
+  removeAbortListener,
+  requireBoolean,
+  scheduleMacrotask,
+} from '../../core/index.js';
 import type { BatchAnswer } from '../operations.js';
 import { decodeFailure } from '../pipeline/item-failure.js';
 import { BatchError, type BatchFailure } from './batch-error.js';
 import { callOptions, findModel, finish, timeLeft } from './embed-call.js';
 import { type BatchEmbedOptions, type EmbedOptions, requireEmbedOptions } from './embed-options.js';
 import { type BatchInput, type CheckedInput, callersFolder, checkAny, sizeOf } from './image-input.js';
-import { plainError } from './loaded-model.js';
+import { type LoadedModel, plainError } from './loaded-model.js';
 import type { ModelRegistry } from './model-registry.js';
 import type { FacadeSettings } from './pool-options.js';
-import { movedError, readBytes } from './read-bytes.js';
+import { discard, movedError, readBytes } from './read-bytes.js';
 
 /** One image of a settled batch. */
 export type SettledEmbedding =
@@ -71,15 +76,25 @@ async function embedEach(
   if (inputs.length === 0) return results;
   const started = performance.now();
   const { maxBytes } = settings;
-  const items = checkEach(inputs, maxBytes, results);
-  const loaded = await findModel(registry, ACTION, options, started);
+  // Relative paths are meant from here, however late their turn comes.
+  const folder = callersFolder();
   const { signal } = options;
-  signal?.throwIfAborted();
+  let loaded: LoadedModel;
+  try {
+    loaded = await findModel(registry, ACTION, options, started);
+    signal?.throwIfAborted();
+  } catch (error) {
+    discardRest(inputs.entries(), maxBytes);
+    throw error;
+  }
   const controller = new AbortController();
   setMaxListeners(0, controller.signal);
   const listener = { onAbort: (reason: unknown) => controller.abort(reason) };
   if (signal !== undefined) addAbortListener(signal, listener);
-  const queue = new PQueue({ concurrency: CHUNKS_PER_WORKER * settings.maxWorkers });
+  const entries = inputs.entries();
+  const chunks = chunksOf(entries, { folder, maxBytes, maxBatch: loaded.maxBatch }, (index, error) => {
+    results[index] = { error };
+  });
 
   const read = async ({ index, input }: BatchItem): Promise<string | Uint8Array | undefined> => {
     if (input.kind !== 'unread') return input.input;
@@ -93,7 +108,10 @@ async function embedEach(
     }
   };
   const embedChunk = async (chunk: readonly BatchItem[]): Promise<void> => {
-    controller.signal.throwIfAborted();
+    if (controller.signal.aborted) {
+      for (const { input } of chunk) if (input.kind === 'unread') discard(input);
+      throw controller.signal.reason;
+    }
     const sources = await Promise.all(chunk.map(read));
     const parts = chunk.map(({ index }, place) => ({ index, source: sources[place] }));
     await send(parts.filter((part): part is BatchPart => part.source !== undefined));
@@ -124,12 +142,22 @@ async function embedEach(
     }
   };
 
+  // Each takes the next chunk when it has the answer to its last: a batch of a million is not made ready at once.
+  const lane = async (): Promise<void> => {
+    for (let next = chunks.next(); next.done !== true; next = chunks.next()) {
+      await embedChunk(next.value);
+      // Nothing was sent that would have let the event loop turn.
+      if (next.value.length === 0) await new Promise<void>((resolve) => scheduleMacrotask(resolve));
+    }
+  };
+
   try {
-    await Promise.all(inChunks(items, loaded.maxBatch).map((chunk) => queue.add(() => embedChunk(chunk))));
+    await Promise.all(Array.from({ length: CHUNKS_PER_WORKER * settings.maxWorkers }, lane));
   } catch (error) {
     // The chunks that are still under way would work for nobody.
-    queue.clear();
     controller.abort(error);
+    chunks.return();
+    discardRest(entries, maxBytes);
     throw plainError(error);
   } finally {
     if (signal !== undefined) removeAbortListener(signal, listener);
@@ -137,37 +165,64 @@ async function embedEach(
   return results;
 }
 
-/** The images that can be tried; of the others the results say why not. */
-function checkEach(inputs: readonly BatchInput[], maxBytes: number, results: SettledEmbedding[]): BatchItem[] {
-  const folder = callersFolder();
-  const items: BatchItem[] = [];
-  for (const [index, value] of inputs.entries()) {
-    try {
-      items.push({ index, input: checkAny(ACTION, value, { folder, maxBytes, fetchesUrls: false }) });
-    } catch (error) {
-      results[index] = { error: error as Error };
-    }
-  }
-  return items;
+/** What images of a batch are checked against, and gathered into. */
+interface ChunkRules {
+  readonly folder: string | undefined;
+  readonly maxBytes: number;
+  readonly maxBatch: number;
 }
 
-/** Chunks of at most so many images, and of no more bytes than cross at once without trouble. */
-function inChunks(items: readonly BatchItem[], maxBatch: number): BatchItem[][] {
-  const chunks: BatchItem[][] = [];
+/**
+ * Chunks of at most so many images, and of no more bytes than cross at once without trouble. Images are checked as their chunk is made; those that
+ * can't be tried are told of, and count, so that none takes long to make.
+ */
+function* chunksOf(
+  inputs: Iterator<[number, BatchInput]>,
+  { folder, maxBytes, maxBatch }: ChunkRules,
+  fail: (index: number, error: Error) => void,
+): Generator<BatchItem[], void, void> {
   let chunk: BatchItem[] = [];
   let bytes = 0;
-  for (const item of items) {
-    const size = sizeOf(item.input) ?? CHUNK_BYTES;
-    if (chunk.length === maxBatch || (chunk.length > 0 && bytes + size > CHUNK_BYTES)) {
-      chunks.push(chunk);
+  let count = 0;
+  for (let next = inputs.next(); next.done !== true; next = inputs.next()) {
+    const [index, value] = next.value;
+    let item: BatchItem | undefined;
+    try {
+      item = { index, input: checkAny(ACTION, value, { folder, maxBytes, fetchesUrls: false }) };
+    } catch (error) {
+      fail(index, error as Error);
+    }
+    const size = item === undefined ? 0 : (sizeOf(item.input) ?? CHUNK_BYTES);
+    if (count === maxBatch || (chunk.length > 0 && bytes + size > CHUNK_BYTES)) {
+      let isGoingOn = false;
+      try {
+        yield chunk;
+        isGoingOn = true;
+      } finally {
+        if (!isGoingOn && item?.input.kind === 'unread') discard(item.input);
+      }
       chunk = [];
       bytes = 0;
+      count = 0;
     }
-    chunk.push(item);
+    if (item !== undefined) chunk.push(item);
     bytes += size;
+    count += 1;
   }
-  if (chunk.length > 0) chunks.push(chunk);
-  return chunks;
+  yield chunk;
+}
+
+/** Cancels what was to be read, for a batch that is given up. */
+function discardRest(inputs: Iterable<[number, BatchInput]>, maxBytes: number): void {
+  for (const [, value] of inputs) {
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) continue;
+    try {
+      const input = checkAny(ACTION, value, { folder: undefined, maxBytes, fetchesUrls: false });
+      if (input.kind === 'unread') discard(input);
+    } catch {
+      // It would have failed for itself.
+    }
+  }
 }
 
 function unpackBatch(

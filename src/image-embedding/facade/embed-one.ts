@@ -5,7 +5,7 @@ import type { DetailedEmbedding, EmbedOneOptions } from './embed-options.js';
 import type { CheckedInput, WorkerInput } from './image-input.js';
 import { type LoadedModel, plainError } from './loaded-model.js';
 import type { ModelRegistry } from './model-registry.js';
-import { movedError, readBytes } from './read-bytes.js';
+import { discard, movedError, readBytes } from './read-bytes.js';
 
 /** The operations that embed one image, by what it is given as. */
 const OPERATIONS = {
@@ -71,7 +71,13 @@ async function makeReady(
   options: Partial<EmbedOneOptions>,
 ): Promise<ReadyCall> {
   const started = performance.now();
-  const loaded = await findModel(registry, action, options, started);
+  let loaded: LoadedModel;
+  try {
+    loaded = await findModel(registry, action, options, started);
+  } catch (error) {
+    if (input.kind === 'unread') discard(input);
+    throw error;
+  }
   if (input.kind !== 'unread') return { loaded, input, call: callOptions(options, 'normal', started) };
   const limits = { maxBytes, signal: options.signal, timeoutMs: timeLeft(options, started) };
   const bytes = await readBytes(action, input, limits);

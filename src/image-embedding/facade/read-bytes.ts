@@ -46,6 +46,20 @@ export function movedError(action: string, error: unknown): unknown {
   return new ImageCorruptError(`${action}: its bytes were moved elsewhere before a worker had them`, { cause: error });
 }
 
+/** Lets the source of an image go that is not going to be read. Never throws; what the source says to it concerns nobody. */
+export function discard({ input }: UnreadInput): void {
+  try {
+    const source = ('bodyUsed' in input ? input.body : input) as Partial<{
+      cancel(): unknown;
+      destroy(): unknown;
+      return(): unknown;
+    }> | null;
+    Promise.resolve(source?.cancel?.() ?? source?.destroy?.() ?? source?.return?.()).catch(() => {});
+  } catch {
+    // The source's own code, or one that somebody else reads.
+  }
+}
+
 /** Reads an image to its end. What is left unread, because it is too much or was given up, is cancelled at its source. */
 export async function readBytes(
   action: string,

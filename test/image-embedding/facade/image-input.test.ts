@@ -349,8 +349,73 @@ describe('Bytes', () => {
     await expect(shared.embedImageBytes(never(), { timeoutMs: 50 })).rejects.toMatchObject({
       code: 'ERR_DEADLINE_EXCEEDED',
     });
-    expect(reasons).toHaveLength(3);
+    await expect.poll(() => reasons.length).toBe(3);
     expect(reasons.slice(0, 2)).toEqual([reason, reason]);
+  });
+});
+
+describe('A source', () => {
+  const source = () => {
+    const seen = { isCancelled: false };
+    const stream = new ReadableStream<Uint8Array>({
+      cancel: () => {
+        seen.isCancelled = true;
+      },
+    });
+    return { seen, stream };
+  };
+
+  test('that is not going to be read is cancelled: of a call that is refused, and of a batch that is given up', async () => {
+    const { pool } = createDirectPool({ maxBatch: 1 });
+    const refused = [source(), source(), source()] as const;
+    const model = path.join(below, 'no-model');
+    await expect(pool.embedImageBytes(refused[0].stream, { dimensions: 3 })).rejects.toBeInstanceOf(RangeError);
+    await expect(pool.embedImageBytes(new Response(refused[1].stream), { model })).rejects.toThrow();
+    await expect(pool.embedImageDetailed(refused[2].stream, { model })).rejects.toThrow();
+    expect(refused.map(({ seen }) => seen.isCancelled)).toEqual([true, true, true]);
+
+    const batch = Array.from({ length: 40 }, source);
+    const readable = Readable.from(inPieces(cat, 4096), { objectMode: false });
+    const controller = new AbortController();
+    const given = pool.batchEmbedImages([...batch.map(({ stream }) => stream), readable], {
+      signal: controller.signal,
+    });
+    given.catch(() => {});
+    await expect.poll(() => getEventListeners(controller.signal, 'abort').length).toBeGreaterThan(0);
+    controller.abort(new Error('enough'));
+    await expect(given).rejects.toThrow('enough');
+    await expect.poll(() => batch.map(({ seen }, i) => (seen.isCancelled ? -1 : i)).filter((i) => i >= 0)).toEqual([]);
+    await expect.poll(() => readable.destroyed).toBe(true);
+    await pool.close();
+  });
+});
+
+describe('A batch', () => {
+  test('of any size is made ready chunk by chunk', async () => {
+    const { pool } = createDirectPool();
+    await pool.embedImage(photo('cat-1'));
+    const paths = new Array<string>(200_000).fill('no/such/image.jpg');
+    let reads = 0;
+    // What is read of the array as its turn comes.
+    const counted = paths.map((each, index) =>
+      index % 1_000 === 0
+        ? {
+            get size() {
+              reads += 1;
+              return 1;
+            },
+            arrayBuffer: async () => new ArrayBuffer(1),
+          }
+        : each,
+    );
+    const controller = new AbortController();
+    const given = pool.batchEmbedImages(counted as BatchInput[], { signal: controller.signal });
+    given.catch(() => {});
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(reads).toBeLessThan(20);
+    controller.abort(new Error('enough'));
+    await expect(given).rejects.toThrow('enough');
+    await pool.close();
   });
 });
 
