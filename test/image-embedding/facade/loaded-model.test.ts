@@ -12,6 +12,8 @@ import { squareSpec } from '../square-spec.js';
 interface Registered {
   readonly maxBatch: number;
   readonly concurrency: number;
+  readonly window: number;
+  readonly maxParked: number;
   readonly options: WorkerModelOptions;
 }
 
@@ -48,7 +50,9 @@ describe('registerModel', () => {
     expect(registered.options).toMatchObject({ maxBatch, decodeConcurrency: maxBatch });
     const isOnGpu = JSON.stringify(given).includes('cuda');
     expect(registered.options.isThrifty).toBe(bytes > 16e6 && !isOnGpu);
-    expect(registered.concurrency).toBe(3 * maxBatch);
+    expect(registered.window).toBe(3 * maxBatch);
+    // Images whose servers are waited for take no place of the others.
+    expect(registered.concurrency).toBe(registered.window + registered.maxParked);
   });
 
   test('registerModel decodes as many at once as it was told, and no fewer than a batch', () => {
