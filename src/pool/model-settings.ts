@@ -144,6 +144,7 @@ export function requireModelOptions<Ops extends Operations>(
   ) => (given[name] === undefined ? fallback : requireMilliseconds(action, name, given[name], { infinite }));
 
   const concurrency = integer('concurrency', 1);
+  const maxParked = count('maxParked', 0);
   const window = integer('window', given.maxBatch === undefined ? concurrency : 2 * integer('maxBatch', 1));
   const reserve = count('reserve', 0);
   if (reserve >= window) {
@@ -172,12 +173,20 @@ export function requireModelOptions<Ops extends Operations>(
     operations,
     host,
     worker: Object.freeze(worker) as WorkerPart,
-    start: Object.freeze({ ...worker, host, operations, concurrency, idleTimeoutMs, clock }) as WorkerStart,
+    // What is parked is in the model, too.
+    start: Object.freeze({
+      ...worker,
+      host,
+      operations,
+      concurrency: concurrency + maxParked,
+      idleTimeoutMs,
+      clock,
+    }) as WorkerStart,
     concurrency,
     maxBatch: given.maxBatch ?? concurrency,
     isBlockedMeasured,
     window,
-    maxParked: count('maxParked', 0),
+    maxParked,
     reserve,
     minWorkers,
     maxWorkers,

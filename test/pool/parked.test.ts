@@ -13,7 +13,7 @@ function stage(options: Pick<ModelOptions, 'maxParked' | 'reserve'>) {
     host: 'inline',
     operations: { work: operation<string, string>() },
     maxWorkers: 1,
-    concurrency: 20,
+    concurrency: 2,
     window: 2,
     load: () => ({
       async work(input: string) {

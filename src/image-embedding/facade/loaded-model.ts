@@ -100,7 +100,7 @@ export function registerModel(
     module: workerModule(),
     options,
     host: settings.host,
-    concurrency: places + MAX_FETCHES,
+    concurrency: places,
     maxBatch,
     window: places,
     maxParked: MAX_FETCHES,
