@@ -1,6 +1,17 @@
 /** The kinds of containers in one go. What this system does not let be tried is skipped by name. */
-import { expect } from 'vitest';
-import { linux, mountNamespaces, pidNamespaces, program, root, testNeeding } from '../support/needs.js';
+import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, vi } from 'vitest';
+import {
+  linux,
+  mountNamespaces,
+  networkNamespaces,
+  pidNamespaces,
+  program,
+  root,
+  testNeeding,
+} from '../support/needs.js';
 import { PHOTOS } from './cli-process.js';
 import {
   asAnyUser,
@@ -17,6 +28,9 @@ import {
   withoutHome,
 } from './container-kinds.js';
 
+// Several starts of the command in one case, on a machine that may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+
 testNeeding(linux, pidNamespaces)('millrace embed works as the first process of a container', async () => {
   expectEmbedded(await runIn(asPidOne, EMBED));
 });
@@ -30,6 +44,26 @@ testNeeding(
   expectEmbedded(await runIn(asAnyUser, withoutHome, EMBED));
   const { stdout } = await runIn(asAnyUser, withoutHome, DOCTOR);
   expect(stdout).toContain('a picture became 256 numbers');
+});
+
+testNeeding(
+  linux,
+  root,
+  networkNamespaces,
+  program('setpriv'),
+  readable,
+)('millrace demo works without a home, as any user, with the network cut', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'millrace-demo-'));
+  try {
+    await chmod(folder, 0o777);
+    const inFolder = ['env', `--chdir=${folder}`];
+    const demo = [process.execPath, MAIN, 'demo'];
+    const { code, stderr } = await runIn(['unshare', '--net'], inFolder, asAnyUser, withoutHome, demo);
+    expect(code, stderr).toBe(0);
+    expect(await readdir(folder, { recursive: true })).toHaveLength(3);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });
 
 testNeeding(
