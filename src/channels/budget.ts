@@ -40,14 +40,11 @@ function endPause(): void {
   }
 }
 
-/** As many turns are waited for when each of them has a pause. */
-const MAX_TURNS = 32;
-
 /**
  * Calls back when a turn of the event loop has passed in which nothing was held: what had settled before has then reached whoever waited for it, through
- * any number of waits in between. Each turn that holds something brings it on by one of them, so there is an end to it in a busy process too.
+ * up to `turns` waits in between: each turn that holds something brings it on by one of them. In a busy process it calls back after so many turns.
  */
-export function afterQuietTurn(callback: () => void, turns: number = MAX_TURNS): void {
+export function afterQuietTurn(callback: () => void, turns: number): void {
   const before = held;
   scheduleMacrotask(() => {
     if (turns > 1 && (pausing || held !== before)) afterQuietTurn(callback, turns - 1);

@@ -10,6 +10,11 @@
  */
 import { afterQuietTurn, ignore, mayGoUnseen, settle, spend } from './budget.js';
 
+/** As many turns are waited for at most when each of them has a pause. */
+const MAX_TURNS = 32;
+/** The same for a promise, which can't be told and may take for ever. */
+const PROMISE_TURNS = 2;
+
 /** Work that is under way, or a function that starts it and is given the signal of its stop. */
 export type Operation<T> = PromiseLike<T> | ((signal: AbortSignal) => PromiseLike<T> | T);
 
@@ -43,7 +48,7 @@ export function runUntilStopped<T>(
       }
       answerStop = () => answer(why, resolve, reject);
       controller?.abort(reason);
-      afterQuietTurn(answerStop);
+      afterQuietTurn(answerStop, controller === null ? PROMISE_TURNS : MAX_TURNS);
     };
     const finish = (tell: () => void): void => {
       isOver = true;
