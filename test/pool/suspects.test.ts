@@ -182,6 +182,35 @@ test('a suspect whose caller leaves while it waits leaves no worker kept free fo
   await pool.close();
 });
 
+test('a worker that is long at something goes on with the rest, though suspects wait for it', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, {
+    serviceMs: (input) => (input === 'long' ? 600_000 : 10),
+    loadError: (index) => (index < 2 ? undefined : new Error('no more')),
+  });
+  const model = pool.register(
+    'm',
+    simulated({ minWorkers: 2, maxWorkers: 2, window: 8, routing: 'roundRobin', breaker: false, timeoutMs: 30_000 }),
+  );
+  await clock.advance(1);
+  const lost = [model.call('echo', 'lost'), model.call('echo', 'long', { timeoutMs: 600_000 })];
+  for (const call of lost) call.catch(() => {});
+  void model.call('echo', 'lost too').catch(() => {});
+  await clock.advance(1);
+  workers[0]?.crash();
+  const answers: unknown[] = [];
+  for (let n = 0; n < 40; n += 1) {
+    void model.call('echo', n).then(
+      (value) => answers.push(value),
+      () => {},
+    );
+    await clock.advance(250);
+  }
+  // Nothing for two seconds out of four at most.
+  expect(answers.length).toBeGreaterThan(20);
+  await pool.destroy();
+});
+
 /** One order of events. */
 const orders = fc.record({
   workers: fc.integer({ min: 1, max: 3 }),

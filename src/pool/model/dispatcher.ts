@@ -219,6 +219,8 @@ export class Dispatcher {
     if (hasRoom) this.#queueUp(job);
     else this.#queue.pushOutside(job);
     this.#workers.slots.askParked(this.#pump);
+    // The time may be over for which a worker is kept from it.
+    if (this.#workers.slots.isKeeping) this.pump();
     return answer;
   }
 
@@ -242,7 +244,7 @@ export class Dispatcher {
   // left.
   #next(): { readonly job: Job; readonly slot: WorkerSlot } | undefined {
     if (this.#queue.suspects > 0) {
-      const free = this.#workers.slots.pickAlone();
+      const free = this.#workers.slots.pickAlone(this.#clock.now());
       if (free !== undefined) return { job: this.#queue.takeSuspect() as Job, slot: free };
     } else this.#workers.slots.keepNone();
     if (this.#queue.ordinary === 0) return undefined;

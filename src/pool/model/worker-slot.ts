@@ -1,4 +1,4 @@
-import type { Clock } from '../../core/index.js';
+import { type Clock, scheduleMacrotask } from '../../core/index.js';
 import { isLive } from '../../worker/index.js';
 import type { MemoryGuard } from '../memory/governor.js';
 import type { BatchSizes } from '../observe/batch-sizes.js';
@@ -67,6 +67,8 @@ export class WorkerSlot implements RoutingCandidate {
   #abandonedCost = 0;
   #abandonedSince = 0;
   #isWatchingAbandoned = false;
+  #review: Promise<void> | undefined;
+  #onRoom: () => void = () => {};
 
   constructor(
     handle: PooledWorker,
@@ -151,7 +153,7 @@ export class WorkerSlot implements RoutingCandidate {
     if (priority === 'batch') this.#bulk -= 1;
     this.served += 1;
     this.#release(1, cost, now);
-    if (this.#abandoned > 0) this.#reviewAbandoned();
+    if (this.#abandoned > 0) this.#reviewSoon();
   }
 
   /** A request was answered by its deadline or its caller; the model may still be at it. Calls back once places come free. */
@@ -160,8 +162,9 @@ export class WorkerSlot implements RoutingCandidate {
     if (this.#abandoned === 0) this.#abandonedSince = this.#clock.now();
     this.#abandoned += 1;
     this.#abandonedCost += cost;
-    this.#reviewAbandoned();
-    if (this.#abandoned > 0) void this.#watchAbandoned(onRoom);
+    this.#onRoom = onRoom;
+    this.#reviewSoon();
+    void this.#watchAbandoned();
   }
 
   #release(count: number, cost: number, now: number): void {
@@ -170,6 +173,20 @@ export class WorkerSlot implements RoutingCandidate {
     if (this.pending > 0) return;
     this.idleSince = now;
     this.#hasSuspect = false;
+  }
+
+  /** Reviews once every answer of this turn was noted: what the handle has let go of by then is no longer pending here either. */
+  #reviewSoon(): Promise<void> {
+    this.#review ??= new Promise((resolve) => {
+      scheduleMacrotask(() => {
+        this.#review = undefined;
+        const before = this.#abandoned;
+        if (before > 0) this.#reviewAbandoned();
+        resolve();
+        if (this.#abandoned < before) this.#onRoom();
+      });
+    });
+    return this.#review;
   }
 
   #reviewAbandoned(): void {
@@ -187,14 +204,12 @@ export class WorkerSlot implements RoutingCandidate {
     this.#release(freed, cost, this.#clock.now());
   }
 
-  async #watchAbandoned(onRoom: () => void): Promise<void> {
+  async #watchAbandoned(): Promise<void> {
     if (this.#isWatchingAbandoned) return;
     this.#isWatchingAbandoned = true;
     while (this.#abandoned > 0 && this.state === 'accepting' && isLive(this.handle.state.current)) {
       await this.handle.released();
-      const before = this.#abandoned;
-      this.#reviewAbandoned();
-      if (this.#abandoned < before) onRoom();
+      await this.#reviewSoon();
     }
     this.#isWatchingAbandoned = false;
   }

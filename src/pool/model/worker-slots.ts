@@ -6,6 +6,9 @@ import type { SlotState, WorkerSlot } from './worker-slot.js';
 /** How long a worker may be at a call that nobody waits for any more, in ms, before that is worth telling. */
 const OVERDUE_MS = 1_000;
 
+/** How long a worker is given nothing so that it comes free, and how long it then has what comes before that is tried again, in ms. */
+const KEEP_MS = 2_000;
+
 /** The workers of a model that are there, and what is asked of them all together. */
 export class WorkerSlots implements Iterable<WorkerSlot> {
   readonly #routing: Routing;
@@ -13,6 +16,8 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
   readonly #room: WorkerSlot[] = [];
   // It is given nothing, so that it comes free for a suspect.
   #kept: WorkerSlot | undefined;
+  // Since when one is kept, or none because the last one did not come free.
+  #keptSince = Number.NEGATIVE_INFINITY;
 
   constructor(routing: Routing) {
     this.#routing = routing;
@@ -88,9 +93,9 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
 
   /**
    * The worker that gets the next suspect: one with nothing else. Where there is none, and none has a suspect, the one with least to do is given nothing
-   * more until it has done that; the others go on.
+   * more until it has done that, or for a few seconds: it may be long at it. The others go on.
    */
-  pickAlone(): WorkerSlot | undefined {
+  pickAlone(now: number): WorkerSlot | undefined {
     let least: WorkerSlot | undefined;
     let hasSuspect = false;
     for (const slot of this.#heard()) {
@@ -98,8 +103,13 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
       if (least === undefined || slot.pending < least.pending) least = slot;
     }
     const isFree = least?.pending === 0;
+    const isOver = now - this.#keptSince >= KEEP_MS;
     if (isFree || hasSuspect) this.#kept = undefined;
-    else if (this.#kept?.state !== 'accepting') this.#kept = least;
+    else if (this.#kept?.state === 'accepting' ? isOver : isOver || this.#kept !== undefined) {
+      // By turns: all that waits is served in the end.
+      this.#kept = this.#kept?.state === 'accepting' ? undefined : least;
+      this.#keptSince = now;
+    }
     return isFree ? least : undefined;
   }
 
@@ -119,9 +129,15 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
     }
   }
 
+  /** Whether one is given nothing, so that it comes free. */
+  get isKeeping(): boolean {
+    return this.#kept !== undefined;
+  }
+
   /** No suspect waits: every worker is for all. */
   keepNone(): void {
     this.#kept = undefined;
+    this.#keptSince = Number.NEGATIVE_INFINITY;
   }
 
   inState(state: SlotState): WorkerSlot[] {
