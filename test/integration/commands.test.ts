@@ -1,8 +1,11 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { runCli } from './cli-process.js';
+
+// A start of the command and of a worker, on a machine that may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 test('millrace doctor finds this machine fit, and embeds a picture as proof', async () => {
   const ended = await runCli(['doctor']);
