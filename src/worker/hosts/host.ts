@@ -26,6 +26,8 @@ export interface Host {
   readonly startedAt: number;
   /** What the model's thread last showed of itself, and when that was heard (ms of `monotonicNow`); undefined before the first sign. */
   progress(): { readonly value: Progress; readonly heardAt: number } | undefined;
+  /** Whether it is silent for want of a core, a disk or memory, and was not stopped; undefined where nothing tells. */
+  isStarved?(): Promise<boolean | undefined>;
   /** Ends it at once, whatever it is doing: a process by SIGKILL, which also ends one that was stopped. */
   kill(): void;
 }

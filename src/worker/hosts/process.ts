@@ -13,6 +13,7 @@ import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from './descriptors.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
 import type { HostOptions } from './host-options.js';
+import { isStarved } from './process-state.js';
 import { HELLO, type Progress } from './progress-board.js';
 import { reaper } from './reaper.js';
 import { StderrTail } from './stderr-tail.js';
@@ -155,6 +156,7 @@ export function startProcessHost(options: HostOptions): Host {
     started,
     startedAt,
     progress: () => progress,
+    isStarved: () => isStarved(pid),
     kill: () => void child.kill('SIGKILL'),
   };
 }

@@ -17,6 +17,12 @@ const PASSED_OVER_MS = 1_000;
 /** How long the first sign of a host that loads may take: a busy machine takes its time to start a process. */
 const FIRST_SIGN_MS = 10_000;
 
+/** How long a host may be silent that was not stopped, in ms: on an overloaded machine its watchdog waits for a core, too. */
+const STARVED_MS = 10_000;
+
+/** The same before its first sign. */
+const STARVED_START_MS = 30_000;
+
 /** How often is looked while calls are under way. */
 const LOOK_MS = 500;
 
@@ -33,6 +39,8 @@ interface Finding {
   readonly runningMs: number;
   /** Whether it holds only for a host whose loop does not turn. */
   readonly isOfBlocked?: boolean | undefined;
+  /** Until when it holds only for a host that was stopped, in ms of silence; undefined when it is of something else. */
+  readonly starvedMs?: number;
 }
 
 /**
@@ -41,7 +49,8 @@ interface Finding {
  * - a call is overdue when its deadline has passed, or its caller has given it up;
  * - no progress for `stallTimeoutMs` past the moment something became overdue is a hang. So is less, `blockedTimeoutMs`, where the host's loop does not
  *   answer either: a native call keeps its thread. One that decodes or waits for a server answers;
- * - a watchdog that is silent is that of a stopped process. No deadline is needed for it, and no call: a stopped host that was asked for is looked at, too.
+ * - a watchdog that is silent is that of a stopped process, unless the system says that the process was not stopped: then it is starved, and has longer.
+ *   No deadline is needed for it, and no call: a stopped host that was asked for is looked at, too.
  *
  * Nothing is decided at first sight, because the parent's own event loop may have been late.
  */
@@ -58,6 +67,7 @@ export class StallDetector {
   /** Whether it is looked at though it holds nothing. */
   #isAsked = false;
   #doesTurn = false;
+  #isStarved = false;
   #counters = '';
   #lastCountAt = 0;
 
@@ -112,12 +122,16 @@ export class StallDetector {
       this.#isSuspect = false;
       this.#isAsked = false;
       if (isBusy) this.#arm(this.#lookMs);
+    } else if (this.#isSuspect && this.#isStarved && finding.runningMs < (finding.starvedMs ?? 0)) {
+      this.#askWhetherItStarves();
+      this.#arm(SECOND_LOOK_MS);
     } else if (this.#isSuspect) {
       this.#isStopped = true;
       this.#onStall(finding.reason, finding.runningMs);
     } else {
       this.#isSuspect = true;
       if (finding.isOfBlocked) this.#askWhetherItTurns();
+      if (finding.starvedMs !== undefined) this.#askWhetherItStarves();
       const { stallTimeoutMs } = this.#limits;
       this.#arm(finding.isOfBlocked ? ANSWER_MS : Math.min(SECOND_LOOK_MS, Math.max(50, stallTimeoutMs)));
     }
@@ -127,6 +141,13 @@ export class StallDetector {
     this.#doesTurn = false;
     void this.#client.ping().then((health) => {
       if (health !== undefined) this.#doesTurn = true;
+    });
+  }
+
+  #askWhetherItStarves(): void {
+    this.#isStarved = false;
+    void this.#client.host.isStarved?.().then((isStarved) => {
+      if (isStarved === true) this.#isStarved = true;
     });
   }
 
@@ -140,8 +161,10 @@ export class StallDetector {
     const { host, isLoading } = this.#client;
     const seen = host.progress();
     const silentMs = this.#silentMs();
-    if (silentMs >= (isLoading && seen === undefined ? FIRST_SIGN_MS : SILENCE_MS)) {
-      return { reason: `it gave no sign of life for ${Math.round(silentMs)} ms`, runningMs: silentMs };
+    const isStarting = isLoading && seen === undefined;
+    if (silentMs >= (isStarting ? FIRST_SIGN_MS : SILENCE_MS)) {
+      const starvedMs = isStarting ? STARVED_START_MS : STARVED_MS;
+      return { reason: `it gave no sign of life for ${Math.round(silentMs)} ms`, runningMs: silentMs, starvedMs };
     }
     const counters = `${seen?.value.begun} ${seen?.value.ended}`;
     if (counters !== this.#counters) {

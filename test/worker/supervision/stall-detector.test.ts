@@ -17,6 +17,8 @@ function start(limits: Partial<StallLimits> = {}) {
     /** How long it has not been heard of, in ms; undefined where it never was. */
     silentMs: 0 as number | undefined,
     readyAt: undefined as number | undefined,
+    /** Whether the system says that it waits for a core and was not stopped; undefined where it does not tell. */
+    isStarved: undefined as boolean | undefined,
     /** Whether its loop answers. */
     doesTurn: true,
     pings: 0,
@@ -47,6 +49,7 @@ function start(limits: Partial<StallLimits> = {}) {
               heardAt: monotonicNow() - state.silentMs,
               value: { begun: state.begun, ended: state.ended, latest: 1 },
             },
+      isStarved: () => Promise.resolve(state.isStarved),
     },
     seenInside: () => {},
     ping: () => {
@@ -187,6 +190,36 @@ describe('StallDetector, a host that is silent', () => {
       expect(stalls).toEqual([expect.stringMatching(/^it gave no sign of life for 1[56]\d\d ms$/)]);
     },
   );
+
+  test('gives one that waits for a core ten seconds, and one that was stopped meanwhile no more', async () => {
+    const { clock, state, stalls } = start(LIMITS);
+    state.isStarved = true;
+    state.silentMs = 9_000;
+    await clock.advance(5_000);
+    expect(stalls).toEqual([]);
+    state.isStarved = false;
+    await clock.advance(1_000);
+    expect(stalls).toHaveLength(1);
+  });
+
+  test('judges one that waits for a core after ten seconds, and one that starts after thirty', async () => {
+    const { clock, state, stalls } = start(LIMITS);
+    state.isStarved = true;
+    state.silentMs = 10_100;
+    await clock.advance(2_000);
+    expect(stalls).toHaveLength(1);
+
+    const other = start(LIMITS);
+    other.state.isStarved = true;
+    other.state.isLoading = true;
+    other.state.silentMs = undefined;
+    other.state.readyAt = monotonicNow() - 20_000;
+    await other.clock.advance(5_000);
+    expect(other.stalls).toEqual([]);
+    other.state.readyAt = monotonicNow() - 31_000;
+    await other.clock.advance(2_000);
+    expect(other.stalls).toHaveLength(1);
+  });
 
   test('judges one that was never heard of by when it was ready', async () => {
     const { clock, state, stalls } = start(LIMITS);
