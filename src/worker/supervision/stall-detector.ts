@@ -14,8 +14,8 @@ const SILENCE_MS = 1_500;
 /** How long before others are given what comes. */
 const PASSED_OVER_MS = 1_000;
 
-/** How long the first sign of a host that loads may take: a busy machine takes its time to start a process. */
-const FIRST_SIGN_MS = 10_000;
+/** How long the first sign of a host that loads may take: a busy machine takes its time to start a process. Plug'n'Play reads its archives first. */
+const FIRST_SIGN_MS: number = 'pnp' in process.versions ? 60_000 : 10_000;
 
 /** How long a host may be silent that was not stopped, in ms: on an overloaded machine its watchdog waits for a core, too. */
 const STARVED_MS = 10_000;
