@@ -46,21 +46,21 @@ type RunLater = (run: () => void) => unknown;
 let nextMacrotask: RunLater = HostChannel ? (hostImmediate ? chooseWay : viaMessage) : (hostImmediate ?? hostTimeout);
 
 /**
- * The first macrotask tells whether the `setImmediate` that was found is the host's, or one that a test had put in its place: asked for in a
- * message, the host's comes before the next message.
+ * The first macrotask tells whether the `setImmediate` that was found is the host's, or one that a test had put in its place: the host's comes
+ * before a message that answers a message.
  */
 function chooseWay(run: () => void): void {
-  viaMessage(() => {
-    let hasRun = false;
-    for (const way of [hostImmediate as RunLater, viaMessage]) {
-      way(() => {
-        if (hasRun) return;
-        hasRun = true;
-        nextMacrotask = way;
-        run();
-      });
-    }
+  let isReal = false;
+  (hostImmediate as RunLater)(() => {
+    isReal = true;
+    run();
   });
+  viaMessage(() =>
+    viaMessage(() => {
+      nextMacrotask = isReal ? (hostImmediate as RunLater) : viaMessage;
+      if (!isReal) run();
+    }),
+  );
 }
 
 /** A channel for each message: Node reads on as long as there are messages in one, and lets nothing else in between. */
