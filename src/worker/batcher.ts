@@ -12,6 +12,7 @@ import {
 } from '../core/index.js';
 import { BatchEntry } from './batch-entry.js';
 import { requireClock } from './clock-option.js';
+import { inNeutralContext } from './trace.js';
 import { BatchContractError, BatcherClosedError } from './worker-errors.js';
 
 /** What a batch is run with beside its items. */
@@ -112,7 +113,7 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
   constructor(options: Filled<BatcherOptions<Item, Result>>) {
     this.#options = options;
     [this.#sender, this.#receiver] = mpsc.unboundedChannel<BatchEntry<Item, Result>>();
-    this.#ended = this.#loop();
+    this.#ended = inNeutralContext(() => this.#loop());
   }
 
   get waiting(): number {
@@ -164,18 +165,23 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
   }
 
   async #loop(): Promise<void> {
-    for (;;) {
-      const gathered = await this.#gather();
-      if (gathered === undefined) return;
-      // Some may have been given up since, also on the way from there to here.
-      const batch = this.#fill(gathered);
-      if (batch.length === 0) continue;
-      for (const entry of batch) entry.isRunning = true;
-      this.#running = batch.length;
-      this.#controller = new AbortController();
-      await this.#run(batch);
-      this.#controller = undefined;
-    }
+    // No entry is held here while the next batch is waited for: it would keep its caller's result and async context.
+    while (await this.#runNext());
+  }
+
+  /** Gathers and runs one batch. False once closed and empty. */
+  async #runNext(): Promise<boolean> {
+    const gathered = await this.#gather();
+    if (gathered === undefined) return false;
+    // Some may have been given up since, also on the way from there to here.
+    const batch = this.#fill(gathered);
+    if (batch.length === 0) return true;
+    for (const entry of batch) entry.isRunning = true;
+    this.#running = batch.length;
+    this.#controller = new AbortController();
+    await this.#run(batch);
+    this.#controller = undefined;
+    return true;
   }
 
   /** The items of the next batch. Undefined once closed and empty. */

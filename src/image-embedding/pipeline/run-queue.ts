@@ -10,6 +10,7 @@
  *   that costs bulk little.
  */
 import { type AbortListener, addAbortListener, removeAbortListener, scheduleMacrotask } from '../../core/index.js';
+import { inNeutralContext } from '../../worker/index.js';
 
 /** What makes a batch of images out of those that it is given at once, and runs it. */
 export interface Runner<Item, Result> {
@@ -173,7 +174,9 @@ export class RunQueue<Item, Result> {
     this.#onLength?.();
     if (!this.#isWorking) {
       this.#isWorking = true;
-      void this.#work(this.#isAlone());
+      const isAlone = this.#isAlone();
+      // It goes on for images of other callers.
+      void inNeutralContext(() => this.#work(isAlone));
     }
     return entry.promise;
   }
