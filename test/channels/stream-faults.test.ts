@@ -88,6 +88,41 @@ const sinks: Record<
     stream.on('error', () => {});
     return fromNodeWritable(stream, { capacity, onUndelivered });
   },
+  'a Node stream that is destroyed in the middle of a write': (written, onUndelivered, capacity) => {
+    const stream = new Writable({
+      objectMode: true,
+      highWaterMark: 6,
+      write(value: number, _encoding, done) {
+        if (value === 5) return void setImmediate(() => stream.destroy(new Error('disk')));
+        written.push(value);
+        setImmediate(done);
+      },
+    });
+    stream.on('error', () => {});
+    return fromNodeWritable(stream, { capacity, onUndelivered });
+  },
+  'a Node stream that is destroyed, and completes the write under way': (written, onUndelivered, capacity) => {
+    const stream = new Writable({
+      objectMode: true,
+      highWaterMark: 6,
+      write(value: number, _encoding, done) {
+        written.push(value);
+        setImmediate(done);
+        if (value === 5) stream.destroy();
+      },
+    });
+    return fromNodeWritable(stream, { capacity, onUndelivered });
+  },
+  'a Node stream whose write throws': (_, onUndelivered, capacity) => {
+    const stream = new Writable({
+      objectMode: true,
+      write() {
+        throw new Error('disk');
+      },
+    });
+    stream.on('error', () => {});
+    return fromNodeWritable(stream, { capacity, onUndelivered });
+  },
   'a Node stream that cannot be opened': (_, onUndelivered, capacity) => {
     const stream = new Writable({
       objectMode: true,
@@ -127,6 +162,7 @@ test.each(Object.entries(sinks))(
         const tx = make(written, (value) => lost.push(value), capacity);
         const accepted = await sendAll(tx, upTo(20));
         await tx.closed();
+        await idle();
         await idle();
         expect([...written, ...lost].sort((a, b) => a - b)).toEqual(accepted);
         await expect(tx.send(0)).rejects.toMatchObject({ code: 'ERR_CHANNEL_CLOSED', value: 0 });

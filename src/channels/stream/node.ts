@@ -7,7 +7,7 @@
  * @module millrace/channels/node
  */
 import { finished, Readable, Writable } from 'node:stream';
-import { requireFunction } from '../../core/index.js';
+import { requireFunction, scheduleMacrotask } from '../../core/index.js';
 import { SendError } from '../closed-errors.js';
 import type { Receiver, Sender } from '../mpsc/index.js';
 import {
@@ -160,8 +160,8 @@ export function toNodeWritable<T>(sink: StreamSink<T>): Writable {
  *
  * @param stream Where to write.
  * @param options.capacity How many values the channel holds. 1 by default.
- * @param options.onUndelivered Called with each value that was accepted and not written: one that the stream failed to write, those in its buffer
- * and those in the channel.
+ * @param options.onUndelivered Called with each value that was accepted and not written: one that the stream failed to write, one whose write it
+ * had not reported when it closed, those in its buffer and those in the channel.
  * @returns The sender.
  * @example
  * ```ts
@@ -196,10 +196,15 @@ export function fromNodeWritable<T>(stream: Writable, options?: PumpOptions<T>):
     stream.off('drain', onDrain);
     over.abort();
     resume?.();
-    // The oldest is being written: what becomes of it, its callback may still say. The rest never will be.
+    // The oldest is being written: its callback may still say what becomes of it, within a turn. That of a stream destroyed meanwhile may never come.
     const [oldest, ...left] = underWay;
     underWay.clear();
-    if (oldest !== undefined) underWay.add(oldest);
+    if (oldest !== undefined) {
+      underWay.add(oldest);
+      scheduleMacrotask(() => {
+        if (underWay.delete(oldest)) letGo([oldest.value], onUndelivered);
+      });
+    }
     try {
       const values = left.map(({ value }) => value);
       letGo(values, onUndelivered);
