@@ -51,8 +51,9 @@ describe('registerModel', () => {
     const isOnGpu = JSON.stringify(given).includes('cuda');
     expect(registered.options.isThrifty).toBe(bytes > 16e6 && !isOnGpu);
     expect(registered.window).toBe(3 * maxBatch);
+    expect(registered.concurrency).toBe(registered.window);
     // Images whose servers are waited for take no place of the others.
-    expect(registered.concurrency).toBe(registered.window + registered.maxParked);
+    expect(registered.maxParked).toBe(64);
   });
 
   test('registerModel decodes as many at once as it was told, and no fewer than a batch', () => {
