@@ -54,13 +54,14 @@ export function declareImageOperations(capacity: number): ImageOperations {
   const heavy = { capacity: { items: capacity, bytes: MAX_WAITING_BYTES }, idempotent: true };
   return {
     embedImage: operation<string, Float32Array>(plain),
-    embedImageUrl: operation<string, Float32Array>(plain),
+    embedImageUrl: operation<string, Float32Array>({ ...plain, waitsForOthers: () => true }),
     // Its characters take a byte each.
     embedImageBase64: operation<string, Float32Array>({ ...heavy, sizeOf: (text) => text.length }),
     embedImageBytes: operation<Uint8Array, Float32Array>(heavy),
     embedBulkImage: operation<BulkImage, Float32Array>({
       ...heavy,
       sizeOf: ({ kind, input }) => (kind === 'bytes' || kind === 'base64' ? input.length : 0),
+      waitsForOthers: ({ kind }) => kind === 'url',
     }),
     batchEmbedImages: operation<readonly (string | Uint8Array)[], BatchAnswer>({
       ...heavy,

@@ -20,6 +20,11 @@ export interface OperationOptions<Input> {
    * character) in it, three levels deep.
    */
   readonly sizeOf?: ((input: Input) => number) | undefined;
+  /**
+   * Whether a request spends its time waiting for something else than its model, such as another server. That its deadline passed then says nothing
+   * about the model, and a pool's circuit breaker does not count it. False for every input by default.
+   */
+  readonly waitsForOthers?: ((input: Input) => boolean) | undefined;
 }
 
 /** Options of a stream operation. */
@@ -32,6 +37,7 @@ interface OperationBase<Input, Output> {
   readonly capacity: { readonly items: number; readonly bytes: number };
   readonly idempotent: boolean;
   readonly sizeOf: (input: Input) => number;
+  readonly waitsForOthers?: ((input: Input) => boolean) | undefined;
   /** Carries the types; never there at run time. */
   readonly '~input'?: (input: Input) => void;
   /** Carries the types; never there at run time. */
@@ -84,7 +90,7 @@ const DEFAULT_ITEMS = 64;
 const DEFAULT_CHUNKS = 16;
 /** What a channel can hold. */
 const MAX_ITEMS = 2 ** 30 - 1;
-const COMMON = ['capacity', 'idempotent', 'sizeOf'] as const;
+const COMMON = ['capacity', 'idempotent', 'sizeOf', 'waitsForOthers'] as const;
 
 function fill<Input>(action: string, given: Partial<OperationOptions<Input>>): OperationBase<Input, never> {
   const capacity = typeof given.capacity === 'object' ? given.capacity : { items: given.capacity };
@@ -97,6 +103,8 @@ function fill<Input>(action: string, given: Partial<OperationOptions<Input>>): O
     }),
     idempotent: given.idempotent === undefined ? false : requireBoolean(action, 'idempotent', given.idempotent),
     sizeOf: given.sizeOf === undefined ? byteSizeOf : requireFunction(action, 'sizeOf', given.sizeOf),
+    waitsForOthers:
+      given.waitsForOthers === undefined ? undefined : requireFunction(action, 'waitsForOthers', given.waitsForOthers),
   };
 }
 

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -118,3 +119,30 @@ describe('ImageEmbeddingPool with a process of its own', { timeout: 180_000 }, (
     expect(outcomes.get('embedding')).toBeGreaterThan(20);
   });
 });
+
+it('serves everything else while a host lets one URL after the other run out of time', async () => {
+  // Takes connections and says nothing.
+  const silent = createTcpServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const urls = (name: string) => Array.from({ length: 8 }, (_, index) => `http://127.0.0.1:${port}/${name}-${index}`);
+  const own = createImageEmbeddingPool({
+    workers: 1,
+    timeoutMs: 1_000,
+    limits: { url: { allowPrivateAddresses: true } },
+  });
+  try {
+    const photo = path.join(photos, 'cat-1.jpg');
+    await own.embedImage(photo, { timeoutMs: 20_000 });
+    const codes = await Promise.all(
+      urls('one').map((url) => own.embedImageUrl(url).catch((error: { code: string }) => error.code)),
+    );
+    for await (const { error } of own.embedImages(urls('stream').map((url) => new URL(url))))
+      codes.push(isMillraceError(error) ? error.code : 'none');
+    expect(new Set(codes)).toEqual(new Set(['ERR_DEADLINE_EXCEEDED']));
+    expect(await own.embedImage(photo, { timeoutMs: 20_000 })).toHaveLength(256);
+  } finally {
+    await own.destroy(new Error('done'));
+    silent.close();
+  }
+}, 30_000);

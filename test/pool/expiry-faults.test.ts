@@ -51,6 +51,26 @@ test('a timeout counts once the model had the call for the timeout of its own, w
   expect(breaker()).toBe('open');
 });
 
+test('a timeout of what waits for others than the model does not count, whatever of its input says so', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock, { serviceMs: () => 1e6 });
+  const waitsForOthers = (input: unknown) => {
+    if (input === 'throws') throw new Error('no answer');
+    return input === 'elsewhere';
+  };
+  const settings = simulated({ maxWorkers: 1, concurrency: 8, breaker: strict, timeoutMs: 1_000 });
+  const operations = { ...settings.operations, echo: operation<unknown, unknown>({ waitsForOthers }) };
+  const model = pool.register('m', { ...settings, operations });
+  const expire = async (input: string) => {
+    const outcome = model.call('echo', input).catch((error: unknown) => (error as { code: string }).code);
+    await clock.advance(1_000);
+    expect(await outcome).toBe('ERR_DEADLINE_EXCEEDED');
+    return pool.health().models.m?.breaker;
+  };
+  expect(await expire('elsewhere')).toBe('closed');
+  expect(await expire('throws')).toBe('open');
+});
+
 test('what a call has waited for a worker is none of the time that the model had it', async () => {
   const { clock, model, breaker } = open(() => 100, { concurrency: 1 });
   const first = model.call('echo', 0);

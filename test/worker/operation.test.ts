@@ -28,6 +28,7 @@ test('operation() refuses options that make no sense', () => {
   expect(() => operation({ capacity: '4' as unknown as number })).toThrow(TypeError);
   expect(() => operation({ capacity: { items: 1, bytes: -1 } })).toThrow(RangeError);
   expect(() => operation({ idempotent: 1 as unknown as boolean })).toThrow(TypeError);
+  expect(() => operation({ waitsForOthers: true as never })).toThrow(/waitsForOthers must be a function/);
   expect(() => operation({ size: 1 } as object)).toThrow(/unknown option 'size'/);
   expect(() => operation({ chunkCapacity: 1 } as object)).toThrow(/unknown option/);
   expect(() => operation.stream({ chunkCapacity: 0 })).toThrow(RangeError);

@@ -1,6 +1,6 @@
 import { crashedWorker, isLive } from '../../worker/index.js';
 import type { PooledWorker } from '../pooled-worker.js';
-import type { Call } from './job.js';
+import type { Call, Job } from './job.js';
 
 /** Reads a member of what was thrown. Never throws, whatever that is. */
 function memberOf(thrown: unknown, name: 'code' | 'fault'): unknown {
@@ -25,17 +25,26 @@ const FAIR_MS = 20;
 
 /**
  * Whether a model had a call for a fair time before its deadline: several times what the operation takes as a rule, or most of the model's own
- * `timeoutMs`, where the caller has given it that. A part of that goes by while a worker starts.
+ * `timeoutMs`, where the caller has given it that. A part of that goes by while a worker starts. A call that waited for others had none.
  *
  * @param givenMs How long the model could have worked at it.
  */
 export function hadFairTime(call: Call, givenMs: number, timeoutMs: number): boolean {
+  if (waitsForOthers(call.job)) return false;
   const { serviceMs } = call.job.operation.service;
   const ownMs = call.timeoutMs >= timeoutMs ? timeoutMs / 2 : Number.POSITIVE_INFINITY;
   const usualMs = serviceMs === undefined ? Number.POSITIVE_INFINITY : Math.max(FAIR_MS, FAIR_FACTOR * serviceMs);
   const fairMs = Math.min(ownMs, usualMs);
   // Clocks that count fractions may lose a little of one.
   return fairMs !== Number.POSITIVE_INFINITY && givenMs >= fairMs - 1;
+}
+
+function waitsForOthers({ operation, input }: Job): boolean {
+  try {
+    return operation.declaration.waitsForOthers?.(input as never) === true;
+  } catch {
+    return false;
+  }
 }
 
 const LOST = new Set<unknown>(['ERR_WORKER_CRASHED', 'ERR_WORKER_CLOSED', 'ERR_WORKER_LOAD']);
