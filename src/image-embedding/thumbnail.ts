@@ -1,5 +1,6 @@
 /** Small pictures of images, for pages that show what was embedded. */
-import { requireBoolean, requireOptions, requirePositiveInteger } from '../core/index.js';
+import { types } from 'node:util';
+import { faultOf, requireBoolean, requireOptions, requirePositiveInteger } from '../core/index.js';
 import { encodeThumbnail } from './decode/decode-image.js';
 import { loadSharp } from './decode/sharp-loader.js';
 import { type ImageLimitOptions, resolveImageLimits } from './sources/limits.js';
@@ -27,9 +28,11 @@ export interface ThumbnailOptions {
  * @param options Size and limits.
  * @returns The bytes of a JPEG, upright, in sRGB, transparency over white.
  * @throws {@link ImageUnsupportedError}, {@link ImageCorruptError}, {@link ImageTooLargeError} or {@link ImageTimeoutError}.
+ * @throws TypeError When `bytes` is no `Uint8Array`.
  */
 export async function createThumbnail(bytes: Uint8Array, options?: ThumbnailOptions): Promise<Uint8Array> {
   const action = 'Cannot create thumbnail';
+  if (!types.isUint8Array(bytes)) throw faultOf(action, 'bytes', 'a Uint8Array', bytes);
   const given = requireOptions<ThumbnailOptions>(action, options, ['size', 'limits', 'restrictLoaders']);
   const size = requirePositiveInteger(action, 'size', given.size ?? 360, 4_096);
   const limits = resolveImageLimits(given.limits, action);

@@ -27,6 +27,15 @@ test('createThumbnail() turns an image upright, lays transparency over white and
   expect(Math.min(...data)).toBe(255);
 });
 
+test.each(['/cat.jpg', { length: 3 }, 5, new ArrayBuffer(3), undefined])(
+  'createThumbnail() refuses what is no bytes: %s',
+  async (bytes) => {
+    await expect(createThumbnail(bytes as never)).rejects.toThrow(
+      /^Cannot create thumbnail: bytes must be a Uint8Array, received /,
+    );
+  },
+);
+
 test('createThumbnail() tells what is no image', async () => {
   await expect(createThumbnail(Buffer.from('hello'))).rejects.toMatchObject({ code: 'ERR_IMAGE_UNSUPPORTED' });
 });
