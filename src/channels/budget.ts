@@ -41,7 +41,7 @@ function endPause(): void {
 }
 
 /**
- * Calls back when a turn of the event loop has passed in which nothing was held: what had settled before has then reached whoever waited for it, through
+ * Calls back when a turn of the event loop has passed in which nothing was held: what had settled before has then reached its waiters, through
  * up to `turns` waits in between: each turn that holds something brings it on by one of them. In a busy process it calls back after so many turns.
  */
 export function afterQuietTurn(callback: () => void, turns: number): void {
@@ -79,7 +79,7 @@ export function refused(reason: unknown): Promise<never> {
 }
 
 /**
- * Says of a promise that nobody has to look at it: that it rejects is no unhandled rejection. It may be of a subclass or of another realm. A thenable
+ * Marks a promise as handled: its rejection is no unhandled rejection. It may be of a subclass or of another realm. A thenable
  * that is no promise is left alone: its `then` may be what starts the work.
  */
 export function mayGoUnseen<P extends PromiseLike<unknown>>(promise: P): P {

@@ -4,7 +4,7 @@
  * Invariants:
  * - States only advance: open to sent, dropped or closed; sent to taken. Whatever leaves `open` tells every waiter.
  * - The receiver is the shared core, and the sender one reference to it: a pair costs two small objects until somebody waits.
- * - `slot` holds those who wait while the channel is open, the value once it is sent, and nothing afterwards. While anybody waits for the news
+ * - `slot` holds the waiters while the channel is open, the value once it is sent, and nothing afterwards. While there are waiters for the news
  *   that the value was taken, it holds the value in a record with them.
  */
 import { signalOf, type WaitOptions } from './abort.js';
@@ -122,7 +122,7 @@ class Waits<T> extends WaiterList<Waiter<T>> {
   closing: WaiterList<Waiter<void>> | null = null;
 }
 
-/** A value that was sent, and those who are told when it is taken. */
+/** A value that was sent, and the waiters that are told when it is taken. */
 class Watched<T> {
   readonly value: T;
   readonly takings: WaiterList<Waiter<void>>;

@@ -4,7 +4,7 @@
  *
  * Invariants:
  * - Nothing is taken on behalf of a waiter: its own look takes it, so a waiter that is withdrawn has taken nothing.
- * - A look takes in one step: it runs no foreign code and wakes nobody before it returns, so that two arms of one select never look at the same
+ * - A look takes in one step: it runs no foreign code and wakes no waiter before it returns, so that two arms of one select never look at the same
  *   time. What foreign code makes of a value (`finish`) is made when the wait is over.
  * - A wake-up reaches every waiter that was there when it was given, and ends: one that finds nothing and parks again waits for the next.
  */
@@ -36,7 +36,7 @@ export interface Watchable<T> {
   readonly later?: boolean | undefined;
   /** What becomes of what a look has taken, as late as can be. What it throws rejects the wait. */
   finish?(found: T): T;
-  /** Puts back what a look has taken and nobody has seen. */
+  /** Puts back what a look has taken and no waiter has seen. */
   undo?(): void;
 }
 

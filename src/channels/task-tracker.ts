@@ -99,7 +99,7 @@ export class TaskTracker {
    * **Cancel safety:** not applicable; it takes no signal, and the task runs to its end.
    *
    * @param task Called in a microtask of its own.
-   * @returns What the task answers. Nobody has to look at it: a failure that goes unseen is no unhandled rejection.
+   * @returns What the task answers. It need not be awaited: a failure that goes unseen is no unhandled rejection.
    */
   spawn<T>(task: () => T | PromiseLike<T>): Promise<T> {
     requireFunction('Cannot spawn', 'task', task);
@@ -112,7 +112,7 @@ export class TaskTracker {
    * **Cancel safety:** not applicable; it takes no signal.
    *
    * @param future The promise.
-   * @returns A promise of the same. Nobody has to look at it: a failure that goes unseen is no unhandled rejection.
+   * @returns A promise of the same. It need not be awaited: a failure that goes unseen is no unhandled rejection.
    * @throws TypeError When it is none.
    */
   trackFuture<T>(future: PromiseLike<T>): Promise<T> {

@@ -93,8 +93,8 @@ export interface Wakeable extends WaitNode {
 /**
  * The waiters of one change, oldest first. To deliver is to wake.
  *
- * A lot may be part of another, as that of one receiver is of its channel's: it stands in it while anybody waits, and is woken with it. To wake
- * the part costs nothing for those who wait elsewhere in the whole.
+ * A lot may be part of another, as that of one receiver is of its channel's: it stands in it while it has waiters, and is woken with it. To wake
+ * the part costs nothing for the waiters elsewhere in the whole.
  */
 export class ParkingLot extends WaiterList<Wakeable> implements Wakeable {
   previous: WaitNode | null = null;

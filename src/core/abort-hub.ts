@@ -34,7 +34,7 @@ export function removeAbortListener(signal: AbortSignal, listener: AbortListener
 function listenTo(signal: AbortSignal): Listeners {
   const all = new Set<AbortListener>();
   const tellAll = (): void => {
-    // Whoever is taken back on the way is not told any more.
+    // A listener that is removed on the way is not called any more.
     for (const listener of all) {
       all.delete(listener);
       listener.onAbort(signal.reason);
@@ -52,6 +52,6 @@ function forget(signal: AbortSignal, { tellAll }: Listeners): void {
   try {
     signal.removeEventListener('abort', tellAll);
   } catch {
-    // One of the user's own. The listener finds nobody to tell.
+    // The signal is one of the user's own. A listener that stays on it finds nothing to call.
   }
 }

@@ -1,6 +1,6 @@
 import { type AbortListener, addAbortListener, removeAbortListener } from '../core/index.js';
 
-/** When somebody who waits gives up, though what is waited for goes on for others. */
+/** When a waiter gives up, though what it waits for goes on for others. */
 export interface WaitLimit {
   readonly ms: number;
   /** The error that the wait then ends with. */
@@ -12,7 +12,7 @@ export function waitFor<T>(shared: Promise<T>, signal: AbortSignal | undefined, 
   if (signal === undefined && limit === undefined) return shared;
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
-      // It may fail yet, with nobody to hear it.
+      // It may fail yet, and has no waiter then.
       shared.catch(() => {});
       reject(signal.reason);
       return;

@@ -38,7 +38,7 @@ interface Registration {
 }
 
 const DEFAULT_TIMEOUT_MS = 5_000;
-/** How long those who listened for the signal once are left alone with it, in ms. */
+/** How long other `once` listeners of the signal are given before the signal is raised again, in ms. */
 const OTHERS_MS = 5_000;
 /** How long the destruction at a second signal may hold the process, in ms. */
 const DESTROY_MS = 2_000;

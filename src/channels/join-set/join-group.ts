@@ -147,7 +147,7 @@ export abstract class JoinGroup<T> implements Selectable<TaskResult<T>>, Disposa
     return park({ look, lot: this.#lot }, signal);
   }
 
-  /** Forgets every task without stopping it; nobody hears of its result, a failure included. */
+  /** Forgets every task without stopping it; its result is not reported, a failure included. */
   detachAll(): void {
     this.#running.clear();
     this.#forget();

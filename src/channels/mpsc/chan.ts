@@ -91,7 +91,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   /** Those who only want to know that there is something to be had. They are told when no receiver is left to be served. */
   lookers: WaiterList<Waiter<void>> | null = null;
   senders: WaiterList<SlotWaiter> | null = null;
-  /** Those who wait for the receiver to go: each sender has a part of its own. */
+  /** The waiters for the receiver to go: each sender has a part of its own. */
   closing: ParkingLot | null = null;
   #solo: ((result: Received<T> | Promise<never>) => void) | null = null;
   #soloOwner: WaitOwner<T> | null = null;

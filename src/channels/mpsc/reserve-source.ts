@@ -55,7 +55,7 @@ export class ReserveSource<T> implements SelectSource<Permit<T>> {
   }
 }
 
-/** The arm of a select in the queue of a channel, and among those who wait for the sender's end. */
+/** The arm of a select in the queue of a channel, and among the waiters for the sender's end. */
 class ReserveLink<T> implements SlotWaiter {
   previous: WaitNode | null = null;
   next: WaitNode | null = null;

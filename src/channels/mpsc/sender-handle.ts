@@ -89,7 +89,7 @@ export abstract class SenderHandle<in T> implements Disposable, AsyncDisposable 
     this.close();
   }
 
-  /** @internal Those who wait for {@link SenderHandle.isClosed}. */
+  /** @internal The waiters for {@link SenderHandle.isClosed}. */
   closing(): ParkingLot {
     this.chan.closing ??= new ParkingLot();
     this.#closing ??= new ParkingLot(this.chan.closing);

@@ -1,5 +1,5 @@
 /**
- * Those who wait for slots: a blocked send, a reservation.
+ * The waiters for slots: a blocked send, a reservation.
  *
  * Invariant: what a waiter gathered goes with it, into its value or permit when it is granted, back to the channel when it is withdrawn.
  */

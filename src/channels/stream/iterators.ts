@@ -229,7 +229,7 @@ export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpO
     }
   }
 
-  /** The receiver has closed. What the iterator makes of it is for those who still receive. */
+  /** The receiver has closed. What the iterator makes of it is for the waits still under way. */
   async function leave(): Promise<void> {
     try {
       const result: unknown = await iterator.return?.();

@@ -193,7 +193,7 @@ class IntervalCore implements SelectSource<number> {
 
   wait(signal: AbortSignal | undefined): Promise<number> {
     try {
-      // Those who wait already come first.
+      // Earlier waits come first.
       if (this.#waiters.head === null && this.clock.now() >= this.#next) return ready(this.#take());
       const waiter = new TickWaiter(this);
       this.register(waiter);

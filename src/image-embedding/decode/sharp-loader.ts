@@ -1,6 +1,6 @@
 /**
  * The one file that imports sharp, when the first image comes. Its types are written down here as far as they are used: those of the package must
- * not be needed by whoever installs without it.
+ * not be needed by users who install without it.
  */
 import { createRequire } from 'node:module';
 import { MissingDependencyError } from '../image-errors.js';

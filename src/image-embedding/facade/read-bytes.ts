@@ -46,7 +46,7 @@ export function movedError(action: string, error: unknown): unknown {
   return new ImageCorruptError(`${action}: its bytes were moved elsewhere before a worker had them`, { cause: error });
 }
 
-/** Lets the source of an image go that is not going to be read. Never throws; what the source says to it concerns nobody. */
+/** Lets the source of an image go that is not going to be read. Never throws: what the source throws is ignored. */
 export function discard({ input }: UnreadInput): void {
   try {
     const source = ('bodyUsed' in input ? input.body : input) as Partial<{
@@ -56,7 +56,7 @@ export function discard({ input }: UnreadInput): void {
     }> | null;
     Promise.resolve(source?.cancel?.() ?? source?.destroy?.() ?? source?.return?.()).catch(() => {});
   } catch {
-    // The source's own code, or one that somebody else reads.
+    // The source's own code, or a source with another reader.
   }
 }
 
@@ -87,7 +87,7 @@ class Reading {
     this.#maxBytes = maxBytes;
   }
 
-  /** Never throws; what the source says to it concerns nobody. */
+  /** Never throws: what the source throws is ignored. */
   cancel(reason: unknown): void {
     this.#isCancelled = true;
     try {

@@ -81,7 +81,7 @@ async function bring(
   }
   let commit: string;
   try {
-    // Whoever has a model already does not wait for a hub that does not answer.
+    // A model that is in the cache does not wait for a hub that does not answer.
     const client = await HubClient.create(settings, signal, hasKnown ? 0 : undefined);
     commit = COMMIT.test(revision) ? revision : await askCommit(name, revision, client);
   } catch (error) {

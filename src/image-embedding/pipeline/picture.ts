@@ -2,8 +2,8 @@
  * What is under way in a worker, by content: identical images share one decode and one run, whichever operation brought them.
  *
  * Invariants:
- * - A picture is shared from when its bytes are there until it has its vector or its failure, and as long as somebody waits for it.
- * - Each who waits leaves by its own signal. Only when nobody is left is the work given up, and nobody can join it from then on.
+ * - A picture is shared from when its bytes are there until it has its vector or its failure, and as long as it has waiters.
+ * - Each waiter leaves by its own signal. The work is given up when the last one has left, and cannot be joined from then on.
  */
 import { type AbortListener, addAbortListener, removeAbortListener } from '../../core/index.js';
 import type { HeldBytes } from './read-ahead.js';
@@ -13,11 +13,11 @@ export type Digest = (bytes: Uint8Array) => string | Promise<string>;
 
 /** One image on its way from bytes to vector. */
 export class Picture {
-  /** Aborts when nobody waits for it. */
+  /** Aborts when its last waiter has left. */
   readonly signal: AbortSignal;
   /** Settles once its pixels wait for a run, or never will. */
   readonly queued: Promise<void>;
-  /** Settles once it has its vector or its failure, or nobody waits for it. */
+  /** Settles once it has its vector or its failure, or its last waiter has left. */
   readonly over: Promise<void>;
   /** Whether all who wait for it give way to single images. */
   isBulk: boolean;
@@ -68,7 +68,7 @@ export class Picture {
     });
   }
 
-  /** Its bytes, for whoever asks first and decodes them; undefined when that was done, or nobody wants them. */
+  /** Its bytes, for the first caller, which decodes them; undefined afterwards, or when no waiter is left. */
   take(): Uint8Array | undefined {
     if (this.#isTaken || this.signal.aborted) return undefined;
     this.#isTaken = true;
@@ -96,7 +96,7 @@ export class Picture {
   }
 
   #settle(vector: Promise<Float32Array>): void {
-    // There may be nobody to hear of it.
+    // It may have no waiter.
     vector.catch(() => {});
     this.pixels = undefined;
     this.#end();

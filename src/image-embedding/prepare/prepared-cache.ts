@@ -211,7 +211,7 @@ function isTrusted(uid: number, mode: number, isFixed: boolean = false): boolean
   return (isFixed || uid === process.getuid() || uid === 0) && (mode & 0o022) === 0;
 }
 
-/** Whether a place is mounted read-only, so that nobody here writes to it. Known on Linux alone. */
+/** Whether a place is mounted read-only, so that no process here writes to it. Known on Linux alone. */
 async function isReadOnly(place: string): Promise<boolean> {
   const table = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '');
   const real = await realpath(place).catch(() => place);

@@ -40,7 +40,7 @@ export async function connectAny(
         under.add(socket);
         socket.once('connect', () => {
           under.delete(socket);
-          // Until its new owner listens, a failure must not be one that nobody hears: that would end the process.
+          // Until its new owner listens, an error without a listener would end the process.
           socket.removeAllListeners('error').on('error', () => {});
           resolve(socket);
         });
@@ -63,7 +63,7 @@ export async function connectAny(
   }
 }
 
-/** The families by turns, so that one that does not work costs one step. */
+/** Alternates the families, so that one that does not work costs one step. */
 function inTurn(addresses: readonly HostAddress[]): HostAddress[] {
   const first = addresses[0]?.family;
   const mine = addresses.filter(({ family }) => family === first);

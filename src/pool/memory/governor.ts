@@ -171,7 +171,7 @@ export class MemoryGovernor {
 
   /**
    * Takes memory, evicting idle workers of others than the requester where that helps, and waiting for them and for others to end up to `waitMs`.
-   * A requester that holds nothing is granted more than the limit once nobody else holds anything.
+   * A requester that holds nothing is granted more than the limit once no other holds anything.
    *
    * **Cancel safety:** takes no signal; a guard nobody wants is disposed of by its receiver.
    *

@@ -303,7 +303,7 @@ export class Dispatcher {
     return call;
   }
 
-  // It has no time at all: accepted and answered, and nobody else sees it.
+  // It has no time at all: accepted and answered without being queued.
   #expireAtOnce(job: Job, options: CallSettings): Promise<unknown> {
     const answer = new Promise(pickUp);
     const call = this.#newCall(job, resolveLatest, rejectLatest, options);

@@ -3,7 +3,7 @@
  * outside of it those that wait for room.
  *
  * Invariants: the counts of an operation are those of its jobs in the queue and among the suspects; a job is in the queue, a suspect, outside, or
- * none of these; nothing waits outside of an operation that has room. `waitingSince` is set exactly while anything waits, and whoever is to see to that
+ * none of these; nothing waits outside of an operation that has room. `waitingSince` is set exactly while anything waits, and the owner
  * is told each time it begins.
  */
 import type { Clock } from '../../core/index.js';

@@ -224,7 +224,7 @@ export class Runs {
   #mayRetry(job: Job, slot: WorkerSlot, now: number): boolean {
     const { idempotent, kind } = job.operation.declaration;
     if (!idempotent || kind === 'stream') return false;
-    // One that ended by itself was nobody's fault, and yet it may do so at each request.
+    // One that ended by itself is no request's fault, and yet it may do so at each request.
     if (!this.#parts.acquit(job, slot.crashedWith === undefined || slot.crashedWith === 1)) return false;
     return job.calls.toArray().some((call) => call.deadline > now && !call.signal?.aborted);
   }

@@ -57,7 +57,7 @@ export class Settlement {
     return Promise.reject(error);
   }
 
-  /** Keeps the async context of a call, where somebody will be told in it how the call ended. */
+  /** Keeps the async context of a call, where a listener will be told in it how the call ended. */
   keepContext(call: Call): void {
     if (SETTLED.hasSubscribers) call.inContext = AsyncLocalStorage.snapshot();
   }

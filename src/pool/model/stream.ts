@@ -16,7 +16,7 @@ const DONE = Object.freeze({ done: true, value: undefined }) as IteratorResult<u
 
 /**
  * A stream's answer, read through the pool: it asks for a place when it is first read and holds it until the worker's call is over: the model has ended or
- * failed, the deadline has passed, or the reader has left. When its reader reads what came until then concerns nobody else.
+ * failed, the deadline has passed, or the reader has left. It does not matter when its reader reads what came until then.
  */
 export class PooledStream implements ReplyStream<unknown> {
   readonly #source: StreamSource;

@@ -4,7 +4,7 @@
  * Invariants:
  * - A suspect runs alone: its worker holds nothing else until it is done. So a second crash convicts one request, and takes no other along.
  * - A loss beside other requests counts against none of them. One that was alone counts, and is forgiven `retries` times.
- * - A request is a suspect until it is answered, so it is lost in company at most once.
+ * - A request is a suspect until it is answered, so it is lost beside others at most once.
  */
 import { type Linked, LinkedList } from '../../core/index.js';
 

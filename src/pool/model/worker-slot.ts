@@ -125,7 +125,7 @@ export class WorkerSlot implements RoutingCandidate {
     return this.handle.isSilent?.() ?? false;
   }
 
-  /** For how long it has had requests that nobody waits for any more, and let go of none of them, in ms. */
+  /** For how long it has had requests whose callers have been answered, and let go of none of them, in ms. */
   get overdueMs(): number {
     return this.#abandoned === 0 ? 0 : this.#clock.now() - this.#abandonedSince;
   }

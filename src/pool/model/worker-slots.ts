@@ -3,7 +3,7 @@ import type { Priority } from '../priority.js';
 import type { Routing } from '../routing.js';
 import type { SlotState, WorkerSlot } from './worker-slot.js';
 
-/** How long a worker may be at a call that nobody waits for any more, in ms, before that is worth telling. */
+/** How long a worker may be at a call whose caller has been answered, in ms, before that is reported. */
 const OVERDUE_MS = 1_000;
 
 /** How long a worker is given nothing so that it comes free, and how long it then has what comes before that is tried again, in ms. */
@@ -55,7 +55,7 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
     return bytes;
   }
 
-  /** Whether one of them is stopped, or holds what nobody waits for any more for longer than it should. */
+  /** Whether one of them is stopped, or is at a call whose caller has been answered for longer than it should. */
   get hasStuck(): boolean {
     return this.inState('accepting').some((slot) => slot.overdueMs >= OVERDUE_MS || slot.isSilent());
   }
@@ -106,7 +106,7 @@ export class WorkerSlots implements Iterable<WorkerSlot> {
     const isOver = now - this.#keptSince >= KEEP_MS;
     if (isFree || hasSuspect) this.#kept = undefined;
     else if (this.#kept?.state === 'accepting' ? isOver : isOver || this.#kept !== undefined) {
-      // By turns: all that waits is served in the end.
+      // In rotation: all that waits is served in the end.
       this.#kept = this.#kept?.state === 'accepting' ? undefined : least;
       this.#keptSince = now;
     }
