@@ -1,5 +1,6 @@
 /** The kinds of containers in one go. What this system does not let be tried is skipped by name. */
-import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { chmod, mkdtemp, readdir, readFile, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, vi } from 'vitest';
@@ -12,7 +13,7 @@ import {
   root,
   testNeeding,
 } from '../support/needs.js';
-import { PHOTOS } from './cli-process.js';
+import { PHOTOS, until } from './cli-process.js';
 import {
   asAnyUser,
   asPidOne,
@@ -75,6 +76,62 @@ testNeeding(
   expectEmbedded(ended);
   const { stdout } = await runIn(readOnly, DOCTOR);
   expect(stdout).toContain('a picture became 256 numbers');
+});
+
+testNeeding(
+  linux,
+  root,
+  networkNamespaces,
+  mountNamespaces,
+)(
+  'millrace demo works on a read-only file system, home and caches among it, where only its folder can be written',
+  async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'millrace-demo-'));
+    try {
+      // The folder's own mount stays writable when all else becomes read-only; what is in it is gone with the namespace.
+      const script =
+        'cd "$1" && mount -t tmpfs none . && cd "$1" && mount -o remount,bind,ro / && shift && "$@" && find . -type f';
+      const inFolder = ['unshare', '--net', '--mount', 'sh', '-c', script, 'sh', folder];
+      const { code, stdout, stderr } = await runIn(inFolder, [process.execPath, MAIN, 'demo']);
+      expect(code, stderr).toBe(0);
+      const files = stdout.split('\n').filter((line) => line.startsWith('./'));
+      expect(files.sort()).toEqual(['./demo-out/embeddings.jsonl', './demo-out/index.html']);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+);
+
+// The lock of the killed run is another container's: half a minute without a sign of life, most of which is over here. The long form waits for it.
+testNeeding(
+  linux,
+  root,
+  pidNamespaces,
+)('millrace embed --resume goes on in a container that was killed and started again', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'millrace-killed-'));
+  try {
+    const out = path.join(folder, 'killed.jsonl');
+    const embed = [process.execPath, MAIN, 'embed', PHOTOS, '--out', out, '--workers', '1', '--resume'];
+    const [command, ...args] = [...asPidOne, ...embed] as [string, ...string[]];
+    const first = spawn(command, args, { stdio: 'ignore' });
+    await until(
+      'a first record',
+      async () => (await readFile(out, 'utf8').catch(() => '')).includes('\n') || undefined,
+    );
+    const closed = new Promise((resolve) => first.once('close', resolve));
+    first.kill('SIGKILL');
+    await closed;
+    const before = new Date(Date.now() - 28_000);
+    await utimes(`${out}.lock`, before, before).catch(() => {});
+    const second = await runIn(asPidOne, embed);
+    expect(second.code, second.stderr).toBe(0);
+    const lines = (await readFile(out, 'utf8')).trim().split('\n');
+    const paths = lines.map((line) => (JSON.parse(line) as { path: string }).path);
+    expect(new Set(paths).size).toBe(paths.length);
+    expect(paths.length).toBeGreaterThanOrEqual(20);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });
 
 testNeeding(
