@@ -73,7 +73,7 @@ export function timeout<T>(ms: number, operation: TimedOperation<T>, options?: T
     throw faultOf(action, 'operation', 'an arm, a function or a promise', operation);
   }
   if (signal?.aborted) {
-    // Nobody else may be left to hear of its failure.
+    // Its failure may have no other listener.
     if (typeof operation !== 'function') mayGoUnseen(operation as PromiseLike<T>);
     return rejected(signal.reason);
   }
