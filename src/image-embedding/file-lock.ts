@@ -14,7 +14,6 @@ import {
   constants,
   copyFile,
   link,
-  mkdir,
   readdir,
   readFile,
   readlink,
@@ -28,6 +27,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { clearInterval, setInterval } from 'node:timers';
 import { setTimeout as delay } from 'node:timers/promises';
+import { makeFolder } from './make-folder.js';
 
 /** A lock of which nothing but its age is known is left over when nobody has touched it for this long, in ms. */
 export const STALE_MS = 30_000;
@@ -87,7 +87,7 @@ export async function withFileLock<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   const name = `${file}.lock`;
-  await mkdir(path.dirname(name), { recursive: true });
+  await makeFolder(path.dirname(name));
   for (;;) {
     signal?.throwIfAborted();
     const lock = await FileLock.tryTake(name);

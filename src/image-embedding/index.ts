@@ -67,6 +67,8 @@ export {
 } from './image-errors.js';
 export type { PickedOutput, ValueInfo } from './inference/output.js';
 export type { SessionDescription, SessionInput, SessionOptions } from './inference/session.js';
+/** @internal */
+export { makeFolder } from './make-folder.js';
 export {
   ModelConfigError,
   ModelCorruptError,

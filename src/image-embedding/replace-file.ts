@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { makeFolder } from './make-folder.js';
 
 /**
  * Puts a file in the place of another, at once and whole: it is made under a name of its own, which no other maker of the same file has, be it
@@ -11,7 +12,7 @@ import path from 'node:path';
  */
 export async function replaceFile(file: string, make: (temporary: string) => Promise<unknown>): Promise<void> {
   const temporary = `${file}.${randomUUID()}.tmp`;
-  await mkdir(path.dirname(file), { recursive: true });
+  await makeFolder(path.dirname(file));
   try {
     await make(temporary);
     await rename(temporary, file);

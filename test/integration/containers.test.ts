@@ -102,6 +102,16 @@ testNeeding(
   },
 );
 
+testNeeding(
+  linux,
+  root,
+  mountNamespaces,
+)('millrace demo says that the file system is read-only where its folder cannot be made', async () => {
+  const { code, stderr } = await runIn(readOnly, [process.execPath, MAIN, 'demo']);
+  expect(code).toBe(2);
+  expect(stderr).toContain('Cannot make folder demo-out: EROFS: read-only file system');
+});
+
 // The lock of the killed run is another container's: half a minute without a sign of life, most of which is over here. The long form waits for it.
 testNeeding(
   linux,

@@ -1,8 +1,8 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { identifyModel, type ModelDescription } from '../../image-embedding/index.js';
+import { identifyModel, type ModelDescription, makeFolder } from '../../image-embedding/index.js';
 import { EXIT, type ExitCode, errorMessage, UsageError } from '../exit-codes.js';
 import { collectInputs, IMAGE_ENDINGS } from '../input/inputs.js';
 import { orderedMap } from '../input/ordered-map.js';
@@ -49,7 +49,7 @@ export async function demoCommand(
     throw new UsageError(`Cannot show ${inputs.total} photographs on one page: ${MAX_PHOTOS} at most`);
   }
   const source = await modelSource(options);
-  await makeFolder(options.outDir);
+  await makeOutput(options.outDir);
   const vectors = path.join(options.outDir, 'embeddings.jsonl');
   const page = path.join(options.outDir, 'index.html');
   const lock = await lockOutput(vectors);
@@ -169,9 +169,9 @@ async function isFolder(name: string): Promise<boolean> {
   return found?.isDirectory() ?? false;
 }
 
-async function makeFolder(folder: string): Promise<void> {
+async function makeOutput(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
   } catch (error) {
     throw new UsageError(`Cannot make folder ${folder}: ${errorMessage(error)}`, { cause: error });
   }

@@ -1,7 +1,8 @@
 /** Downloads one file: streamed to disk, resumed where an earlier try stopped, and kept only when its digest is right. */
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { addAbortListener, removeAbortListener } from '../../core/index.js';
+import { makeFolder } from '../make-folder.js';
 import { ModelDigestError, ModelDownloadError } from '../model/model-errors.js';
 import { hasDigest, sizeOf } from './hub-cache.js';
 import { type HubClient, PassingError, reasonOf } from './hub-client.js';
@@ -34,7 +35,7 @@ export function partOf(target: string): string {
 export async function downloadBlob(download: BlobDownload, client: HubClient): Promise<void> {
   const { target, size, digest, name } = download;
   const incomplete = partOf(target);
-  await mkdir(path.dirname(target), { recursive: true });
+  await makeFolder(path.dirname(target));
   try {
     await client.retry(async () => {
       const resumedFrom = await usablePart(incomplete, size);

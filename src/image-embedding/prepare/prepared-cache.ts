@@ -17,9 +17,10 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { packageFile } from '../../worker/index.js';
-import { PREPARED_GRAPH, PREPARED_WEIGHTS } from '../inference/session.js';
-import { ExternalWeights } from '../model/external-weights.js';
 import { homeFolder } from '../home-folder.js';
+import { PREPARED_GRAPH, PREPARED_WEIGHTS } from '../inference/session.js';
+import { makeFolder } from '../make-folder.js';
+import { ExternalWeights } from '../model/external-weights.js';
 import { replaceFile } from '../replace-file.js';
 
 /** Where prepared models are kept, and how much of them. */
@@ -123,7 +124,7 @@ export async function writePrepared(
 ): Promise<string> {
   const folder = path.join(cache.folder, key);
   const temporary = `${folder}.${randomUUID()}.tmp`;
-  await mkdir(temporary, { recursive: true, mode: 0o755 });
+  await makeFolder(temporary, 0o755);
   try {
     await write(temporary);
     const files: Record<string, FileRecord> = {};
