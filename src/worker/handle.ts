@@ -104,8 +104,7 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
    * then never run, one that is inside the model sees its `signal` abort and its result is dropped.
    *
    * @param operation Which operation.
-   * @param input Its input.
-   * @param options See {@link CallOptions}.
+   * @param args Its input, which an operation without one may leave out, and options: see {@link CallOptions}.
    * @returns A promise of the output; for a stream operation an async iterator of its chunks.
    * @throws DeadlineExceededError When there is no answer within `timeoutMs`.
    * @throws WorkerClosedError When the worker takes no more calls, or ended before it could answer.
