@@ -101,5 +101,5 @@ export { type PreparedModel, type PrepareModelOptions, prepareModel } from './pr
 export type { PrepareOptions } from './prepare/prepare-model.js';
 export type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './preprocess-spec.js';
 export type { PreprocessMode } from './preprocessor.js';
-export type { ImageLimitOptions, ImageLimits, UrlLimits } from './sources/limits.js';
+export type { FailOn, ImageLimitOptions, ImageLimits, UrlLimits } from './sources/limits.js';
 export { createThumbnail, type ThumbnailOptions } from './thumbnail.js';

@@ -168,7 +168,7 @@ export abstract class JoinGroup<T> implements Selectable<TaskResult<T>>, Disposa
     this.detachAll();
   }
 
-  /** The same as {@link JoinGroup.shutdown}. */
+  /** The same as `shutdown()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }

@@ -144,7 +144,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * @param input A path (a string), a URL that is fetched (a `URL`), or bytes in any form that {@link ImageEmbeddingPool.embedImageBytes} takes.
    * @param options See {@link EmbedOptions}.
-   * @returns The embedding and its {@link CallInfo}.
+   * @returns The embedding and what is known of its call (`CallInfo` of `millrace/pool`).
    * @throws What the method for this kind of input throws.
    * @example
    * ```ts
