@@ -12,6 +12,13 @@ export const photo: string = path.join(root, 'examples', 'photos', 'cat-1.jpg');
 export const oneImage: string = fileURLToPath(new URL('./one-image.mjs', import.meta.url));
 export const command: string = path.join(root, 'dist', 'cli', 'main.js');
 
+/** Variables that move the caches or, as a CI system's own do, keep the runtime from sending telemetry. */
+const withheld: ReadonlySet<string> = new Set([
+  ...['HF_HOME', 'HF_HUB_CACHE', 'XDG_CACHE_HOME', 'ORT_DISABLE_TELEMETRY'],
+  ...['CI', 'TF_BUILD', 'GITHUB_ACTIONS', 'GITLAB_CI', 'CIRCLECI', 'TRAVIS', 'JENKINS_URL', 'CODEBUILD_BUILD_ID'],
+  ...['BUILDKITE', 'TEAMCITY_VERSION', 'APPVEYOR', 'BITBUCKET_BUILD_NUMBER'],
+]);
+
 export interface OutsideEffects {
   /** Files that are there afterwards, by their path below the run's folder, which is its home and working directory. */
   readonly files: readonly string[];
@@ -28,7 +35,7 @@ export async function outsideEffects(
   const home = await mkdtemp(path.join(os.tmpdir(), 'millrace-home-'));
   const log = `${home}.strace`;
   try {
-    const { HF_HOME: _, HF_HUB_CACHE: __, XDG_CACHE_HOME: ___, ORT_DISABLE_TELEMETRY: ____, ...own } = process.env;
+    const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !withheld.has(name)));
     const traced = ['-f', '-qq', '-s', '4096', '-o', log, '-e', 'trace=socket,openat,open,creat', process.execPath];
     const [program, ...rest] = [...(isTraced ? ['strace', ...traced] : [process.execPath]), ...args] as [string];
     await run(program, rest, { cwd: home, env: { ...own, HOME: home, TMPDIR: home, ...env }, maxBuffer: 1e8 });
