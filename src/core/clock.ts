@@ -33,6 +33,13 @@ export interface Clock {
   setTimer(callback: () => void, ms: number, options?: ClockTimerOptions): ClockTimer;
 }
 
+/** Requires a clock. It is a check of an option table, where the option is called `clock`. */
+export function requireClock(action: string, name: string, value: unknown): Clock {
+  requireFunction(action, `${name}.now`, (value as Clock | null)?.now);
+  requireFunction(action, `${name}.setTimer`, (value as Clock | null)?.setTimer);
+  return value as Clock;
+}
+
 /** The host's own monotonic clock. */
 export const systemClock: Clock = {
   now: monotonicNow,

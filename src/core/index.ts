@@ -2,7 +2,14 @@
  * What every layer stands on: errors with codes, argument checks, the clock, and the one object that touches the host. Imports nothing.
  */
 export { type AbortListener, addAbortListener, removeAbortListener } from './abort-hub.js';
-export { type Clock, type ClockTimer, type ClockTimerOptions, SimulatedClock, systemClock } from './clock.js';
+export {
+  type Clock,
+  type ClockTimer,
+  type ClockTimerOptions,
+  requireClock,
+  SimulatedClock,
+  systemClock,
+} from './clock.js';
 export {
   describeThrown,
   isDomException,
@@ -23,6 +30,24 @@ export {
 } from './errors.js';
 export { type Linked, LinkedList } from './linked-list.js';
 export { monotonicNow, scheduleMacrotask } from './host.js';
+export {
+  abortSignal,
+  type Check,
+  fillOptions,
+  group,
+  instanceOf,
+  millisecondsOrInfinity,
+  nonNegativeIntegerUpTo,
+  numberFrom,
+  oneOf,
+  type OptionRow,
+  type OptionTable,
+  option,
+  positiveIntegerUpTo,
+  required,
+  type Settings,
+  workingSignal,
+} from './options.js';
 export {
   describeReceived,
   definedOf,

@@ -1,5 +1,10 @@
 import {
   type Clock,
+  fillOptions,
+  instanceOf,
+  type OptionTable,
+  option,
+  requireClock,
   requireFunction,
   requireMilliseconds,
   requireNonNegativeInteger,
@@ -7,7 +12,6 @@ import {
   requireString,
   systemClock,
 } from '../core/index.js';
-import { requireClock } from './clock.js';
 import { MemoryGovernor, processMemoryGovernor } from './memory/governor.js';
 import type { MetricsRegistry, PoolOptions, SpareHostSettings, SpawnPooledWorker } from './options.js';
 
@@ -22,39 +26,34 @@ export interface PoolSettings {
   readonly spawn: SpawnPooledWorker | undefined;
 }
 
-const POOL_KEYS = ['name', 'governor', 'shutdownMs', 'registry', 'spareHosts', 'clock', 'spawn'] as const;
+const POOL_OPTIONS = {
+  name: option(requireString, 'pool'),
+  governor: option(instanceOf('a MemoryGovernor', MemoryGovernor)),
+  shutdownMs: option(requireMilliseconds, 5_000),
+  registry: option(requireRegistry),
+  spareHosts: option(requireSpareHosts),
+  clock: option(requireClock, systemClock),
+  spawn: option(requireFunction<SpawnPooledWorker>),
+} satisfies OptionTable<PoolOptions>;
 
 /** Checks the options of a pool and fills them. */
 export function requirePoolOptions(options: PoolOptions | undefined): PoolSettings {
-  const action = 'Cannot create pool';
-  const given = requireOptions<PoolOptions>(action, options, POOL_KEYS);
-  if (given.governor !== undefined && !(given.governor instanceof MemoryGovernor)) {
-    throw new TypeError(`${action}: governor must be a MemoryGovernor`);
-  }
-  return Object.freeze({
-    name: given.name === undefined ? 'pool' : requireString(action, 'name', given.name),
-    governor: given.governor ?? processMemoryGovernor(),
-    shutdownMs: given.shutdownMs === undefined ? 5_000 : requireMilliseconds(action, 'shutdownMs', given.shutdownMs),
-    registry: given.registry === undefined ? undefined : requireRegistry(action, given.registry),
-    spareHosts: requireSpareHosts(action, given.spareHosts),
-    clock: given.clock === undefined ? systemClock : requireClock(action, given.clock),
-    spawn: given.spawn === undefined ? undefined : requireFunction<SpawnPooledWorker>(action, 'spawn', given.spawn),
-  });
+  const settings = fillOptions('Cannot create pool', options, POOL_OPTIONS);
+  return Object.freeze({ ...settings, governor: settings.governor ?? processMemoryGovernor() });
 }
 
-function requireRegistry(action: string, registry: MetricsRegistry): MetricsRegistry {
-  requireFunction(action, 'registry.registerMetric', (registry as { registerMetric?: unknown } | null)?.registerMetric);
-  return registry;
+function requireRegistry(action: string, name: string, registry: unknown): MetricsRegistry {
+  requireFunction(action, `${name}.registerMetric`, (registry as { registerMetric?: unknown } | null)?.registerMetric);
+  return registry as MetricsRegistry;
 }
 
-function requireSpareHosts(action: string, given: PoolOptions['spareHosts']): SpareHostSettings | undefined {
-  if (given === undefined) return undefined;
+function requireSpareHosts(action: string, name: string, given: unknown): SpareHostSettings | undefined {
   const keys = ['count', 'module', 'env', 'cwd', 'execPath', 'execArgv', 'stdio', 'threadPoolSize', 'heapMb'] as const;
   const settings =
     typeof given === 'number'
       ? { count: given }
-      : (requireOptions<SpareHostSettings>(`${action}: spareHosts`, given, keys) as SpareHostSettings);
-  requireNonNegativeInteger(action, 'spareHosts.count', settings.count, 64);
+      : (requireOptions(`${action}: ${name}`, given as SpareHostSettings, keys) as SpareHostSettings);
+  requireNonNegativeInteger(action, `${name}.count`, settings.count, 64);
   // The rest is checked as the first is started, which is now.
   return settings.count === 0 ? undefined : Object.freeze({ ...settings });
 }

@@ -3,6 +3,11 @@ import { mpsc, select, sleep, withEnd } from '../channels/index.js';
 import {
   type Filled,
   type Clock,
+  fillOptions,
+  type OptionTable,
+  option,
+  required,
+  requireClock,
   requireFunction,
   requireMilliseconds,
   requireOptions,
@@ -11,7 +16,6 @@ import {
   systemClock,
 } from '../core/index.js';
 import { BatchEntry } from './batch-entry.js';
-import { requireClock } from './clock-option.js';
 import { inNeutralContext } from './trace.js';
 import { BatchContractError, BatcherClosedError } from './worker-errors.js';
 
@@ -32,6 +36,13 @@ export interface BatcherOptions<Item, Result> {
   /** The time source. The system's by default. */
   readonly clock?: Clock | undefined;
 }
+
+const BATCHER_OPTIONS = {
+  maxBatch: option(requirePositiveInteger, 16),
+  maxDelayMs: option(requireMilliseconds, 0),
+  run: required(requireFunction<BatcherOptions<unknown, unknown>['run']>),
+  clock: option(requireClock, systemClock),
+} satisfies OptionTable<BatcherOptions<unknown, unknown>>;
 
 /** Options of {@link Batcher.add}. */
 export interface BatchAddOptions {
@@ -85,19 +96,8 @@ export interface Batcher<Item, Result> extends AsyncDisposable {
  * ```
  */
 export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
-  const action = 'Cannot create batcher';
-  const given = requireOptions<BatcherOptions<Item, Result>>(action, options, [
-    'maxBatch',
-    'maxDelayMs',
-    'run',
-    'clock',
-  ]);
-  return new QueueBatcher<Item, Result>({
-    maxBatch: given.maxBatch === undefined ? 16 : requirePositiveInteger(action, 'maxBatch', given.maxBatch),
-    maxDelayMs: given.maxDelayMs === undefined ? 0 : requireMilliseconds(action, 'maxDelayMs', given.maxDelayMs),
-    run: requireFunction(action, 'run', given.run),
-    clock: given.clock === undefined ? systemClock : requireClock(action, given.clock),
-  });
+  const settings = fillOptions('Cannot create batcher', options, BATCHER_OPTIONS);
+  return new QueueBatcher(settings as Filled<BatcherOptions<Item, Result>>);
 }
 
 class QueueBatcher<Item, Result> implements Batcher<Item, Result> {

@@ -1,5 +1,13 @@
 import { DroppingBuffer, Repeater, type RepeaterBuffer, SlidingBuffer } from '@repeaterjs/repeater';
-import { faultOf, requireFunction, requireOneOf, requireOptions, requirePositiveInteger } from '../../core/index.js';
+import {
+  faultOf,
+  fillOptions,
+  oneOf,
+  type OptionTable,
+  option,
+  requireFunction,
+  requirePositiveInteger,
+} from '../../core/index.js';
 import { FullError } from '../closed-errors.js';
 import type { Receiver } from '../mpsc/index.js';
 import {
@@ -94,6 +102,11 @@ export interface FromCallbackOptions {
   readonly overflow?: Overflow | undefined;
 }
 
+const FROM_CALLBACK_OPTIONS = {
+  capacity: option(requirePositiveInteger, 1_024),
+  overflow: option(oneOf(['drop-oldest', 'drop-newest', 'fail']), 'fail'),
+} satisfies OptionTable<FromCallbackOptions>;
+
 /**
  * Makes an async iterator of a source that calls back: events, subscriptions, watchers.
  *
@@ -125,9 +138,7 @@ export function fromCallback<T>(
 ): RepeaterIterator<T> {
   const action = 'Cannot make iterator';
   requireFunction(action, 'subscribe', subscribe);
-  const { capacity = 1_024, overflow = 'fail' } = requireOptions(action, options, ['capacity', 'overflow']);
-  requirePositiveInteger(action, 'capacity', capacity);
-  requireOneOf(action, 'overflow', overflow, ['drop-oldest', 'drop-newest', 'fail']);
+  const { capacity, overflow } = fillOptions(action, options, FROM_CALLBACK_OPTIONS);
   return new Repeater<T, undefined>(
     async (push, stop) => {
       const unsubscribe = subscribe(
