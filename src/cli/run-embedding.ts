@@ -1,9 +1,8 @@
 import type { Embedder } from './embedder.js';
-import type { ModelIdentity } from '../image-embedding/index.js';
+import { mapInOrder, type ModelIdentity } from '../image-embedding/index.js';
 import { deepestCoded, errorCode, errorMessage, modelError, RunError, UsageError } from './exit-codes.js';
 import type { EmbedInput, UnreadableInput } from './input/inputs.js';
 import { withFlag } from './model-options.js';
-import { orderedMap } from './input/ordered-map.js';
 import type { EmbedRecord, RecordWriter } from './output/record.js';
 import type { Progress } from './terminal/progress.js';
 import { printable } from './terminal/text-width.js';
@@ -99,7 +98,8 @@ export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResul
     for (const { name, error } of now) await write(failure(name, error));
   };
 
-  for await (const outcome of orderedMap(run.items, embedder.window, embed, signal)) {
+  const items = untilAborted(run.items, signal);
+  for await (const outcome of mapInOrder(items, { concurrency: embedder.window, map: embed })) {
     if ('fatal' in outcome) {
       stop.abort();
       // Ctrl-C reaches a worker that has only just been started before it can ignore it: the run is interrupted, not failed.
@@ -118,6 +118,22 @@ export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResul
   }
   await writeUnreadable();
   return { done, failed };
+}
+
+/** A source up to where a signal aborts: what was read before is finished. A source that may never answer again must end by itself. */
+async function* untilAborted<T>(
+  source: Iterable<T> | AsyncIterable<T>,
+  signal: AbortSignal,
+): AsyncGenerator<T, void, void> {
+  if (signal.aborted) return;
+  try {
+    for await (const item of source) {
+      if (signal.aborted) return;
+      yield item;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }
 
 function failure(path: string, error: unknown): EmbedRecord {

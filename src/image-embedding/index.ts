@@ -17,7 +17,6 @@ export {
 } from '../core/index.js';
 export { similarity } from './embedding-vector.js';
 export { BatchError, type BatchFailure } from './facade/batch-error.js';
-export type { SettledEmbedding } from './facade/embed-batch.js';
 export type {
   BatchEmbedOptions,
   DetailedEmbedding,
@@ -26,7 +25,7 @@ export type {
   EmbedOptions,
   WarmOptions,
 } from './facade/embed-options.js';
-export type { StreamResult } from './facade/embed-stream.js';
+export type { SettledEmbedding, StreamResult } from './facade/embed-images.js';
 export { createImageEmbeddingPool, ImageEmbeddingPool } from './facade/image-embedding-pool.js';
 export type { BatchInput, ImageBytes, ImageInput, ImageMemory } from './facade/image-input.js';
 export type {
@@ -68,6 +67,8 @@ export {
 export type { PickedOutput, ValueInfo } from './inference/output.js';
 export type { SessionDescription, SessionInput, SessionOptions } from './inference/session.js';
 /** @internal */
+export { mapInOrder, type MapOptions } from './facade/map-in-order.js';
+/** @internal */
 export { makeFolder } from './make-folder.js';
 export {
   ModelConfigError,
@@ -96,7 +97,6 @@ export {
 } from './model/model-spec.js';
 export type { ModelReference, ModelSource } from './model/resolve-model.js';
 export type { ModelDescription } from './operations.js';
-export { ImageFailedError } from './pipeline/item-failure.js';
 export { type PreparedModel, type PrepareModelOptions, prepareModel } from './prepare/prepare.js';
 export type { PrepareOptions } from './prepare/prepare-model.js';
 export type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './preprocess-spec.js';

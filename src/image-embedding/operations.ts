@@ -1,17 +1,8 @@
 /** What an image embedding worker can do. The same record types the worker's model, the pool and the facade. */
 import { operation, type UnaryOperation } from '../worker/index.js';
 import type { SessionDescription } from './inference/session.js';
-import type { ItemFailure } from './pipeline/item-failure.js';
 import type { PreprocessSpec } from './preprocess-spec.js';
 import type { SourceKind } from './sources/read-source.js';
-
-/** The answer to a batch: one row per image, and what failed beside it. */
-export interface BatchAnswer {
-  /** The rows one after another, `[images, dimension]`; the row of an image that failed is zeros. */
-  readonly vectors: Float32Array;
-  readonly dimension: number;
-  readonly failures: readonly { readonly index: number; readonly failure: ItemFailure }[];
-}
 
 /** A loaded model, for people and for `embeddingDimension()`. */
 export interface ModelDescription extends SessionDescription {
@@ -40,8 +31,7 @@ export type ImageOperations = {
   readonly embedImageUrl: UnaryOperation<string, Float32Array>;
   readonly embedImageBase64: UnaryOperation<string, Float32Array>;
   readonly embedImageBytes: UnaryOperation<Uint8Array, Float32Array>;
-  readonly embedBulkImage: UnaryOperation<BulkImage, Float32Array>;
-  readonly batchEmbedImages: UnaryOperation<readonly (string | Uint8Array)[], BatchAnswer>;
+  readonly batchEmbedImages: UnaryOperation<BulkImage, Float32Array>;
   readonly describe: UnaryOperation<undefined, ModelDescription>;
 };
 
@@ -58,14 +48,10 @@ export function declareImageOperations(capacity: number): ImageOperations {
     // Its characters take a byte each.
     embedImageBase64: operation<string, Float32Array>({ ...heavy, sizeOf: (text) => text.length }),
     embedImageBytes: operation<Uint8Array, Float32Array>(heavy),
-    embedBulkImage: operation<BulkImage, Float32Array>({
+    batchEmbedImages: operation<BulkImage, Float32Array>({
       ...heavy,
       sizeOf: ({ kind, input }) => (kind === 'bytes' || kind === 'base64' ? input.length : 0),
       waitsForOthers: ({ kind }) => kind === 'url',
-    }),
-    batchEmbedImages: operation<readonly (string | Uint8Array)[], BatchAnswer>({
-      ...heavy,
-      sizeOf: (inputs) => inputs.reduce((sum, each) => sum + (typeof each === 'string' ? 0 : each.byteLength), 0),
     }),
     describe: operation<undefined, ModelDescription>(plain),
   };

@@ -2,97 +2,12 @@ import { describe, expect, test } from 'vitest';
 import type { Embedder } from '../../src/cli/embedder.js';
 import { RunError, UsageError } from '../../src/cli/exit-codes.js';
 import type { EmbedInput } from '../../src/cli/input/inputs.js';
-import { orderedMap } from '../../src/cli/input/ordered-map.js';
 import type { EmbedRecord, RecordWriter } from '../../src/cli/output/record.js';
 import { type EmbeddingRun, runEmbedding } from '../../src/cli/run-embedding.js';
 import { Progress } from '../../src/cli/terminal/progress.js';
 import { SimulatedClock } from '../../src/core/index.js';
 import { ImageReadError } from '../../src/image-embedding/index.js';
 import { WorkerCrashedError, WorkerLoadError } from '../../src/worker/index.js';
-
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-describe('orderedMap()', () => {
-  test('yields in the order of the source, whatever finishes first, with no more than the window under way', async () => {
-    const finish: (() => void)[] = [];
-    let most = 0;
-    let running = 0;
-    const map = async (item: number): Promise<number> => {
-      most = Math.max(most, ++running);
-      await new Promise<void>((resolve) => {
-        finish[item] = resolve;
-      });
-      running--;
-      return item;
-    };
-    const seen: number[] = [];
-    const reading = (async () => {
-      for await (const item of orderedMap([0, 1, 2, 3, 4, 5, 6, 7], 3, map)) seen.push(item);
-    })();
-    for (let round = 0; round < 20; round++) {
-      await settle();
-      // The latest first.
-      const last = finish.findLastIndex((each) => each !== undefined);
-      if (last >= 0) finish[last]?.();
-      delete finish[last];
-    }
-    await reading;
-    expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
-    // The window, and the one whose outcome is waited for.
-    expect(most).toBeLessThanOrEqual(4);
-  });
-
-  test('reads no further than outcomes are taken', async () => {
-    let read = 0;
-    function* endless(): Generator<number> {
-      for (;;) yield read++;
-    }
-    const outcomes = orderedMap(endless(), 4, async (item) => item);
-    await outcomes.next();
-    await settle();
-    expect(read).toBeLessThanOrEqual(7);
-    await outcomes.return();
-    await settle();
-    const before = read;
-    await settle();
-    expect(read).toBe(before);
-  });
-
-  test('starts no more once its signal aborts, and yields what runs', async () => {
-    const stop = new AbortController();
-    const started: number[] = [];
-    const map = async (item: number): Promise<number> => {
-      started.push(item);
-      await settle();
-      return item;
-    };
-    const seen: number[] = [];
-    for await (const item of orderedMap(
-      Array.from({ length: 100 }, (_, index) => index),
-      4,
-      map,
-      stop.signal,
-    )) {
-      seen.push(item);
-      if (item === 10) stop.abort();
-    }
-    expect(seen).toEqual(started);
-    expect(seen.length).toBeLessThan(20);
-  });
-
-  test('throws what its source throws, after what came before', async () => {
-    async function* broken(): AsyncGenerator<number> {
-      yield 1;
-      throw new Error('torn list');
-    }
-    const seen: number[] = [];
-    const reading = (async () => {
-      for await (const item of orderedMap(broken(), 4, async (each) => each)) seen.push(item);
-    })();
-    await expect(reading).rejects.toThrow('torn list');
-    expect(seen).toEqual([1]);
-  });
-});
 
 describe('runEmbedding()', () => {
   const coded = (code: string): Error => Object.assign(new Error(`it is\n${code}`), { code });
@@ -145,6 +60,24 @@ describe('runEmbedding()', () => {
     const later = run([2, coded('ERR_BREAKER_OPEN'), 2]);
     await expect(later.result).rejects.toBeInstanceOf(RunError);
     expect(later.records).toHaveLength(1);
+  });
+
+  test('starts no more once its signal aborts, and writes what runs', async () => {
+    const stop = new AbortController();
+    const started: string[] = [];
+    const embed = async ({ name }: EmbedInput) => {
+      started.push(name);
+      await new Promise((resolve) => setImmediate(resolve));
+      return new Float32Array(2);
+    };
+    const { result, records } = run(new Array(100).fill(2), {
+      embedder: { window: 4, embed } as unknown as Embedder,
+      signal: stop.signal,
+      onRecord: () => records.length === 10 && stop.abort(),
+    });
+    expect((await result).failed).toBe(0);
+    expect(records.map(({ path }) => path)).toEqual(started);
+    expect(started.length).toBeLessThan(20);
   });
 
   test('is interrupted, not failed, when Ctrl-C reaches a worker that is only just starting', async () => {

@@ -4,7 +4,6 @@ import { expect, it } from 'vitest';
 import { BatchError } from '../../src/image-embedding/facade/batch-error.js';
 import { imageErrorClasses } from '../../src/image-embedding/image-errors.js';
 import { modelErrorClasses } from '../../src/image-embedding/model/model-errors.js';
-import { ImageFailedError } from '../../src/image-embedding/pipeline/item-failure.js';
 import { BreakerOpenError, MemoryExhaustedError, PoolClosedError, PoolOverloadedError } from '../../src/pool/index.js';
 import {
   DeadlineExceededError,
@@ -21,7 +20,7 @@ it('the guide has each code that an image pool answers with, and whose fault it 
     for (const [code] of codes.matchAll(/ERR_\w+/g)) documented.set(code, fault);
   }
   const errors = [
-    ...[...imageErrorClasses, ...modelErrorClasses, ImageFailedError].map((each) => new each('')),
+    ...[...imageErrorClasses, ...modelErrorClasses].map((each) => new each('')),
     new BatchError([], 0),
     ...[WorkerLoadError, ModelContractError, WorkerCrashedError, WorkerClosedError, PoolClosedError].map(
       (each) => new each(''),

@@ -2,10 +2,9 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { identifyModel, type ModelDescription, makeFolder } from '../../image-embedding/index.js';
+import { identifyModel, type ModelDescription, makeFolder, mapInOrder } from '../../image-embedding/index.js';
 import { EXIT, type ExitCode, errorMessage, UsageError } from '../exit-codes.js';
 import { collectInputs, IMAGE_ENDINGS } from '../input/inputs.js';
-import { orderedMap } from '../input/ordered-map.js';
 import { withNearestModel } from '../model-cache.js';
 import { type ModelChoice, modelSource } from '../model-options.js';
 import { JsonlFileWriter } from '../output/jsonl-writer.js';
@@ -194,7 +193,8 @@ async function makeThumbnails(
   try {
     // A photograph that was embedded a moment ago and has gone since is shown without its picture.
     const make = (photo: Embedded): Promise<Uint8Array | undefined> => maker.make(photo.path).catch(() => undefined);
-    for await (const thumbnail of orderedMap(photos, maker.window, make)) thumbnails.push(thumbnail);
+    for await (const thumbnail of mapInOrder(photos, { concurrency: maker.window, map: make }))
+      thumbnails.push(thumbnail);
     await maker.close();
   } catch (error) {
     await maker.destroy(new Error('the run has failed'));

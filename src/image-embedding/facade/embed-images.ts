@@ -1,5 +1,4 @@
-/** Any number of images: what a call of `embedImages()` says, as a stream. */
-import { setMaxListeners } from 'node:events';
+/** Many images: each is a request of its own, with a bounded number under way. */
 import {
   definedOf,
   isError,
@@ -8,26 +7,41 @@ import {
   requireBoolean,
   requirePositiveInteger,
 } from '../../core/index.js';
-import { findModel } from './embed-call.js';
+import { BatchError, type BatchFailure } from './batch-error.js';
+import { findModel, timeLeft } from './embed-call.js';
 import { embedOne } from './embed-one.js';
-import { type EmbedImagesOptions, requireEmbedOptions } from './embed-options.js';
-import { createEmbedStream, type StreamResult } from './embed-stream.js';
+import {
+  type BatchEmbedOptions,
+  type EmbedImagesOptions,
+  type EmbedOptions,
+  requireEmbedOptions,
+} from './embed-options.js';
 import { imageFilesIn } from './image-files.js';
-import { callersFolder, checkAny, checkPath, type ImageInput, isUrl } from './image-input.js';
+import { type BatchInput, callersFolder, checkAny, checkPath, type ImageInput, isUrl } from './image-input.js';
+import { mapInOrder } from './map-in-order.js';
 import type { ModelRegistry } from './model-registry.js';
+import { discard } from './read-bytes.js';
 
-/** A repeater holds at most this many values that nobody has taken. */
-const MAX_STREAM_CONCURRENCY = 1_024;
+/** One result of a stream: an embedding, or what went wrong with this image alone. */
+export type StreamResult<Input> =
+  | { readonly index: number; readonly input: Input; readonly embedding: Float32Array; readonly error?: undefined }
+  | { readonly index: number; readonly input: Input; readonly embedding?: undefined; readonly error: Error };
 
-/** What makes a stream of results out of images. */
+/** One image of a settled batch. */
+export type SettledEmbedding =
+  | { readonly embedding: Float32Array; readonly error?: undefined }
+  | { readonly embedding?: undefined; readonly error: Error };
+
+/** How many images may be under way, whatever the options say. */
+const MAX_CONCURRENCY = 1_024;
+
+/** What images of a call are embedded with. */
 export interface EmbedImagesParts {
   readonly registry: ModelRegistry;
   readonly maxBytes: number;
   /** How many images are under way when the options do not say it. */
   readonly window: number;
 }
-
-const ACTION = 'Cannot embed images';
 
 /**
  * Checks a call and makes its stream.
@@ -36,79 +50,164 @@ const ACTION = 'Cannot embed images';
  * @param options The call's options.
  */
 export function embedImages<Input extends ImageInput>(
-  { registry, maxBytes, window }: EmbedImagesParts,
+  parts: EmbedImagesParts,
   source: Iterable<Input> | AsyncIterable<Input> | string | URL,
   options: EmbedImagesOptions | undefined,
 ): AsyncIterableIterator<StreamResult<Input>, void, void> {
-  const given = requireEmbedOptions<EmbedImagesOptions>(ACTION, options, ['concurrency', 'ordered']);
+  const action = 'Cannot embed images';
+  const given = requireEmbedOptions<EmbedImagesOptions>(action, options, ['concurrency', 'ordered']);
   // Relative paths are meant from here, however late they are read.
   const folder = callersFolder();
   // What a folder holds and can't be read is a result with its error, like an image that can't be.
   const unreadable = new Map<unknown, MillraceError>();
-  const inputs = sourceOf<Input>(source, folder, unreadable);
-  const { signal, concurrency, ordered, ...rest } = given;
-  const controller = new AbortController();
-  // Every image under way listens.
-  setMaxListeners(0, controller.signal);
-  return createEmbedStream<Input>({
-    source: inputs,
+  const { concurrency, ordered, ...call } = given;
+  return embedEach<Input>(parts, {
+    action,
+    source: sourceOf<Input>(action, source, folder, unreadable),
+    folder,
+    fetchesUrls: true,
+    unreadable,
+    call,
     concurrency:
       concurrency === undefined
-        ? Math.min(window, MAX_STREAM_CONCURRENCY)
-        : requirePositiveInteger(ACTION, 'concurrency', concurrency, MAX_STREAM_CONCURRENCY),
-    ordered: ordered === undefined ? true : requireBoolean(ACTION, 'ordered', ordered),
-    prepare: async () => {
-      const { model, dimensions } = rest;
-      if (dimensions === undefined) return;
-      await findModel(
-        registry,
-        ACTION,
-        { ...(model === undefined ? {} : { model }), dimensions, signal: controller.signal },
-        0,
-      );
+        ? undefined
+        : requirePositiveInteger(action, 'concurrency', concurrency, MAX_CONCURRENCY),
+    ordered: ordered === undefined ? true : requireBoolean(action, 'ordered', ordered),
+  });
+}
+
+/** Checks a call and embeds its images: all or nothing, or each for itself with `settle`. */
+export async function embedBatch(
+  parts: EmbedImagesParts,
+  inputs: readonly BatchInput[],
+  options: BatchEmbedOptions | undefined,
+): Promise<Float32Array[] | SettledEmbedding[]> {
+  const action = 'Cannot embed batch';
+  const { settle, ...call } = requireEmbedOptions<BatchEmbedOptions>(action, options, ['settle']);
+  if (!Array.isArray(inputs)) throw new TypeError(`${action}: inputs must be an array of paths or bytes`);
+  const isSettled = settle === undefined ? false : requireBoolean(action, 'settle', settle);
+  // What becomes of the caller's array later concerns no batch.
+  const batch: readonly BatchInput[] = [...inputs];
+  const results: SettledEmbedding[] = new Array(batch.length);
+  const failures: BatchFailure[] = [];
+  if (batch.length === 0) return results;
+  let begun = 0;
+  const many: ManyImages<BatchInput> = {
+    action,
+    source: batch,
+    folder: callersFolder(),
+    fetchesUrls: false,
+    call,
+    started: performance.now(),
+    onBegin: () => {
+      begun += 1;
     },
-    embed: async (value, own) => {
-      const error = unreadable.get(value);
-      if (error !== undefined) {
-        unreadable.delete(value);
-        throw error;
+  };
+  try {
+    for await (const { index, input, embedding, error } of embedEach(parts, many)) {
+      if (error === undefined) results[index] = { embedding };
+      else {
+        results[index] = { error };
+        failures.push({ index, input, error });
       }
-      const input = checkAny(ACTION, value, { folder, maxBytes, fetchesUrls: true });
-      return embedOne(
-        registry,
-        { action: ACTION, input, maxBytes },
-        { priority: 'batch', ...definedOf(rest), signal: own },
-      );
-    },
-    isOwn: isImageFailure,
+    }
+  } catch (error) {
+    discardAll(action, batch.slice(begun), parts.maxBytes);
+    throw error;
+  }
+  if (isSettled) return results;
+  if (failures.length > 0) throw new BatchError(failures, batch.length);
+  return results.map(({ embedding }) => embedding as Float32Array);
+}
+
+/** Many images, checked as a whole; each is checked as its turn comes. */
+interface ManyImages<Input> {
+  readonly action: string;
+  readonly source: Iterable<Input> | AsyncIterable<Input>;
+  /** Where relative paths are meant from. */
+  readonly folder: string | undefined;
+  readonly fetchesUrls: boolean;
+  /** Inputs that are known to fail. */
+  readonly unreadable?: Map<unknown, MillraceError>;
+  readonly call: Partial<EmbedOptions>;
+  readonly concurrency?: number | undefined;
+  readonly ordered?: boolean;
+  /** When the deadline of all of them began; each has its own when undefined. */
+  readonly started?: number;
+  /** Called for each image as its turn comes, in order. */
+  readonly onBegin?: () => void;
+}
+
+function embedEach<Input extends ImageInput>(
+  { registry, maxBytes, window }: EmbedImagesParts,
+  { action, source, folder, fetchesUrls, unreadable, call, concurrency, ordered, started, onBegin }: ManyImages<Input>,
+): AsyncIterableIterator<StreamResult<Input>, void, void> {
+  const { signal, model, dimensions, ...rest } = call;
+  const hasDeadline = started !== undefined && call.timeoutMs !== undefined;
+  const own = { priority: 'batch', ...definedOf({ model, dimensions, ...rest }) } as const;
+  const embed = async (value: Input, given: AbortSignal): Promise<Float32Array> => {
+    const error = unreadable?.get(value);
+    if (error !== undefined) {
+      unreadable?.delete(value);
+      throw error;
+    }
+    const input = checkAny(action, value, { folder, maxBytes, fetchesUrls });
+    const time = hasDeadline ? { timeoutMs: timeLeft(call, started) } : {};
+    return embedOne(registry, { action, input, maxBytes }, { ...own, ...time, signal: given });
+  };
+  return mapInOrder<Input, StreamResult<Input>>(source, {
+    concurrency: concurrency ?? Math.min(window, MAX_CONCURRENCY),
+    ordered,
     signal,
-    controller,
+    before: async (given) => {
+      if (dimensions === undefined) return;
+      await findModel(registry, action, { ...definedOf({ model }), dimensions, signal: given }, 0);
+    },
+    map: async (input, index, given) => {
+      onBegin?.();
+      try {
+        return { index, input, embedding: await embed(input, given) };
+      } catch (error) {
+        const isLate = hasDeadline && isMillraceError(error, 'ERR_DEADLINE_EXCEEDED');
+        if (isLate || !isImageFailure(error)) throw error;
+        return { index, input, error: error as Error };
+      }
+    },
   });
 }
 
 function sourceOf<Input extends ImageInput>(
+  action: string,
   source: Iterable<Input> | AsyncIterable<Input> | string | URL,
   folder: string | undefined,
   unreadable: Map<unknown, MillraceError>,
 ): Iterable<Input> | AsyncIterable<Input> {
   if (typeof source === 'string' || isUrl(source)) {
-    const { input } = checkPath(ACTION, source, folder);
+    const { input } = checkPath(action, source, folder);
     return imageFilesIn(input as string, unreadable) as AsyncIterable<string> as AsyncIterable<Input>;
   }
   const isObject = typeof source === 'object' && source !== null && !ArrayBuffer.isView(source);
   if (!isObject || !(Symbol.iterator in source || Symbol.asyncIterator in source)) {
-    throw new TypeError(`${ACTION}: source must be an iterable of inputs, or a folder`);
+    throw new TypeError(`${action}: source must be an iterable of inputs, or a folder`);
   }
   return source;
 }
 
-/**
- * Failures of one image, as opposed to those of the model or the pool. The call's own arguments have been checked by then, so a fault of an
- * argument is about the image, too.
- */
+/** Whether a failure is of one image, as opposed to the model or the pool. */
 function isImageFailure(error: unknown): boolean {
-  if (isMillraceError(error)) {
-    return /^ERR_(IMAGE|URL|BASE64|DEADLINE|WORKER_CRASHED|MODEL_INFERENCE)/.test(error.code);
+  if (!isMillraceError(error)) return isError(error);
+  return /^ERR_(IMAGE|URL|BASE64|DEADLINE|WORKER_CRASHED|MODEL_INFERENCE)/.test(error.code);
+}
+
+/** Cancels the sources of images that are not going to be read. */
+function discardAll(action: string, inputs: Iterable<BatchInput>, maxBytes: number): void {
+  for (const value of inputs) {
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) continue;
+    try {
+      const input = checkAny(action, value, { folder: undefined, maxBytes, fetchesUrls: false });
+      if (input.kind === 'unread') discard(input);
+    } catch {
+      // It would have failed for itself.
+    }
   }
-  return isError(error) && (error.name === 'TypeError' || error.name === 'RangeError');
 }

@@ -33,7 +33,7 @@ export async function embedOne(
   const send = options.wait === false ? handle.tryCall : handle.call;
   try {
     const raw = await (call.priority === 'batch'
-      ? send('embedBulkImage', input, call)
+      ? send('batchEmbedImages', input, call)
       : send(OPERATIONS[input.kind], input.input as never, call));
     return finish(raw, options);
   } catch (error) {
@@ -51,7 +51,7 @@ export async function embedOneDetailed(
   const { handle } = loaded;
   try {
     const { value, info }: { readonly value: Float32Array; readonly info: CallInfo } = await (call.priority === 'batch'
-      ? handle.callDetailed('embedBulkImage', input, call)
+      ? handle.callDetailed('batchEmbedImages', input, call)
       : handle.callDetailed(OPERATIONS[input.kind], input.input as never, call));
     return { embedding: finish(value, options), info };
   } catch (error) {

@@ -12,8 +12,13 @@ import { similarity } from '../embedding-vector.js';
 import { disableTelemetry } from '../inference/session.js';
 import type { ModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
-import { embedBatch, type SettledEmbedding } from './embed-batch.js';
-import { embedImages } from './embed-images.js';
+import {
+  type EmbedImagesParts,
+  embedBatch,
+  embedImages,
+  type SettledEmbedding,
+  type StreamResult,
+} from './embed-images.js';
 import { embedOne, embedOneDetailed, type OneImage } from './embed-one.js';
 import {
   type BatchEmbedOptions,
@@ -26,7 +31,6 @@ import {
   requireWarmOptions,
   type WarmOptions,
 } from './embed-options.js';
-import type { StreamResult } from './embed-stream.js';
 import {
   type BatchInput,
   callersFolder,
@@ -167,8 +171,8 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * Embeds images, all or nothing: one bad image fails the call with a `BatchError` that names each. With `settle: true` every image is
    * answered for itself.
    *
-   * They travel in chunks of one inference batch over all workers, behind single images, which are held up by one inference batch at most.
-   * `timeoutMs` is for all of them; without one, each chunk has the pool's timeout for itself, however large the batch.
+   * Each is a request of its own, behind single images, which are held up by one inference batch at most; two inference batches per worker are
+   * under way at once. `timeoutMs` is for all of them; without one, each image has the pool's timeout for itself, however large the batch.
    *
    * **Cancel safety:** the message goes with the call.
    *
@@ -189,7 +193,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     inputs: readonly BatchInput[],
     options?: BatchEmbedOptions,
   ): Promise<Float32Array[] | SettledEmbedding[]> {
-    return embedBatch(this.#registry, this.#settings, inputs, options);
+    return embedBatch(this.#many, inputs, options);
   }
 
   /**
@@ -211,8 +215,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     source: Iterable<Input> | AsyncIterable<Input> | string | URL,
     options?: EmbedImagesOptions,
   ): AsyncIterableIterator<StreamResult<Input>, void, void> {
-    const parts = { registry: this.#registry, maxBytes: this.#maxBytes, window: this.window };
-    return embedImages<Input>(parts, source, options);
+    return embedImages<Input>(this.#many, source, options);
   }
 
   /** The cosine similarity of two embeddings; the same as the function {@link similarity}. */
@@ -357,6 +360,10 @@ export class ImageEmbeddingPool implements AsyncDisposable {
 
   get #maxBytes(): number {
     return this.#settings.maxBytes;
+  }
+
+  get #many(): EmbedImagesParts {
+    return { registry: this.#registry, maxBytes: this.#maxBytes, window: this.window };
   }
 
   async #embedOne(

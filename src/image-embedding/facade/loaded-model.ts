@@ -107,7 +107,6 @@ export function registerModel(
     reserve: maxBatch,
     minWorkers: settings.minWorkers,
     maxWorkers,
-    costOf: (operation, input) => (operation === 'batchEmbedImages' ? (input as readonly unknown[]).length : 1),
     ...(settings.coalesce ? { coalesce: COALESCE } : {}),
   });
   let described: Promise<ModelDescription> | undefined;
@@ -163,7 +162,7 @@ const COALESCE = {
   embedImageUrl: (url: string) => url,
   embedImageBase64: (data: string) => data,
   embedImageBytes: memoryKey,
-  embedBulkImage: ({ kind, input }: BulkImage) =>
+  batchEmbedImages: ({ kind, input }: BulkImage) =>
     typeof input !== 'string' ? memoryKey(input) : kind === 'base64' ? input : `${kind}:${input}`,
 } as const;
 

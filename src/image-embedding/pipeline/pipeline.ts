@@ -19,7 +19,6 @@ import PQueue from 'p-queue';
 import { HostQueues } from '../sources/host-queues.js';
 import type { SourceKind } from '../sources/read-source.js';
 import { waitFor } from '../wait-for.js';
-import { encodeFailure, type ItemFailure } from './item-failure.js';
 import { type Digest, type Picture, Pictures } from './picture.js';
 import { type HeldBytes, ReadAhead } from './read-ahead.js';
 import { type Arrival, type Runner, RunQueue } from './run-queue.js';
@@ -49,12 +48,6 @@ export interface PipelineParts {
   readonly digest?: Digest | undefined;
   /** How many encoded bytes are read ahead of their decode at most, of single images and of the others each. */
   readonly readAheadBytes?: number | undefined;
-}
-
-/** What became of the images of a batch operation. */
-export interface PipelineBatch {
-  readonly embeddings: readonly (Float32Array | undefined)[];
-  readonly failures: readonly { readonly index: number; readonly failure: ItemFailure }[];
 }
 
 const SINGLE = 1;
@@ -110,36 +103,10 @@ export class EmbeddingPipeline {
     return this.#embed(kind, input, fetched, signal, false);
   }
 
-  /** Embeds one image of a stream, which gives way to those of `embed`. */
+  /** Embeds one image of many, which gives way to those of `embed`. */
   async embedBulk(kind: SourceKind, input: unknown, signal: AbortSignal | undefined): Promise<Float32Array> {
     const fetched = await this.#fetch(kind, input, signal, BULK);
     return this.#embed(kind, input, fetched, signal, true);
-  }
-
-  /**
-   * Embeds many; those that fail are named beside those that don't. Rejects only when the whole is given up.
-   *
-   * @param kind What all of them are, or what tells it of each.
-   */
-  async embedAll<Input>(
-    kind: SourceKind | ((input: Input) => SourceKind),
-    inputs: readonly Input[],
-    signal: AbortSignal | undefined,
-  ): Promise<PipelineBatch> {
-    const kindOf = typeof kind === 'function' ? kind : () => kind;
-    const embeddings: (Float32Array | undefined)[] = new Array(inputs.length).fill(undefined);
-    const failures: { index: number; failure: ItemFailure }[] = [];
-    await Promise.all(
-      inputs.map(async (input, index) => {
-        try {
-          embeddings[index] = await this.embedBulk(kindOf(input), input, signal);
-        } catch (error) {
-          failures.push({ index, failure: encodeFailure(error) });
-        }
-      }),
-    );
-    signal?.throwIfAborted();
-    return { embeddings, failures: failures.sort((one, other) => one.index - other.index) };
   }
 
   /** Downloads ahead of the queue for decoding: a slow server holds up its own downloads only. */

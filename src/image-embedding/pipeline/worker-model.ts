@@ -1,5 +1,5 @@
 /**
- * The model module that a worker runs, in any host: it loads the ONNX file and embeds images by six operations that share one batch. Named by
+ * The model module that a worker runs, in any host: it loads the ONNX file and embeds images by five operations that share one batch. Named by
  * URL, so that a child process or a thread can load it.
  */
 import { createHash, webcrypto } from 'node:crypto';
@@ -9,13 +9,13 @@ import { loadSharp } from '../decode/sharp-loader.js';
 import { EmbeddingSession, preloadRuntime, type SessionOptions } from '../inference/session.js';
 import { loadKernels } from '../kernels/kernels.js';
 import type { ModelSpec } from '../model/model-spec.js';
-import type { BatchAnswer, ImageOperations, ModelDescription } from '../operations.js';
+import type { ImageOperations, ModelDescription } from '../operations.js';
 import { createPreprocessor, type PreprocessMode } from '../preprocessor.js';
 import { FetchThread } from '../sources/fetch-thread.js';
 import type { ImageLimits } from '../sources/limits.js';
 import { readSource, type SourceKind } from '../sources/read-source.js';
 import type { Digest } from './picture.js';
-import { EmbeddingPipeline, type PipelineBatch } from './pipeline.js';
+import { EmbeddingPipeline } from './pipeline.js';
 
 /** What the module is given; plain data, since it crosses to another process. */
 export interface WorkerModelOptions {
@@ -103,11 +103,7 @@ export function createSessionModel(
     announce(operation, arrived): void {
       if (operation === 'embedImageBytes' || operation === 'embedImageBase64') pipeline.announce(arrived);
     },
-    embedBulkImage: ({ kind, input }, call) => pipeline.embedBulk(kind, input, call.signal),
-    async batchEmbedImages(inputs, call): Promise<BatchAnswer> {
-      const kindOf = (input: string | Uint8Array): SourceKind => (typeof input === 'string' ? 'path' : 'bytes');
-      return packBatch(await pipeline.embedAll(kindOf, inputs, call.signal), dimension);
-    },
+    batchEmbedImages: ({ kind, input }, call) => pipeline.embedBulk(kind, input, call.signal),
     describe(): ModelDescription {
       const shorter = spec.dimensions.filter((each) => each < dimension);
       return {
@@ -165,13 +161,4 @@ const BLANK_GIF = 'R0lGODlhAQABAIAAAICAgAAAACwAAAAAAQABAAACAkQBADs=';
 
 function blankImage({ preprocess: { output } }: ModelSpec): Uint8Array {
   return new Uint8Array(3 * output.width * output.height);
-}
-
-/** Rows one after another: one buffer crosses to the caller instead of one per image. */
-function packBatch({ embeddings, failures }: PipelineBatch, dimension: number): BatchAnswer {
-  const vectors = new Float32Array(embeddings.length * dimension);
-  for (const [index, embedding] of embeddings.entries()) {
-    if (embedding !== undefined) vectors.set(embedding, index * dimension);
-  }
-  return { vectors, dimension, failures };
 }

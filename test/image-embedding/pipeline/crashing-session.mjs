@@ -12,7 +12,7 @@ export async function createModel({ stuckFile, ...options }, context) {
     }
     return [count];
   });
-  const openers = ['embedImage', 'embedBulkImage', 'batchEmbedImages'];
+  const openers = ['embedImage', 'batchEmbedImages'];
   for (const name of openers) {
     const open = model[name].bind(model);
     model[name] = (input, call) => {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { ImageCorruptError } from '../../../src/image-embedding/image-errors.js';
-import { decodeFailure } from '../../../src/image-embedding/pipeline/item-failure.js';
 import { EmbeddingPipeline } from '../../../src/image-embedding/pipeline/pipeline.js';
 import { createBatcher } from '../../../src/worker/index.js';
 
@@ -59,7 +58,9 @@ function createStage() {
     }
     return ended;
   };
-  return { pipeline, runs, stage, runUntil };
+  const embedMany = (inputs: readonly number[], signal?: AbortSignal) =>
+    Promise.all(inputs.map((input) => pipeline.embedBulk('path', input, signal)));
+  return { pipeline, embedMany, runs, stage, runUntil };
 }
 
 describe('EmbeddingPipeline', () => {
@@ -79,13 +80,9 @@ describe('EmbeddingPipeline', () => {
     expect(runs.slice(1, -1).every(({ images }) => images.length === MAX_BATCH)).toBe(true);
   });
 
-  test('.embedAll() of 1,000 images holds up a single one by one batch at most', async () => {
-    const { pipeline, runs } = createStage();
-    const bulk = pipeline.embedAll(
-      'path',
-      Array.from({ length: 1_000 }, (_, index) => index % 200),
-      undefined,
-    );
+  test('.embedBulk() of 1,000 images holds up a single one by one batch at most', async () => {
+    const { pipeline, embedMany, runs } = createStage();
+    const bulk = embedMany(Array.from({ length: 1_000 }, (_, index) => index % 200));
     await settle();
     runs[0]?.end();
     await settle();
@@ -112,7 +109,7 @@ describe('EmbeddingPipeline', () => {
       runs[next]?.end();
       await settle();
     }
-    expect((await bulk).failures).toEqual([]);
+    expect(await bulk).toHaveLength(1_000);
   });
 
   test('.embedBulk() of any number of images holds up a single one by one batch at most', async () => {
@@ -155,9 +152,9 @@ describe('EmbeddingPipeline', () => {
     expect(pipeline.load).toEqual({ fetching: 0, decoding: 0, waiting: 0 });
   });
 
-  test('.embedAll() has few decodes outstanding while batches are small, and a whole batch when they are not', async () => {
+  test('.embedBulk() has few decodes outstanding while batches are small, and a whole batch when they are not', async () => {
     const slow = createStage();
-    const bulk = slow.pipeline.embedAll('path', new Array(100).fill(1), undefined);
+    const bulk = slow.embedMany(new Array(100).fill(1));
     bulk.catch(() => undefined);
     await settle();
     expect(slow.stage.peak).toBe(8);
@@ -170,26 +167,26 @@ describe('EmbeddingPipeline', () => {
     expect(slow.stage.peak).toBe(MAX_BATCH);
   });
 
-  test('.embedAll() names the images that failed, beside those that did not', async () => {
+  test('.embedBulk() fails the images that are damaged, and no other of their batch', async () => {
     const { pipeline, runUntil } = createStage();
     let isOver = false;
-    const batch = pipeline.embedAll('path', [1, 255, 3, 255], undefined).finally(() => {
+    const batch = Promise.allSettled([1, 255, 3, 255].map((each) => pipeline.embedBulk('path', each, undefined)));
+    void batch.then(() => {
       isOver = true;
     });
     await runUntil(() => isOver);
-    const { embeddings, failures } = await batch;
-    expect(embeddings.map((each) => each?.[0])).toEqual([1, undefined, 3, undefined]);
-    expect(failures.map(({ index }) => index)).toEqual([1, 3]);
-    const { failure } = failures[0] as (typeof failures)[number];
-    expect(decodeFailure(failure)).toMatchObject({ code: 'ERR_IMAGE_CORRUPT', fault: 'caller' });
+    const [first, second, third, last] = await batch;
+    expect([first, third]).toMatchObject([{ value: Float32Array.of(1) }, { value: Float32Array.of(3) }]);
+    const reason = { code: 'ERR_IMAGE_CORRUPT', fault: 'caller' };
+    expect([second, last]).toMatchObject([{ reason }, { reason }]);
   });
 
-  test('.embedAll() rejects with the reason when it is given up, and decodes no more', async () => {
-    const { pipeline, stage, runUntil } = createStage();
+  test('.embedBulk() rejects with the reason when it is given up, and decodes no more', async () => {
+    const { embedMany, stage, runUntil } = createStage();
     const controller = new AbortController();
     const reason = new Error('enough');
     let isOver = false;
-    const batch = pipeline.embedAll('path', new Array(1_000).fill(1), controller.signal).finally(() => {
+    const batch = embedMany(new Array(1_000).fill(1), controller.signal).finally(() => {
       isOver = true;
     });
     batch.catch(() => undefined);
