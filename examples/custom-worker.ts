@@ -1,6 +1,6 @@
 /**
- * A worker loop written by hand: the same channels and the same handle as the stock loop, another policy. Urgent requests are served first,
- * however many others wait; `biased` makes the order of the arms their priority.
+ * A worker loop of your own, with the channels and the handle of the stock loop. It serves urgent requests first, however many others wait:
+ * `biased` makes the order of the arms their priority.
  *
  *     npm run example examples/custom-worker.ts
  *
@@ -42,7 +42,7 @@ async function serve(): Promise<void> {
         break;
       case 'urgent':
       case 'routine':
-        // Runs the method in the caller's async context and answers, unless the caller has given up meanwhile.
+        // Runs the method in the caller's async context and answers, unless the caller has aborted meanwhile.
         await answerRequest(event.value, model);
         break;
       default:

@@ -1,11 +1,11 @@
 /**
- * Finds photographs that a library holds more than once: re-encoded, resized, slightly cropped. Groups them, largest file first, and deletes nothing.
+ * Finds copies of photographs in a library: re-encoded, resized or slightly cropped. Prints groups, largest file first, and deletes nothing.
  *
  *     npm run example examples/dedupe-photos.ts examples/photos
  *
  * In a project that has millrace, onnxruntime-node and sharp: `npx tsx dedupe-photos.ts <folder> [threshold]`. The threshold is a cosine: 1 is
- * the same picture, 0.96 (the default) forgives another format and quality and a cut of a few per cent, less finds pictures that are merely alike.
- * Copies smaller than what the model looks at (224 pixels) score lower, down to 0.9.
+ * the same picture, 0.96 (the default) allows another format and quality and a crop of a few per cent, less finds pictures that are merely alike.
+ * Copies smaller than the model's input (224 pixels) score lower, down to 0.9.
  */
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -17,7 +17,7 @@ interface Photo {
   readonly embedding: Float32Array;
 }
 
-/** Photographs that are alike, directly or through others: groups of two and more. */
+/** Groups of two and more photographs that are alike, directly or through others. */
 async function groupAlike(photos: readonly Photo[], threshold: number): Promise<Photo[][]> {
   const groups = photos.map((photo) => [photo]);
   for (const [row, photo] of photos.entries()) {
@@ -27,7 +27,7 @@ async function groupAlike(photos: readonly Photo[], threshold: number): Promise<
       theirs.push(...mine);
       for (const [index, group] of groups.entries()) if (group === mine) groups[index] = theirs;
     }
-    // All are compared with all: a large library takes seconds here. Let timers and signals through.
+    // Comparing all pairs takes seconds for a large library. Yield to timers and signals.
     if (row % 100 === 99) await new Promise((resolve) => setImmediate(resolve));
   }
   return [...new Set(groups)].filter((group) => group.length > 1);

@@ -1,9 +1,9 @@
 /**
- * An HTTP endpoint in front of a pool: `POST /embed` takes the bytes of an image and answers with its embedding.
+ * An HTTP endpoint with a pool: `POST /embed` takes the bytes of an image and answers with its embedding.
  *
- * - Back-pressure: at most MAX_REQUESTS are inside at once, their bodies included. One more is answered at once with 429 and `Retry-After`.
- * - A client that goes away gives its request up: it is not run if it still waits.
- * - Uploads are untrusted: they are capped while they stream in, and decoded in the workers.
+ * - Back-pressure: at most MAX_REQUESTS are under way at once, their bodies included. A further one gets 429 and `Retry-After` at once.
+ * - When a client disconnects, its request is aborted, and does not run if it still waits.
+ * - Uploads are untrusted: their size is limited while they stream in, and the workers decode them.
  * - `GET /health` for a load balancer, `GET /metrics` for Prometheus (with the package prom-client). SIGTERM finishes what is running.
  *
  *     PORT=8080 npm run example examples/http-endpoint.ts
@@ -25,13 +25,13 @@ const TIMEOUT_MS = 10_000;
 const pool = createImageEmbeddingPool({
   workers: { max: Number(WORKERS) },
   timeoutMs: TIMEOUT_MS,
-  // A call that could not be answered in time is refused at once rather than at its deadline.
+  // Refuses a call that can't be answered in time at once, and not at its deadline.
   refuseEarly: true,
   limits: { maxBytes: MAX_BODY_BYTES },
 });
 const places = new Semaphore(Number(MAX_REQUESTS));
 
-/** What a client is told, beside its status. */
+/** A failure with the status and message for the client. */
 class HttpError extends Error {
   readonly status: number;
   readonly retryAfterMs: number | undefined;
@@ -55,17 +55,17 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** How long until a place is likely to be free: what one request takes, as measured, and a second before anything was. */
+/** How long until a place is likely to be free: the measured duration of a request, or a second at first. */
 function retryAfterMs(): number {
   const means = Object.values(pool.health().models).map(({ latency }) => latency.meanMs ?? 0);
   return Math.max(1_000, ...means);
 }
 
 async function embed(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  // Before the body: whoever is turned away has not filled our memory.
+  // Before the body is read, so that a refused request uses no memory.
   if (places.availablePermits === 0) throw new HttpError(429, 'all places are taken', retryAfterMs());
   const place = places.tryAcquire();
-  // 'close' without an answer: the client has gone away.
+  // 'close' without an answer: the client has disconnected.
   const gone = new AbortController();
   response.once('close', () => gone.abort(new Error('the client has gone away')));
   try {
@@ -84,7 +84,7 @@ function toHttpError(error: unknown): HttpError {
   if (isMillraceError(error, 'ERR_DEADLINE_EXCEEDED')) return new HttpError(504, 'no answer in time');
   if (isMillraceError(error, 'ERR_POOL_CLOSED')) return new HttpError(503, 'shutting down', 1_000);
   if (isMillraceError(error) && error.fault === 'caller') return new HttpError(422, `${error.code}: ${error.message}`);
-  // What went wrong inside is for the log, not for strangers.
+  // Internal errors go to the log, not to the client.
   console.error(error);
   return new HttpError(500, 'internal error');
 }
@@ -98,14 +98,14 @@ function fail(request: IncomingMessage, response: ServerResponse, error: unknown
   const { status, message, retryAfterMs } = toHttpError(error);
   const headers: Record<string, string> = {};
   if (retryAfterMs !== undefined) headers['retry-after'] = String(Math.ceil(retryAfterMs / 1000));
-  // A body that was not read to its end can't be followed by another request on this connection.
+  // After a body that was not read to its end, the connection can't carry another request.
   if (!request.complete) headers.connection = 'close';
   sendJson(response, status, { error: message }, headers);
 }
 
-// A client that sends its body drop by drop does not hold a place for longer than this.
+// A client that sends its body slowly holds a place for at most this long.
 const server = createServer({ requestTimeout: 30_000 }, (request, response) => {
-  // Not by `new URL`, which throws at what some send: `GET //`.
+  // Not `new URL`, which throws for requests such as `GET //`.
   const route = `${request.method} ${request.url?.split('?', 1)[0]}`;
   const answer = async (): Promise<void> => {
     switch (route) {
@@ -126,7 +126,7 @@ const server = createServer({ requestTimeout: 30_000 }, (request, response) => {
   answer().catch((error: unknown) => fail(request, response, error));
 });
 
-// The server first: what it has accepted is still answered from the pool.
+// The server first: the pool can then still answer the requests that the server has accepted.
 closeOnSignal([
   server,
   pool,

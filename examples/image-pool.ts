@@ -1,6 +1,6 @@
 /**
- * Embeds image files with a pool of worker processes, one result after the other, with a progress line and an error per image. Ctrl-C finishes what
- * is running and ends.
+ * Embeds image files with a pool of worker processes, with a progress line and an error per image. Ctrl-C finishes the running images
+ * and ends.
  *
  *     npm run example examples/image-pool.ts examples/photos/*.jpg
  *
@@ -19,7 +19,7 @@ const pool = createImageEmbeddingPool({ workers: { max: 2 }, timeoutMs: 60_000 }
 closeOnSignal(pool);
 try {
   let failed = 0;
-  // Reads no further ahead than the workers keep up: a list of a million paths takes no more memory than one of a hundred.
+  // Reads the list no faster than the workers take it: a million paths use no more memory than a hundred.
   for await (const { index, input, embedding, error } of pool.embedImages(paths)) {
     const position = `${String(index + 1).padStart(String(paths.length).length)}/${paths.length}`;
     if (error === undefined) {
@@ -32,7 +32,7 @@ try {
   }
   if (failed > 0) process.exitCode = 1;
 } catch (error) {
-  // Not one image but the model, the pool or the machine: nothing more can be embedded.
+  // The model, the pool or the machine failed, and not one image: no further image can be embedded.
   console.error(`Cannot embed: ${(error as Error).message}`);
   process.exitCode = 1;
 } finally {

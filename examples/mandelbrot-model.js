@@ -1,6 +1,6 @@
 /** The model that the threads of mandelbrot.ts run: a plain function inside an object with a method per operation. */
 
-/** How many steps each point of a row takes to leave the circle of radius 2; `iterations` for those that stay. */
+/** The number of steps that each point of a row takes to leave the circle of radius 2; `iterations` for points that stay. */
 function mandelbrotRow({ y, fromX, toX, points }, iterations) {
   const row = new Uint16Array(points);
   for (let index = 0; index < points; index++) {

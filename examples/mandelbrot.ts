@@ -1,6 +1,6 @@
 /**
- * A CPU-bound function in a pool of threads: a picture of the Mandelbrot set, computed by rows on all cores while this thread stays free. The same
- * shape serves any JavaScript or WebAssembly function: `mandelbrot-model.js` wraps it, and could as well hold a WebAssembly instance.
+ * A CPU-bound function in a pool of threads: a picture of the Mandelbrot set, computed by rows on all cores while this thread stays free. Any other
+ * JavaScript or WebAssembly function works in the same way: `mandelbrot-model.js` wraps it.
  *
  *     npm run example examples/mandelbrot.ts
  *
@@ -13,7 +13,7 @@ const WIDTH = 78;
 const HEIGHT = 32;
 const SHADES = ' .:-=+*#%@';
 
-/** A row of the picture: where it lies in the complex plane, and how many points it has. */
+/** A row of the picture: its place in the complex plane, and its number of points. */
 interface Row {
   readonly y: number;
   readonly fromX: number;
@@ -30,7 +30,7 @@ const mandelbrot = pool.register('mandelbrot', {
   timeoutMs: 30_000,
 });
 
-// Nothing below blocks: this timer goes on ticking while all cores compute.
+// Nothing below blocks: this timer keeps ticking while all cores compute.
 let ticks = 0;
 const ticking = setInterval(() => ticks++, 1);
 try {

@@ -1,10 +1,10 @@
 /**
- * Search by picture: embeds a folder once, then finds the photographs most like a given one, and shows them on a page that opens from disk. What was
- * embedded is kept in `.millrace-index.jsonl` in the folder; the next search embeds only files that are new or have changed.
+ * Search by picture: embeds a folder once, then finds the photographs most like a given one, and shows them on a page that opens from disk. The
+ * embeddings are kept in `.millrace-index.jsonl` in the folder. The next search embeds only files that are new or have changed.
  *
  *     npm run example examples/photo-search.ts examples/photos examples/photos/cat-1.jpg
  *
- * In a project that has millrace, onnxruntime-node and sharp: `npx tsx photo-search.ts <folder> <query> [page]`. For search worth the name give
+ * In a project that has millrace, onnxruntime-node and sharp: `npx tsx photo-search.ts <folder> <query> [page]`. For a real search give
  * the pool a better model than the built-in one: `createImageEmbeddingPool({ model: 'Xenova/clip-vit-base-patch32' })`.
  */
 import { readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
@@ -19,7 +19,7 @@ interface Photo {
   readonly embedding: readonly number[];
 }
 
-/** The photographs of an index; none when there is no index yet, or a part of it was torn off. */
+/** The photographs of an index; none when there is no index yet, or it is incomplete. */
 async function readIndex(file: string): Promise<Map<string, Photo>> {
   const photos = new Map<string, Photo>();
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
@@ -31,13 +31,13 @@ async function readIndex(file: string): Promise<Map<string, Photo>> {
       const photo = JSON.parse(line) as Photo;
       photos.set(photo.file, photo);
     } catch {
-      // An empty or torn line: that photograph is embedded again.
+      // An empty or incomplete line: that photograph is embedded again.
     }
   }
   return photos;
 }
 
-/** The folder's photographs with their embeddings. Whatever the index holds already is not embedded again. */
+/** The folder's photographs with their embeddings. Photographs in the index are not embedded again. */
 async function indexFolder(pool: ImageEmbeddingPool, folder: string): Promise<Photo[]> {
   const indexFile = path.join(folder, '.millrace-index.jsonl');
   const known = await readIndex(indexFile);
@@ -58,7 +58,7 @@ async function indexFolder(pool: ImageEmbeddingPool, folder: string): Promise<Ph
     else photos.push({ file: path.relative(folder, input), stamp: stamps.get(input) ?? '', embedding: [...embedding] });
   }
   if (stamps.size > 0 || photos.length !== known.size) {
-    // Written beside and renamed: a crash leaves the old index or the new one.
+    // Written to a temporary file and renamed, so that a crash leaves the old index or the new one.
     const temporary = `${indexFile}.${process.pid}`;
     await writeFile(temporary, photos.map((photo) => `${JSON.stringify(photo)}\n`).join(''));
     await rename(temporary, indexFile);

@@ -1,6 +1,6 @@
 /**
- * A pipeline of stages over bounded channels: files are read into lines, lines are split into words, words are counted. A slow stage holds up those
- * before it, so any amount of text takes constant memory; a stage that fails ends all of them, and nothing is left running.
+ * A pipeline of stages over bounded channels: files are read into lines, lines are split into words, words are counted. A slow stage slows the ones
+ * before it, so any amount of text takes constant memory. A stage that fails ends all stages, and nothing keeps running.
  *
  *     npm run example examples/pipeline.ts README.md docs/channels.md
  *
@@ -10,7 +10,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { mpsc } from 'millrace/channels';
 
-/** Connects two channels by a function that makes any number of items of one. */
+/** Connects two channels with a function that turns one item into any number of items. */
 async function stage<In, Out>(
   input: mpsc.Receiver<In>,
   output: mpsc.Sender<Out>,
@@ -20,17 +20,17 @@ async function stage<In, Out>(
     for await (const item of input) for await (const each of expand(item)) await output.send(each);
     output.close();
   } catch (error) {
-    // The next stage gets what was sent before, then this error. Where it was the next stage that closed, nobody hears it.
+    // The next stage gets the items sent before, then this error, unless the next stage has closed.
     output.close(error);
   } finally {
-    // The stage before is refused from here on, and ends in the same way.
+    // Sends of the stage before fail from here on, so it ends in the same way.
     input.close();
   }
 }
 
 async function* linesOf(file: string): AsyncGenerator<string> {
   const stream = createReadStream(file, 'utf8');
-  // A readline that ends early for an error says nothing of it.
+  // readline does not report an error that ended it early.
   const failure = new Promise<never>((_, reject) => stream.once('error', reject));
   failure.catch(() => {});
   const lines = createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })[Symbol.asyncIterator]();
@@ -58,7 +58,7 @@ const [wordSender, wordInbox] = mpsc.channel<string>(1_024);
 const stages = [
   fileSender.sendMany(files).then(
     () => fileSender.close(),
-    () => {}, // the reader has given up, and says why
+    () => {}, // the reader ended, and its own promise has the error
   ),
   stage(fileInbox, lineSender, linesOf),
   stage(lineInbox, wordSender, wordsOf),

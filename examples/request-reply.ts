@@ -1,6 +1,6 @@
 /**
- * Request and reply: an actor owns the seats of a theatre, everybody else asks. Each request carries the sender of its answer, so no seat is sold
- * twice and no lock is needed. A caller that gives up either has its seats or they are still free: there is nothing in between.
+ * Request and reply: an actor owns the seats of a theatre, and callers send it requests. Each request carries the sender of its reply, so no seat is
+ * sold twice and no lock is needed. A caller that aborts either has its seats, or the seats are still free.
  *
  *     npm run example examples/request-reply.ts
  *
@@ -19,23 +19,23 @@ class SoldOutError extends Error {
   override readonly name = 'SoldOutError';
 }
 
-/** The one place that knows which seats are free. It ends when every handle to it is closed. */
+/** The actor: it alone knows which seats are free. It ends when every handle to it is closed. */
 async function boxOffice(inbox: mpsc.Receiver<Reserve>, size: number): Promise<void> {
   let free = Array.from({ length: size }, (_, index) => index + 1);
   for await (const { count, reply } of inbox) {
-    // Whoever has given up while the request waited is not served at all.
+    // A request whose caller aborted while it waited is not served.
     if (reply.isClosed) continue;
     if (count > free.length) {
       reply.send({ soldOut: true, left: free.length });
       continue;
     }
     const seats = free.slice(0, count);
-    // `send` is false when the caller has gone in the meantime: then nobody holds these seats.
+    // `send` returns false when the caller has aborted meanwhile: the seats stay free.
     if (reply.send({ seats })) free = free.slice(count);
   }
 }
 
-/** What callers hold: the question as a function, its deadline included. */
+/** The callers' side: a request as a function, with its deadline. */
 function createClient(requests: mpsc.Sender<Reserve>) {
   return async (count: number, { timeoutMs = 1_000 } = {}): Promise<readonly number[]> => {
     if (!Number.isInteger(count) || count < 1) {
@@ -45,7 +45,7 @@ function createClient(requests: mpsc.Sender<Reserve>) {
     const [reply, answer] = oneshot.channel<Answer>();
     await requests.send({ count, reply }, { signal });
     const result = await answer.recv({ signal }).catch((error: unknown) => {
-      // From here on the actor's `send` answers false. What it sent just before counts.
+      // From here on the actor's `send` returns false. A reply sent before counts.
       answer.close();
       const last = answer.tryRecv();
       if (last.state === 'ok') return last.value;

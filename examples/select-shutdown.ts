@@ -1,6 +1,6 @@
 /**
- * A loop over `select`: lines from standard input are written in batches. A batch goes out when it is full, when its oldest line has waited for
- * 200 ms, when the input ends, or when the process is asked to stop; then what has been read is still written. A second Ctrl-C quits at once.
+ * A loop over `select`: lines from standard input are written in batches. A batch is written when it is full, when its oldest line has waited for
+ * 200 ms, when the input ends, or when the process is asked to stop. Lines that were read are then still written. A second Ctrl-C quits at once.
  *
  *     (echo one; sleep 9; seq 2 300) | npm run --silent example examples/select-shutdown.ts
  *
@@ -15,7 +15,7 @@ const BATCH_MS = 200;
 const shutdown = new CancellationToken();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => shutdown.cancel(signal));
 
-/** Where a batch goes: a database, a queue, a file. Here it is printed. */
+/** Writes a batch to a database, a queue or a file. Here it is printed. */
 async function write(batch: readonly string[], why: string): Promise<void> {
   console.log(`${batch.length} lines (${why})`);
 }
@@ -23,7 +23,7 @@ async function write(batch: readonly string[], why: string): Promise<void> {
 const input = createInterface({ input: process.stdin });
 const lines = fromAsyncIterable(input, { capacity: BATCH_LINES });
 const flush = sleep(Number.POSITIVE_INFINITY);
-// Biased: among arms that are ready at once the first wins, so a stream of lines can't put off the shutdown or the timer.
+// Biased: the first ready arm wins, so a stream of lines can't delay the shutdown or the timer.
 const selector = createSelector({ shutdown, flush, line: withEnd(lines) }, { biased: true });
 
 let batch: string[] = [];
@@ -49,12 +49,12 @@ async function run(): Promise<void> {
         await writeBatch('timer');
         break;
       case 'shutdown': {
-        // Nothing more is read. The channel ends behind what has been read already.
+        // Nothing more is read. The channel ends after the lines that were read.
         input.close();
         for await (const line of lines) batch.push(line);
         return writeBatch(`stopped by ${String(event.value)}`);
       }
-      case null: // no arm is left that could win: not with a timer among them
+      case null: // no arm is left that could win; a timer always can
         return;
     }
   }
@@ -66,6 +66,6 @@ try {
   console.error(`Cannot go on: ${(error as Error).message}`);
   process.exitCode = 1;
 } finally {
-  // A terminal, or a pipe that nobody closes, would hold the process.
+  // A terminal, or a pipe that stays open, would keep the process alive.
   process.stdin.destroy();
 }
