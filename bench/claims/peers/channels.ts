@@ -86,7 +86,7 @@ export const claims: readonly Claim[] = [
     },
   },
   {
-    question: 'a receive can be given up, and the next one gets the message',
+    question: 'a cancelled receive leaves its message to the next one',
     answers: {
       millrace: async () => {
         const [tx, rx] = mpsc.channel<number>(1);
@@ -174,7 +174,7 @@ export const claims: readonly Claim[] = [
     },
   },
   {
-    question: 'all that is there can be taken at once',
+    question: 'all values in the channel can be taken at once',
     answers: {
       millrace: async () => {
         const [tx, rx] = mpsc.channel<number>(4);

@@ -66,7 +66,7 @@ async function large(act: (file: string) => Promise<unknown>): Promise<string> {
 
 export const claims: readonly Claim[] = [
   {
-    question: 'one picture of a batch is broken: the others',
+    question: 'one broken picture of a batch: the others',
     answers: {
       millrace: () =>
         millrace(async (pool) => {

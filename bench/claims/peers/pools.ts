@@ -105,13 +105,13 @@ async function inTime(sleep: Sleep, sleepFor100: Sleep = sleep): Promise<string>
   return yesNo(state === 'rejected');
 }
 
-async function withMarker(act: (marker: string) => Promise<unknown>, rejected = 'rejects it'): Promise<string> {
+async function withMarker(act: (marker: string) => Promise<unknown>, rejected = 'rejected'): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'millrace-claims-'));
   try {
     const answer = act(path.join(folder, 'marker'));
     answer.catch(() => {});
     const state = await settledWithin(10_000, answer);
-    return state === 'fulfilled' ? 'runs it again' : state === 'rejected' ? rejected : 'never answers';
+    return state === 'fulfilled' ? 'run again' : state === 'rejected' ? rejected : 'never answers';
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -185,7 +185,7 @@ export const claims: readonly Claim[] = [
     },
   },
   {
-    question: 'a call finds the queue full: it',
+    question: 'a call that finds the queue full',
     answers: {
       millrace: () =>
         millrace('thread', async (model) => {
@@ -249,7 +249,7 @@ export const claims: readonly Claim[] = [
     },
   },
   {
-    question: 'an abort ends a function that looks at nothing',
+    question: 'an abort ends a function that ignores its signal',
     answers: {
       millrace: () =>
         millrace('thread', async (model) => {
@@ -298,7 +298,7 @@ export const claims: readonly Claim[] = [
     },
   },
   {
-    question: 'a worker dies: the call that it held',
+    question: 'a worker dies: its call is',
     answers: {
       millrace: () => millrace('process', (model) => withMarker((marker) => model.call('dieOnce', marker))),
       piscina: () => piscina((pool) => withMarker((marker) => pool.run(marker, { name: 'dieOnce' }))),
@@ -309,11 +309,11 @@ export const claims: readonly Claim[] = [
           workerType: 'process',
         }),
       // Its worker is the process that calls it, so here one of its own.
-      'p-queue': () => withMarker(runQueue, 'is gone with the process'),
+      'p-queue': () => withMarker(runQueue, 'lost with the process'),
     },
   },
   {
-    question: 'a call can answer with a stream',
+    question: 'a call can return a stream',
     answers: {
       millrace: () =>
         millrace('thread', async (model) => {
@@ -329,7 +329,7 @@ export const claims: readonly Claim[] = [
     },
   },
   {
-    question: 'workers that compute end with a parent that is killed',
+    question: 'busy workers end with a parent that is killed',
     answers: {
       millrace: () => orphan('millrace'),
       piscina: () => orphan('piscina'),
