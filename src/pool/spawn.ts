@@ -2,7 +2,7 @@ import { requireSpawnOptions, type SpawnWorkerOptions, spawnWorker } from '../wo
 import type { WorkerStart } from './options.js';
 import type { PooledWorker } from './pooled-worker.js';
 
-/** Starts a worker of a pool. Retrying and replacing are the pool's business, which has other workers: the worker itself does neither. */
+/** Starts a worker of a pool. */
 export function spawnPooledWorker(start: WorkerStart): PooledWorker {
   return spawnWorker(spawnOptionsOf(start)) as unknown as PooledWorker;
 }
@@ -16,7 +16,5 @@ function spawnOptionsOf({ heapMb, ...options }: WorkerStart): SpawnWorkerOptions
   return {
     ...options,
     ...(heapMb === undefined ? {} : { memoryMb: heapMb }),
-    retries: 0,
-    restart: { maxRestarts: 0 },
   } as unknown as SpawnWorkerOptions<WorkerStart['operations']>;
 }

@@ -1,9 +1,38 @@
-import type { WaitOptions, watch } from '../channels/index.js';
-import type { CallArguments, OperationName, Operations, OutputOf, StreamOperation } from './operation.js';
-import type { WorkerEvent } from './worker-events.js';
-import type { WorkerHealth } from './worker-health.js';
-import type { WorkerState, WorkerStatus } from './worker-state.js';
-import type { WorkerStats } from './worker-stats.js';
+import { inspect } from 'node:util';
+import { type mpsc, oneshot, TimeoutError, type WaitOptions } from '../channels/index.js';
+import {
+  type AbortListener,
+  addAbortListener,
+  type ClockTimerOptions,
+  removeAbortListener,
+  requireMilliseconds,
+  requireOptions,
+  requireString,
+  requireWorkingSignal,
+  textOf,
+} from '../core/index.js';
+import type { Account } from './account/account.js';
+import type { WorkerHealth } from './account/health.js';
+import type { WorkerStats } from './account/ledger.js';
+import type { OperationQueue } from './account/operation-queue.js';
+import type { Ping } from './channels.js';
+import { UnknownOperationError, WorkerClosedError } from './errors.js';
+import { requestChannel, type WorkerEvent } from './events.js';
+import {
+  type CallArguments,
+  type InputOf,
+  inputBytes,
+  type OperationName,
+  type Operations,
+  type OutputOf,
+  requireFits,
+  type StreamOperation,
+} from './operation.js';
+import { blameCaller, noteStreamCall, noteTimeInModel, noteUnreached, tellStreamCall } from './reached.js';
+import { type Outcome, Request, type RequestFields, type RequestListener } from './request.js';
+import { isLive, type WorkerStateView } from './state.js';
+import { StreamingRequest } from './streaming-request.js';
+import { CallerTrace, DistantTrace } from './trace.js';
 
 /** Options of a call. */
 export interface CallOptions {
@@ -56,33 +85,6 @@ export interface OperationSender<O> {
   readonly maxCapacity: number;
   /** How many requests are in the queue. */
   readonly len: number;
-}
-
-/** A worker's state, to look at and to wait for. */
-export interface WorkerStateView {
-  /** The state now. */
-  readonly current: WorkerState;
-  /** The state now, when it was entered and why. */
-  borrow(): WorkerStatus;
-  /**
-   * Waits until the worker is in a state, or in one of several.
-   *
-   * It sees the newest state whenever it looks: one that is left at once, such as `processing` for a fast call, may pass unseen.
-   *
-   * **Cancel safety:** cancel safe.
-   *
-   * @param state A state, several, or a test of the status.
-   * @param options `signal` gives up waiting.
-   * @returns The status that was waited for.
-   * @throws WorkerClosedError When the worker is over and can't reach it any more; `cause` says why, where known.
-   * @throws RangeError When there is no state of that name.
-   */
-  waitFor(
-    state: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
-    options?: WaitOptions,
-  ): Promise<WorkerStatus>;
-  /** A receiver of its own on the underlying watch channel, to be raced in a `select`. The current status counts as seen. */
-  subscribe(): watch.Receiver<WorkerStatus>;
 }
 
 /** The caller's end of a worker, the same for every host. */
@@ -198,4 +200,393 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
   destroy(reason?: unknown): Promise<void>;
   /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+const CLOSE_MS = 5_000;
+const PING_MS = 5_000;
+/** How long a loop may take to release its model before the worker counts as dead without it. */
+const RELEASE_MS = 5_000;
+/** A caller that waits for a worker's end or answer gets it, even when nothing else is going on. */
+const HOLDING: ClockTimerOptions = { ref: true };
+
+/** The handle over a worker's channels: the same for every host. */
+export function createHandle<Ops extends Operations>(
+  account: Account,
+  operations: Ops,
+  pings: mpsc.Sender<Ping>,
+): WorkerHandle<Ops> {
+  return new ChannelHandle(account, operations, pings);
+}
+
+class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
+  readonly id: string;
+  readonly operations: Ops;
+  readonly senders: WorkerHandle<Ops>['senders'];
+  readonly #account: Account;
+  readonly #pings: mpsc.Sender<Ping>;
+  #ending: Promise<void> | undefined;
+
+  constructor(account: Account, operations: Ops, pings: mpsc.Sender<Ping>) {
+    this.#account = account;
+    this.#pings = pings;
+    this.id = account.id;
+    this.operations = operations;
+    this.senders = Object.freeze(
+      Object.fromEntries([...account.queues].map(([name, queue]) => [name, new QueueSender(this, account, queue)])),
+    ) as unknown as WorkerHandle<Ops>['senders'];
+  }
+
+  get state(): WorkerStateView {
+    return this.#account.state;
+  }
+
+  // The reply's type depends on the operation's kind, which the compiler can't follow into the body.
+  call(operation: string, input?: unknown, options?: CallOptions): never {
+    return this.#submit(operation, input, options, true) as never;
+  }
+
+  tryCall(operation: string, input?: unknown, options?: CallOptions): never {
+    return this.#submit(operation, input, options, false) as never;
+  }
+
+  /** Hands over a request that was admitted elsewhere: nothing of it is checked again. */
+  start(request: Request): void {
+    const account = this.#account;
+    if (account.isAccepting) {
+      account.accept(request);
+    } else {
+      const error = account.refusal(request.operation);
+      if (request.isWantedBack(error)) request.goBack(error);
+      else request.giveUp('failed', error);
+    }
+  }
+
+  /** Where a call enters: all that can be wrong with it is found here. */
+  #submit(operation: string, input: unknown, options: CallOptions | undefined, mayWait: boolean): unknown {
+    const account = this.#account;
+    const queue = account.queues.get(operation);
+    if (queue === undefined) {
+      const name = textOf(operation);
+      const message = `Cannot call ${name}: operation must be one of ${[...account.queues.keys()].join(', ')}, received '${name}'`;
+      return noteUnreached(Promise.reject(new UnknownOperationError(message, name)));
+    }
+    const declaration = queue.operation;
+    let signal: AbortSignal | undefined;
+    let fields: RequestFields;
+    try {
+      const given: CallOptions = options === undefined ? NO_OPTIONS : requireCallOptions(operation, options);
+      ({ signal } = given);
+      // Measuring runs code of the caller's, which may abort the call or end the worker.
+      const bytes = inputBytes(operation, declaration, input);
+      if (!account.isAccepting) throw account.refusal(operation);
+      if (signal?.aborted) throw signal.reason;
+      requireFits(operation, declaration, bytes);
+      if (!mayWait) account.requireRoom(queue, bytes);
+      const { clock } = account;
+      const trace = this.#traceOf(given.traceparent);
+      fields = { ...given, operation, declaration, input, bytes, clock, calledAt: clock.now(), trace };
+    } catch (error) {
+      account.noteRefused();
+      // The reason of an abort is whatever the caller says it is.
+      if (signal?.aborted !== true) blameCaller(error);
+      return noteUnreached(declaration.kind === 'unary' ? Promise.reject(error) : new RefusedStream(error));
+    }
+    if (declaration.kind === 'unary') {
+      const reply = new PromisedReply();
+      account.accept(new Request(fields, reply));
+      return reply.promise;
+    }
+    const request = new StreamingRequest(fields, streamReply);
+    noteStreamCall(request.stream, new StreamView(request));
+    account.accept(request);
+    return request.stream;
+  }
+
+  #traceOf(traceparent: string | undefined): RequestFields['trace'] {
+    // Elsewhere nothing of the caller's runs.
+    if (!this.#account.isDistant || requestChannel.hasSubscribers) return new CallerTrace(traceparent);
+    return traceparent === undefined ? undefined : new DistantTrace(traceparent);
+  }
+
+  stats(): WorkerStats {
+    return this.#account.stats();
+  }
+
+  isSilent(): boolean {
+    return this.#account.isSilent();
+  }
+
+  released(): Promise<void> {
+    return this.#account.released();
+  }
+
+  async ping(options?: PingOptions): Promise<WorkerHealth> {
+    const action = 'Cannot ping worker';
+    const { signal, timeoutMs = PING_MS } = requireOptions<PingOptions>(action, options, ['signal', 'timeoutMs']);
+    const ms = requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true });
+    if (signal !== undefined && requireWorkingSignal(action, signal).aborted) throw signal.reason;
+    const { clock, ended, state } = this.#account;
+    const hasEnded = (): Error => new WorkerClosedError(`${action}: it has ended`, { cause: state.borrow().cause });
+    if (ended.isCancelled) throw hasEnded();
+    const limit = new AbortController();
+    const onAbort: AbortListener = { onAbort: (reason) => limit.abort(reason) };
+    const onEnd: AbortListener = { onAbort: () => limit.abort(hasEnded()) };
+    if (signal !== undefined) addAbortListener(signal, onAbort);
+    addAbortListener(ended.signal, onEnd);
+    const late = (): Error => new TimeoutError(`${action}: expected an answer within ${ms} ms`);
+    const timer = Number.isFinite(ms) ? clock.setTimer(() => limit.abort(late()), ms, HOLDING) : undefined;
+    try {
+      return await this.#ask(limit.signal);
+    } finally {
+      timer?.cancel();
+      if (signal !== undefined) removeAbortListener(signal, onAbort);
+      removeAbortListener(ended.signal, onEnd);
+    }
+  }
+
+  async #ask(signal: AbortSignal): Promise<WorkerHealth> {
+    const [reply, answer] = oneshot.channel<WorkerHealth>();
+    try {
+      await this.#pings.send({ reply }, { signal });
+      return await answer.recv({ signal });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw new WorkerClosedError('Cannot ping worker: it has ended', { cause: error });
+    } finally {
+      answer.close();
+    }
+  }
+
+  events(): AsyncIterableIterator<WorkerEvent, void, void> {
+    return this.#account.hub.events();
+  }
+
+  drain(): Promise<void> {
+    this.#account.stopAccepting();
+    return this.#account.quiet();
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    const action = 'Cannot close worker';
+    const given = requireOptions<CloseOptions>(action, options, ['timeoutMs']);
+    const ms =
+      given.timeoutMs === undefined
+        ? CLOSE_MS
+        : requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
+    this.#ending ??= this.#close(ms);
+    return this.#ending;
+  }
+
+  async #close(ms: number): Promise<void> {
+    const account = this.#account;
+    account.stopAccepting();
+    if (account.isOver) {
+      if (account.state.current === 'failed') account.state.enter('dead', account.state.borrow().cause);
+      return;
+    }
+    if (isLive(account.state.current)) account.state.enter('evicting');
+    if (account.hasPending) {
+      const timer = Number.isFinite(ms)
+        ? account.clock.setTimer(
+            () => {
+              const message = `Cannot answer: the worker was closed, and the request did not finish within ${ms} ms`;
+              account.loseAll(new WorkerClosedError(message));
+              account.kill.cancel();
+            },
+            ms,
+            HOLDING,
+          )
+        : undefined;
+      await account.quiet();
+      timer?.cancel();
+    }
+    await this.#release();
+  }
+
+  async destroy(reason?: unknown): Promise<void> {
+    const account = this.#account;
+    account.stopAccepting();
+    const wasLive = isLive(account.state.current);
+    if (wasLive) account.state.enter('evicting');
+    account.loseAll(
+      new WorkerClosedError(
+        'Cannot answer: the worker was destroyed',
+        reason === undefined ? undefined : { cause: reason },
+      ),
+    );
+    account.kill.cancel();
+    this.#ending ??= account.isOver ? this.#close(0) : this.#release();
+    await this.#ending;
+  }
+
+  /** Lets the loop end, and goes on without it when it does not. */
+  async #release(): Promise<void> {
+    const account = this.#account;
+    account.shutdown.cancel();
+    if (account.isOver) return;
+    if (!account.isAttached) {
+      account.finish();
+      return;
+    }
+    const timer = account.clock.setTimer(() => account.finish(), RELEASE_MS, HOLDING);
+    await account.ended.cancelled();
+    timer.cancel();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Shows state and counts, never inputs. */
+  [inspect.custom](): string {
+    const { accepted, pending, waiting } = this.#account.stats();
+    return `WorkerHandle { id: '${this.id}', state: '${this.#account.state.current}', accepted: ${accepted}, pending: ${pending}, waiting: ${waiting} }`;
+  }
+}
+
+/** What a sender needs of its handle. */
+interface Caller {
+  call(operation: string, input: unknown, options?: CallOptions): never;
+  tryCall(operation: string, input: unknown, options?: CallOptions): never;
+}
+
+class QueueSender implements OperationSender<never> {
+  readonly operation: string;
+  readonly #handle: Caller;
+  readonly #account: Account;
+  readonly #queue: OperationQueue;
+
+  constructor(handle: Caller, account: Account, queue: OperationQueue) {
+    this.operation = queue.name;
+    this.#handle = handle;
+    this.#account = account;
+    this.#queue = queue;
+  }
+
+  call(input: InputOf<never>, options?: CallOptions): never {
+    return this.#handle.call(this.operation, input, options);
+  }
+
+  tryCall(input: InputOf<never>, options?: CallOptions): never {
+    return this.#handle.tryCall(this.operation, input, options);
+  }
+
+  get capacity(): number {
+    const queue = this.#queue;
+    if (!this.#account.isAccepting || queue.waiting.first !== undefined || !queue.hasRoom(1)) return 0;
+    return queue.maxItems - queue.used;
+  }
+
+  get maxCapacity(): number {
+    return this.#queue.maxItems;
+  }
+
+  get len(): number {
+    return this.#queue.used;
+  }
+}
+
+const NO_OPTIONS: CallOptions = Object.freeze({});
+
+/** The promise of a call's answer. */
+class PromisedReply implements RequestListener {
+  readonly promise: Promise<unknown>;
+  #resolve!: (value: unknown) => void;
+  #reject!: (error: unknown) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  onAnswered(request: Request, outcome: Outcome, result: unknown): void {
+    noteFor(this.promise, request, outcome);
+    if (outcome === 'succeeded') this.#resolve(result);
+    else this.#reject(result);
+  }
+}
+
+class StreamView {
+  onAnswered: ((outcome: Outcome, error: unknown) => void) | undefined;
+  readonly #request: StreamingRequest;
+
+  constructor(request: StreamingRequest) {
+    this.#request = request;
+  }
+
+  get heldBackMs(): number {
+    return this.#request.heldBackMs;
+  }
+}
+
+/** A stream is read from its request: only what a pool may ask about it is noted. */
+const streamReply: RequestListener = {
+  onAnswered(request, outcome, result) {
+    const { stream } = request as StreamingRequest;
+    noteFor(stream, request, outcome);
+    tellStreamCall(stream, outcome, result);
+  },
+};
+
+function noteFor(reply: object, request: Request, outcome: Outcome): void {
+  if (outcome === 'expired') noteTimeInModel(reply, request.msInModel);
+  if (request.isUnreached) noteUnreached(reply);
+}
+
+/** The stream of a call that was refused: it fails when it is first read, and is over then. */
+class RefusedStream implements ReplyStream<never> {
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(error: unknown) {
+    this.#failure = { error };
+  }
+
+  async next(): Promise<IteratorResult<never, void>> {
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure.error;
+    return { done: true, value: undefined };
+  }
+
+  async return(): Promise<IteratorResult<never, void>> {
+    this.#failure = undefined;
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+}
+
+const CALL_OPTIONS: readonly (keyof CallOptions)[] = ['signal', 'timeoutMs', 'traceparent'];
+
+/** Checks the options of a call. Each is read once: what the caller does with the object afterwards does not matter. */
+function requireCallOptions(operation: string, options: CallOptions): CallOptions {
+  const isKnown = hasKnownOptions(options);
+  const { signal, timeoutMs, traceparent } = isKnown ? options : requireKnownOptions(operation, options);
+  const isPlain = signal === undefined && traceparent === undefined && typeof timeoutMs === 'number' && timeoutMs >= 0;
+  if (!isPlain) {
+    const action = `Cannot call ${operation}`;
+    if (signal !== undefined) requireWorkingSignal(action, signal);
+    if (timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true });
+    if (traceparent !== undefined) requireString(action, 'traceparent', traceparent);
+  }
+  return { signal, timeoutMs, traceparent };
+}
+
+function requireKnownOptions(operation: string, options: CallOptions): CallOptions {
+  return requireOptions<CallOptions>(`Cannot call ${operation}`, options, CALL_OPTIONS);
+}
+
+/** The check that most calls pass, without building a list of keys. */
+function hasKnownOptions(options: CallOptions): boolean {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) return false;
+  for (const key in options) if (key !== 'timeoutMs' && key !== 'signal' && key !== 'traceparent') return false;
+  return true;
 }

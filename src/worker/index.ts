@@ -27,10 +27,10 @@ export { decodeError, encodeError } from './codec/error-codec.js';
 export type { EncodedError } from './codec/error-codec.js';
 export { type ErrorClass, RemoteError, registerErrorClass } from './codec/error-registry.js';
 /** @internal */
-export { inputBytes, requireFits } from './input-size.js';
+export { inputBytes, requireFits } from './operation.js';
 /** @internal */
-export { EventFeed } from './event-feed.js';
-export type { RequestReport } from './event-hub.js';
+export { EventFeed } from './events.js';
+export type { RequestReport } from './events.js';
 export type {
   CallOptions,
   CloseOptions,
@@ -39,11 +39,11 @@ export type {
   ReplyOf,
   ReplyStream,
   WorkerHandle,
-  WorkerStateView,
 } from './handle.js';
-export { inheritedExecArgv } from './hosts/exec-argv.js';
-export type { WorkerStdio } from './hosts/host-options.js';
-export { type SpareHost, type SpareHostOptions, startSpareHost } from './hosts/spare-host.js';
+export type { WorkerStateView } from './state.js';
+export { inheritedExecArgv } from './executor/exec-argv.js';
+export type { WorkerStdio } from './executor/host.js';
+export { type SpareHost, type SpareHostOptions, startSpareHost } from './executor/spare-host.js';
 export type {
   CallContext,
   ModelContext,
@@ -71,9 +71,9 @@ export {
 /** @internal */
 export { packageFile, packageUrl } from './package-file.js';
 /** @internal */
-export type { Outcome as RequestOutcome } from './pending-request.js';
+export type { Outcome as RequestOutcome } from './request.js';
 /** @internal */
-export { type StreamCall, streamCallOf } from './pending-stream.js';
+export { type StreamCall, streamCallOf } from './reached.js';
 /** @internal */
 export { blameCaller, failedBeforeModel, timeInModel } from './reached.js';
 export type {
@@ -84,9 +84,9 @@ export type {
   StreamReply,
   StreamRequest,
   UnaryRequest,
-} from './request.js';
-export { answerRequest } from './run-request.js';
-export { type RunWorkerOptions, runWorker } from './run-worker.js';
+} from './answer-request.js';
+export { answerRequest } from './answer-request.js';
+export { type RunWorkerOptions, runWorker } from './loop.js';
 export {
   requireSpawnOptions,
   type SpawnSettings,
@@ -95,14 +95,13 @@ export {
   type WorkerSource,
   type TransferOptions,
 } from './spawn-options.js';
-export { spawnWorker } from './spawn-worker.js';
-export type { RestartPolicy } from './supervision/back-off.js';
+export { spawnWorker } from './spawn.js';
 /** @internal */
-export { crashedWorker } from './supervision/crash-error.js';
+export { crashedWorker } from './executor/crash-error.js';
 export type { Trace } from './trace.js';
 /** @internal */
 export { inNeutralContext, type RunInContext } from './trace.js';
-export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './worker-channels.js';
+export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './channels.js';
 export {
   BadInputError,
   BatchContractError,
@@ -116,16 +115,16 @@ export {
   WorkerFullError,
   WorkerLoadError,
   WorkerStateError,
-} from './worker-errors.js';
+} from './errors.js';
 export type {
   WorkerCrashEvent,
   WorkerEvent,
   WorkerFailureEvent,
   WorkerLateEvent,
-  WorkerRestartEvent,
   WorkerStallEvent,
   WorkerStateEvent,
-} from './worker-events.js';
-export type { LastError, WorkerHealth, WorkerProgress } from './worker-health.js';
-export { canTransition, isLive, type WorkerState, type WorkerStatus, workerTransitions } from './worker-state.js';
-export type { LatencySummary, WorkerLedger, WorkerStats } from './worker-stats.js';
+} from './events.js';
+export type { LastError, WorkerHealth, WorkerProgress } from './account/health.js';
+export { canTransition, isLive, type WorkerState, type WorkerStatus, workerTransitions } from './state.js';
+export type { LatencySummary } from './account/latency-window.js';
+export type { WorkerLedger, WorkerStats } from './account/ledger.js';

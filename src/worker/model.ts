@@ -1,5 +1,5 @@
 import type { InputOf, Operations, OutputOf, StreamOperation } from './operation.js';
-import { ModelContractError } from './worker-errors.js';
+import { ModelContractError } from './errors.js';
 
 /** What a model's method is told about the call beside its input. */
 export interface CallContext {
@@ -28,14 +28,6 @@ export interface ModelLifecycle {
    * pings that come meanwhile; after 500 ms a report goes without it, and says so.
    */
   health?(): Promise<unknown> | unknown;
-  /**
-   * Told of a call before its input is here, where that takes more than a turn of the event loop: in a process of its own, inputs of 64 KB and more.
-   * A model that is about to stop the loop for long can let it come in first.
-   *
-   * @param operation The call's operation.
-   * @param arrived Settles once the call waits for the model.
-   */
-  announce?(operation: string, arrived: Promise<void>): void;
 }
 
 /**
@@ -79,7 +71,7 @@ function isInherited(name: string, method: unknown): boolean {
  * @internal
  * @throws ModelContractError When it is no object, lacks a method, or has a lifecycle member that is no function.
  */
-export function requireModel(model: unknown, operations: Operations): UntypedModel {
+export function requireModel(model: unknown, operations: Readonly<Record<string, unknown>>): UntypedModel {
   if ((typeof model !== 'object' && typeof model !== 'function') || model === null) {
     throw new ModelContractError(
       `Cannot load model: it must be an object with a method per operation, received ${model === null ? 'null' : typeof model}`,
@@ -93,7 +85,7 @@ export function requireModel(model: unknown, operations: Operations): UntypedMod
       throw new ModelContractError(`Cannot load model: it must have a method '${name}', received ${received}`);
     }
   }
-  for (const name of ['warmup', 'dispose', 'health', 'announce'] as const) {
+  for (const name of ['warmup', 'dispose', 'health'] as const) {
     if (untyped[name] !== undefined && typeof untyped[name] !== 'function') {
       throw new ModelContractError(
         `Cannot load model: '${name}' must be a method where there is one, received ${typeof untyped[name]}`,
@@ -101,4 +93,17 @@ export function requireModel(model: unknown, operations: Operations): UntypedMod
     }
   }
   return untyped;
+}
+
+/**
+ * Checks what the method of a stream operation has returned.
+ *
+ * @throws TypeError When it is no async iterable.
+ */
+export function requireChunks(operation: string, chunks: unknown): AsyncIterable<unknown> {
+  const iterable = chunks as Partial<AsyncIterable<unknown>> | null | undefined;
+  if (typeof iterable?.[Symbol.asyncIterator] === 'function') return iterable as AsyncIterable<unknown>;
+  throw new TypeError(
+    `Cannot stream ${operation}: the model's method must return an async iterable, received ${typeof chunks}`,
+  );
 }

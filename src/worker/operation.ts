@@ -1,4 +1,10 @@
-import { requireBoolean, requireFunction, requireOptions, requirePositiveInteger } from '../core/index.js';
+import {
+  describeReceived,
+  requireBoolean,
+  requireFunction,
+  requireOptions,
+  requirePositiveInteger,
+} from '../core/index.js';
 import { byteSizeOf } from './byte-size.js';
 
 /** How much may wait in an operation's queue: accepted by the worker and not yet taken by its loop. */
@@ -145,7 +151,7 @@ function stream<Input, Chunk>(options?: StreamOperationOptions<Input>): StreamOp
 export const operation: OperationFactory = Object.assign(unary, { stream });
 
 /** Names that a model uses for itself, or that an object can't safely have. */
-const RESERVED = new Set(['warmup', 'dispose', 'health', 'announce', 'then', 'constructor', '__proto__']);
+const RESERVED = new Set(['warmup', 'dispose', 'health', 'then', 'constructor', '__proto__']);
 
 /**
  * Checks a record of operations and freezes a copy of it.
@@ -169,4 +175,29 @@ export function requireOperations<Ops extends Operations>(action: string, operat
     }
   }
   return Object.freeze({ ...operations });
+}
+
+/**
+ * How large an input is, as far as it matters: in whole bytes, so that what is added up is taken off again without a rest. 0 where bytes do not count.
+ *
+ * @internal
+ * @throws What `sizeOf` throws; TypeError, RangeError When it answers with what is no size.
+ */
+export function inputBytes(name: string, { capacity, sizeOf }: AnyOperation, input: unknown): number {
+  if (capacity.bytes === Number.POSITIVE_INFINITY) return 0;
+  const bytes: unknown = sizeOf(input as never);
+  if (typeof bytes === 'number' && bytes >= 0) return Math.ceil(bytes);
+  const message = `Cannot call ${name}: sizeOf must answer a non-negative number of bytes, received ${describeReceived(bytes)}`;
+  throw typeof bytes === 'number' ? new RangeError(message) : new TypeError(message);
+}
+
+/**
+ * Refuses an input that never fits into its operation's queue.
+ *
+ * @internal
+ * @throws RangeError When it is larger than the whole capacity.
+ */
+export function requireFits(name: string, { capacity }: AnyOperation, bytes: number): void {
+  if (bytes <= capacity.bytes) return;
+  throw new RangeError(`Cannot call ${name}: input must be at most ${capacity.bytes} bytes, received ${bytes}`);
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /** A file of this one's folder by which the package is known to be there. */
-const LANDMARK = 'hosts/process-child.js';
+const LANDMARK = 'host/process-child.js';
 
 let dist: string | undefined;
 
@@ -11,7 +11,7 @@ let dist: string | undefined;
  * The path of a file of this package: what a worker is started from, a model, a WebAssembly module. A bundler copies none of them, so where this module
  * was bundled they are looked for in the package as it is installed beside the bundle.
  *
- * @param name Its path below `dist`, such as `worker/hosts/process-child.js`.
+ * @param name Its path below `dist`, such as `worker/host/process-child.js`.
  * @throws Error When the package is nowhere to be found.
  */
 export function packageFile(name: string): string {

@@ -1,4 +1,5 @@
 import { hide, isError } from '../core/index.js';
+import type { Outcome } from './request.js';
 
 // The replies of calls that failed before their model had them. Kept by reply and not by error: what a getter of an input throws may be anything, a
 // primitive or a frozen object among it.
@@ -48,4 +49,36 @@ export function blameCaller(error: unknown): void {
  */
 export function failedBeforeModel(reply: unknown): boolean {
   return typeof reply === 'object' && reply !== null && unreached.has(reply);
+}
+
+const streamCalls = new WeakMap<object, StreamCall>();
+
+/** How a stream's call stands with its worker, which may have ended it long before its consumer has read it. */
+export interface StreamCall {
+  /** How long the consumer has held the model back, in ms. */
+  readonly heldBackMs: number;
+  /** Called once, when the model has ended or failed, or the call was given up. */
+  onAnswered: ((outcome: Outcome, error: unknown) => void) | undefined;
+}
+
+/** Notes the call behind a stream. */
+export function noteStreamCall(stream: object, call: StreamCall): void {
+  streamCalls.set(stream, call);
+}
+
+/** Tells whoever has asked for it that a stream's call is over. */
+export function tellStreamCall(stream: object, outcome: Outcome, error: unknown): void {
+  const call = streamCalls.get(stream);
+  const onAnswered = call?.onAnswered;
+  if (call !== undefined) call.onAnswered = undefined;
+  onAnswered?.(outcome, error);
+}
+
+/**
+ * The call behind a stream that a handle of this package answered with; undefined for any other.
+ *
+ * @internal
+ */
+export function streamCallOf(stream: object): StreamCall | undefined {
+  return streamCalls.get(stream);
 }

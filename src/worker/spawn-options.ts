@@ -1,13 +1,10 @@
 import {
   type Clock,
-  definedOf,
   describeReceived,
   type Filled,
-  type Given,
   requireBoolean,
   requireFunction,
   requireMilliseconds,
-  requireNonNegativeInteger,
   requireOneOf,
   requireOptions,
   requirePositiveInteger,
@@ -15,15 +12,14 @@ import {
   systemClock,
 } from '../core/index.js';
 import { requireClock } from './clock-option.js';
-import { type HostOptions, requireHostOptions, requireModuleUrl, type WorkerStdio } from './hosts/host-options.js';
-import { SpareHost } from './hosts/spare-host.js';
+import { type HostOptions, requireHostOptions, requireModuleUrl, type WorkerStdio } from './executor/host.js';
+import { SpareHost } from './executor/spare-host.js';
 import type { ModelContext, ModelOf, WorkerHost } from './model.js';
 import { type Operations, requireOperations } from './operation.js';
-import { defaultRestartPolicy, type RestartPolicy } from './supervision/back-off.js';
 
 /** What is moved to another thread instead of copied, where the host is a thread. */
 export interface TransferOptions {
-  /** Whether the buffers of inputs are moved: the caller's typed arrays are empty afterwards, and a request is never retried. False by default. */
+  /** Whether the buffers of inputs are moved: the caller's typed arrays are empty afterwards, and a pool never runs such a request again. False by default. */
   readonly inputs?: boolean | undefined;
   /** Whether the buffers of results are moved: a model must not keep what it returns. True by default. */
   readonly results?: boolean | undefined;
@@ -84,10 +80,6 @@ export interface CommonWorkerOptions<Ops extends Operations> {
    * asked each time. `stallTimeoutMs` by default.
    */
   readonly blockedTimeoutMs?: number | (() => number) | undefined;
-  /** How often a request of an idempotent operation is run again when its worker died. 1 by default. */
-  readonly retries?: number | undefined;
-  /** How restarts are limited and spaced. */
-  readonly restart?: Given<RestartPolicy> | undefined;
   /** What is moved instead of copied (thread host only). */
   readonly transfer?: TransferOptions | undefined;
   /** Environment of the worker; the parent's by default. `NODE_OPTIONS` loses its inspector flags either way. */
@@ -130,8 +122,6 @@ export interface SpawnSettings {
   readonly loadTimeoutMs: number;
   readonly stallTimeoutMs: number;
   readonly blockedTimeoutMs: () => number;
-  readonly retries: number;
-  readonly restart: RestartPolicy;
   readonly transfer: Filled<TransferOptions>;
   readonly hostOptions: HostOptions;
   readonly spare: SpareHost | undefined;
@@ -151,8 +141,6 @@ const known = [
   'loadTimeoutMs',
   'stallTimeoutMs',
   'blockedTimeoutMs',
-  'retries',
-  'restart',
   'transfer',
   'env',
   'cwd',
@@ -191,8 +179,6 @@ export function requireSpawnOptions<Ops extends Operations>(
     loadTimeoutMs: ms('loadTimeoutMs', 120_000),
     stallTimeoutMs: ms('stallTimeoutMs', 30_000),
     blockedTimeoutMs: requireBlockedTimeout(action, given.blockedTimeoutMs),
-    retries: given.retries === undefined ? 1 : requireNonNegativeInteger(action, 'retries', given.retries),
-    restart: requireRestart(action, given.restart),
     transfer: {
       inputs: transfer.inputs === undefined ? false : requireBoolean(action, 'transfer.inputs', transfer.inputs),
       results: transfer.results === undefined ? true : requireBoolean(action, 'transfer.results', transfer.results),
@@ -245,19 +231,4 @@ function requireSource<Ops extends Operations>(
     model: given.model,
     load: given.load === undefined ? undefined : requireFunction(action, 'load', given.load),
   };
-}
-
-function requireRestart(action: string, given: Given<RestartPolicy> | undefined): RestartPolicy {
-  const policy = requireOptions<RestartPolicy>(action, given as RestartPolicy | undefined, [
-    'maxRestarts',
-    'windowMs',
-    'backOffMs',
-    'maxBackOffMs',
-  ]);
-  const filled = { ...defaultRestartPolicy, ...definedOf(policy) };
-  requireNonNegativeInteger(action, 'restart.maxRestarts', filled.maxRestarts);
-  for (const name of ['windowMs', 'backOffMs', 'maxBackOffMs'] as const) {
-    requireMilliseconds(action, `restart.${name}`, filled[name]);
-  }
-  return Object.freeze(filled);
 }

@@ -5,7 +5,7 @@ export type RunInContext = <R>(fn: () => R) => R;
 
 /**
  * Runs a function in the context that this module was loaded in. What outlives a call (hosts, their sockets, timers, loops) is made in it: in a caller's
- * it would keep whatever that caller's request stored, and show it to everybody.
+ * context it would keep whatever that caller's request stored, and show it to everybody.
  */
 export const inNeutralContext: RunInContext = AsyncLocalStorage.snapshot();
 
@@ -38,7 +38,7 @@ export class CallerTrace extends AsyncResource implements RequestTrace {
   }
 }
 
-/** For a request whose model is elsewhere: nothing of the caller's runs here. */
+/** For a request whose model is elsewhere: none of the caller's code runs here. */
 export class DistantTrace implements RequestTrace {
   readonly traceparent: string | undefined;
 

@@ -7,8 +7,8 @@ import { expect, test } from 'vitest';
 // Files of the kernel's, read once: the control group's limits when the first pool is made, and the terminal beside the first fork, which is synchronous itself. And what a child says to its parent as it starts.
 const ALLOWED = new Set([
   'pool/memory/control-groups.ts',
-  'worker/hosts/controlling-terminal.ts',
-  'worker/hosts/process-child.ts',
+  'worker/executor/process-state.ts',
+  'worker/host/process-child.ts',
 ]);
 
 test("no source file calls a synchronous file or process function on a request's way: nobody blocks", async () => {

@@ -23,7 +23,7 @@ const APP = `
     say((await rx.recv()).value);
     const module = 'data:text/javascript,export default () => ({ echo: (input) => input })';
     for (const host of ['thread', 'process']) {
-      const worker = spawnWorker({ host, operations: { echo: operation() }, module, restart: { maxRestarts: 0 } });
+      const worker = spawnWorker({ host, operations: { echo: operation() }, module });
       say(await worker.call('echo', host).catch(failed));
       await worker.destroy();
     }

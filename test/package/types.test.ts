@@ -154,7 +154,7 @@ spawnWorker({ operations, host: 'thread', model });
 // @ts-expect-error: one of both
 spawnWorker({ operations, host: 'inline', model, module });
 export const worker = spawnWorker({ operations, host: 'inline', model });
-export const other = spawnWorker({ operations, host: undefined, module, idleTimeoutMs: undefined, restart: { maxRestarts: undefined } });
+export const other = spawnWorker({ operations, host: undefined, module, idleTimeoutMs: undefined, transfer: { inputs: undefined } });
 export const ticks = [worker.call('tick'), worker.senders.tick.call(), worker.tryCall('tick'), worker.call('tick', undefined, { timeoutMs: 1 })];
 // @ts-expect-error: an input is wanted
 worker.call('embed');

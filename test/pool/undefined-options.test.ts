@@ -21,8 +21,6 @@ test('a worker takes every option that is undefined as one that is not given', a
     loadTimeoutMs: undefined,
     stallTimeoutMs: undefined,
     blockedTimeoutMs: undefined,
-    retries: undefined,
-    restart: { maxRestarts: undefined, windowMs: undefined, backOffMs: undefined, maxBackOffMs: undefined },
     transfer: { inputs: undefined, results: undefined },
     clock: undefined,
   });

@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
-import { EventHub } from '../../src/worker/event-hub.js';
+import { EventHub } from '../../src/worker/events.js';
 import { createWorkerChannels, operation, runWorker, type WorkerEvent } from '../../src/worker/index.js';
 
 const operations = { work: operation<number, number>() };

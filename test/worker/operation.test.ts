@@ -40,7 +40,6 @@ test('createWorkerChannels() refuses operations that no model can have', () => {
   const work = operation<number, number>();
   expect(() => createWorkerChannels({})).toThrow(TypeError);
   expect(() => createWorkerChannels({ dispose: work })).toThrow(/can't be named 'dispose'/);
-  expect(() => createWorkerChannels({ announce: work })).toThrow(/can't be named 'announce'/);
   expect(() => createWorkerChannels({ 1: work })).toThrow(/can't be named '1'/);
   expect(() => createWorkerChannels({ work: {} } as never)).toThrow(/must be made by operation/);
   expect(() => createWorkerChannels({ work }, { name: 'w' } as object)).toThrow(/unknown option 'name'/);

@@ -100,9 +100,6 @@ export function createSessionModel(
     embedImageUrl: single('url'),
     embedImageBase64: single('base64'),
     embedImageBytes: single('bytes'),
-    announce(operation, arrived): void {
-      if (operation === 'embedImageBytes' || operation === 'embedImageBase64') pipeline.announce(arrived);
-    },
     batchEmbedImages: ({ kind, input }, call) => pipeline.embedBulk(kind, input, call.signal),
     describe(): ModelDescription {
       const shorter = spec.dimensions.filter((each) => each < dimension);

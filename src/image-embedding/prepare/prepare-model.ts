@@ -136,8 +136,6 @@ async function prepareInto(input: PrepareInput, signal: AbortSignal | undefined)
     host: 'process',
     module: packageUrl('image-embedding/prepare/prepare-module.js'),
     operations: { prepare: operation<PrepareInput, void>() },
-    retries: 0,
-    restart: { maxRestarts: 0 },
     idleTimeoutMs: Number.POSITIVE_INFINITY,
     stdio: 'ignore',
   });

@@ -1,6 +1,6 @@
 import * as channels from '../../channels/index.js';
 import { MillraceError } from '../../core/index.js';
-import * as workerErrors from '../worker-errors.js';
+import * as workerErrors from '../errors.js';
 
 /** A class whose instances keep their class when they cross from a worker's host to its handle. */
 // With `never` any constructor will do; it is never called.

@@ -1,4 +1,4 @@
-import { forEachElement } from '../elements.js';
+import { forEachElement } from '../byte-size.js';
 
 import { types } from 'node:util';
 

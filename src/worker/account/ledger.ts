@@ -1,0 +1,83 @@
+import { LinkedList } from '../../core/index.js';
+import type { Outcome, Request } from '../request.js';
+import type { LatencySummary } from './latency-window.js';
+import type { OperationQueue } from './operation-queue.js';
+
+/** How a worker's requests have fared. At every moment `accepted = succeeded + failed + expired + cancelled + pending`. */
+export interface WorkerLedger {
+  /** Requests that got a place in a queue: each gets exactly one answer. */
+  readonly accepted: number;
+  /** Answered with a value, or streamed to the end. */
+  readonly succeeded: number;
+  /** Answered with an error: the model's, a crash, the worker's end. */
+  readonly failed: number;
+  /** Answered with `DeadlineExceededError`. */
+  readonly expired: number;
+  /** Given up by the caller. */
+  readonly cancelled: number;
+  /** Accepted and not answered yet. */
+  readonly pending: number;
+}
+
+/** What a worker has done and is doing. */
+export interface WorkerStats extends WorkerLedger {
+  /** Calls that were never accepted: no room, a closed worker, given up or expired while they waited for room. */
+  readonly refused: number;
+  /** Calls that wait for room in a queue. */
+  readonly waiting: number;
+  /** Requests in the queues: accepted and not yet taken by the loop. */
+  readonly queued: number;
+  /** Requests inside the model, those included whose caller has given up. */
+  readonly inFlight: number;
+  /** Results that came after the caller had given up or the deadline had passed, and were dropped. */
+  readonly lateResults: number;
+  /** Requests that wait in each operation's queue. */
+  readonly queueDepth: Readonly<Record<string, number>>;
+  /** How long requests took from acceptance to answer, in ms, over the sliding window. */
+  readonly latency: LatencySummary;
+}
+
+// Invariant: accepted = succeeded + failed + expired + cancelled + unanswered.size, after every public step.
+
+/** The account of every call: which wait for room, which are unanswered, and how the others ended. */
+export class Ledger {
+  /** Requests that were accepted and are not answered. */
+  readonly unanswered: LinkedList<Request> = new LinkedList();
+  /** Calls that wait for room. */
+  waiting = 0;
+  /** Calls that were never accepted. */
+  refused = 0;
+  /** Results that came too late. */
+  late = 0;
+  #accepted = 0;
+  readonly #counts: Record<Outcome, number> = { succeeded: 0, failed: 0, expired: 0, cancelled: 0 };
+
+  /** Whether a call waits for room or for its answer. */
+  get hasPending(): boolean {
+    return this.unanswered.size > 0 || this.waiting > 0;
+  }
+
+  accept(request: Request): void {
+    this.#accepted++;
+    this.unanswered.push(request);
+  }
+
+  answer(request: Request, outcome: Outcome): void {
+    this.unanswered.remove(request);
+    this.#counts[outcome]++;
+  }
+
+  report(queues: Iterable<OperationQueue>): Omit<WorkerStats, 'inFlight' | 'queueDepth' | 'latency'> {
+    let queued = 0;
+    for (const { used } of queues) queued += used;
+    return {
+      accepted: this.#accepted,
+      ...this.#counts,
+      pending: this.unanswered.size,
+      refused: this.refused,
+      waiting: this.waiting,
+      queued,
+      lateResults: this.late,
+    };
+  }
+}

@@ -1,0 +1,44 @@
+import type { HostExit } from './host.js';
+import { WorkerCrashedError } from '../errors.js';
+
+/** How a host ended, in words. */
+export function describeExit(exit: HostExit): string {
+  const { exitCode, signal, cause } = exit;
+  if (hasEatenItsHeap(exit)) return `it ran out of memory (${signal ?? `exit code ${exitCode}`})`;
+  const why = cause === undefined ? '' : ` (${String(cause)})`;
+  if (signal !== null) return `it was killed by ${signal}${why}`;
+  if (exitCode === null) return `it could not be started (${String(cause)})`;
+  return `it exited with code ${exitCode}${why}`;
+}
+
+/** Whether its JavaScript heap reached its limit: a thread says so by a code, of a process V8's last words do. */
+function hasEatenItsHeap({ cause, stderr }: HostExit): boolean {
+  if ((cause as { code?: unknown } | null | undefined)?.code === 'ERR_WORKER_OUT_OF_MEMORY') return true;
+  return stderr.some((line) => line.startsWith('FATAL ERROR: ') && line.includes('out of memory'));
+}
+
+const crashed = new WeakMap<object, string>();
+
+/**
+ * The id of the worker whose crash an error tells of. Undefined for any other error, and for one that has crossed from another host: that tells of a
+ * worker which a model has for itself.
+ *
+ * @internal
+ */
+export function crashedWorker(error: unknown): string | undefined {
+  return typeof error === 'object' && error !== null ? crashed.get(error) : undefined;
+}
+
+/** What a call of a dead host is answered with. `stalled` says why it was killed, when it was. */
+export function crashError(id: string, exit: HostExit, stalled: string | undefined): WorkerCrashedError {
+  const what = stalled ?? describeExit(exit);
+  const stderr = exit.stderr.join('\n');
+  const error = new WorkerCrashedError(`Cannot answer: expected ${id} to live until then, but ${what}`, {
+    exitCode: exit.exitCode,
+    signal: exit.signal,
+    stderr,
+    ...(exit.cause === undefined ? {} : { cause: exit.cause }),
+  });
+  crashed.set(error, id);
+  return error;
+}

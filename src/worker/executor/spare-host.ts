@@ -1,0 +1,113 @@
+import { requireOptions } from '../../core/index.js';
+import { Kind } from '../codec/messages.js';
+import type { Message } from '../codec/messages.js';
+import type { Host } from './host.js';
+import { type GivenHostOptions, requireHostOptions, requireModuleUrl } from './host.js';
+import { startProcessHost } from './process.js';
+
+/** Options of {@link startSpareHost}: how the process is started, as for `spawnWorker`, and what it makes ready. */
+export interface SpareHostOptions extends GivenHostOptions {
+  /**
+   * URL of a model module. It is imported ahead; if it exports a function `preload`, that is called, and may import and warm what every load needs.
+   * What fails of that fails again at the load, which reports it.
+   */
+  readonly module?: URL | string | undefined;
+}
+
+/**
+ * A child process that waits for a model to load. Made by {@link startSpareHost}, taken over by `spawnWorker({ spare })`.
+ *
+ * Invariant: it is taken once at most, and then belongs to its worker; until then nobody has been told of it, and to end it harms nobody.
+ */
+export class SpareHost implements Disposable {
+  /** Resolves once its module is imported and preloaded: with true, or with false when it ended before. Never rejects. */
+  readonly ready: Promise<boolean>;
+  /** Resolves once the process is gone. Never rejects. */
+  readonly exited: Promise<void>;
+  readonly #host: Host;
+  #receive: ((batch: readonly Message[]) => void) | undefined;
+  #isTaken = false;
+  #isOver = false;
+
+  /** @internal */
+  constructor(host: Host, module: string | undefined) {
+    this.#host = host;
+    this.exited = host.exited.then(() => {
+      this.#isOver = true;
+    });
+    this.ready = new Promise((resolve) => {
+      host.link.receive((batch) => {
+        if (batch.some((message) => message[0] === Kind.Preloaded)) resolve(true);
+        this.#receive?.(batch.filter((message) => message[0] !== Kind.Preloaded));
+      });
+      void this.exited.then(() => resolve(false));
+      if (module === undefined && host.pid !== undefined) resolve(true);
+    });
+    if (module !== undefined) host.link.post([Kind.Preload, module]);
+    host.link.flush();
+  }
+
+  /** The process; undefined when it could not be started. */
+  get pid(): number | undefined {
+    return this.#host.pid;
+  }
+
+  /** Whether a worker can still take it. */
+  get isAvailable(): boolean {
+    return !this.#isTaken && !this.#isOver && this.#host.pid !== undefined;
+  }
+
+  /** Ends it, unless a worker has taken it. */
+  [Symbol.dispose](): void {
+    if (this.#isTaken) return;
+    this.#isOver = true;
+    this.#host.kill();
+  }
+
+  /**
+   * Takes it over, if it is still to be had.
+   *
+   * @internal
+   */
+  claim(): Host | undefined {
+    if (!this.isAvailable) return undefined;
+    this.#isTaken = true;
+    const { link } = this.#host;
+    return {
+      ...this.#host,
+      link: {
+        ...link,
+        receive: (handler) => {
+          this.#receive = handler;
+        },
+      },
+    };
+  }
+}
+
+/**
+ * Starts a child process ahead of the worker that will need it: `spawnWorker({ spare })` then loads its model there at once, without waiting for a
+ * process to start and for modules to be imported.
+ *
+ * It does not hold the process, and does not outlive it.
+ *
+ * @param options See {@link SpareHostOptions}; unknown keys are refused.
+ * @returns The process, to be handed to one worker or disposed of.
+ * @throws TypeError, RangeError When an option is of the wrong type, out of range or unknown.
+ * @example
+ * ```ts
+ * const spare = startSpareHost({ stdio: 'ignore' });
+ * await spare.ready; // => true
+ * spare.isAvailable; // => true
+ * spare[Symbol.dispose]();
+ * await spare.exited;
+ * spare.isAvailable; // => false
+ * ```
+ */
+export function startSpareHost(options?: SpareHostOptions): SpareHost {
+  const action = 'Cannot start spare host';
+  const keys = ['module', 'env', 'execArgv', 'cwd', 'execPath', 'memoryMb', 'threadPoolSize', 'stdio'] as const;
+  const given = requireOptions<SpareHostOptions>(action, options, keys);
+  const module = given.module === undefined ? undefined : requireModuleUrl(action, given.module);
+  return new SpareHost(startProcessHost(requireHostOptions(action, given)), module);
+}

@@ -1,0 +1,18 @@
+/** The entry file of a worker thread that hosts a worker. */
+import { workerData } from 'node:worker_threads';
+import { createLink } from '../codec/link.js';
+import { portTransport } from '../codec/port-transport.js';
+import { serveModel } from './serve-model.js';
+import { afterPrinted } from './after-printed.js';
+import { ProgressBoard } from './progress-board.js';
+import type { ThreadData } from '../executor/thread.js';
+
+const { board, port } = workerData as ThreadData;
+
+serveModel({
+  link: createLink(portTransport(port)),
+  board: new ProgressBoard(board),
+  host: 'thread',
+  // To close the port is not enough: a timer or a server that the model has left open would hold the thread.
+  exit: () => afterPrinted(() => process.exit(0)),
+});
