@@ -1,9 +1,9 @@
 import { type CancellationToken, mpsc, type oneshot } from '../channels/index.js';
-import { type Clock, requireOneOf, requireOptions, requireString, systemClock } from '../core/index.js';
+import { type Clock, requireClock, requireOneOf, requireOptions, requireString, systemClock } from '../core/index.js';
 import { Account } from './account/account.js';
 import type { WorkerHealth } from './account/health.js';
 import type { RequestOf } from './answer-request.js';
-import { requireClock } from './clock-option.js';
+
 import { createHandle, type WorkerHandle } from './handle.js';
 import { type OperationName, type Operations, requireOperations } from './operation.js';
 import type { WorkerState } from './state.js';
@@ -84,7 +84,7 @@ export function createWorkerChannels<const Ops extends Operations>(
   const given = requireOptions<WorkerChannelsOptions>(action, options, ['id', 'clock']);
   const declared = requireOperations(action, operations);
   const id = given.id === undefined ? `worker-${++unnamed}` : requireString(action, 'id', given.id);
-  const clock = given.clock === undefined ? systemClock : requireClock(action, given.clock);
+  const clock = given.clock === undefined ? systemClock : requireClock(action, 'clock', given.clock);
   const account = new Account(id, declared, clock);
   const [pings, health] = mpsc.channel<Ping>(HEALTH_CAPACITY);
   const receivers = Object.fromEntries([...account.queues].map(([name, queue]) => [name, queue.receiver]));

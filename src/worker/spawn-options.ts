@@ -3,6 +3,7 @@ import {
   describeReceived,
   type Filled,
   requireBoolean,
+  requireClock,
   requireFunction,
   requireMilliseconds,
   requireOneOf,
@@ -11,7 +12,7 @@ import {
   requireString,
   systemClock,
 } from '../core/index.js';
-import { requireClock } from './clock-option.js';
+
 import { type HostOptions, requireHostOptions, requireModuleUrl, type WorkerStdio } from './executor/host.js';
 import { SpareHost } from './executor/spare-host.js';
 import type { ModelContext, ModelOf, WorkerHost } from './model.js';
@@ -185,7 +186,7 @@ export function requireSpawnOptions<Ops extends Operations>(
     },
     hostOptions: requireHostOptions(action, given),
     spare: requireSpare(action, host, given.spare),
-    clock: given.clock === undefined ? systemClock : requireClock(action, given.clock),
+    clock: given.clock === undefined ? systemClock : requireClock(action, 'clock', given.clock),
   };
 }
 
