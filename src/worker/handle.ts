@@ -350,7 +350,7 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
       await this.#pings.send({ reply }, { signal });
       return await answer.recv({ signal });
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (signal.aborted) throw signal.reason;
       throw new WorkerClosedError('Cannot ping worker: it has ended', { cause: error });
     } finally {
       answer.close();

@@ -148,14 +148,9 @@ export class WorkerLoop {
         else this.#idle.start();
         break;
       default:
-        this.#received(event.value as Request);
+        this.#turns.received(event.value as Request);
     }
     return false;
-  }
-
-  #received(request: Request): void {
-    this.#turns.served(request.operation);
-    this.#turns.putBack(request);
   }
 
   /** The arms of a turn: while the executor is full the operations are left out, and once the end has begun so is the shutdown. */
@@ -189,6 +184,7 @@ export class WorkerLoop {
 
   #startNow(request: Request): boolean {
     if (this.#isStopping || !this.#executor.hasRoom || !this.#turns.isEmpty) return false;
+    this.#turns.served(request.operation);
     this.#start(request);
     return true;
   }

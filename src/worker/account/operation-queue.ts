@@ -18,6 +18,8 @@ export class OperationQueue {
   readonly maxBytes: number;
   used = 0;
   usedBytes = 0;
+  /** How many requests were pushed that the stock loop has not taken: one may be on its way to a loop that waits for it, and not in the channel. */
+  untaken = 0;
   readonly #sender: mpsc.Sender<Request>;
 
   constructor(name: string, operation: AnyOperation) {
@@ -43,6 +45,7 @@ export class OperationQueue {
   /** Hands a request that has its place to the loop. */
   push(request: Request): void {
     this.#sender.trySend(request);
+    this.untaken++;
   }
 
   /** Ends the channel, and drops what is left in it. */
@@ -69,7 +72,7 @@ export class OperationQueue {
 export class QueueTurns {
   readonly #queues: readonly OperationQueue[];
   #cursor = 0;
-  #putBack: Request | undefined;
+  #received: Request | undefined;
 
   constructor(queues: Iterable<OperationQueue>) {
     this.#queues = [...queues];
@@ -77,31 +80,35 @@ export class QueueTurns {
 
   /** Whether nothing waits. */
   get isEmpty(): boolean {
-    return this.#putBack === undefined && this.#queues.every(({ used, receiver }) => used === 0 || receiver.len === 0);
+    return this.#received === undefined && this.#queues.every(({ untaken }) => untaken === 0);
   }
 
   /** Takes the next request, if any waits. */
   take(): Request | undefined {
-    const first = this.#putBack;
-    this.#putBack = undefined;
+    const first = this.#received;
+    this.#received = undefined;
     if (first !== undefined) return first;
     const queues = this.#queues;
     for (let turn = 0; turn < queues.length; turn++) {
       if (this.#cursor >= queues.length) this.#cursor = 0;
       const queue = queues[this.#cursor++] as OperationQueue;
-      if (queue.used === 0) continue;
+      if (queue.untaken === 0) continue;
       const next = queue.receiver.tryRecv();
-      if (next.state === 'ok') return next.value;
+      if (next.state !== 'ok') continue;
+      queue.untaken--;
+      return next.value;
     }
     return undefined;
   }
 
-  /** A request that was taken can't be started yet: it is the next. There is one such request at most. */
-  putBack(request: Request): void {
-    this.#putBack = request;
+  /** A request was received by other means than `take()`: it is the next. There is one such request at most. */
+  received(request: Request): void {
+    this.served(request.operation);
+    (this.#queues[this.#cursor - 1] as OperationQueue).untaken--;
+    this.#received = request;
   }
 
-  /** A request of an operation was received by other means than `take()`. */
+  /** A request of an operation is started: the turn is the next operation's. */
   served(operation: string): void {
     this.#cursor = this.#queues.findIndex(({ name }) => name === operation) + 1;
   }
