@@ -129,7 +129,9 @@ describe('ImageIndex.search()', () => {
   it('gives up when its signal aborts', async () => {
     const index = await make(4);
     await index.add(entriesOf(0, 10, 4));
-    await expect(index.search(vectorOf(1, 4), { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
+    await expect(index.search(vectorOf(1, 4), { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow(
+      'enough',
+    );
   });
 });
 
@@ -200,7 +202,9 @@ describe('ImageIndex.add() and remove()', () => {
     const left = entriesOf(0, 3_000, 4).filter(({ path: file }) => index.get(file) !== undefined);
     expect(left).toHaveLength(1_900);
     const query = vectorOf(77_777, 4);
-    expect((await index.search(query)).map((hit) => hit.path)).toEqual(plainSearch(left, query, 10).map((hit) => hit.path));
+    expect((await index.search(query)).map((hit) => hit.path)).toEqual(
+      plainSearch(left, query, 10).map((hit) => hit.path),
+    );
     await index.add(entriesOf(5_000, 1, 4));
     expect(index.size).toBe(1_901);
   });

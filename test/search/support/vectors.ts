@@ -21,7 +21,10 @@ export function pathOf(seed: number): string {
 
 /** Entries for seeds from one on. */
 export function entriesOf(first: number, count: number, dimension: number): { path: string; vector: Float32Array }[] {
-  return Array.from({ length: count }, (_, at) => ({ path: pathOf(first + at), vector: vectorOf(first + at, dimension) }));
+  return Array.from({ length: count }, (_, at) => ({
+    path: pathOf(first + at),
+    vector: vectorOf(first + at, dimension),
+  }));
 }
 
 /** What a plain loop in double precision answers. */
