@@ -1,7 +1,15 @@
 /** Groups of pictures that look the same. */
 import path from 'node:path';
-import { requireBoolean, requireNumber, requireOneOf, requireOptions, requireWorkingSignal } from '../core/index.js';
-import { createFilter, dateOf, FILTER_KEYS, type FilterOptions } from './filter.js';
+import {
+  fillOptions,
+  numberFrom,
+  oneOf,
+  option,
+  type OptionTable,
+  requireBoolean,
+  workingSignal,
+} from '../core/index.js';
+import { createFilter, dateOf, FILTER_OPTIONS, type FilterOptions } from './filter.js';
 import type { IndexState } from './index-state.js';
 import type { IndexItem } from './item.js';
 
@@ -31,6 +39,15 @@ export interface DuplicateCopy {
 
 /** The least cosine of two copies. */
 export const DUPLICATE_SCORE = 0.97;
+
+const DUPLICATE_OPTIONS = {
+  minScore: option(numberFrom(-1, 1), DUPLICATE_SCORE),
+  across: option(requireBoolean, false),
+  keep: option(oneOf(['largest', 'oldest']), 'largest'),
+  signal: option(workingSignal),
+  ...FILTER_OPTIONS,
+} satisfies OptionTable<DuplicateOptions>;
+
 /** So many rows are compared with the others in one pass. */
 const QUERIES = 8;
 const BYTES_ERROR = 0.02;
@@ -41,25 +58,15 @@ export async function findDuplicates(
   state: IndexState,
   options: DuplicateOptions | undefined,
 ): Promise<DuplicateGroup[]> {
-  const action = 'Cannot find duplicates';
-  const given = requireOptions<DuplicateOptions>(action, options, [
-    'minScore',
-    'across',
-    'keep',
-    'signal',
-    ...FILTER_KEYS,
-  ]);
-  const minScore = requireNumber(action, 'minScore', given.minScore ?? DUPLICATE_SCORE, -1, 1);
-  const keep = requireOneOf(action, 'keep', given.keep ?? 'largest', ['largest', 'oldest']);
-  const isAcross = requireBoolean(action, 'across', given.across ?? false);
-  const signal = given.signal === undefined ? undefined : requireWorkingSignal(action, given.signal);
-  const filter = createFilter(action, given);
+  const given = fillOptions('Cannot find duplicates', options, DUPLICATE_OPTIONS);
+  const { minScore, keep, across, signal } = given;
+  const filter = createFilter(given);
   const accepts = (row: number): boolean => !state.isHidden(row) && (filter?.(state.item(row)) ?? true);
   const groups = await connect(state, minScore, accepts, signal);
   const found: DuplicateGroup[] = [];
   for (const rows of groups) {
     const items = rows.map((row) => state.item(row));
-    if (isAcross && new Set(items.map((item) => path.dirname(item.path))).size < 2) continue;
+    if (across && new Set(items.map((item) => path.dirname(item.path))).size < 2) continue;
     found.push(await rankCopies(state, rows, keep));
   }
   return found;

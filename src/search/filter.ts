@@ -1,6 +1,18 @@
 /** Which pictures of an index a search looks at. */
 import path from 'node:path';
-import { faultOf, requireFunction, requireNumber, requireString } from '../core/index.js';
+import {
+  type Check,
+  faultOf,
+  type Filled,
+  fillOptions,
+  numberFrom,
+  option,
+  type OptionRow,
+  type OptionTable,
+  requireFunction,
+  requireString,
+  required,
+} from '../core/index.js';
 import type { IndexItem } from './item.js';
 
 /** A place, and how far from it. */
@@ -27,50 +39,58 @@ export interface FilterOptions {
   readonly where?: ((item: IndexItem) => boolean) | undefined;
 }
 
-/** The names of the options. */
-export const FILTER_KEYS = ['after', 'before', 'near', 'camera', 'folder', 'where'] as const;
+const NEAR_OPTIONS = {
+  lat: required(numberFrom(-90, 90)),
+  lon: required(numberFrom(-180, 180)),
+  km: option(numberFrom(0, 20_100), 10),
+} satisfies OptionTable<Near>;
 
-/** Checks the conditions; returns undefined where there are none. @throws TypeError, RangeError */
-export function createFilter(action: string, given: FilterOptions): ((item: IndexItem) => boolean) | undefined {
-  const tests: ((item: IndexItem) => boolean)[] = [];
-  const { after, before, near, camera, folder, where } = given;
-  if (after !== undefined) {
-    const from = requireDate(action, 'after', after);
-    tests.push((item) => (dateOf(item) ?? '') >= from);
-  }
-  if (before !== undefined) {
-    const until = requireDate(action, 'before', before);
-    tests.push((item) => {
-      const date = dateOf(item);
-      return date !== undefined && date < until;
-    });
-  }
-  if (near !== undefined) {
-    const lat = requireNumber(action, 'near.lat', near.lat, -90, 90);
-    const lon = requireNumber(action, 'near.lon', near.lon, -180, 180);
-    const km = requireNumber(action, 'near.km', near.km ?? 10, 0, 20_100);
-    tests.push(
-      (item) => item.lat !== undefined && item.lon !== undefined && distanceKm(item.lat, item.lon, lat, lon) <= km,
-    );
-  }
-  if (camera !== undefined) {
-    const part = requireString(action, 'camera', camera).toLowerCase();
-    tests.push((item) => item.camera?.toLowerCase().includes(part) ?? false);
-  }
-  if (folder !== undefined) {
-    const root = path.join(path.resolve(requireString(action, 'folder', folder)), path.sep);
-    tests.push((item) => item.path.startsWith(root));
-  }
-  if (where !== undefined) tests.push(requireFunction<(item: IndexItem) => boolean>(action, 'where', where));
-  return tests.length === 0 ? undefined : (item) => tests.every((test) => test(item));
-}
+const requireNear: Check<Filled<Near>> = (action, name, value) =>
+  fillOptions(action, value as object, NEAR_OPTIONS, name);
 
 const DATE = /^\d{4}(-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?)?$/;
 
-function requireDate(action: string, name: string, value: unknown): string {
+const requireDate: Check<string> = (action, name, value) => {
   const text = requireString(action, name, value);
   if (DATE.test(text)) return text.replace(' ', 'T');
   throw faultOf(action, name, 'a date such as 2024-07-31', value, RangeError);
+};
+
+/** The filled conditions. */
+export type Conditions = Omit<FilterOptions, 'near'> & { readonly near?: Filled<Near> | undefined };
+
+/** The options of {@link FilterOptions}. */
+export const FILTER_OPTIONS: { readonly [K in keyof FilterOptions]-?: OptionRow<Conditions[K]> } = {
+  after: option(requireDate),
+  before: option(requireDate),
+  near: option(requireNear),
+  camera: option(requireString),
+  folder: option(requireString),
+  where: option<(item: IndexItem) => boolean>(requireFunction),
+};
+
+/** The conditions as one; undefined where there are none. */
+export function createFilter(given: Conditions): ((item: IndexItem) => boolean) | undefined {
+  const tests: ((item: IndexItem) => boolean)[] = [];
+  const { after, before, near, camera, folder, where } = given;
+  if (after !== undefined) tests.push((item) => (dateOf(item) ?? '') >= after);
+  if (before !== undefined) {
+    tests.push((item) => {
+      const date = dateOf(item);
+      return date !== undefined && date < before;
+    });
+  }
+  if (near !== undefined) tests.push((item) => isNear(item, near));
+  if (camera !== undefined) {
+    const part = camera.toLowerCase();
+    tests.push((item) => item.camera?.toLowerCase().includes(part) ?? false);
+  }
+  if (folder !== undefined) {
+    const root = path.join(path.resolve(folder), path.sep);
+    tests.push((item) => item.path.startsWith(root));
+  }
+  if (where !== undefined) tests.push(where);
+  return tests.length === 0 ? undefined : (item) => tests.every((test) => test(item));
 }
 
 /** When a picture was taken, as far as is known, in a form that sorts. */
@@ -80,6 +100,11 @@ export function dateOf({ taken, mtime }: IndexItem): string | undefined {
   const date = new Date(mtime);
   const local = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
   return local.toISOString().slice(0, 19);
+}
+
+function isNear({ lat, lon }: IndexItem, near: Filled<Near>): boolean {
+  if (lat === undefined || lon === undefined) return false;
+  return distanceKm(lat, lon, near.lat, near.lon) <= near.km;
 }
 
 const EARTH_KM = 6_371;

@@ -1,19 +1,23 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import {
+  type Check,
   faultOf,
+  fillOptions,
+  numberFrom,
+  oneOf,
+  option,
+  type OptionTable,
+  positiveIntegerUpTo,
   requireBoolean,
   requireLimit,
-  requireNumber,
-  requireOneOf,
-  requireOptions,
-  requirePositiveInteger,
+  required,
   requireString,
-  requireWorkingSignal,
+  workingSignal,
 } from '../core/index.js';
 import type { ModelIdentity } from '../image-embedding/index.js';
 import { type DuplicateGroup, type DuplicateOptions, findDuplicates } from './duplicates.js';
-import { createFilter, FILTER_KEYS, type FilterOptions } from './filter.js';
+import { createFilter, FILTER_OPTIONS, type FilterOptions } from './filter.js';
 import { IndexState } from './index-state.js';
 import { IndexWriter } from './index-writer.js';
 import { formatItem, type IndexItem, pickItem } from './item.js';
@@ -57,6 +61,30 @@ export interface SearchOptions extends FilterOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const requireModelIdentity: Check<ModelIdentity> = (action, name, value) => {
+  const digest = (value as Partial<ModelIdentity> | null)?.digest;
+  if (typeof digest !== 'string') throw faultOf(action, name, 'what identifyModel() or an index says', value);
+  return value as ModelIdentity;
+};
+
+const CREATE_OPTIONS = {
+  dimension: required(positiveIntegerUpTo(65_536)),
+  model: option(requireModelIdentity),
+} satisfies OptionTable<CreateIndexOptions>;
+
+const OPEN_OPTIONS = {
+  writable: option(requireBoolean, false),
+  model: option(requireModelIdentity),
+  precision: option(oneOf(['auto', 'float32', 'int8']), 'auto'),
+} satisfies OptionTable<OpenIndexOptions>;
+
+const SEARCH_OPTIONS = {
+  limit: option<number>((action, _name, value) => requireLimit(action, value), 10),
+  minScore: option(numberFrom(-1, 1), -1),
+  signal: option(workingSignal),
+  ...FILTER_OPTIONS,
+} satisfies OptionTable<SearchOptions>;
+
 /** A picture that was found. */
 export interface SearchHit {
   readonly path: string;
@@ -96,11 +124,9 @@ export class ImageIndex implements AsyncDisposable {
   /** @internal */
   static async open(folder: string, options: OpenIndexOptions | undefined): Promise<ImageIndex> {
     const action = `Cannot open index ${folder}`;
-    const given = requireOptions<OpenIndexOptions>(action, options, ['writable', 'model', 'precision']);
-    const isWritable = requireBoolean(action, 'writable', given.writable ?? false);
-    const precision = requireOneOf(action, 'precision', given.precision ?? 'auto', ['auto', 'float32', 'int8']);
-    requireModel(action, await readManifest(folder), given.model);
-    const writer = isWritable ? await IndexWriter.open(folder) : undefined;
+    const { writable, model, precision } = fillOptions(action, options, OPEN_OPTIONS);
+    requireModel(action, await readManifest(folder), model);
+    const writer = writable ? await IndexWriter.open(folder) : undefined;
     try {
       const stamp = await stampOf(folder);
       const state = await IndexState.open(folder, precision);
@@ -166,11 +192,9 @@ export class ImageIndex implements AsyncDisposable {
    */
   async search(query: SearchQuery, options?: SearchOptions): Promise<SearchHit[]> {
     const action = 'Cannot search';
-    const given = requireOptions<SearchOptions>(action, options, ['limit', 'minScore', 'signal', ...FILTER_KEYS]);
-    const limit = requireLimit(action, given.limit ?? 10);
-    const minScore = requireNumber(action, 'minScore', given.minScore ?? -1, -1, 1);
-    const signal = given.signal === undefined ? undefined : requireWorkingSignal(action, given.signal);
-    const filter = createFilter(action, given);
+    const given = fillOptions(action, options, SEARCH_OPTIONS);
+    const { limit, minScore, signal } = given;
+    const filter = createFilter(given);
     const prepared = prepareQuery(action, query, this.dimension);
     signal?.throwIfAborted();
     await this.refresh();
@@ -379,12 +403,12 @@ export async function openIndex(folder: string, options?: OpenIndexOptions): Pro
 export async function createIndex(folder: string, options: CreateIndexOptions): Promise<ImageIndex> {
   const place = requireString('Cannot create index', 'folder', folder);
   const action = `Cannot create index ${place}`;
-  const { dimension, model } = requireOptions<CreateIndexOptions>(action, options, ['dimension', 'model']);
+  const { dimension, model } = fillOptions(action, options, CREATE_OPTIONS);
   await IndexWriter.create(place, {
     format: 'millrace-index',
     version: 1,
     ...(model === undefined ? {} : { model }),
-    dimension: requirePositiveInteger(action, 'dimension', dimension, 65_536),
+    dimension,
     rows: 0,
     itemBytes: 0,
     gone: [],

@@ -169,13 +169,19 @@ export class IndexWriter {
     try {
       await writeFully(draft, npyHeader(rows, dimension), 0);
       const rowBytes = dimension * 4;
-      const most = Math.max(1, Math.floor(COPY_BYTES / rowBytes));
+      const chunk = Buffer.allocUnsafe(Math.max(1, Math.floor(COPY_BYTES / rowBytes)) * rowBytes);
       let target = offsetOf(0, dimension);
-      for (const [first, count] of runsOf(this.#manifest.rows, gone, most)) {
-        const chunk = Buffer.allocUnsafe(count * rowBytes);
-        await readFully(this.#vectors, chunk, offsetOf(first, dimension));
-        await writeFully(draft, chunk, target);
-        target += chunk.length;
+      for (let first = 0; first < this.#manifest.rows; first += chunk.length / rowBytes) {
+        const count = Math.min(chunk.length / rowBytes, this.#manifest.rows - first);
+        await readFully(this.#vectors, chunk.subarray(0, count * rowBytes), offsetOf(first, dimension));
+        let kept = 0;
+        for (let row = 0; row < count; row++) {
+          if (gone.has(first + row)) continue;
+          chunk.copyWithin(kept, row * rowBytes, (row + 1) * rowBytes);
+          kept += rowBytes;
+        }
+        await writeFully(draft, chunk.subarray(0, kept), target);
+        target += kept;
       }
       await draft.datasync();
     } finally {
@@ -219,19 +225,6 @@ async function recover(folder: string, manifest: Manifest): Promise<Manifest> {
 async function removeDrafts(folder: string): Promise<void> {
   const names = [VECTOR_FILE, ITEM_FILE, MANIFEST_FILE].map((name) => path.join(folder, `${name}${DRAFT}`));
   await Promise.all(names.map((name) => rm(name, { force: true })));
-}
-
-/** The rows that are not gone, as runs of at most `most`. */
-function* runsOf(rows: number, gone: ReadonlySet<number>, most: number): Generator<readonly [number, number]> {
-  let first = 0;
-  for (let row = 0; row <= rows; row++) {
-    const isEnd = row === rows || gone.has(row);
-    if (row > first && (isEnd || row - first === most)) {
-      yield [first, row - first];
-      first = row;
-    }
-    if (isEnd) first = row + 1;
-  }
 }
 
 async function takeLock(action: string, folder: string): Promise<FileLock> {

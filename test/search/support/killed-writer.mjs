@@ -9,7 +9,7 @@ const [folder, at, how] = process.argv.slice(2);
 let calls = 0;
 let isCounting = false;
 
-const counted = (own, call, tear) =>
+const counted = (call, tear) =>
   async function (...args) {
     // The lock has tests of its own.
     if (!isCounting || String(args[0]).includes('write.lock')) return await call.apply(this, args);
@@ -26,12 +26,12 @@ const probe = await fs.open(import.meta.filename, 'r');
 const handles = Object.getPrototypeOf(probe);
 await probe.close();
 const { write } = handles;
-handles.write = counted(handles, write, async function ([bytes, from, length, position]) {
+handles.write = counted(write, async function ([bytes, from, length, position]) {
   await write.call(this, bytes, from, Math.floor(length / 2), position);
   process.kill(process.pid, 'SIGKILL');
 });
-for (const name of ['truncate', 'datasync', 'writeFile']) handles[name] = counted(handles, handles[name]);
-for (const name of ['open', 'rename', 'rm', 'link']) fs[name] = counted(fs, fs[name]);
+for (const name of ['truncate', 'datasync', 'writeFile']) handles[name] = counted(handles[name]);
+for (const name of ['open', 'rename', 'rm', 'link']) fs[name] = counted(fs[name]);
 syncBuiltinESMExports();
 
 const dist = new URL('../../../dist/search/index.js', import.meta.url);
