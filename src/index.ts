@@ -1,6 +1,7 @@
 /**
  * Everything in one import. Each layer is also an entry of its own (`millrace/channels`, `millrace/worker`, `millrace/pool`,
- * `millrace/image-embedding`, `millrace/search`): take the lowest that does what you need. None loads onnxruntime-node or sharp before a model or an image is used.
+ * `millrace/image-embedding`, `millrace/search`): take the lowest that does what you need. None loads onnxruntime-node or sharp before a model or an
+ * image is used.
  *
  * @module millrace
  */

@@ -21,7 +21,7 @@ import { createFilter, FILTER_OPTIONS, type FilterOptions } from './filter.js';
 import { IndexState } from './index-state.js';
 import { IndexWriter } from './index-writer.js';
 import { formatItem, type IndexItem, pickItem } from './item.js';
-import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.js';
+import { type IndexModelSource, MANIFEST_FILE, type Manifest, readManifest } from './manifest.js';
 import { describeModel, isSameModel } from './model-of-index.js';
 import { prepareQuery, type SearchQuery, unitVector } from './query.js';
 import { rank } from './rank.js';
@@ -40,6 +40,8 @@ export interface CreateIndexOptions {
   readonly dimension: number;
   /** What makes the vectors: an index refuses those of another model. */
   readonly model?: ModelIdentity | undefined;
+  /** How that model is named, for programs that open the index later. */
+  readonly source?: IndexModelSource | undefined;
 }
 
 /** Options of {@link openIndex}. */
@@ -70,6 +72,9 @@ const requireModelIdentity: Check<ModelIdentity> = (action, name, value) => {
 const CREATE_OPTIONS = {
   dimension: required(positiveIntegerUpTo(65_536)),
   model: option(requireModelIdentity),
+  source: option<IndexModelSource>((action, name, value) => {
+    return { ...(value as IndexModelSource), from: requireString(action, name, (value as IndexModelSource).from) };
+  }),
 } satisfies OptionTable<CreateIndexOptions>;
 
 const OPEN_OPTIONS = {
@@ -140,6 +145,11 @@ export class ImageIndex implements AsyncDisposable {
   /** What made its vectors, where it says so. */
   get model(): ModelIdentity | undefined {
     return this.#state.manifest.model;
+  }
+
+  /** How that model is named; undefined for the built-in one. */
+  get source(): IndexModelSource | undefined {
+    return this.#state.manifest.source;
   }
 
   /** The length of its vectors. */
@@ -403,11 +413,12 @@ export async function openIndex(folder: string, options?: OpenIndexOptions): Pro
 export async function createIndex(folder: string, options: CreateIndexOptions): Promise<ImageIndex> {
   const place = requireString('Cannot create index', 'folder', folder);
   const action = `Cannot create index ${place}`;
-  const { dimension, model } = fillOptions(action, options, CREATE_OPTIONS);
+  const { dimension, model, source } = fillOptions(action, options, CREATE_OPTIONS);
   await IndexWriter.create(place, {
     format: 'millrace-index',
     version: 1,
     ...(model === undefined ? {} : { model }),
+    ...(source === undefined ? {} : { source }),
     dimension,
     rows: 0,
     itemBytes: 0,

@@ -19,6 +19,7 @@ export {
   type SearchOptions,
 } from './image-index.js';
 export type { IndexItem, ItemError } from './item.js';
+export type { IndexModelSource } from './manifest.js';
 export type { QueryTerm, SearchQuery } from './query.js';
 export {
   IndexClosedError,
@@ -30,3 +31,6 @@ export {
   IndexWriteError,
 } from './search-errors.js';
 export type { ScanPrecision } from './vector-scan.js';
+export { type ImageEmbedder, type IndexProgress, updateIndex, type UpdateOptions } from './update-index.js';
+export { embedExpression, type QueryEmbedder } from './embed-expression.js';
+export { type ExpressionTerm, type IsPicture, parseExpression } from './expression.js';

@@ -1,7 +1,14 @@
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import type { ModelIdentity } from '../image-embedding/index.js';
+import type { ModelDtype, ModelIdentity } from '../image-embedding/index.js';
 import { IndexCorruptError, IndexNotFoundError } from './search-errors.js';
+
+/** How a model is named: a folder or a name on the hub, and which of its files. */
+export interface IndexModelSource {
+  readonly from: string;
+  readonly dtype?: ModelDtype | undefined;
+  readonly revision?: string | undefined;
+}
 
 /** `index.json`: which part of the other files counts. An index changes by this file being replaced, and by nothing else. */
 export interface Manifest {
@@ -9,6 +16,8 @@ export interface Manifest {
   readonly version: 1;
   /** What made the vectors. */
   readonly model?: ModelIdentity | undefined;
+  /** How the model was named when the index was made; the built-in one when it was not. */
+  readonly source?: IndexModelSource | undefined;
   /** The length of a vector. */
   readonly dimension: number;
   /** How many rows `vectors.npy`, and lines `items.jsonl`, has. What follows them is of a write that did not come to its end. */
