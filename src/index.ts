@@ -1,7 +1,6 @@
 /**
  * Everything in one import. Each layer is also an entry of its own (`millrace/channels`, `millrace/worker`, `millrace/pool`,
- * `millrace/image-embedding`, `millrace/search`): take the lowest that does what you need. None loads onnxruntime-node or sharp before a model or an
- * image is used.
+ * `millrace/image-embedding`): take the lowest that does what you need. None loads onnxruntime-node or sharp before a model or an image is used.
  *
  * @module millrace
  */
@@ -22,5 +21,4 @@ export {
 } from './core/index.js';
 export * from './image-embedding/index.js';
 export * from './pool/index.js';
-export * from './search/index.js';
 export * from './worker/index.js';

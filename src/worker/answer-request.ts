@@ -110,7 +110,8 @@ export function answerRequest<R extends AnyRequest>(request: R, model: ModelForR
   const record = request as unknown as Request;
   return new Promise((resolve) => {
     // Without an owner its worker is over, and it was answered.
-    if (record.owner === undefined) resolve();
-    else runInModel(record.owner as Account, record, model as unknown as UntypedModel, resolve);
+    const account = record.owner as Account | undefined;
+    if (account === undefined) resolve();
+    else runInModel(account, record, model as unknown as UntypedModel, account.clock.now(), resolve);
   });
 }

@@ -3,6 +3,7 @@ import { debuglog } from 'node:util';
 import { broadcast } from '../channels/index.js';
 import { textOf } from '../core/index.js';
 import type { WorkerState } from './state.js';
+import { CallerTrace, DistantTrace, type RequestTrace, untraced } from './trace.js';
 
 interface EventBase {
   readonly workerId: string;
@@ -51,6 +52,7 @@ export type WorkerEvent = WorkerStateEvent | WorkerFailureEvent | WorkerLateEven
 
 const BUFFERED = 256;
 const debug = debuglog('millrace');
+const isDebugging = debug.enabled;
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
@@ -78,6 +80,15 @@ export interface RequestReport {
 export const requestChannel: ReturnType<typeof channel> = channel('millrace:worker:request');
 
 /**
+ * What a request keeps of its caller's async context. To be called in that context. Of a request whose model is elsewhere, the context counts for
+ * diagnostics only.
+ */
+export function keepTrace(isDistant: boolean, traceparent: string | undefined): RequestTrace {
+  if (!isDistant || requestChannel.hasSubscribers) return new CallerTrace(traceparent);
+  return traceparent === undefined ? untraced : new DistantTrace(traceparent);
+}
+
+/**
  * Tells a worker's events to its iterators, to `diagnostics_channel` and, with `NODE_DEBUG=millrace`, to stderr.
  */
 export class EventHub {
@@ -92,12 +103,12 @@ export class EventHub {
 
   /** Whether anybody would see an event of this type: a busy worker asks before it makes one. */
   hasAudience(type: WorkerEvent['type']): boolean {
-    return this.#feed.hasReaders || debug.enabled || channels[type].hasSubscribers;
+    return this.#feed.hasReaders || isDebugging || channels[type].hasSubscribers;
   }
 
   emit(body: EventBody): void {
     const event = { ...body, workerId: this.#workerId, at: this.#now() } as WorkerEvent;
-    if (debug.enabled) debug('%s', describe(event));
+    if (isDebugging) debug('%s', describe(event));
     const diagnostics = channels[event.type];
     if (diagnostics.hasSubscribers) diagnostics.publish(event);
     this.#feed.emit(event);

@@ -17,7 +17,7 @@ import type { WorkerStats } from './account/ledger.js';
 import type { OperationQueue } from './account/operation-queue.js';
 import type { Ping } from './channels.js';
 import { UnknownOperationError, WorkerClosedError } from './errors.js';
-import { requestChannel, type WorkerEvent } from './events.js';
+import type { WorkerEvent } from './events.js';
 import {
   type CallArguments,
   type InputOf,
@@ -32,7 +32,6 @@ import { blameCaller, noteStreamCall, noteTimeInModel, noteUnreached, tellStream
 import { type Outcome, Request, type RequestFields, type RequestListener } from './request.js';
 import { isLive, type WorkerStateView } from './state.js';
 import { StreamingRequest } from './streaming-request.js';
-import { CallerTrace, DistantTrace } from './trace.js';
 
 /** Options of a call. */
 export interface CallOptions {
@@ -283,8 +282,18 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
       requireFits(operation, declaration, bytes);
       if (!mayWait) account.requireRoom(queue, bytes);
       const { clock } = account;
-      const trace = this.#traceOf(given.traceparent);
-      fields = { ...given, operation, declaration, input, bytes, clock, calledAt: clock.now(), trace };
+      const { timeoutMs, traceparent } = given;
+      fields = {
+        operation,
+        declaration,
+        input,
+        bytes,
+        clock,
+        calledAt: clock.now(),
+        signal,
+        timeoutMs,
+        traceparent,
+      };
     } catch (error) {
       account.noteRefused();
       // The reason of an abort is whatever the caller says it is.
@@ -300,12 +309,6 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
     noteStreamCall(request.stream, new StreamView(request));
     account.accept(request);
     return request.stream;
-  }
-
-  #traceOf(traceparent: string | undefined): RequestFields['trace'] {
-    // Elsewhere nothing of the caller's runs.
-    if (!this.#account.isDistant || requestChannel.hasSubscribers) return new CallerTrace(traceparent);
-    return traceparent === undefined ? undefined : new DistantTrace(traceparent);
   }
 
   stats(): WorkerStats {

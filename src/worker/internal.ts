@@ -10,7 +10,7 @@
  */
 export { blameCaller } from './reached.js';
 export { decodeError, type EncodedError, encodeError } from './codec/error-codec.js';
-export { EventFeed } from './events.js';
+export { EventFeed, keepTrace } from './events.js';
 export { inheritedExecArgv } from './executor/exec-argv.js';
 export { inputBytes, requireFits } from './operation.js';
 export { packageFile, packageUrl } from './package-file.js';

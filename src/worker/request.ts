@@ -1,5 +1,6 @@
 import { type AbortListener, addAbortListener, type Clock, type Linked, removeAbortListener } from '../core/index.js';
 import { type DeadlineEntry, deadlineTimerOf } from './account/deadline-timer.js';
+import type { OperationQueue } from './account/operation-queue.js';
 import { DeadlineExceededError } from './errors.js';
 import type { AnyOperation } from './operation.js';
 import { type RequestTrace, untraced } from './trace.js';
@@ -23,7 +24,7 @@ export interface RequestOwner {
   /** The request was answered. `from` is the phase it was in. */
   onSettled(request: Request, outcome: Outcome, from: Phase): void;
   /** The model's host has it in hand. */
-  onTaken?(request: Request): void;
+  onTaken?(request: Request, at?: number): void;
   /** Its place in the queue is free. */
   onPlaceFree?(request: Request): void;
   /** A result came after its answer, and was dropped. */
@@ -55,7 +56,7 @@ export interface RequestFields {
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number | undefined;
   readonly traceparent?: string | undefined;
-  /** The caller's async context; left out where the model runs elsewhere. */
+  /** The caller's async context; left out where the model runs elsewhere, or is entered in that context. */
   readonly trace?: RequestTrace | undefined;
 }
 
@@ -74,9 +75,10 @@ export class Request implements Linked<Request>, AbortListener {
   readonly timeoutMs: number | undefined;
   readonly deadline: number | undefined;
   readonly traceparent: string | undefined;
-  readonly trace: RequestTrace;
   phase: Phase = 'waiting';
   owner: RequestOwner | undefined = undefined;
+  /** The queue of the worker that has it. */
+  queue: OperationQueue | undefined = undefined;
   hasPlace = false;
   /** What its input counts for in a queue; 0 once that was given back. */
   bytes: number;
@@ -86,10 +88,14 @@ export class Request implements Linked<Request>, AbortListener {
   isInFlight = false;
   /** When the model was entered. */
   enteredAt = 0;
+  /** When the model was left. */
+  leftAt: number | undefined = undefined;
   /** When it was given up: answered over its model's head. */
   goneAt: number | undefined = undefined;
   /** Whether its input could not be written, or read by the host: its caller's fault. */
   isUnreached = false;
+  /** The caller's async context, where it is kept. */
+  keptTrace: RequestTrace | undefined;
   /** How many chunks of its answer were passed on. */
   chunks = 0;
   /** Called when it is answered over its model's head. */
@@ -111,7 +117,7 @@ export class Request implements Linked<Request>, AbortListener {
     this.calledAt = calledAt;
     this.bytes = given.bytes;
     this.traceparent = given.traceparent;
-    this.trace = given.trace ?? untraced;
+    this.keptTrace = given.trace;
     this.listener = listener;
     this.#input = given.input;
     this.#callerSignal = signal;
@@ -127,6 +133,10 @@ export class Request implements Linked<Request>, AbortListener {
 
   get kind(): 'unary' | 'stream' {
     return this.declaration.kind;
+  }
+
+  get trace(): RequestTrace {
+    return this.keptTrace ?? untraced;
   }
 
   /** What answers it: itself. */
@@ -167,10 +177,10 @@ export class Request implements Linked<Request>, AbortListener {
     return this.isInModel && this.deadline !== undefined ? Math.max(0, this.deadline - this.enteredAt) : 0;
   }
 
-  /** Takes it off the queue's account, to be run. False when it was answered: then it must not be run. */
-  take(): boolean {
-    this.#expireInQueue();
-    return this.#takeInHand();
+  /** Takes it off the queue's account, to be run. False when it was answered: then it must not be run. `now` is the time, where it is known. */
+  take(now?: number): boolean {
+    this.#expireInQueue(now);
+    return this.#takeInHand(now);
   }
 
   /** The host of the model has it in hand. `isInside` says that the model is at it, also when its caller has given it up on the way. */
@@ -207,7 +217,9 @@ export class Request implements Linked<Request>, AbortListener {
   /** Goes back to its maker, unanswered. */
   goBack(error: unknown): void {
     this.owner = undefined;
+    this.queue = undefined;
     this.phase = 'queued';
+    this.leftAt = undefined;
     // What may still run of it is not wanted any more; the next try has a signal of its own.
     const [controller, onGone] = [this.#controller, this.onGone];
     this.#controller = undefined;
@@ -254,17 +266,17 @@ export class Request implements Linked<Request>, AbortListener {
   }
 
   /** A busy event loop comes to a queue before it comes to its timers: what is overdue is not run for that. */
-  #expireInQueue(): void {
+  #expireInQueue(now?: number): void {
     if (this.#due === undefined || this.phase !== 'queued') return;
-    if (this.#due.dueAt <= this.clock.now()) this.expire();
+    if (this.#due.dueAt <= (now ?? this.clock.now())) this.expire();
   }
 
-  #takeInHand(): boolean {
+  #takeInHand(now?: number): boolean {
     if (this.phase === 'taken') return true;
     if (this.hasPlace) this.owner?.onPlaceFree?.(this);
     if (this.phase === 'answered') return false;
     this.phase = 'taken';
-    this.owner?.onTaken?.(this);
+    this.owner?.onTaken?.(this, now);
     // A watcher of the worker's state may have given it up.
     return (this.phase as Phase) === 'taken';
   }

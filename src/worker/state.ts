@@ -1,5 +1,11 @@
 import { type WaitOptions, watch } from '../channels/index.js';
-import { requireOneOf } from '../core/index.js';
+import {
+  type AbortListener,
+  addAbortListener,
+  removeAbortListener,
+  requireOneOf,
+  requireWorkingSignal,
+} from '../core/index.js';
 import { WorkerClosedError, WorkerStateError } from './errors.js';
 
 /**
@@ -73,7 +79,7 @@ export interface WorkerStateView {
   /**
    * Waits until the worker is in a state, or in one of several.
    *
-   * It sees the newest state whenever it looks: one that is left at once, such as `processing` for a fast call, may pass unseen.
+   * It looks at each step as it is taken, so that it sees also a state that is left at once, such as `processing` for a fast call.
    *
    * **Cancel safety:** cancel safe.
    *
@@ -96,6 +102,7 @@ export class StateMachine implements WorkerStateView {
   readonly #sender: watch.Sender<WorkerStatus>;
   readonly #now: () => number;
   readonly #onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void;
+  readonly #waiters = new Set<StateWaiter>();
   #current: WorkerState = 'spawning';
 
   constructor(now: () => number, onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void) {
@@ -120,34 +127,85 @@ export class StateMachine implements WorkerStateView {
   }
 
   /** Takes a step of the table, and publishes it. */
-  enter(to: WorkerState, cause?: unknown): void {
+  enter(to: WorkerState, cause?: unknown, enteredAt: number = this.#now()): void {
     const from = this.#current;
     requireTransition(from, to);
     this.#current = to;
-    const enteredAt = this.#now();
-    this.#sender.sendReplace(cause === undefined ? { state: to, enteredAt } : { state: to, enteredAt, cause });
+    const status = cause === undefined ? { state: to, enteredAt } : { state: to, enteredAt, cause };
+    this.#sender.sendReplace(status);
+    for (const waiter of this.#waiters) waiter.look(status);
     this.#onStep(from, to, cause);
   }
 
-  async waitFor(
+  waitFor(
     wanted: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
     options?: WaitOptions,
   ): Promise<WorkerStatus> {
-    requireStates(wanted);
-    const passes =
-      typeof wanted === 'function'
-        ? wanted
-        : (status: WorkerStatus): boolean =>
-            typeof wanted === 'string' ? status.state === wanted : wanted.includes(status.state);
-    const receiver = this.subscribe();
+    return new Promise((resolve, reject) => {
+      requireStates(wanted);
+      const signal = options?.signal;
+      if (signal !== undefined && requireWorkingSignal('Cannot wait for state', signal).aborted) throw signal.reason;
+      const waiter = new StateWaiter(wanted, signal, resolve, reject, () => this.#waiters.delete(waiter));
+      this.#waiters.add(waiter);
+      waiter.look(this.borrow());
+    });
+  }
+}
+
+type Wanted = WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean);
+
+/** One call of `waitFor`: looks at each step when it is taken. */
+class StateWaiter implements AbortListener {
+  readonly #wanted: Wanted;
+  readonly #signal: AbortSignal | undefined;
+  readonly #resolve: (status: WorkerStatus) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #onOver: () => void;
+
+  constructor(
+    wanted: Wanted,
+    signal: AbortSignal | undefined,
+    resolve: (status: WorkerStatus) => void,
+    reject: (error: unknown) => void,
+    onOver: () => void,
+  ) {
+    this.#wanted = wanted;
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#onOver = onOver;
+    if (signal !== undefined) addAbortListener(signal, this);
+  }
+
+  look(status: WorkerStatus): void {
     try {
-      const status = await receiver.waitFor((each) => passes(each) || isHopeless(each.state, wanted), options);
-      if (passes(status)) return status;
-      const what = typeof wanted === 'function' ? 'a certain state' : String(wanted);
-      throw new WorkerClosedError(`Cannot wait for ${what}: the worker is ${status.state}`, { cause: status.cause });
-    } finally {
-      receiver.close();
+      if (this.#passes(status)) this.#end(() => this.#resolve(status));
+      else if (isHopeless(status.state, this.#wanted)) this.#end(() => this.#reject(this.#closed(status)));
+    } catch (error) {
+      // The test is the caller's code.
+      this.#end(() => this.#reject(error));
     }
+  }
+
+  onAbort(reason: unknown): void {
+    this.#end(() => this.#reject(reason));
+  }
+
+  #passes(status: WorkerStatus): boolean {
+    const wanted = this.#wanted;
+    if (typeof wanted === 'function') return wanted(status);
+    return typeof wanted === 'string' ? status.state === wanted : wanted.includes(status.state);
+  }
+
+  #closed({ state, cause }: WorkerStatus): WorkerClosedError {
+    const what = typeof this.#wanted === 'function' ? 'a certain state' : String(this.#wanted);
+    return new WorkerClosedError(`Cannot wait for ${what}: the worker is ${state}`, { cause });
+  }
+
+  #end(settle: () => void): void {
+    if (this.#signal !== undefined) removeAbortListener(this.#signal, this);
+    this.#onOver();
+    settle();
   }
 }
 
@@ -161,10 +219,7 @@ function requireStates(wanted: unknown): void {
 }
 
 /** Whether nothing that is waited for can be reached any more from a state. */
-function isHopeless(
-  state: WorkerState,
-  wanted: WorkerState | readonly WorkerState[] | ((status: WorkerStatus) => boolean),
-): boolean {
+function isHopeless(state: WorkerState, wanted: Wanted): boolean {
   if (state === 'dead') return true;
   if (typeof wanted === 'function' || !(state === 'evicting' || state === 'failed')) return false;
   const targets = typeof wanted === 'string' ? [wanted] : wanted;

@@ -1,7 +1,7 @@
 import { CancellationToken, Notify } from '../../channels/index.js';
 import { type Clock, messageOf } from '../../core/index.js';
 import { WorkerClosedError, WorkerFullError } from '../errors.js';
-import { EventHub, type RequestReport, requestChannel } from '../events.js';
+import { EventHub, keepTrace, type RequestReport, requestChannel } from '../events.js';
 import type { Operations } from '../operation.js';
 import type { Outcome, Phase, Request, RequestOwner } from '../request.js';
 import { canTransition, isLive, StateMachine, type WorkerState } from '../state.js';
@@ -118,8 +118,11 @@ export class Account implements RequestOwner {
   /** Takes a request over: starts it where there is a free place, puts it into its queue, or has it wait for room there. */
   accept(request: Request): void {
     request.owner = this;
-    const queue = this.#queueOf(request);
+    const queue = this.queues.get(request.operation) as OperationQueue;
+    request.queue = queue;
+    if (requestChannel.hasSubscribers) this.#keepTrace(request);
     if (this.#mustWait(queue, request.bytes)) {
+      this.#keepTrace(request);
       request.phase = 'waiting';
       queue.waiting.push(request);
       this.#ledger.waiting++;
@@ -128,8 +131,9 @@ export class Account implements RequestOwner {
     }
   }
 
-  #queueOf(request: Request): OperationQueue {
-    return this.queues.get(request.operation) as OperationQueue;
+  /** To be called in the caller's context, before the request waits. One that is started at once is run in it as it is. */
+  #keepTrace(request: Request): void {
+    request.keptTrace ??= keepTrace(this.isDistant, request.traceparent);
   }
 
   #enter(request: Request, queue: OperationQueue): void {
@@ -137,6 +141,7 @@ export class Account implements RequestOwner {
     this.#ledger.accept(request);
     queue.reserve(request);
     if (this.startNow(request)) return;
+    this.#keepTrace(request);
     try {
       queue.push(request);
     } catch (error) {
@@ -159,14 +164,14 @@ export class Account implements RequestOwner {
 
   // --- what requests report
 
-  onTaken(request: Request): void {
+  onTaken(request: Request, at?: number): void {
     request.isInFlight = true;
     this.#inFlight++;
-    this.#syncState();
+    this.#syncState(at);
   }
 
   onPlaceFree(request: Request): void {
-    const queue = this.#queueOf(request);
+    const queue = request.queue as OperationQueue;
     queue.freePlace(request);
     if (request.phase === 'answered') this.#released.notifyWaiters();
     request.releaseIfDone();
@@ -174,7 +179,7 @@ export class Account implements RequestOwner {
   }
 
   onSettled(request: Request, outcome: Outcome, from: Phase): void {
-    const queue = this.#queueOf(request);
+    const queue = request.queue as OperationQueue;
     if (from === 'waiting') {
       queue.waiting.remove(request);
       this.#ledger.waiting--;
@@ -183,12 +188,14 @@ export class Account implements RequestOwner {
       this.#admitWaiting(queue);
     } else {
       this.#ledger.answer(request, outcome);
-      this.#report(request, outcome);
+      const now = request.leftAt ?? this.clock.now();
+      this.#report(request, outcome, now);
       if (from === 'queued' && request.bytes > 0) {
         queue.freeBytes(request);
         this.#admitWaiting(queue);
       }
-      if (!request.isInModel) this.#leaveFlight(request);
+      if (request.isInModel) this.model.abandon(request);
+      else this.#leaveFlight(request, now);
     }
     this.#checkQuiet();
   }
@@ -198,8 +205,7 @@ export class Account implements RequestOwner {
     if (this.hub.hasAudience('late')) this.hub.emit({ type: 'late', operation: request.operation });
   }
 
-  #report(request: Request, outcome: Outcome): void {
-    const now = this.clock.now();
+  #report(request: Request, outcome: Outcome, now: number): void {
     const ms = now - request.calledAt;
     if (outcome === 'succeeded' || outcome === 'failed') this.#latency.record(ms, now);
     if (!requestChannel.hasSubscribers) return;
@@ -207,19 +213,19 @@ export class Account implements RequestOwner {
     request.trace.run(() => requestChannel.publish(report));
   }
 
-  #leaveFlight(request: Request): void {
+  #leaveFlight(request: Request, at: number): void {
     if (!request.isInFlight) return;
     request.isInFlight = false;
     this.#inFlight--;
-    this.#syncState();
+    this.#syncState(at);
     this.#released.notifyWaiters();
   }
 
   // --- the loop
 
   /** A call into the model begins: it occupies the worker until {@link leaveModel}, whatever the caller does meanwhile. */
-  enterModel(request: Request): void {
-    this.model.enter(request, this.clock.now());
+  enterModel(request: Request, now: number): void {
+    this.model.enter(request, now);
   }
 
   /** The call into the model has returned. Called before the request is answered. */
@@ -227,9 +233,10 @@ export class Account implements RequestOwner {
     if (request.owner !== this) return;
     const isAnswered = request.phase === 'answered';
     // What a method throws once its caller has given up is most often the abort itself.
-    this.model.leave(request, isAnswered ? undefined : failure, this.clock.now());
+    const now = this.clock.now();
+    this.model.leave(request, isAnswered ? undefined : failure, now);
     if (!isAnswered) return;
-    this.#leaveFlight(request);
+    this.#leaveFlight(request, now);
     request.releaseIfDone();
   }
 
@@ -245,13 +252,13 @@ export class Account implements RequestOwner {
   }
 
   /** Brings ready, processing and idle in line with whether anything is in flight. */
-  #syncState(): void {
+  #syncState(at?: number): void {
     const { current } = this.state;
     if (this.#inFlight > 0) {
-      if (current === 'idle') this.state.enter('ready');
-      if (current === 'idle' || current === 'ready') this.state.enter('processing');
+      if (current === 'idle') this.state.enter('ready', undefined, at);
+      if (current === 'idle' || current === 'ready') this.state.enter('processing', undefined, at);
     } else if (current === 'processing') {
-      this.state.enter('ready');
+      this.state.enter('ready', undefined, at);
     }
   }
 
@@ -298,7 +305,7 @@ export class Account implements RequestOwner {
     }
     const from = request.phase;
     if (request.isInModel) this.model.leave(request, undefined, this.clock.now());
-    if (request.hasPlace) this.#queueOf(request).freePlace(request);
+    if (request.hasPlace) (request.queue as OperationQueue).freePlace(request);
     this.onSettled(request, 'failed', from);
     request.goBack(error);
   }
@@ -349,7 +356,7 @@ export class Account implements RequestOwner {
       stateMs: now - status.enteredAt,
       queueDepth: this.#queueDepth(),
       inFlight: this.#inFlight,
-      ...this.model.report(now),
+      ...this.model.report(now, this.#ledger.unanswered.toArray()),
       uptimeMs: now - this.#startedAt,
       pid: process.pid,
       rss: process.memoryUsage.rss(),

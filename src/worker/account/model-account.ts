@@ -12,7 +12,9 @@ export class ModelAccount {
   lastActiveAt = 0;
   readonly #hub: EventHub;
   readonly #latency: LatencyWindow = new LatencyWindow();
-  readonly #inside = new Set<Request>();
+  #inside = 0;
+  /** Requests whose caller was answered while the model is still at them. */
+  readonly #abandoned = new Set<Request>();
   #processed = 0;
   #failed = 0;
   #lastError: LastError | undefined;
@@ -24,25 +26,37 @@ export class ModelAccount {
   enter(request: Request, at: number): void {
     request.isInModel = true;
     request.enteredAt = at;
-    this.#inside.add(request);
+    this.#inside++;
     if (this.onProgress !== undefined) this.#tell('enter', request.operation, at);
   }
 
   /** @param failure What the model failed with, where its caller still waits for it. */
   leave(request: Request, failure: { readonly error: unknown } | undefined, at: number): void {
     request.isInModel = false;
+    request.leftAt = at;
     this.lastActiveAt = at;
-    this.#inside.delete(request);
+    this.#inside--;
+    if (request.phase === 'answered') this.#abandoned.delete(request);
     this.#processed++;
     this.#latency.record(at - request.enteredAt, at);
     if (failure !== undefined) this.#noteFailure(request.operation, failure.error, at);
     if (this.onProgress !== undefined) this.#tell('leave', request.operation, at);
   }
 
-  /** The model's part of a health report. */
-  report(now: number): Pick<WorkerHealth, 'runningMs' | 'processed' | 'failed' | 'latency' | 'lastError'> {
+  /** A request was answered over the model's head. */
+  abandon(request: Request): void {
+    this.#abandoned.add(request);
+  }
+
+  /** The model's part of a health report. `unanswered` are the worker's requests. */
+  report(
+    now: number,
+    unanswered: Iterable<Request>,
+  ): Pick<WorkerHealth, 'runningMs' | 'processed' | 'failed' | 'latency' | 'lastError'> {
     let runningMs = 0;
-    for (const each of this.#inside) runningMs = Math.max(runningMs, now - each.enteredAt);
+    for (const each of [...unanswered, ...this.#abandoned]) {
+      if (each.isInModel) runningMs = Math.max(runningMs, now - each.enteredAt);
+    }
     return {
       runningMs,
       processed: this.#processed,
@@ -54,7 +68,7 @@ export class ModelAccount {
 
   #tell(phase: 'enter' | 'leave', operation: string, at: number): void {
     try {
-      this.onProgress?.({ phase, operation, inFlight: this.#inside.size, processed: this.#processed, at });
+      this.onProgress?.({ phase, operation, inFlight: this.#inside, processed: this.#processed, at });
     } catch (error) {
       // No call is answered with it: it is an uncaught exception, as of any other listener.
       process.nextTick(() => {

@@ -17,6 +17,7 @@ import type { Executor } from './executor.js';
 
 const BURST_CALLS = 1_024;
 const BURST_MS = 8;
+const DONE = Promise.resolve();
 
 type Method = (input: unknown, context: CallContext) => unknown;
 
@@ -79,8 +80,11 @@ export class InlineExecutor implements Executor {
 
   start(request: Request): void {
     this.#inside++;
-    this.#countBurst();
-    queueMicrotask(() => runInModel(this.#account, request, this.#model, this.#onLeft));
+    void DONE.then(() => {
+      const now = this.#account.clock.now();
+      this.#countBurst(now);
+      runInModel(this.#account, request, this.#model, now, this.#onLeft);
+    });
   }
 
   async health(): Promise<WorkerHealth> {
@@ -110,8 +114,7 @@ export class InlineExecutor implements Executor {
     this.onFreed();
   };
 
-  #countBurst(): void {
-    const now = this.#account.clock.now();
+  #countBurst(now: number): void {
     if (this.#calls++ === 0) this.#burstSince = now;
     if (this.#calls < BURST_CALLS && now - this.#burstSince <= BURST_MS) return;
     this.#isPausing = true;
@@ -160,16 +163,23 @@ class RequestContext implements CallContext {
 /**
  * Runs a request's method, if the request is still wanted, and answers it.
  *
+ * @param now The time on the account's clock.
  * @param onLeft Called once the call has left the model, whatever came of it.
  */
-export function runInModel(account: Account, request: Request, model: UntypedModel, onLeft: () => void): void {
-  if (!request.take()) {
+export function runInModel(
+  account: Account,
+  request: Request,
+  model: UntypedModel,
+  now: number,
+  onLeft: () => void,
+): void {
+  if (!request.take(now)) {
     onLeft();
     return;
   }
   // A watcher of the call may give it up, and with it the input.
   const input = request.peekInput();
-  account.enterModel(request);
+  account.enterModel(request, now);
   if (request.kind === 'stream') void runStream(account, request as StreamingRequest, model, input, onLeft);
   else runUnary(account, request, model, input, onLeft);
 }
@@ -189,7 +199,12 @@ function runUnary(account: Account, request: Request, model: UntypedModel, input
   let isPlain = false;
   try {
     const method = model[request.operation] as Method;
-    result = request.trace.runInAsyncScope(method, model, input, new RequestContext(request));
+    const context = new RequestContext(request);
+    const { keptTrace } = request;
+    result =
+      keptTrace === undefined
+        ? method.call(model, input, context)
+        : keptTrace.runInAsyncScope(method, model, input, context);
     // A promise calls back once; any other thenable is wrapped in one.
     if (result instanceof Promise && result.then === then) result.then(succeeded, failed);
     else if (isThenable(result)) wrap(result).then(succeeded, failed);

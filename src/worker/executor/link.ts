@@ -187,13 +187,13 @@ export class LinkExecutor implements Executor, WatchedHost {
     const id = ++this.#ids;
     this.held.set(id, request);
     this.#keepAlive.holdForCalls(true);
-    this.#account.enterModel(request);
+    this.#account.enterModel(request, request.clock.now());
     const { link } = this.host;
     request.onGone = (reason) => link.post([Kind.Abort, id, encodeError(reason)]);
     const input = request.peekInput();
     const now = sharedNow();
     // The worker's clock may be a simulated one, which no other thread has.
-    const dueAt = request.deadline === undefined ? undefined : now + request.deadline - request.clock.now();
+    const dueAt = request.deadline === undefined ? undefined : now + request.deadline - request.enteredAt;
     const operation = this.#operations.indexOf(request.operation);
     const refused = (reason: unknown): void => this.#finish(id, { error: reason }, true);
     const transfer = this.#settings.transferInputs && link.canTransfer ? findTransferable(input) : undefined;

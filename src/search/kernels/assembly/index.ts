@@ -1,1 +1,0 @@
-export { dotBytes, dotFloats, quantizeRows } from './scan';
