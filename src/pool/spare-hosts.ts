@@ -177,5 +177,5 @@ export class SpareHosts implements MemoryReclaimer {
 }
 
 function startSpare({ count: _, heapMb, ...start }: SpareHostSettings): SpareHost {
-  return startSpareHost(heapMb === undefined ? start : { ...start, memoryMb: heapMb });
+  return startSpareHost(heapMb === undefined ? start : { ...start, heapMb });
 }

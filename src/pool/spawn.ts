@@ -12,9 +12,6 @@ export function requireWorkerStart(action: string, start: WorkerStart): void {
   requireSpawnOptions(spawnOptionsOf(start), action);
 }
 
-function spawnOptionsOf({ heapMb, ...options }: WorkerStart): SpawnWorkerOptions<WorkerStart['operations']> {
-  return {
-    ...options,
-    ...(heapMb === undefined ? {} : { memoryMb: heapMb }),
-  } as unknown as SpawnWorkerOptions<WorkerStart['operations']>;
+function spawnOptionsOf(start: WorkerStart): SpawnWorkerOptions<WorkerStart['operations']> {
+  return start as unknown as SpawnWorkerOptions<WorkerStart['operations']>;
 }

@@ -12,7 +12,7 @@ import {
   textOf,
 } from '../core/index.js';
 import type { Account } from './account/account.js';
-import type { WorkerHealth } from './account/health.js';
+import type { WorkerHealth } from './account/model-account.js';
 import type { WorkerStats } from './account/ledger.js';
 import type { OperationQueue } from './account/operation-queue.js';
 import type { Ping } from './channels.js';

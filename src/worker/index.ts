@@ -94,10 +94,10 @@ export {
   type SpawnWorkerOptions,
   type WorkerSource,
   type TransferOptions,
-} from './spawn-options.js';
+} from './spawn.js';
 export { spawnWorker } from './spawn.js';
 /** @internal */
-export { crashedWorker } from './executor/crash-error.js';
+export { crashedWorker } from './executor/host-exit.js';
 export type { Trace } from './trace.js';
 /** @internal */
 export { inNeutralContext, type RunInContext } from './trace.js';
@@ -124,7 +124,7 @@ export type {
   WorkerStallEvent,
   WorkerStateEvent,
 } from './events.js';
-export type { LastError, WorkerHealth, WorkerProgress } from './account/health.js';
+export type { LastError, WorkerHealth, WorkerProgress } from './account/model-account.js';
 export { canTransition, isLive, type WorkerState, type WorkerStatus, workerTransitions } from './state.js';
 export type { LatencySummary } from './account/latency-window.js';
 export type { WorkerLedger, WorkerStats } from './account/ledger.js';

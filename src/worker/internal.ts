@@ -22,7 +22,7 @@ export {
   type RequestListener,
   type RequestOwner,
 } from './request.js';
-export { requireSpawnOptions, type SpawnSettings } from './spawn-options.js';
+export { requireSpawnOptions, type SpawnSettings } from './spawn.js';
 export { spawnCheckedWorker, type Worker } from './spawn.js';
 export { canTransition, isLive } from './state.js';
 export { StreamingRequest } from './streaming-request.js';

@@ -1,13 +1,19 @@
-import { createSelector, Notify, type Selectable, type Selector, sleep } from '../channels/index.js';
-import { requireFunction, requireMilliseconds, requireOptions, requirePositiveInteger } from '../core/index.js';
+import { Notify, type Selectable, type Selector, createSelector, mpsc, sleep } from '../channels/index.js';
+import {
+  type Clock,
+  type ClockTimer,
+  requireFunction,
+  requireMilliseconds,
+  requireOptions,
+  requirePositiveInteger,
+} from '../core/index.js';
 import type { Account } from './account/account.js';
-import type { WorkerProgress } from './account/health.js';
+import type { WorkerProgress } from './account/model-account.js';
 import { QueueTurns } from './account/operation-queue.js';
-import { accountOf, type Ping, type WorkerChannels } from './channels.js';
+import { type Ping, type WorkerChannels, accountOf } from './channels.js';
 import { WorkerLoadError } from './errors.js';
 import type { Executor } from './executor/executor.js';
 import { InlineExecutor } from './executor/inline.js';
-import { IdleTimer } from './idle-timer.js';
 import type { ModelOf } from './model.js';
 import type { Operations } from './operation.js';
 import type { Request } from './request.js';
@@ -277,4 +283,62 @@ export function runLoop(channels: WorkerChannels<never>, executor: Executor, set
     done.catch(() => {});
     return done;
   });
+}
+
+// Invariants:
+// - Between start and stop exactly one clock timer runs, whatever the worker does: activity does not touch it. When it fires too soon, it is
+//   started again for what is left.
+// - `due` holds at most one notice.
+
+/** The timer arm of the loop: `due` receives once nothing has happened for the timeout. */
+export class IdleTimer {
+  readonly due: mpsc.Receiver<void>;
+  readonly #notice: mpsc.Sender<void>;
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  /** When something last happened; undefined while something is going on. */
+  readonly #lastActiveAt: () => number | undefined;
+  #timer: ClockTimer | undefined;
+
+  constructor(clock: Clock, timeoutMs: number, lastActiveAt: () => number | undefined) {
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+    this.#lastActiveAt = lastActiveAt;
+    [this.#notice, this.due] = mpsc.channel<void>(1);
+  }
+
+  /** Waits for the timeout to pass, from now on. */
+  start(): void {
+    if (this.#timeoutMs !== Number.POSITIVE_INFINITY) this.#arm(this.#timeoutMs);
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  /** Whether nothing has happened for the timeout still: something may have, between the notice and whoever looks at it. */
+  get isDue(): boolean {
+    return this.#left() <= 0;
+  }
+
+  /** How much of the timeout is left. */
+  #left(): number {
+    const last = this.#lastActiveAt();
+    return last === undefined ? this.#timeoutMs : last + this.#timeoutMs - this.#clock.now();
+  }
+
+  #arm(ms: number): void {
+    this.#timer = inNeutralContext(() => this.#clock.setTimer(() => this.#fire(), ms));
+  }
+
+  #fire(): void {
+    const left = this.#left();
+    if (left > 0) {
+      this.#arm(left);
+      return;
+    }
+    this.#timer = undefined;
+    if (this.#notice.capacity > 0) this.#notice.trySend(undefined);
+  }
 }

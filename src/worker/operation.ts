@@ -5,7 +5,7 @@ import {
   requireOptions,
   requirePositiveInteger,
 } from '../core/index.js';
-import { byteSizeOf } from './byte-size.js';
+import { byteSizeOf } from './codec/payload.js';
 
 /** How much may wait in an operation's queue: accepted by the worker and not yet taken by its loop. */
 export interface OperationCapacity {

@@ -1,5 +1,5 @@
 import { expect, expectTypeOf, test } from 'vitest';
-import { byteSizeOf } from '../../src/worker/byte-size.js';
+import { byteSizeOf } from '../../src/worker/codec/payload.js';
 import {
   createWorkerChannels,
   type InputOf,

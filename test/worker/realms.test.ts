@@ -1,8 +1,8 @@
 /** What comes from another realm, as from a `vm` context, an iframe or a test runner, is what it is. */
 import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, test } from 'vitest';
-import { byteSizeOf } from '../../src/worker/byte-size.js';
-import { findTransferable } from '../../src/worker/codec/transferable.js';
+import { byteSizeOf } from '../../src/worker/codec/payload.js';
+import { findTransferable } from '../../src/worker/codec/payload.js';
 import { operation, registerErrorClass, spawnWorker, type WorkerHandle } from '../../src/worker/index.js';
 
 const elsewhere = <T>(code: string, globals: object = {}): T => runInNewContext(code, { ...globals }) as T;

@@ -1,6 +1,6 @@
 import { isDomException, isError, isMillraceError } from '../../core/index.js';
 import { type ErrorClass, findErrorClass, RemoteError } from './error-registry.js';
-import { plainCopy } from './plain-copy.js';
+import { plainCopy } from './payload.js';
 
 /** An error, or anything else that was thrown, as plain data that every host can send. */
 export type EncodedError =

@@ -1,4 +1,12 @@
-import { describeReceived, requireOneOf, requirePositiveInteger, requireString } from '../../core/index.js';
+import {
+  describeReceived,
+  type OptionTable,
+  oneOf,
+  option,
+  positiveIntegerUpTo,
+  requirePositiveInteger,
+  requireString,
+} from '../../core/index.js';
 import type { Link } from '../codec/link.js';
 import type { Progress } from '../host/progress-board.js';
 
@@ -33,65 +41,53 @@ export interface Host {
   kill(): void;
 }
 
-/** How a thread or a child process is started. Validated by `spawnWorker`. */
-export interface HostOptions {
-  /** Environment of the worker; the parent's when undefined. `NODE_OPTIONS` is filtered either way. */
-  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** Node flags; when undefined the parent's, less inspector ports and those that say what the parent itself runs. */
-  readonly execArgv?: readonly string[] | undefined;
-  /** Working directory (process host only). */
-  readonly cwd?: string | undefined;
-  /** The program that runs a process host, a Node; the one that runs this process when undefined. */
-  readonly execPath?: string | undefined;
-  /** Limit of the JavaScript heap, in MB. Native memory is not part of it. */
-  readonly memoryMb?: number | undefined;
-  /** Threads of libuv's pool, unless the environment sets them (process host only); 4 when undefined. */
-  readonly threadPoolSize?: number | undefined;
-  /** What becomes of what the worker prints. The last stderr lines are kept either way. */
-  readonly stdio: WorkerStdio;
-}
-
 /**
  * What becomes of what a worker prints. `'inherit'` shows all of it on the parent's stderr: the parent's stdout may be its output, or a protocol.
  * `'split'` shows stdout on the parent's stdout and stderr on its stderr, `'ignore'` drops both.
  */
 export type WorkerStdio = 'inherit' | 'split' | 'ignore';
 
-/** What of the options of a host comes from outside, unchecked. */
-export interface GivenHostOptions {
-  readonly env?: Readonly<Record<string, string | undefined>>;
+/** How a thread or a child process is started. */
+export interface HostOptions {
+  /** Environment of the worker; the parent's by default. `NODE_OPTIONS` loses its inspector flags either way. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Node flags; by default the parent's, without inspector ports and those that say what the parent itself runs. */
   readonly execArgv?: readonly string[] | undefined;
+  /** Working directory (process host only). */
   readonly cwd?: string | undefined;
+  /**
+   * The program that runs the worker, a Node (process host only). By default the one that runs this process; in Electron that one as Node. A single
+   * executable is no Node: there it has to be given.
+   */
   readonly execPath?: string | undefined;
-  readonly memoryMb?: number | undefined;
+  /** Limit of the worker's JavaScript heap, in MB. Native memory is not part of it. */
+  readonly heapMb?: number | undefined;
+  /** Threads of libuv's pool, for files, name lookups and addons: `UV_THREADPOOL_SIZE`, unless `env` sets it (process host only). 4 by default. */
   readonly threadPoolSize?: number | undefined;
+  /** What becomes of what the worker prints, `'inherit'` by default. Its last stderr lines are kept either way. */
   readonly stdio?: WorkerStdio | undefined;
 }
 
-/** Checks how a host is to be started. */
-export function requireHostOptions(action: string, given: GivenHostOptions): HostOptions {
-  return {
-    env: given.env === undefined ? undefined : requireEnvironment(action, given.env),
-    execArgv: given.execArgv === undefined ? undefined : requireFlags(action, given.execArgv),
-    cwd: given.cwd === undefined ? undefined : requireString(action, 'cwd', given.cwd),
-    execPath: given.execPath === undefined ? undefined : requireString(action, 'execPath', given.execPath),
-    memoryMb: given.memoryMb === undefined ? undefined : requirePositiveInteger(action, 'memoryMb', given.memoryMb),
-    threadPoolSize:
-      given.threadPoolSize === undefined
-        ? undefined
-        : requirePositiveInteger(action, 'threadPoolSize', given.threadPoolSize, 1_024),
-    stdio:
-      given.stdio === undefined
-        ? 'inherit'
-        : requireOneOf(action, 'stdio', given.stdio, ['inherit', 'split', 'ignore']),
-  };
+/** The options of a host, checked and filled. */
+export interface HostSettings extends HostOptions {
+  readonly stdio: WorkerStdio;
 }
 
+export const HOST_OPTIONS: OptionTable<HostSettings> = {
+  env: option(requireEnvironment),
+  execArgv: option(requireFlags),
+  cwd: option(requireString),
+  execPath: option(requireString),
+  heapMb: option<number | undefined>(requirePositiveInteger),
+  threadPoolSize: option(positiveIntegerUpTo(1_024)),
+  stdio: option<WorkerStdio>(oneOf(['inherit', 'split', 'ignore']), 'inherit'),
+};
+
 /** Checks the URL of a module, and answers it as text. */
-export function requireModuleUrl(action: string, module: URL | string): string {
+export function requireModuleUrl(action: string, name: string, module: unknown): string {
+  const { href } = Object(module) as { readonly href?: unknown };
   // Also of another realm.
-  if (typeof module === 'object' && typeof module?.href === 'string') return requireModuleUrl(action, module.href);
-  const text = requireString(action, 'module', module);
+  const text = requireString(action, name, typeof module === 'object' && typeof href === 'string' ? href : module);
   if (!URL.canParse(text)) {
     throw new TypeError(
       `${action}: module must be a URL such as new URL('./model.js', import.meta.url), received '${text}'`,
@@ -100,21 +96,21 @@ export function requireModuleUrl(action: string, module: URL | string): string {
   return text;
 }
 
-function requireEnvironment(action: string, env: unknown): Readonly<Record<string, string | undefined>> {
+function requireEnvironment(action: string, name: string, env: unknown): Readonly<Record<string, string | undefined>> {
   if (typeof env !== 'object' || env === null || Array.isArray(env)) {
-    throw new TypeError(`${action}: env must be an object, received ${describeReceived(env)}`);
+    throw new TypeError(`${action}: ${name} must be an object, received ${describeReceived(env)}`);
   }
-  for (const [name, value] of Object.entries(env)) {
-    if (value !== undefined) requireText(action, `env.${name}`, value);
+  for (const [key, value] of Object.entries(env)) {
+    if (value !== undefined) requireText(action, `${name}.${key}`, value);
   }
   return { ...env };
 }
 
-function requireFlags(action: string, flags: unknown): readonly string[] {
+function requireFlags(action: string, name: string, flags: unknown): readonly string[] {
   if (!Array.isArray(flags)) {
-    throw new TypeError(`${action}: execArgv must be an array of strings, received ${describeReceived(flags)}`);
+    throw new TypeError(`${action}: ${name} must be an array of strings, received ${describeReceived(flags)}`);
   }
-  return flags.map((flag, index) => requireText(action, `execArgv[${index}]`, flag));
+  return flags.map((flag, index) => requireText(action, `${name}[${index}]`, flag));
 }
 
 function requireText(action: string, name: string, value: unknown): string {

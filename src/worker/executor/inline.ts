@@ -1,9 +1,9 @@
 import { CancellationToken } from '../../channels/index.js';
 import { messageOf, scheduleMacrotask } from '../../core/index.js';
 import type { Account } from '../account/account.js';
-import type { WorkerHealth } from '../account/health.js';
+import type { WorkerHealth } from '../account/model-account.js';
 import { WorkerLoadError } from '../errors.js';
-import { ModelHealth } from '../host/model-health.js';
+import { ModelHealth } from '../model.js';
 import { type CallContext, requireChunks, requireModel, type UntypedModel } from '../model.js';
 import type { Operations } from '../operation.js';
 import type { Request } from '../request.js';

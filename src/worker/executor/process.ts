@@ -6,16 +6,16 @@ import { clearTimeout, setTimeout } from 'node:timers';
 import { Serializer } from 'node:v8';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../codec/link.js';
-import { socketTransport } from '../codec/socket-transport.js';
+import { socketTransport } from '../codec/transports.js';
 import { packageFile } from '../package-file.js';
 import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from '../host/progress-board.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
 import type { Host, HostExit } from './host.js';
-import type { HostOptions } from './host.js';
+import type { HostSettings } from './host.js';
 import { CHILD_THREADS, hasControllingTerminal, isStarved, threadShortage } from './process-state.js';
 import { HELLO, type Progress } from '../host/progress-board.js';
 import { reaper } from './reaper.js';
-import { StderrTail } from './stderr-tail.js';
+import { StderrTail } from './host-exit.js';
 
 /** How long what a dead child wrote is waited for, in ms: a grandchild may hold the pipes open for ever. */
 const LAST_WORDS_MS = 200;
@@ -44,9 +44,9 @@ const STDOUT_TO = { inherit: 2, split: 1, ignore: 'ignore' } as const;
  * Starts a child process that waits for an `init` message. Its stdio: no stdin; stdout as the options say; stderr is read, so that its last lines
  * are known when it dies, and passed on; then the two descriptors of the link and the watchdog's.
  */
-export function startProcessHost(options: HostOptions): Host {
+export function startProcessHost(options: HostSettings): Host {
   const execArgv = options.execArgv === undefined ? filterExecArgv(process.execArgv) : [...options.execArgv];
-  if (options.memoryMb !== undefined) execArgv.push(`--max-old-space-size=${options.memoryMb}`);
+  if (options.heapMb !== undefined) execArgv.push(`--max-old-space-size=${options.heapMb}`);
   const shown = options.stdio !== 'ignore';
   requireSerializer();
   if (reaper.isOver) throw new Error('the thread that it would be a child of is ending');

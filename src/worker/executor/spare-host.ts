@@ -1,18 +1,19 @@
-import { requireOptions } from '../../core/index.js';
+import { fillOptions, option } from '../../core/index.js';
 import { Kind } from '../codec/messages.js';
 import type { Message } from '../codec/messages.js';
-import type { Host } from './host.js';
-import { type GivenHostOptions, requireHostOptions, requireModuleUrl } from './host.js';
+import { HOST_OPTIONS, type Host, type HostOptions, requireModuleUrl } from './host.js';
 import { startProcessHost } from './process.js';
 
 /** Options of {@link startSpareHost}: how the process is started, as for `spawnWorker`, and what it makes ready. */
-export interface SpareHostOptions extends GivenHostOptions {
+export interface SpareHostOptions extends HostOptions {
   /**
    * URL of a model module. It is imported ahead; if it exports a function `preload`, that is called, and may import and warm what every load needs.
    * What fails of that fails again at the load, which reports it.
    */
   readonly module?: URL | string | undefined;
 }
+
+const SPARE_OPTIONS = { ...HOST_OPTIONS, module: option(requireModuleUrl) };
 
 /**
  * A child process that waits for a model to load. Made by {@link startSpareHost}, taken over by `spawnWorker({ spare })`.
@@ -105,9 +106,6 @@ export class SpareHost implements Disposable {
  * ```
  */
 export function startSpareHost(options?: SpareHostOptions): SpareHost {
-  const action = 'Cannot start spare host';
-  const keys = ['module', 'env', 'execArgv', 'cwd', 'execPath', 'memoryMb', 'threadPoolSize', 'stdio'] as const;
-  const given = requireOptions<SpareHostOptions>(action, options, keys);
-  const module = given.module === undefined ? undefined : requireModuleUrl(action, given.module);
-  return new SpareHost(startProcessHost(requireHostOptions(action, given)), module);
+  const { module, ...settings } = fillOptions('Cannot start spare host', options, SPARE_OPTIONS);
+  return new SpareHost(startProcessHost(settings), module);
 }

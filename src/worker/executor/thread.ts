@@ -3,13 +3,13 @@ import { clearTimeout, setTimeout } from 'node:timers';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../codec/link.js';
-import { portTransport } from '../codec/port-transport.js';
+import { portTransport } from '../codec/transports.js';
 import { packageFile } from '../package-file.js';
 import type { Host, HostExit } from './host.js';
-import type { HostOptions } from './host.js';
+import type { HostSettings } from './host.js';
 import { ProgressBoard } from '../host/progress-board.js';
-import { StderrTail } from './stderr-tail.js';
-import { flagsForThread, threadEnvironment } from './thread-flags.js';
+import { StderrTail } from './host-exit.js';
+import { flagsForThread, threadEnvironment } from './exec-argv.js';
 
 /** How long whoever is shown what an ended thread has printed may take for the next piece of it, in ms. */
 const OUTPUT_GRACE_MS = 200;
@@ -25,7 +25,7 @@ export interface ThreadData {
  * Starts a worker thread that waits for an `init` message. For models in JavaScript and WebAssembly: a thread that is ended inside a native
  * call takes the whole process with it.
  */
-export function startThreadHost(options: HostOptions): Host {
+export function startThreadHost(options: HostSettings): Host {
   const board = new ProgressBoard();
   const { port1: port, port2 } = new MessageChannel();
   const flags = flagsForThread(options.execArgv, process.execArgv);
@@ -36,7 +36,7 @@ export function startThreadHost(options: HostOptions): Host {
     ...(flags === undefined ? {} : { execArgv: flags }),
     // Without an environment of its own, a thread starts with a copy of the parent's.
     ...(options.env === undefined ? {} : { env: threadEnvironment(options.env) }),
-    ...(options.memoryMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.memoryMb } }),
+    ...(options.heapMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.heapMb } }),
     // Asked for by `stdout: true`, a thread's output would hold the process for as long as somebody reads it; piped by default, it does not.
   });
   if (options.stdio !== 'split') worker.stdout.unpipe();

@@ -1,15 +1,20 @@
 import { type ClockTimer, messageOf, monotonicNow, scheduleMacrotask, systemClock } from '../../core/index.js';
-import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
+import { type EncodedError, decodeError, encodeError } from '../codec/error-codec.js';
 import type { Link } from '../codec/link.js';
 import { type HostInit, Kind, type Message, ownTime, sharedNow } from '../codec/messages.js';
-import { plainCopy } from '../codec/plain-copy.js';
-import { isSmallData } from '../codec/small-data.js';
-import { findTransferable } from '../codec/transferable.js';
+import { findTransferable, isSmallData, plainCopy } from '../codec/payload.js';
 import { DeadlineExceededError, WorkerLoadError } from '../errors.js';
-import { type CallContext, requireChunks, requireModel, type UntypedModel, type WorkerHost } from '../model.js';
+import {
+  type CallContext,
+  ModelHealth,
+  type UntypedModel,
+  type WorkerHost,
+  requireChunks,
+  requireModel,
+} from '../model.js';
 import { isPermanentLoadError, loadModel, preloadModel } from './load-model.js';
-import { ModelHealth } from './model-health.js';
 import type { ProgressBoard } from './progress-board.js';
+import { Writable } from 'node:stream';
 
 // Invariants:
 // - Every call that arrives gets exactly one final message, sent when its method has left the model, or is sure never to enter it: that message
@@ -359,5 +364,23 @@ async function leave(iterator: AsyncIterator<unknown>): Promise<void> {
     await iterator.return?.();
   } catch {
     // The consumer has left.
+  }
+}
+
+/**
+ * Calls back once what this process or thread has printed has left it: `process.exit` waits for no pipe. By the streams' common `write`, because a
+ * model that wants silence may have put another one in its place, which never calls back. Where there is no stream any more, nothing is waited for.
+ */
+export function afterPrinted(callback: () => void): void {
+  afterWritten(process.stdout, () => afterWritten(process.stderr, callback));
+}
+
+function afterWritten(stream: Writable, callback: () => void): void {
+  try {
+    // One that has been ended says so by an error as well.
+    stream.on('error', () => {});
+    Writable.prototype.write.call(stream, '', 'utf8', () => callback());
+  } catch {
+    callback();
   }
 }

@@ -1,9 +1,9 @@
 /** The entry file of a worker thread that hosts a worker. */
 import { workerData } from 'node:worker_threads';
 import { createLink } from '../codec/link.js';
-import { portTransport } from '../codec/port-transport.js';
+import { portTransport } from '../codec/transports.js';
 import { serveModel } from './serve-model.js';
-import { afterPrinted } from './after-printed.js';
+import { afterPrinted } from './serve-model.js';
 import { ProgressBoard } from './progress-board.js';
 import type { ThreadData } from '../executor/thread.js';
 

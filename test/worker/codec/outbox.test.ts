@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Message } from '../../../src/worker/codec/messages.js';
-import { Outbox } from '../../../src/worker/codec/outbox.js';
+import { Outbox } from '../../../src/worker/codec/link.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { plainCopy } from '../../../src/worker/codec/plain-copy.js';
+import { plainCopy } from '../../../src/worker/codec/payload.js';
 import { makeEmptyModule } from '../empty-module.js';
 
 function nested(levels: number): unknown {

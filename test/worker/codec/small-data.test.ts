@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isSmallData } from '../../../src/worker/codec/small-data.js';
+import { isSmallData } from '../../../src/worker/codec/payload.js';
 import { makeEmptyModule } from '../empty-module.js';
 
 const nested = (levels: number): unknown => (levels === 0 ? 1 : { inner: nested(levels - 1) });

@@ -208,7 +208,7 @@ describe('spawnWorker()', () => {
       "host must be one of 'inline', 'thread', 'process'",
     );
     expect(() => spawnTestWorker({ module, concurrency: 0 })).toThrow(RangeError);
-    expect(() => spawnTestWorker({ module, memoryMB: 3 } as never)).toThrow("unknown option 'memoryMB'");
+    expect(() => spawnTestWorker({ module, memoryMb: 3 } as never)).toThrow("unknown option 'memoryMb'");
     expect(() => spawnTestWorker({ module, model: {} as never })).toThrow('exactly one of');
     expect(() => spawnTestWorker({ module, env: 5 as never })).toThrow('env must be an object, received 5');
     expect(() => spawnTestWorker({ module, env: { A: 1 } as never })).toThrow('env.A must be a string, received 1');

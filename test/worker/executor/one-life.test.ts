@@ -45,7 +45,7 @@ for (const host of ['thread', 'process'] as const) {
     });
 
     test('a call whose worker runs out of memory rejects, and the worker has failed', async () => {
-      const handle = spawn({ host, memoryMb: 64 });
+      const handle = spawn({ host, heapMb: 64 });
       expect((await crashOf(handle.call('eatMemory', undefined))).message).toContain('ran out of memory');
       expect(handle.state.current).toBe('failed');
     });
@@ -212,7 +212,7 @@ describe('the life of a worker in host process', () => {
       env: { ...process.env, MILLRACE_TEST: 'yes', NODE_OPTIONS: '--inspect=0 --no-warnings' },
       cwd: tmpdir(),
       execArgv: ['--expose-gc'],
-      memoryMb: 99,
+      heapMb: 99,
     });
     expect(await handle.call('env', 'MILLRACE_TEST')).toMatchObject({
       value: 'yes',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { StderrTail } from '../../../src/worker/executor/stderr-tail.js';
+import { StderrTail } from '../../../src/worker/executor/host-exit.js';
 
 test('StderrTail.lines() joins pieces and keeps the last lines, an unfinished one too', () => {
   const tail = new StderrTail(2, 10);

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { flagsForThread, threadEnvironment, threadFlags } from '../../../src/worker/executor/thread-flags.js';
+import { flagsForThread, threadEnvironment, threadFlags } from '../../../src/worker/executor/exec-argv.js';
 import { spawnTestWorker } from './spawn-test-worker.js';
 
 test('threadFlags() keeps what a thread can have for itself, with its values, and nothing of the process', () => {

@@ -1,6 +1,23 @@
-import type { Socket } from 'node:net';
-import { encodeFrame, FrameReader } from './frames.js';
+import type { MessagePort } from 'node:worker_threads';
 import type { LinkTransport, Parcel } from './link.js';
+import type { Socket } from 'node:net';
+import { FrameReader, encodeFrame } from './frames.js';
+
+/**
+ * The transport between two threads: a port of its own. The one that every thread has (`parentPort`) would be open to whatever the model imports.
+ */
+export function portTransport(port: MessagePort): LinkTransport {
+  return {
+    canTransfer: true,
+    send(parcel, transfer) {
+      port.postMessage(parcel, transfer.length === 0 ? undefined : transfer);
+    },
+    subscribe(handler, onUnreadable) {
+      port.on('message', (parcel: Parcel) => handler(parcel));
+      port.on('messageerror', onUnreadable);
+    },
+  };
+}
 
 /**
  * The transport between two processes: frames on sockets that nobody else knows of. A channel of Node's own (`process.send`) would be open to whatever
