@@ -1,6 +1,7 @@
 /**
  * Everything in one import. Each layer is also an entry of its own (`millrace/channels`, `millrace/worker`, `millrace/pool`,
- * `millrace/image-embedding`): take the lowest that does what you need. None loads onnxruntime-node or sharp before a model or an image is used.
+ * `millrace/image-embedding`, `millrace/search`): take the lowest that does what you need. None loads onnxruntime-node or sharp before a model or an
+ * image is used.
  *
  * @module millrace
  */
@@ -21,4 +22,5 @@ export {
 } from './core/index.js';
 export * from './image-embedding/index.js';
 export * from './pool/index.js';
+export * from './search/index.js';
 export * from './worker/index.js';

@@ -47,15 +47,19 @@ export function addModelOptions(command: Command): Command {
     .option('--revision <name>', 'of a model on the hub: its branch, tag or commit');
 }
 
+/** Adds `--preprocess`. */
+export function addPreprocessOption(command: Command, fallback?: PreprocessMode): Command {
+  const text = "how pictures are scaled: fast, or as exactly as the model's authors did";
+  const option = new Option('--preprocess <mode>', text).choices(['fast', 'exact']);
+  return command.addOption(fallback === undefined ? option : option.default(fallback));
+}
+
 /** Adds `--preprocess` and `--no-normalize`. */
 export function addVectorOptions(command: Command): Command {
-  return command
-    .addOption(
-      new Option('--preprocess <mode>', "how pictures are scaled: fast, or as exactly as the model's authors did")
-        .choices(['fast', 'exact'])
-        .default('fast'),
-    )
-    .option('--no-normalize', 'leave the vectors as the model gives them, instead of scaling them to length 1');
+  return addPreprocessOption(command, 'fast').option(
+    '--no-normalize',
+    'leave the vectors as the model gives them, instead of scaling them to length 1',
+  );
 }
 
 /** Adds the limits. */

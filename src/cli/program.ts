@@ -1,9 +1,20 @@
 import { Command, Option } from 'commander';
 import type { CommandContext } from './command/context.js';
+import type { BuildIndexOptions } from './command/build-index.js';
 import type { DemoOptions } from './command/demo.js';
+import type { DuplicatesCommandOptions } from './command/duplicates.js';
 import type { EmbedOptions } from './command/embed.js';
+import type { SearchCommandOptions } from './command/search.js';
 import type { ExitCode } from './exit-codes.js';
-import { addLimitOptions, addModelOptions, addVectorOptions, countUpTo, type ModelChoice } from './model-options.js';
+import {
+  addLimitOptions,
+  addModelOptions,
+  addPreprocessOption,
+  addVectorOptions,
+  countUpTo,
+  type ModelChoice,
+} from './model-options.js';
+import { parsePlace, parseScore } from './search-options.js';
 
 /** The exit codes of a command, as its help lists them. */
 function exitCodes(codes: Readonly<Record<number, string>>): string {
@@ -25,6 +36,29 @@ const PREPARE_CODES = exitCodes({
   1: 'it is here, but could not be prepared: it will be loaded as it is',
   2: 'wrong usage, or a model that cannot be used',
 });
+
+const INDEX_CODES = exitCodes({
+  0: 'the index is up to date',
+  1: 'some pictures could not be embedded, or the run broke off',
+  2: 'nothing was done: wrong usage, an index or a model that cannot be used',
+  130: 'interrupted: the next run goes on from there',
+});
+
+const SEARCH_CODES = exitCodes({ 0: 'done', 2: 'wrong usage, or an index, a model or a word that cannot be used' });
+
+const INDEX_EXAMPLES = `
+Examples:
+  millrace index photos/
+  millrace index photos/ /mnt/nas/pictures --index all.idx --exclude drafts --watch
+`;
+
+const SEARCH_EXAMPLES = `
+Examples:
+  millrace search cat
+  millrace search ./pool.jpg + night
+  millrace search 2:golden retriever - leash --after 2023 --limit 50 --html found.html
+  millrace search boat --paths -0 | xargs -0 cp -t boats/
+`;
 
 const EMBED_EXAMPLES = `
 Examples:
@@ -98,6 +132,8 @@ export function createProgram(context: CommandContext, version: string, finish: 
       finish(await embedCommand(context, inputs, options));
     });
 
+  addIndexCommands(context, subcommand, finish);
+
   const demo = subcommand(
     'demo',
     'Embed a folder of photographs and show the nearest of each, as a table and as a page.',
@@ -154,4 +190,77 @@ export function createProgram(context: CommandContext, version: string, finish: 
   });
 
   return program;
+}
+
+const INDEX_FOLDER = ['--index <folder>', 'the index (default: millrace.idx)'] as const;
+const HTML_PAGE = ['--html <file>', 'write a page with thumbnails, which links the originals'] as const;
+
+/** Adds `index`, `search` and `duplicates`. */
+function addIndexCommands(
+  context: CommandContext,
+  subcommand: (name: string, description: string, codes: string) => Command,
+  finish: (code: ExitCode) => void,
+): void {
+  const index = subcommand('index', 'Make pictures searchable: embed what is new or has changed.', INDEX_CODES)
+    .argument('<inputs...>', "files, folders, globs, http(s) URLs, '!<glob>' for what to leave out; '-' reads a list")
+    .option(...INDEX_FOLDER)
+    .option(
+      '-m, --model <model>',
+      'a model folder, or a name on the hub (default: that of the index, or the built-in one)',
+    );
+  addModelOptions(index);
+  addPreprocessOption(index)
+    .option('-w, --workers <n>', 'how many worker processes', countUpTo(256))
+    .option(
+      '--exclude <glob>',
+      'leave out what matches, a name at any depth or a path; may be repeated',
+      (glob: string, before: readonly string[] = []) => [...before, glob],
+    )
+    .option('-0, --null', 'names in the list on standard input end in NUL')
+    .option('--watch', 'stay, and index what changes')
+    .option('--retry-errors', 'try again what failed and has not changed')
+    .option('--reindex', 'make the index anew, by another model; the old one is searchable until it is done')
+    .option('--allow-private-urls', 'fetch from private and local addresses too')
+    .addHelpText('after', INDEX_EXAMPLES)
+    .action(async (inputs: string[], options: BuildIndexOptions) => {
+      const { buildIndexCommand } = await import('./command/build-index.js');
+      finish(await buildIndexCommand(context, inputs, options));
+    });
+
+  subcommand('search', 'Find pictures of an index by words, by a picture, or by both.', SEARCH_CODES)
+    .argument('<query...>', "words, a picture, a URL; joined by ' + ' and ' - ', with weights as in '2:cat'")
+    .option(...INDEX_FOLDER)
+    .option('-n, --limit <n>', 'how many pictures', countUpTo(1_000_000), 10)
+    .option('--min-score <x>', 'the least score, from -1 to 1', parseScore)
+    .option('--after <date>', 'taken at this time or later, as 2024-07-31')
+    .option('--before <date>', 'taken before this time')
+    .option('--near <lat,lon[,km]>', 'taken near a place, 10 km by default', parsePlace)
+    .option('--camera <name>', "part of the camera's name")
+    .option('--folder <folder>', 'in this folder, at any depth')
+    .option('--template <text>', "what words become, as 'a photo of a {}'")
+    .option('--paths', 'print paths only')
+    .option('-0, --null', 'print paths only, each ended by NUL')
+    .option('--json', 'print all that is known, as JSON')
+    .option(...HTML_PAGE)
+    .option('--allow-private-urls', 'fetch from private and local addresses too')
+    .addHelpText('after', SEARCH_EXAMPLES)
+    .action(async (query: string[], options: SearchCommandOptions) => {
+      const { searchCommand } = await import('./command/search.js');
+      finish(await searchCommand(context, query, options));
+    });
+
+  subcommand('duplicates', 'Show pictures of an index that look the same. Nothing is deleted.', SEARCH_CODES)
+    .option(...INDEX_FOLDER)
+    .option('--min-score <x>', 'how alike two copies are at least, from -1 to 1', parseScore)
+    .option('--across', 'only what is in more than one folder')
+    .addOption(new Option('--keep <which>', 'which copy is the best').choices(['largest', 'oldest']).default('largest'))
+    .option('--folder <folder>', 'in this folder, at any depth')
+    .option('--paths', 'print the paths of the copies beside the best')
+    .option('-0, --null', 'the same, each ended by NUL')
+    .option('--json', 'print all that is known, as JSON')
+    .option(...HTML_PAGE)
+    .action(async (options: DuplicatesCommandOptions) => {
+      const { duplicatesCommand } = await import('./command/duplicates.js');
+      finish(await duplicatesCommand(context, options));
+    });
 }

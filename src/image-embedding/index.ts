@@ -102,4 +102,5 @@ export type { PrepareOptions } from './prepare/prepare-model.js';
 export type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './preprocess-spec.js';
 export type { PreprocessMode } from './preprocessor.js';
 export type { FailOn, ImageLimitOptions, ImageLimits, UrlLimits } from './sources/limits.js';
+export { ModelNoTextError, WordUnknownError } from './text/text-errors.js';
 export { createThumbnail, type ThumbnailOptions } from './thumbnail.js';

@@ -87,6 +87,7 @@ function image(source: string | undefined, name: string): string {
   return `<img src="${source}" alt="${escapeHtml(name)}" loading="lazy" decoding="async">`;
 }
 
-function escapeHtml(text: string): string {
+/** A text in the content of an element, or in an attribute. */
+export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (each) => `&#${each.charCodeAt(0)};`);
 }

@@ -1,4 +1,4 @@
-import { definedOf, requireBoolean, requireOptions } from '../../core/index.js';
+import { definedOf, requireBoolean, requireOptions, requireString } from '../../core/index.js';
 import {
   createPool,
   type Pool,
@@ -9,6 +9,7 @@ import {
   type PoolStats,
 } from '../../pool/index.js';
 import { similarity } from '../embedding-vector.js';
+import { wordVectors } from '../text/text-vectors.js';
 import { disableTelemetry } from '../inference/session.js';
 import type { ModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
@@ -216,6 +217,37 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     options?: EmbedImagesOptions,
   ): AsyncIterableIterator<StreamResult<Input>, void, void> {
     return embedImages<Input>(this.#many, source, options);
+  }
+
+  /**
+   * The vectors that stand for a text among a model's embeddings, of length 1; of several the best match counts. A model with a classifier of
+   * ImageNet's classes, as the built-in one, knows nouns and no sentences: one vector for each class that the noun stands for.
+   *
+   * **Cancel safety:** cancel safe.
+   *
+   * @param text Words, as they are typed.
+   * @param options The model and a signal.
+   * @returns At least one vector.
+   * @throws ModelNoTextError When the model has nothing for words.
+   * @throws WordUnknownError When a model that knows nouns does not know this one.
+   * @example
+   * ```ts
+   * const pool = createImageEmbeddingPool({ workers: { max: 1 } });
+   * (await pool.textVectors('tabby cat')).length; // => 1
+   * (await pool.textVectors('dogs')).length; // => 118
+   * await pool.close();
+   * ```
+   */
+  async textVectors(
+    text: string,
+    options?: { readonly model?: ModelSource | undefined; readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly Float32Array[]> {
+    const action = 'Cannot embed text';
+    const words = requireString(action, 'text', text);
+    const given = requireOptions<NonNullable<typeof options>>(action, options, ['model', 'signal']);
+    requireModelAndSignal(action, given);
+    const { spec } = await this.#registry.load(given);
+    return await wordVectors(spec, words);
   }
 
   /** The cosine similarity of two embeddings; the same as the function {@link similarity}. */

@@ -1,0 +1,98 @@
+/** What the commands on an index share: where it is, which model it is of, and the pool for it. */
+import path from 'node:path';
+import { isMillraceError } from '../core/index.js';
+import {
+  createImageEmbeddingPool,
+  type HubProgress,
+  identifyModel,
+  type ImageEmbeddingPool,
+  type ModelIdentity,
+  type ModelSource,
+  type PreprocessMode,
+} from '../image-embedding/index.js';
+import { type ImageIndex, type IndexModelSource, openIndex, type OpenIndexOptions } from '../search/index.js';
+import { describeFailure, modelError, UsageError } from './exit-codes.js';
+import { withNearestModel } from './model-cache.js';
+
+/** Where an index is when no option says it. */
+export const DEFAULT_INDEX = 'millrace.idx';
+
+/** A run over many images waits its turn as long as it must; what hangs is still found out. */
+const TIMEOUT_MS = 600_000;
+
+/** Opens an index. @throws UsageError when that does not go. */
+export async function openIndexFolder(folder: string, options?: OpenIndexOptions): Promise<ImageIndex> {
+  try {
+    return await openIndex(folder, options);
+  } catch (error) {
+    throw indexError(error, folder);
+  }
+}
+
+/** What is wrong with an index, with what to do about it. */
+export function indexError(error: unknown, folder: string): unknown {
+  if (!isMillraceError(error) || !error.code.startsWith('ERR_INDEX')) return error;
+  const advice: Readonly<Record<string, string>> = {
+    ERR_INDEX_NOT_FOUND: `make it with: millrace index <folders...> --index ${folder}`,
+    ERR_INDEX_LOCKED: 'wait until it is done, or search meanwhile',
+    ERR_INDEX_MODEL: `make it anew with: millrace index <folders...> --index ${folder} --reindex`,
+    ERR_INDEX_CORRUPT: `remove ${folder} and make it anew`,
+  };
+  const text = advice[error.code];
+  return new UsageError(`${describeFailure(error)}${text === undefined ? '' : `; ${text}`}`, { cause: error });
+}
+
+/** A pool for the model of an index. */
+export function createIndexPool(options: {
+  readonly model: ModelSource | undefined;
+  readonly workers?: number | undefined;
+  readonly preprocess?: PreprocessMode | undefined;
+  readonly allowPrivateUrls?: boolean | undefined;
+  readonly onDownload?: (text: string) => void;
+}): ImageEmbeddingPool {
+  const { model, workers, preprocess, onDownload } = options;
+  return createImageEmbeddingPool({
+    ...(model === undefined ? {} : { model }),
+    ...(workers === undefined ? {} : { workers }),
+    ...(preprocess === undefined ? {} : { preprocess }),
+    ...(onDownload === undefined ? {} : { hub: { onProgress: (progress) => onDownload(describeDownload(progress)) } }),
+    limits: { url: { allowPrivateAddresses: options.allowPrivateUrls ?? false } },
+    timeoutMs: TIMEOUT_MS,
+    // Each picture is answered for itself, whatever became of those before it.
+    breaker: false,
+  });
+}
+
+/** Which model a pool has. @throws UsageError when it can't be used. */
+export async function identifyPool(
+  pool: ImageEmbeddingPool,
+  name: string | undefined,
+  preprocess: PreprocessMode,
+): Promise<ModelIdentity> {
+  try {
+    return await identifyModel(await pool.describe(), { preprocess, normalize: true });
+  } catch (error) {
+    throw modelError(await withNearestModel(error, name));
+  }
+}
+
+/** The model that an index was made with. */
+export function sourceOf(index: ImageIndex): ModelSource | undefined {
+  const { source } = index;
+  return source === undefined ? undefined : reference(source);
+}
+
+function reference({ from, dtype, revision }: IndexModelSource): ModelSource {
+  if (dtype === undefined && revision === undefined) return from;
+  return { from, ...(dtype === undefined ? {} : { dtype }), ...(revision === undefined ? {} : { revision }) };
+}
+
+/** A path as it is shown: relative where it is below the working folder. */
+export function shownPath(file: string): string {
+  const relative = path.relative('', file);
+  return path.isAbsolute(file) && !relative.startsWith('..') && relative !== '' ? relative : file;
+}
+
+function describeDownload({ model, allReceivedBytes, allTotalBytes }: HubProgress): string {
+  return `downloading ${model}  ${(allReceivedBytes / 1e6).toFixed(1)}/${(allTotalBytes / 1e6).toFixed(1)} MB`;
+}

@@ -1,0 +1,135 @@
+/**
+ * Words for a classifier: the weights of its classes lie in the space of its embeddings, so a class is a vector to search for, and a word is the
+ * classes that it names or is more general than. Nouns, no sentences: WordNet says which nouns.
+ */
+import { readFile } from 'node:fs/promises';
+import { packageFile } from '../../worker/index.js';
+import { normalizeInPlace } from '../embedding-vector.js';
+import { nearestName } from '../model/model-names.js';
+import { type ClassRows, readClassRows } from './class-rows.js';
+import { WordUnknownError } from './text-errors.js';
+
+const TABLE = '../models/words/imagenet-words.json';
+/** ImageNet's classes; some models have one more, of what is none of them, in front. */
+const CLASSES = 1_000;
+const NAMED = 5;
+
+let table: Promise<ReadonlyMap<string, string>> | undefined;
+
+export class ClassifierWords {
+  readonly #table: ReadonlyMap<string, string>;
+  readonly #classes: ClassRows;
+
+  private constructor(words: ReadonlyMap<string, string>, classes: ClassRows) {
+    this.#table = words;
+    this.#classes = classes;
+  }
+
+  /** Reads the classifier of a model of ImageNet's classes; undefined when it has none. */
+  static async load(file: string): Promise<ClassifierWords | undefined> {
+    const classes = await readClassRows(file, [CLASSES, CLASSES + 1]).catch(() => undefined);
+    if (classes === undefined) return undefined;
+    table ??= readTable();
+    return new ClassifierWords(await table, centred(classes));
+  }
+
+  /**
+   * The vectors of a noun, one for each class that it stands for, each of length 1.
+   *
+   * @throws WordUnknownError When the table does not have it; it names near ones.
+   */
+  vectorsOf(text: string): Float32Array[] {
+    const word = this.#known(text);
+    if (word === undefined) throw new WordUnknownError(this.#unknown(text));
+    const { rows, classes, dimension } = this.#classes;
+    const first = classes - CLASSES - 1;
+    return [...numbersOf(this.#table.get(word) as string)].map((number) => {
+      const from = (first + number) * dimension;
+      return rows.slice(from, from + dimension);
+    });
+  }
+
+  /** A word of the table for what was typed: in any case, with an article, in the plural. */
+  #known(text: string): string | undefined {
+    return formsOf(text).find((form) => this.#table.has(form));
+  }
+
+  #unknown(text: string): string {
+    const start = `Cannot embed text: '${text}' is no word of this model, which knows nouns and no sentences`;
+    const words = formsOf(text)[0]?.split(' ') ?? [];
+    const parts = words.map((word) => this.#known(word)).filter((word) => word !== undefined);
+    if (words.length > 1 && parts.length > 0) return `${start}; known of it: ${parts.join(', ')}`;
+    const near = this.#near(formsOf(text)[0] ?? text);
+    return near.length === 0 ? start : `${start}; near ones: ${near.join(', ')}`;
+  }
+
+  /** Words that have this one in them, then one that is spelt nearly so. */
+  #near(word: string): string[] {
+    const known = [...this.#table.keys()];
+    const spelt = nearestName(word, known);
+    const having = known.filter((each) => each.split(/[ -]/).includes(word));
+    return [...new Set([...(spelt === undefined ? [] : [spelt]), ...having])].slice(0, NAMED);
+  }
+}
+
+/** What a word may be called in the table, the likeliest first. */
+function formsOf(text: string): string[] {
+  const plain = text
+    .toLowerCase()
+    .replace(/\s+/g, ' ')
+    .trim()
+    .replace(/^(a|an|the|some) (?=.)/, '');
+  const singular = IRREGULAR[plain.split(' ').at(-1) as string];
+  return [
+    plain,
+    ...(singular === undefined ? [] : [plain.replace(/\S+$/, singular)]),
+    plain.replace(/ies$/, 'y'),
+    plain.replace(/ves$/, 'f'),
+    plain.replace(/ves$/, 'fe'),
+    plain.replace(/s$/, ''),
+    plain.replace(/es$/, ''),
+  ];
+}
+
+/** Plurals that no rule makes, of words that the table has. */
+const IRREGULAR: Readonly<Record<string, string>> = {
+  people: 'person',
+  men: 'man',
+  women: 'woman',
+  mice: 'mouse',
+  geese: 'goose',
+  children: 'child',
+  teeth: 'tooth',
+  oxen: 'ox',
+};
+
+/** Rows without what all of them have in common, at length 1: what is left is what tells a class from the others. */
+function centred({ rows, classes, dimension }: ClassRows): ClassRows {
+  const first = classes - CLASSES;
+  const mean = new Float64Array(dimension);
+  for (let row = first; row < classes; row++) {
+    for (let at = 0; at < dimension; at++)
+      mean[at] = (mean[at] as number) + (rows[row * dimension + at] as number) / CLASSES;
+  }
+  const result = new Float32Array(rows.length);
+  for (let row = first; row < classes; row++) {
+    const from = row * dimension;
+    for (let at = 0; at < dimension; at++) result[from + at] = (rows[from + at] as number) - (mean[at] as number);
+    normalizeInPlace(result.subarray(from, from + dimension));
+  }
+  return { rows: result, classes, dimension };
+}
+
+/** The numbers in `3-5,9`. */
+function* numbersOf(ranges: string): Generator<number> {
+  for (const range of ranges.split(',')) {
+    const [first, last = first] = range.split('-').map(Number);
+    for (let number = first as number; number <= (last as number); number++) yield number;
+  }
+}
+
+async function readTable(): Promise<ReadonlyMap<string, string>> {
+  const text = await readFile(packageFile(TABLE), 'utf8');
+  const { words } = JSON.parse(text) as { readonly words: Readonly<Record<string, string>> };
+  return new Map(Object.entries(words));
+}

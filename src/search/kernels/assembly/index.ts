@@ -1,0 +1,1 @@
+export { dotBytes, dotFloats, quantizeRows } from './scan';
