@@ -47,7 +47,7 @@ export async function readManifest(folder: string): Promise<Manifest> {
     if (code !== 'ENOENT' && code !== 'ENOTDIR') {
       throw new IndexCorruptError(`Cannot open index ${folder}: ${file} cannot be read (${code})`, { cause });
     }
-    throw new IndexNotFoundError(`Cannot open index ${folder}: there is none`, { cause });
+    throw new IndexNotFoundError(`Cannot open index ${folder}: there is none`);
   }
   const manifest = parse(text);
   if (manifest === undefined) {

@@ -74,7 +74,14 @@ export async function buildIndexCommand(
     let code = await updateOnce(run);
     if (options.watch && !interrupt.signal.aborted) {
       context.stderr.write('watching: Ctrl-C ends it\n');
-      for await (const _ of watchFolders(args, interrupt.signal)) code = await updateOnce(run, true);
+      for await (const _ of watchFolders(args, interrupt.signal)) {
+        code = await updateOnce(run, true).catch((error: unknown) => {
+          // The folders may be empty for a while.
+          if (!(error instanceof UsageError)) throw error;
+          context.stderr.write(`${error.message}\n`);
+          return code;
+        });
+      }
       return EXIT.ok;
     }
     return interrupt.signal.aborted ? EXIT.interrupted : code;
