@@ -20,9 +20,7 @@ export async function* watchFolders(paths: readonly string[], signal: AbortSigna
     for (const path of paths) {
       const found = await stat(path).catch(() => undefined);
       if (found === undefined) continue;
-      const watcher = watch(path, { recursive: found.isDirectory(), persistent: true }, () =>
-        changed.notifyOne(),
-      );
+      const watcher = watch(path, { recursive: found.isDirectory(), persistent: true }, () => changed.notifyOne());
       // A folder that is removed while it is looked at: the next burst shows what is left.
       watcher.on('error', () => changed.notifyOne());
       watchers.push(watcher);
