@@ -167,7 +167,7 @@ describe('millrace index', () => {
   it('goes on after a kill', async () => {
     const folder = path.join(root, 'killed.idx');
     const running = startCli(['index', 'photos', '--index', folder], { cwd: root });
-    while (!(await readdir(folder).catch(() => [])).includes('index.json'))
+    while (!(await readdir(folder).catch((): string[] => [])).includes('index.json'))
       await new Promise((go) => setTimeout(go, 5));
     process.kill(running.pid, 'SIGKILL');
     await running.ended;
