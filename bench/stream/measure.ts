@@ -1,6 +1,8 @@
 /** Paths through `embedImages`, with workers that answer at once: how fast, and whether the caller's memory stays flat. */
 import { createImageEmbeddingPool } from 'millrace/image-embedding';
-import { MemoryGovernor, type PooledWorker } from 'millrace/pool';
+import { MemoryGovernor } from 'millrace/pool';
+import type { PooledWorker } from '../../src/pool/internal.js';
+import type { Request } from '../../src/worker/internal.js';
 
 /** What was measured. */
 export interface Report {
@@ -16,7 +18,7 @@ export interface Report {
 export async function measure(count: number): Promise<Report> {
   const pool = createImageEmbeddingPool({
     workers: { max: 1 },
-    pool: { governor: new MemoryGovernor({ limitBytes: 8e9 }), spawn: answeringWorker },
+    pool: { governor: new MemoryGovernor({ limitBytes: 8e9 }), spawn: answeringWorker } as object,
   });
   const looks: { readonly heap: number; readonly resident: number }[] = [];
   let taken = 0;
@@ -81,8 +83,10 @@ function answeringWorker(): PooledWorker {
           ? Promise.resolve(status)
           : new Promise(() => undefined),
     },
-    call: async () => vector,
-    stats: () => ({ inFlight: 0, queued: 0 }),
+    start(request: Request) {
+      request.take();
+      queueMicrotask(() => request.send(vector));
+    },
     ping: async () => ({}),
     close: async () => undefined,
     destroy: async () => undefined,

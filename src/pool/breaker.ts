@@ -1,12 +1,15 @@
 import {
-  type Filled,
   type Clock,
+  type Filled,
+  fillOptions,
+  numberFrom,
+  type OptionTable,
+  option,
+  requireClock,
+  required,
   requireMilliseconds,
-  requireNumber,
-  requireOptions,
   requirePositiveInteger,
 } from '../core/index.js';
-import { requireClock } from './clock.js';
 
 /** The states of a circuit breaker. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
@@ -32,36 +35,28 @@ export interface BreakerRules {
   readonly probes: number;
 }
 
-/** The rules of a breaker, filled. */
-type FilledRules = Filled<BreakerRules>;
+const BREAKER_RULES = {
+  failures: required(requirePositiveInteger),
+  failureRate: option(requireFailureRate, 0.5),
+  windowMs: required(requireMilliseconds),
+  openMs: required(requireMilliseconds),
+  probes: required(requirePositiveInteger),
+} satisfies OptionTable<BreakerRules>;
 
-export const BREAKER_KEYS = ['failures', 'failureRate', 'windowMs', 'openMs', 'probes'] as const;
+function requireFailureRate(action: string, name: string, value: unknown): number {
+  if (value === 0) throw new RangeError(`${action}: ${name} must be above 0, received 0`);
+  return numberFrom(0, 1)(action, name, value);
+}
+
+/** Checks the rules of a breaker and fills them; `path` goes before their names in messages. */
+export function requireBreakerRules(action: string, rules: BreakerRules, path: string = ''): Filled<BreakerRules> {
+  return fillOptions(action, rules, BREAKER_RULES, path);
+}
 
 /** Into how many parts the window is divided; it moves on by one part at a time. */
 const SLICES = 10;
 
-/** Checks the rules of a breaker; `prefix` goes before their names in messages. */
-export function requireBreakerRules(action: string, prefix: string, rules: BreakerRules): FilledRules {
-  const {
-    failures,
-    failureRate = 0.5,
-    windowMs,
-    openMs,
-    probes,
-  } = requireOptions<BreakerRules>(action, rules, BREAKER_KEYS);
-  if (failureRate === 0) {
-    throw new RangeError(`${action}: ${prefix}failureRate must be above 0, received 0`);
-  }
-  return Object.freeze({
-    failures: requirePositiveInteger(action, `${prefix}failures`, failures),
-    failureRate: requireNumber(action, `${prefix}failureRate`, failureRate, 0, 1),
-    windowMs: requireMilliseconds(action, `${prefix}windowMs`, windowMs),
-    openMs: requireMilliseconds(action, `${prefix}openMs`, openMs),
-    probes: requirePositiveInteger(action, `${prefix}probes`, probes),
-  });
-}
-
-/** A call's passage through the breaker, to be settled once; settling it again does nothing. */
+/** A call that the breaker let through, to be settled once; settling it again does nothing. */
 export interface BreakerTicket {
   /** The model answered. */
   success(): void;
@@ -71,17 +66,15 @@ export interface BreakerTicket {
   neutral(): void;
 }
 
-/** How a call that was let through ended. */
-export type BreakerEnding = 'success' | 'failure' | 'neutral';
+type Ending = keyof BreakerTicket;
 
 class Ticket implements BreakerTicket {
-  readonly #breaker: CircuitBreaker;
-  readonly #pass: number;
-  #isOpen = true;
+  #breaker: CircuitBreaker | undefined;
+  readonly #epoch: number;
 
-  constructor(breaker: CircuitBreaker, pass: number) {
+  constructor(breaker: CircuitBreaker, epoch: number) {
     this.#breaker = breaker;
-    this.#pass = pass;
+    this.#epoch = epoch;
   }
 
   success(): void {
@@ -96,15 +89,12 @@ class Ticket implements BreakerTicket {
     this.#settle('neutral');
   }
 
-  #settle(ending: BreakerEnding): void {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    this.#breaker.settle(this.#pass, ending);
+  #settle(ending: Ending): void {
+    const breaker = this.#breaker;
+    this.#breaker = undefined;
+    breaker?.settle(this.#epoch, ending);
   }
 }
-
-/** What {@link CircuitBreaker.enter} answers when it lets nothing through. */
-export const NO_PASS = -1;
 
 /** The calls that ended in one part of the window. */
 interface Slice {
@@ -137,7 +127,7 @@ interface Slice {
  * ```
  */
 export class CircuitBreaker {
-  readonly #rules: FilledRules;
+  readonly #rules: Filled<BreakerRules>;
   readonly #clock: Clock;
   readonly #onChange: (from: BreakerState, to: BreakerState) => void;
   #state: BreakerState = 'closed';
@@ -157,8 +147,8 @@ export class CircuitBreaker {
    */
   constructor(rules: BreakerRules, clock: Clock, onChange: (from: BreakerState, to: BreakerState) => void = () => {}) {
     const action = 'Cannot create circuit breaker';
-    this.#rules = requireBreakerRules(action, '', rules);
-    this.#clock = requireClock(action, clock);
+    this.#rules = requireBreakerRules(action, rules);
+    this.#clock = requireClock(action, 'clock', clock);
     this.#onChange = onChange;
   }
 
@@ -176,32 +166,13 @@ export class CircuitBreaker {
 
   /** Lets a call through, or answers undefined. */
   admit(): BreakerTicket | undefined {
-    const pass = this.enter();
-    return pass === NO_PASS ? undefined : new Ticket(this, pass);
-  }
-
-  /**
-   * The same as `admit()`, with a number for the ticket: to be settled once, {@link NO_PASS} for a call that is not let through.
-   *
-   * @internal
-   */
-  enter(): number {
     const state = this.state;
-    if (state === 'open') return NO_PASS;
+    if (state === 'open') return undefined;
     if (state === 'half-open') {
-      if (this.#probesOut + this.#probesWon >= this.#rules.probes) return NO_PASS;
+      if (this.#probesOut + this.#probesWon >= this.#rules.probes) return undefined;
       this.#probesOut += 1;
     }
-    return this.#epoch;
-  }
-
-  /**
-   * Settles what `enter()` let through.
-   *
-   * @internal
-   */
-  settle(pass: number, ending: BreakerEnding): void {
-    if (pass === this.#epoch) this.#settle(ending);
+    return new Ticket(this, this.#epoch);
   }
 
   /** Counts a failure that belongs to no call, such as a failed load. */
@@ -210,7 +181,13 @@ export class CircuitBreaker {
     else if (this.#state === 'half-open') this.#become('open');
   }
 
-  #settle(outcome: BreakerEnding): void {
+  /**
+   * Settles what a ticket let through.
+   *
+   * @internal
+   */
+  settle(epoch: number, outcome: Ending): void {
+    if (epoch !== this.#epoch) return;
     if (this.#state === 'closed') {
       if (outcome !== 'neutral') this.#count(outcome === 'failure');
       return;

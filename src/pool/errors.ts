@@ -1,4 +1,5 @@
 import { type Fault, MillraceError, type MillraceErrorOptions } from '../core/index.js';
+import { DeadlineExceededError } from '../worker/index.js';
 
 /** A call came after the pool, or its model's registration, began to close; or it was still unanswered when a shutdown ran out of time. */
 export class PoolClosedError extends MillraceError {
@@ -47,7 +48,7 @@ export class MemoryExhaustedError extends MillraceError {
   readonly code = 'ERR_MEMORY_EXHAUSTED' as const;
   readonly requestedBytes: number;
   readonly limitBytes: number;
-  /** Who holds what, the largest first. */
+  /** What each owner holds, the largest first. */
   readonly held: readonly MemoryHolding[];
 
   /** @param origin Where the limit comes from, put behind it in the message. */
@@ -80,11 +81,8 @@ export class MissingPackageError extends MillraceError {
   readonly code = 'ERR_MISSING_PACKAGE' as const;
 }
 
-/**
- * Makes an error without capturing a stack: for refusals, which come by the thousand under overload, when there is no time to spare, and whose message
- * says everything.
- */
-export function withoutStack<E extends Error>(make: () => E): E {
+/** Makes an error without capturing a stack: for refusals, of which there are thousands under overload, and whose message says everything. */
+function withoutStack<E extends Error>(make: () => E): E {
   const limit = Error.stackTraceLimit;
   try {
     Error.stackTraceLimit = 0;
@@ -92,6 +90,40 @@ export function withoutStack<E extends Error>(make: () => E): E {
   } finally {
     Error.stackTraceLimit = limit;
   }
+}
+
+/** What a refusal or a failure of the pool's begins with. */
+export function subjectOf(key: string, operation?: string): string {
+  return `Cannot call '${key}${operation === undefined ? '' : `.${operation}`}'`;
+}
+
+export function closedError(key: string, operation: string | undefined, why: string, cause?: unknown): PoolClosedError {
+  return new PoolClosedError(`${subjectOf(key, operation)}: ${why}`, cause === undefined ? undefined : { cause });
+}
+
+export function brokenError(
+  key: string,
+  operation: string,
+  { state, retryAfterMs }: { readonly state: string; readonly retryAfterMs: number },
+): BreakerOpenError {
+  const message = `${subjectOf(key, operation)}: its circuit breaker is ${state}`;
+  return withoutStack(() => new BreakerOpenError(message, retryAfterMs));
+}
+
+export function noRoomError(
+  key: string,
+  operation: string,
+  why: string,
+  retryAfterMs: number,
+  cause?: unknown,
+): PoolOverloadedError {
+  const options = cause === undefined ? undefined : { cause };
+  return withoutStack(() => new PoolOverloadedError(`${subjectOf(key, operation)}: ${why}`, retryAfterMs, options));
+}
+
+export function lateError(key: string, operation: string, timeoutMs: number): DeadlineExceededError {
+  const message = `${subjectOf(key, operation)}: no answer within ${timeoutMs} ms`;
+  return withoutStack(() => new DeadlineExceededError(message, timeoutMs));
 }
 
 declare module '../core/errors.js' {

@@ -1,23 +1,41 @@
-import { requireMilliseconds, requireOptions, requirePositiveInteger, textOf } from '../core/index.js';
-import { inNeutralContext, type Operations } from '../worker/index.js';
+import {
+  fillOptions,
+  millisecondsOrInfinity,
+  type OptionTable,
+  option,
+  requirePositiveInteger,
+  textOf,
+} from '../core/index.js';
+import type { Operations } from '../worker/index.js';
+import { inNeutralContext } from '../worker/internal.js';
 import { PoolClosedError, UnknownModelError } from './errors.js';
 import { type PoolCallOptions, RegisteredModel } from './model/registered-model.js';
 import { createModelHandle, type ModelHandle } from './model-handle.js';
-import { requireModelOptions } from './model-settings.js';
+import { type ModelOptions, requireModelOptions } from './model-options.js';
+import { sumLedgers } from './observe/counts.js';
 import { EventHub, type PoolEvent } from './observe/events.js';
-import { sumLedgers } from './observe/ledger.js';
-import { claimName, publishMetrics, renderMetrics, withdrawMetrics } from './observe/prometheus.js';
+import { claimName, publishMetrics, renderMetrics, withdrawMetrics } from './observe/metrics.js';
 import { healthOf, type PoolHealth, type PoolStats, statsOf, worstOf } from './observe/reports.js';
-import type { ModelOptions, PoolOptions } from './options.js';
-import { type PoolSettings, requirePoolOptions } from './pool-settings.js';
+import { type PoolOptions, type PoolSettings, requirePoolOptions } from './pool-options.js';
+import { requireWorkerStart } from './pooled-worker.js';
 import { SpareHosts } from './spare-hosts.js';
-import { requireWorkerStart, spawnPooledWorker } from './spawn.js';
 
 /** Options of anything that closes. */
 export interface PoolCloseOptions {
   /** How long accepted requests may take to finish, in ms. The pool's `shutdownMs` by default. */
   readonly timeoutMs?: number | undefined;
 }
+
+const CLOSE_OPTIONS = { timeoutMs: option(millisecondsOrInfinity) } satisfies OptionTable<PoolCloseOptions>;
+
+/** The states of a pool, and those that each can be followed by. */
+export type PoolState = 'open' | 'draining' | 'closing' | 'closed';
+export const poolTransitions: Readonly<Record<PoolState, readonly PoolState[]>> = {
+  open: ['draining', 'closing'],
+  draining: ['closing'],
+  closing: ['closing', 'closed'],
+  closed: ['closing'],
+};
 
 const inspect = Symbol.for('nodejs.util.inspect.custom');
 
@@ -29,17 +47,16 @@ export class Pool implements AsyncDisposable {
   readonly #spares: SpareHosts | undefined;
   // Models that were unregistered and are not gone yet: a close waits for them too.
   readonly #leaving = new Set<RegisteredModel>();
-  #state: 'open' | 'draining' | 'closing' | 'closed' = 'open';
+  #state: PoolState = 'open';
   #closed: Promise<void> | undefined;
 
   /** @internal */
   constructor(settings: PoolSettings) {
     this.#settings = settings;
     claimName(settings);
-    const { name, spareHosts, governor, clock } = settings;
-    if (spareHosts !== undefined) {
+    if (settings.spareHosts !== undefined) {
       try {
-        this.#spares = new SpareHosts({ owner: `${name}/spare hosts`, settings: spareHosts, governor, clock });
+        this.#spares = new SpareHosts(`${settings.name}/spare hosts`, settings.spareHosts, settings);
       } catch (error) {
         withdrawMetrics(settings);
         throw error;
@@ -81,7 +98,7 @@ export class Pool implements AsyncDisposable {
   register<const Ops extends Operations>(key: string, options: ModelOptions<Ops>): ModelHandle<Ops> {
     const settings = requireModelOptions(key, options, this.#settings);
     const action = `Cannot register model '${key}'`;
-    // Whoever replaced `spawn` has names and options of their own for where a model comes from.
+    // Workers of another kind have names and options of their own for where a model comes from.
     if (this.#settings.spawn === undefined) requireWorkerStart(action, settings.start);
     if (this.#state !== 'open') throw new PoolClosedError(`${action}: the pool is ${this.#state}`);
     if (this.#models.has(key)) throw new TypeError(`${action}: key must be free, received one that is registered`);
@@ -91,13 +108,7 @@ export class Pool implements AsyncDisposable {
         `${action}: label must be free, received '${settings.label}', which is that of '${other.key}'`,
       );
     }
-    const model = new RegisteredModel(
-      settings,
-      this.#settings,
-      this.#settings.spawn ?? spawnPooledWorker,
-      this.#events,
-      this.#spares,
-    );
+    const model = new RegisteredModel(settings, this.#settings, this.#events, this.#spares);
     this.#models.set(key, model);
     this.#emit('register', key);
     inNeutralContext(() => model.begin());
@@ -173,7 +184,7 @@ export class Pool implements AsyncDisposable {
    * @returns How many, once they are gone.
    */
   async evict(key: string): Promise<number> {
-    return await this.#require('evict', key).fleet.evictIdle(true);
+    return await this.#require('evict', key).fleet.evictIdle();
   }
 
   /** How the pool and each of its models are, now. */
@@ -218,7 +229,7 @@ export class Pool implements AsyncDisposable {
       this.#emit('drain', '');
     }
     const models = [...this.#models.values(), ...this.#leaving];
-    await Promise.all(models.map((model) => model.dispatcher.drain('the pool is draining')));
+    await Promise.all(models.map((model) => model.drain('the pool is draining')));
   }
 
   /**
@@ -283,10 +294,7 @@ export class Pool implements AsyncDisposable {
   }
 
   #requireTimeout(action: string, options: PoolCloseOptions | undefined): number {
-    const { timeoutMs } = requireOptions<PoolCloseOptions>(action, options, ['timeoutMs']);
-    return timeoutMs === undefined
-      ? this.#settings.shutdownMs
-      : requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true });
+    return fillOptions(action, options, CLOSE_OPTIONS).timeoutMs ?? this.#settings.shutdownMs;
   }
 
   #emit(type: 'register' | 'unregister' | 'drain' | 'close', model: string): void {

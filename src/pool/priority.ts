@@ -27,8 +27,8 @@ const ROUNDING = 1e-9;
  *
  * Invariants: with every take, a class with something waiting earns its share; a class that has earned 1 goes before the more urgent ones
  * and pays 1, the least urgent first. So under saturation each gets its share exactly, and `batch` waits at most 1 / share takes. A class
- * that is served in its natural turn, or has nothing waiting, keeps no credit. Removal is O(1). Whoever takes may ask for the newest of the
- * class instead; which class it is does not depend on that.
+ * that is served in its natural turn, or has nothing waiting, keeps no credit. Removal is O(1). The newest of the class may be
+ * taken instead of the oldest; which class it is does not depend on that.
  */
 export class PriorityQueue<T extends Queueable<T>> {
   readonly #lists: Readonly<Record<Priority, LinkedList<T>>>;

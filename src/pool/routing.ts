@@ -7,8 +7,6 @@
 export interface RoutingCandidate {
   /** The worker's name, stable for its life. */
   readonly id: string;
-  /** What it has been given and not answered, in the unit of the model's `costOf`: requests, unless that says otherwise. */
-  readonly pendingCost: number;
   /** How many requests it has been given and not answered. */
   readonly pending: number;
   /** How many it may hold at once. */
@@ -21,15 +19,15 @@ export interface RoutingCandidate {
 export type Routing = (candidates: readonly RoutingCandidate[]) => RoutingCandidate;
 
 /**
- * Two candidates at random, and of them the one with less pending cost: close to the least loaded, without looking at all of them.
+ * Two candidates at random, and of them the one with less pending work: close to the least loaded, without looking at all of them.
  * (M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.) Of two that have nothing to do the one that worked or started last,
  * whose code and model are still in the caches; the others stay idle long enough to be evicted.
  *
  * @param random A generator of numbers in [0, 1), for tests.
  * @example
  * ```ts
- * const busy = { id: 'a', pending: 3, pendingCost: 3, window: 4 };
- * const free = { id: 'b', pending: 0, pendingCost: 0, window: 4 };
+ * const busy = { id: 'a', pending: 3, window: 4 };
+ * const free = { id: 'b', pending: 0, window: 4 };
  * powerOfTwoChoices()([busy, free]).id; // => 'b'
  * ```
  */
@@ -41,34 +39,34 @@ export function powerOfTwoChoices(random: () => number = Math.random): Routing {
     let other = Math.floor(random() * (count - 1));
     if (candidates[other] === first) other = count - 1;
     const second = candidates[other] as RoutingCandidate;
-    if (second.pendingCost !== first.pendingCost) return second.pendingCost < first.pendingCost ? second : first;
+    if (second.pending !== first.pending) return second.pending < first.pending ? second : first;
     return (second.idleSince ?? 0) > (first.idleSince ?? 0) ? second : first;
   };
 }
 
 /**
- * The candidate with the least pending cost; the first of equals.
+ * The candidate with the least pending work; the first of equals.
  *
  * @example
  * ```ts
- * const workers = [3, 1].map((pending) => ({ id: `w${pending}`, pending, pendingCost: pending, window: 4 }));
+ * const workers = [3, 1].map((pending) => ({ id: `w${pending}`, pending, window: 4 }));
  * leastLoaded()(workers).id; // => 'w1'
  * ```
  */
 export function leastLoaded(): Routing {
   return (candidates) => {
     let best = candidates[0] as RoutingCandidate;
-    for (const each of candidates) if (each.pendingCost < best.pendingCost) best = each;
+    for (const each of candidates) if (each.pending < best.pending) best = each;
     return best;
   };
 }
 
 /**
- * Each candidate in turn, by name, whoever has room.
+ * Each candidate in turn, by name, whichever have room.
  *
  * @example
  * ```ts
- * const workers = ['a', 'b'].map((id) => ({ id, pending: 0, pendingCost: 0, window: 1 }));
+ * const workers = ['a', 'b'].map((id) => ({ id, pending: 0, window: 1 }));
  * const route = roundRobin();
  * [route(workers).id, route(workers).id, route(workers).id]; // => ['a', 'b', 'a']
  * ```
@@ -88,7 +86,7 @@ export function roundRobin(): Routing {
   };
 }
 
-/** A strategy of the user's that cannot lose a request: one that throws, or answers no candidate, is told of once and passed over for the first. */
+/** Keeps a user's strategy from losing a request: where it throws, or answers no candidate, a warning is emitted once and the first is taken. */
 export function guarded(routing: Routing): Routing {
   let isTold = false;
   return (candidates) => {

@@ -6,10 +6,12 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, ClockTimer } from '../core/index.js';
-import { inNeutralContext, type SpareHost, startSpareHost } from '../worker/index.js';
-import type { MemoryGovernor, MemoryGuard, MemoryReclaimer } from './memory/governor.js';
-import { residentBytes } from './memory/resident.js';
-import type { SpareHostSettings, WorkerPart } from './options.js';
+import { type SpareHost, startSpareHost } from '../worker/index.js';
+import { inNeutralContext } from '../worker/internal.js';
+import { residentBytes } from './machine.js';
+import type { MemoryGovernor, MemoryGuard, MemoryReclaimer } from './memory-governor.js';
+import type { WorkerPart } from './model-options.js';
+import type { SpareHostSettings } from './pool-options.js';
 
 /** How long after a spare is taken the next is made, in ms: the load that took it should have the machine first. */
 const REFILL_MS = 1_000;
@@ -26,19 +28,15 @@ interface Kept {
   isLeaving: boolean;
 }
 
-/** What the spares of a pool live on. */
-export interface SpareHostsParts {
-  readonly owner: string;
-  readonly settings: SpareHostSettings;
-  readonly governor: MemoryGovernor;
-  readonly clock: Clock;
-  /** Starts one; replaced in tests. */
-  readonly start?: ((settings: SpareHostSettings) => SpareHost) | undefined;
-}
+/** Starts one spare; replaced in tests. */
+type StartSpare = (settings: Omit<SpareHostSettings, 'count'>) => SpareHost;
 
 export class SpareHosts implements MemoryReclaimer {
   readonly owner: string;
-  readonly #parts: SpareHostsParts;
+  readonly #settings: SpareHostSettings;
+  readonly #governor: MemoryGovernor;
+  readonly #clock: Clock;
+  readonly #start: StartSpare;
   readonly #kept = new Set<Kept>();
   readonly #reclaimer: Disposable;
   #timer: ClockTimer | undefined;
@@ -46,11 +44,19 @@ export class SpareHosts implements MemoryReclaimer {
   #learntBytes = UNKNOWN_BYTES;
   #isClosed = false;
 
-  constructor(parts: SpareHostsParts) {
-    this.owner = parts.owner;
-    this.#parts = parts;
+  constructor(
+    owner: string,
+    settings: SpareHostSettings,
+    { governor, clock }: { readonly governor: MemoryGovernor; readonly clock: Clock },
+    start: StartSpare = startSpareHost,
+  ) {
+    this.owner = owner;
+    this.#settings = settings;
+    this.#governor = governor;
+    this.#clock = clock;
+    this.#start = start;
     this.#fill();
-    this.#reclaimer = parts.governor.addReclaimer(this);
+    this.#reclaimer = governor.addReclaimer(this);
   }
 
   /** How many are there to be taken. */
@@ -79,7 +85,6 @@ export class SpareHosts implements MemoryReclaimer {
   /** To be called when a place or memory may have come free: makes what is missing, a little later. */
   refill(): void {
     if (this.#isClosed || this.#timer !== undefined) return;
-    const { clock } = this.#parts;
     const fill = (): void => {
       this.#timer = undefined;
       try {
@@ -88,8 +93,8 @@ export class SpareHosts implements MemoryReclaimer {
         // The system has no process to give: a worker that needs one will say so.
       }
     };
-    const ms = Math.max(REFILL_MS, this.#notBefore - clock.now());
-    this.#timer = inNeutralContext(() => clock.setTimer(fill, ms));
+    const ms = Math.max(REFILL_MS, this.#notBefore - this.#clock.now());
+    this.#timer = inNeutralContext(() => this.#clock.setTimer(fill, ms));
   }
 
   idleSince(): number | undefined {
@@ -99,7 +104,7 @@ export class SpareHosts implements MemoryReclaimer {
   reclaim(): void {
     for (const each of this.#kept) {
       if (each.isLeaving) continue;
-      this.#notBefore = this.#parts.clock.now() + SHORTAGE_MS;
+      this.#notBefore = this.#clock.now() + SHORTAGE_MS;
       this.#end(each);
       return;
     }
@@ -118,15 +123,15 @@ export class SpareHosts implements MemoryReclaimer {
     this.#timer = undefined;
     const leaving = [...this.#kept];
     for (const each of leaving) this.#end(each);
-    // A spare holds nothing, but whoever waits for its end must not be alone with an empty event loop.
-    const hold = this.#parts.clock.setTimer(() => {}, END_MS, { ref: true });
+    // A spare does not hold the process, but what waits for its end here does.
+    const hold = this.#clock.setTimer(() => {}, END_MS, { ref: true });
     await Promise.all(leaving.map(({ host }) => host.exited));
     hold.cancel();
     this.#reclaimer[Symbol.dispose]();
   }
 
   #isFor({ env, cwd, execPath, execArgv, stdio = 'inherit', threadPoolSize, heapMb }: WorkerPart): boolean {
-    const { settings } = this.#parts;
+    const settings = this.#settings;
     return isDeepStrictEqual(
       [env, cwd, execPath, execArgv, stdio, threadPoolSize, heapMb],
       [
@@ -142,13 +147,13 @@ export class SpareHosts implements MemoryReclaimer {
   }
 
   #fill(): void {
-    const { governor, settings, clock } = this.#parts;
-    if (this.#isClosed || clock.now() < this.#notBefore) return;
-    while (this.#kept.size < settings.count) {
-      const guard = governor.tryAcquire(this.owner, this.#learntBytes);
+    const { count, ...settings } = this.#settings;
+    if (this.#isClosed || this.#clock.now() < this.#notBefore) return;
+    while (this.#kept.size < count) {
+      const guard = this.#governor.tryAcquire(this.owner, this.#learntBytes);
       if (guard === undefined) return;
       try {
-        this.#keep((this.#parts.start ?? startSpare)(settings), guard);
+        this.#keep(this.#start(settings), guard);
       } catch (error) {
         guard[Symbol.dispose]();
         throw error;
@@ -174,8 +179,4 @@ export class SpareHosts implements MemoryReclaimer {
     kept.isLeaving = true;
     kept.host[Symbol.dispose]();
   }
-}
-
-function startSpare({ count: _, heapMb, ...start }: SpareHostSettings): SpareHost {
-  return startSpareHost(heapMb === undefined ? start : { ...start, heapMb });
 }

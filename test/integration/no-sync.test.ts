@@ -5,11 +5,7 @@ import { glob } from 'tinyglobby';
 import { expect, test } from 'vitest';
 
 // Files of the kernel's, read once: the control group's limits when the first pool is made, and the terminal beside the first fork, which is synchronous itself. And what a child says to its parent as it starts.
-const ALLOWED = new Set([
-  'pool/memory/control-groups.ts',
-  'worker/executor/process-state.ts',
-  'worker/host/process-child.ts',
-]);
+const ALLOWED = new Set(['pool/machine.ts', 'worker/executor/process-state.ts', 'worker/host/process-child.ts']);
 
 test("no source file calls a synchronous file or process function on a request's way: nobody blocks", async () => {
   const root = fileURLToPath(new URL('../../src/', import.meta.url));

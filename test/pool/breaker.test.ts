@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
-import { type BreakerState, breakerTransitions, CircuitBreaker } from '../../src/pool/index.js';
+import { type BreakerState, CircuitBreaker } from '../../src/pool/index.js';
+import { breakerTransitions } from '../../src/pool/internal.js';
 
 const rules = { failures: 3, windowMs: 1_000, openMs: 5_000, probes: 2 };
 

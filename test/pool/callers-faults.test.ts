@@ -41,7 +41,6 @@ const register = (
         return undefined;
       },
     },
-    costOf: (_, input) => ((input as { cost?: number } | null | undefined)?.cost as number) ?? 1,
   };
   return pool.register('m', options);
 };
@@ -160,8 +159,6 @@ const others: Record<string, (model: Model, pool: Pool) => Promise<unknown>> = {
   'a size below nothing': (model) => model.call('sized', { size: -1 }),
   'a size that is text': (model) => model.call('sized', { size: '5' }),
   'a size that throws': (model) => model.call('sized', { size: new RangeError('no size') }),
-  'a cost that is NaN': (model) => model.call('take', { cost: Number.NaN }),
-  'a cost that is text': (model) => model.call('take', { cost: '1' }),
   'a key that throws': (model) => model.call('slow', Number.NaN),
   'an operation that is not known': (model) => model.call('nope' as 'take', 1),
   'an operation that every object has': (model) => model.call('toString' as 'take', 1),

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { createPool } from '../../src/pool/index.js';
 import { operation } from '../../src/worker/index.js';
-import { simulate, simulated } from './simulated-worker.js';
+import { simulate, simulated } from '../support/simulated-worker.js';
 
 /** One failure that counts is enough to open it. */
 const strict = { failures: 1, failureRate: 1e-9 };

@@ -3,14 +3,15 @@ import { expect, test, vi } from 'vitest';
 import { SimulatedClock } from '../../src/channels/index.js';
 import { MemoryGovernor } from '../../src/pool/index.js';
 import { WorkerCrashedError, WorkerLoadError } from '../../src/worker/index.js';
-import { simulate, simulated } from './simulated-worker.js';
+import { codeOf } from '../support/outcomes.js';
+import { simulate, simulated } from '../support/simulated-worker.js';
 
 test('Pool.close() gives up what waits for memory: nobody is evicted for it, and nobody waits behind it', async () => {
   const clock = new SimulatedClock();
   const governor = new MemoryGovernor({ limitBytes: 100_000_000, clock });
   const held = governor.tryAcquire('somebody else', 60_000_000);
   const closing = simulate(clock, {}, { governor, name: 'closing' }).pool;
-  closing.register('large', simulated({ memoryMb: 80 }));
+  closing.register('large', simulated({ costMb: 80 }));
   const refused = closing.call('large', 'echo', 1) as Promise<unknown>;
   const outcome = refused.catch((error: unknown) => error);
   await clock.advance(1);
@@ -26,7 +27,7 @@ test('Pool.close() gives up what waits for memory: nobody is evicted for it, and
 test('a worker that is closed while it loads holds its memory until it is gone', async () => {
   const clock = new SimulatedClock();
   const { pool, workers, governor } = simulate(clock, { loadMs: 1_000 });
-  pool.register('m', simulated({ minWorkers: 1, memoryMb: 10 }));
+  pool.register('m', simulated({ minWorkers: 1, costMb: 10 }));
   await clock.advance(1);
   let end = (): void => {};
   const worker = workers[0] as NonNullable<(typeof workers)[0]>;
@@ -51,7 +52,7 @@ test('an idle worker is evicted in time though a later timer runs already', asyn
   const { pool } = simulate(clock, behaviour);
   const model = pool.register(
     'm',
-    simulated({ maxWorkers: 2, idleTimeoutMs: 100, cooldownMs: 0, scaleUpAfterMs: 5, backOffMs: 60_000 }),
+    simulated({ maxWorkers: 2, idleTimeoutMs: 100, scaleUpAfterMs: 5, backOffMs: 60_000 }),
   );
   // The second is wanted, fails, and may be tried again in a minute.
   const calls = Promise.all(Array.from({ length: 4 }, (_, n) => model.call('echo', n)));
@@ -72,7 +73,7 @@ test('a routing strategy that throws, or answers no candidate, loses no request'
       () => {
         throw new Error('out of order');
       },
-      () => ({ id: 'nobody', pending: 0, pendingCost: 0, window: 1 }),
+      () => ({ id: 'nobody', pending: 0, window: 1 }),
     ];
     for (const [index, routing] of strategies.entries()) {
       const model = pool.register(`m${index}`, simulated({ minWorkers: 2, maxWorkers: 2, routing }));
@@ -115,8 +116,6 @@ test('a model that fails with the crash of a worker of its own has not crashed, 
   expect(pool.stats().models.m).toMatchObject({ failed: 1, retried: 0, crashes: 0, starts: 1, workers: 1 });
   await pool.close();
 });
-
-const codeOf = (error: unknown) => (error as { code?: string }).code ?? String(error);
 
 test('a worker that is killed while it loads is replaced, and its callers wait for its replacement', async () => {
   const clock = new SimulatedClock();
@@ -280,7 +279,7 @@ test('a first answer ends the back-off of workers that died young', async () => 
 test('workers beyond the least are replaced together while there is work for them', async () => {
   const clock = new SimulatedClock();
   const { pool, workers } = simulate(clock, { loadMs: 100, serviceMs: () => 50 });
-  const model = pool.register('m', simulated({ maxWorkers: 3, scaleUpAfterMs: 10, window: 2 }));
+  const model = pool.register('m', simulated({ maxWorkers: 3, scaleUpAfterMs: 10, concurrency: 2 }));
   const all = Promise.all(Array.from({ length: 100 }, (_, n) => model.call('echo', n)));
   await clock.advance(400);
   expect(workers).toHaveLength(3);

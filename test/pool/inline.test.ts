@@ -112,7 +112,7 @@ test('Pool.destroy() answers a stream that nobody reads at the moment', async ()
     (async () => {
       for await (const _ of stream);
     })(),
-  ).rejects.toMatchObject({ code: 'ERR_WORKER_CLOSED' });
+  ).rejects.toMatchObject({ code: 'ERR_POOL_CLOSED' });
 });
 
 test('a request that waited runs in the async context of its own caller', async () => {

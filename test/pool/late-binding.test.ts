@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { powerOfTwoChoices } from '../../src/pool/index.js';
 import { seeded } from '../seeded.js';
-import { simulate, simulated } from './simulated-worker.js';
+import { simulate, simulated } from '../support/simulated-worker.js';
 
 const WORKERS = 4;
 const LOAD = 0.8;

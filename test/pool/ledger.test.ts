@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { MemoryGovernor, type PoolStats } from '../../src/pool/index.js';
-import { simulate, simulated } from './simulated-worker.js';
+import { simulate, simulated } from '../support/simulated-worker.js';
 
 type Step =
   | {
@@ -76,13 +76,12 @@ test('the ledger is exact at every quiet moment, whatever happens in whatever or
           { governor },
         );
         const options = simulated({
-          memoryMb: 1e-6,
+          costMb: 1e-6,
           concurrency: 2,
           maxWorkers: 2,
           queueLimit: 4,
           scaleUpAfterMs: 20,
           idleTimeoutMs: 200,
-          cooldownMs: 10,
           memoryWaitMs: 50,
           backOffMs: 20,
           breaker: { failures: 3, windowMs: 500, openMs: 200, probes: 2 },

@@ -8,7 +8,7 @@ import { expect } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { MemoryGovernor, type MemoryGuard, type Pool } from '../../src/pool/index.js';
 import { operation } from '../../src/worker/index.js';
-import { type Behaviour, simulate } from './simulated-worker.js';
+import { type Behaviour, simulate } from '../support/simulated-worker.js';
 
 const operations = {
   echo: operation<number, unknown>({ capacity: 2, idempotent: true }),
@@ -88,11 +88,10 @@ export async function runLiveness(numRuns: number): Promise<void> {
         operations,
         module: 'simulated',
         timeoutMs: Number.POSITIVE_INFINITY,
-        memoryMb: 1e-6,
+        costMb: 1e-6,
         memoryWaitMs: 50,
         scaleUpAfterMs: 20,
         idleTimeoutMs: 60,
-        cooldownMs: 10,
         backOffMs: 20,
         breaker: false,
       });

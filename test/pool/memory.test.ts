@@ -3,49 +3,48 @@ import { SimulatedClock } from '../../src/core/index.js';
 import {
   autoWorkers,
   availableCores,
-  availableMemoryBytes,
   createPool,
   MemoryExhaustedError,
   MemoryGovernor,
   type MemoryGuard,
   type MemoryReclaimer,
-  residentBytes,
 } from '../../src/pool/index.js';
+import { availableMemory, residentBytes } from '../../src/pool/internal.js';
 import { operation } from '../../src/worker/index.js';
 
 const MB = 1_000_000;
 const files = (map: Record<string, string>) => (path: string) => map[path];
 
-test('availableMemoryBytes() is the machine where no control group limits it', () => {
-  expect(availableMemoryBytes(16_000, files({}))).toBe(16_000);
+test('availableMemory() is the machine where no control group limits it', () => {
+  expect(availableMemory(16_000, files({})).bytes).toBe(16_000);
   expect(
-    availableMemoryBytes(16_000, files({ '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': 'max\n' })),
+    availableMemory(16_000, files({ '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': 'max\n' })).bytes,
   ).toBe(16_000);
 });
 
-test('availableMemoryBytes() takes the tightest version 2 limit on the way to the root', () => {
+test('availableMemory() takes the tightest version 2 limit on the way to the root', () => {
   const read = files({
     '/proc/self/cgroup': '0::/user.slice/app\n',
     '/sys/fs/cgroup/user.slice/app/memory.max': '9000\n',
     '/sys/fs/cgroup/user.slice/memory.max': '5000\n',
   });
-  expect(availableMemoryBytes(16_000, read)).toBe(5_000);
+  expect(availableMemory(16_000, read).bytes).toBe(5_000);
 });
 
-test('availableMemoryBytes() reads version 1, where no limit is a number close to 2^63', () => {
+test('availableMemory() reads version 1, where no limit is a number close to 2^63', () => {
   const membership = '12:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/ignored\n';
   const limited = files({
     '/proc/self/cgroup': membership,
     '/sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes': '7000\n',
   });
-  expect(availableMemoryBytes(16_000, limited)).toBe(7_000);
+  expect(availableMemory(16_000, limited).bytes).toBe(7_000);
   const inside = files({ '/proc/self/cgroup': membership, '/sys/fs/cgroup/memory/memory.limit_in_bytes': '3000\n' });
-  expect(availableMemoryBytes(16_000, inside)).toBe(3_000);
+  expect(availableMemory(16_000, inside).bytes).toBe(3_000);
   const unlimited = files({
     '/proc/self/cgroup': membership,
     '/sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712\n',
   });
-  expect(availableMemoryBytes(16_000, unlimited)).toBe(16_000);
+  expect(availableMemory(16_000, unlimited).bytes).toBe(16_000);
 });
 
 test('availableCores() is the machine where no control group has a quota, of which a fraction counts as a core', () => {
@@ -80,8 +79,8 @@ test("Pool.register() with maxWorkers: 'auto' starts no more workers than there 
   const load = () => ({ echo: (input: unknown) => input });
   const operations = { echo: operation<unknown, unknown>() };
   pool.register('free', { operations, load, maxWorkers: 'auto' });
-  pool.register('large', { operations, load, maxWorkers: 'auto', memoryMb: 60 });
-  pool.register('kept', { operations, load, maxWorkers: 'auto', memoryMb: 0, minWorkers: 100 });
+  pool.register('large', { operations, load, maxWorkers: 'auto', costMb: 60 });
+  pool.register('kept', { operations, load, maxWorkers: 'auto', costMb: 0, minWorkers: 100 });
   for (const key of pool.keys) await pool.warm(key, 1_000);
   const workers = Object.values(pool.stats().models).map((each) => each.workers);
   expect(workers).toEqual([availableCores(), 1, 100]);
@@ -101,7 +100,7 @@ test.runIf(process.platform === 'linux')(
 
 test('MemoryGovernor takes a fraction of the memory less a reserve', () => {
   const governor = new MemoryGovernor({ fraction: 0.5, reserveBytes: MB });
-  expect(governor.limitBytes).toBeCloseTo(0.5 * availableMemoryBytes() - MB, -3);
+  expect(governor.limitBytes).toBeCloseTo(0.5 * availableMemory().bytes - MB, -3);
 });
 
 test('MemoryGovernor refuses unknown and wrong options, and amounts that are none', () => {
@@ -269,7 +268,7 @@ test('Pool runs one worker of each model in turn where not even one fits', async
   const pool = createPool({ clock, governor: new MemoryGovernor({ limitBytes: 0, clock }) });
   const load = () => ({ echo: (input: unknown) => input });
   const operations = { echo: operation<unknown, unknown>() };
-  const models = ['a', 'b'].map((key) => pool.register(key, { operations, load, maxWorkers: 4, memoryMb: 60 }));
+  const models = ['a', 'b'].map((key) => pool.register(key, { operations, load, maxWorkers: 4, costMb: 60 }));
   for (const model of [...models, ...models]) expect(await model.call('echo', 1)).toBe(1);
   expect(Object.values(pool.stats().models).map((each) => each.workers)).toEqual([0, 1]);
   await expect(pool.warm('b', 2)).rejects.toThrow(MemoryExhaustedError);

@@ -3,8 +3,8 @@ import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { createPool, type PoolEvent } from '../../src/pool/index.js';
-import { Histogram } from '../../src/pool/observe/histogram.js';
-import { simulate, simulated } from './simulated-worker.js';
+import { Histogram } from '../../src/pool/observe/counts.js';
+import { simulate, simulated } from '../support/simulated-worker.js';
 
 async function exercised(registry?: Registry) {
   const clock = new SimulatedClock();
@@ -13,7 +13,7 @@ async function exercised(registry?: Registry) {
     return input;
   };
   const simulation = simulate(clock, { serviceMs: () => 20, answer }, registry === undefined ? {} : { registry });
-  const model = simulation.pool.register('m', simulated({ memoryMb: 5, concurrency: 4, coalesce: { echo: String } }));
+  const model = simulation.pool.register('m', simulated({ costMb: 5, concurrency: 4, coalesce: { echo: String } }));
   const calls = [
     model.call('echo', 1),
     model.call('echo', 1),

@@ -14,7 +14,6 @@ function stage(options: Pick<ModelOptions, 'maxParked' | 'reserve'>) {
     operations: { work: operation<string, string>() },
     maxWorkers: 1,
     concurrency: 2,
-    window: 2,
     load: () => ({
       async work(input: string) {
         if (input === 'parked') await new Promise<void>((resolve) => waiting.push(resolve));

@@ -72,7 +72,7 @@ test('a killed worker is replaced: its idempotent request runs again, any other 
 
 test('one stopped worker of three costs nobody an answer: the others go on serving, and it is replaced within seconds', async () => {
   await using pool = createPool();
-  const model = pool.register('m', processes({ minWorkers: 3, maxWorkers: 3, concurrency: 4, window: 4 }));
+  const model = pool.register('m', processes({ minWorkers: 3, maxWorkers: 3, concurrency: 4 }));
   const pids = new Set<number>();
   while (pids.size < 3)
     for (const pid of await Promise.all([1, 2, 3].map(() => model.call('pid', undefined)))) pids.add(pid);
@@ -155,7 +155,7 @@ test.runIf(process.platform === 'linux')(
   { timeout: 120_000 },
   async () => {
     await using pool = createPool();
-    const model = pool.register('m', processes({ options: { megabytes: 100 }, idleTimeoutMs: 30, cooldownMs: 0 }));
+    const model = pool.register('m', processes({ options: { megabytes: 100 }, idleTimeoutMs: 30 }));
     const cycle = async () => {
       const pid = await model.call('pid', undefined);
       const during = treeBytes(process.pid);
@@ -177,7 +177,7 @@ test.runIf(process.platform === 'linux')(
 
 test.runIf(process.platform === 'linux')('a worker is charged what it was measured to occupy', async () => {
   await using pool = createPool();
-  const model = pool.register('m', processes({ options: { megabytes: 100 }, memoryMb: 1 }));
+  const model = pool.register('m', processes({ options: { megabytes: 100 }, costMb: 1 }));
   await model.call('size', undefined);
   await vi.waitFor(() => expect(pool.health().models.m?.memoryBytes).toBeGreaterThan(100e6), { timeout: 5_000 });
   expect(pool.health().models.m?.memoryBytes).toBeLessThan(300e6);

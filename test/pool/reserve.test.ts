@@ -2,16 +2,14 @@
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import type { ModelOptions } from '../../src/pool/index.js';
-import { simulate, simulated } from './simulated-worker.js';
+import { simulate, simulated } from '../support/simulated-worker.js';
 
-const OPTIONS = { concurrency: 6, window: 6, reserve: 2, maxWorkers: 1 } satisfies Partial<
-  Pick<ModelOptions, 'concurrency' | 'window' | 'reserve' | 'maxWorkers' | 'shares'>
+const OPTIONS = { concurrency: 6, reserve: 2, maxWorkers: 1 } satisfies Partial<
+  Pick<ModelOptions, 'concurrency' | 'reserve' | 'maxWorkers' | 'shares'>
 >;
 
 /** A pool of one worker whose requests take 100 ms, and what was answered, in order. */
-function stage(
-  options: Partial<Pick<ModelOptions, 'concurrency' | 'window' | 'reserve' | 'maxWorkers' | 'shares'>> = {},
-) {
+function stage(options: Partial<Pick<ModelOptions, 'concurrency' | 'reserve' | 'maxWorkers' | 'shares'>> = {}) {
   const clock = new SimulatedClock();
   const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
   const model = pool.register('m', simulated({ ...OPTIONS, ...options }));
@@ -73,5 +71,5 @@ test('Pool.register() gives the places of calls given up back to the class batch
 
 test('Pool.register() refuses a reserve that leaves the class batch no place', () => {
   const { pool } = stage();
-  expect(() => pool.register('n', simulated({ window: 4, reserve: 4 }))).toThrow(RangeError);
+  expect(() => pool.register('n', simulated({ concurrency: 4, reserve: 4 }))).toThrow(RangeError);
 });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { leastLoaded, powerOfTwoChoices, type RoutingCandidate, roundRobin } from '../../src/pool/index.js';
 
 const candidates = (...costs: number[]): RoutingCandidate[] =>
-  costs.map((pendingCost, index) => ({ id: `w${index}`, pendingCost, pending: pendingCost, window: 100 }));
+  costs.map((pending, index) => ({ id: `w${index}`, pending, window: 100 }));
 
 test('powerOfTwoChoices() takes the less loaded of two different candidates', () => {
   const list = candidates(5, 1, 9);
@@ -11,7 +11,7 @@ test('powerOfTwoChoices() takes the less loaded of two different candidates', ()
       const draws = [(first + 0.5) / 3, (second + 0.5) / 2];
       const chosen = powerOfTwoChoices(() => draws.shift() as number)(list);
       const others = list.filter((each) => each !== list[first]);
-      expect(chosen.pendingCost).toBeLessThanOrEqual((list[first] as RoutingCandidate).pendingCost);
+      expect(chosen.pending).toBeLessThanOrEqual((list[first] as RoutingCandidate).pending);
       expect([list[first], ...others]).toContain(chosen);
     }
   }

@@ -1,18 +1,21 @@
 import { expect, test } from 'vitest';
-import { decideScaling, type ScalingRules, type ScalingSnapshot } from '../../src/pool/index.js';
+import { decideScaling, type ScalingRules, type ScalingSnapshot } from '../../src/pool/model/scaling.js';
 
-const rules: ScalingRules = { minWorkers: 0, maxWorkers: 4, scaleUpAfterMs: 100, idleTimeoutMs: 1_000, cooldownMs: 50 };
+const rules: ScalingRules = { minWorkers: 0, maxWorkers: 4, scaleUpAfterMs: 100, idleTimeoutMs: 1_050 };
 const base: ScalingSnapshot = {
   now: 10_000,
   queued: 0,
   starting: 0,
+  missing: 0,
   workers: [],
   saturatedSince: undefined,
   lastGrowthAt: Number.NEGATIVE_INFINITY,
   notBefore: Number.NEGATIVE_INFINITY,
 };
-const decide = (snapshot: Partial<ScalingSnapshot>, more: Partial<ScalingRules> = {}) =>
-  decideScaling({ ...rules, ...more }, { ...base, ...snapshot });
+const decide = (snapshot: Partial<ScalingSnapshot>, more: Partial<ScalingRules> = {}) => {
+  const { evict, ...decision } = decideScaling({ ...rules, ...more }, { ...base, ...snapshot });
+  return { ...decision, evict: evict.map(({ id }) => id) };
+};
 const busy = (id: string) => ({ id, idleSince: undefined });
 const idle = (id: string, idleSince: number) => ({ id, idleSince });
 const nothing = { start: 0, evict: [], recheckAt: undefined };
@@ -53,7 +56,7 @@ test('decideScaling() waits for the back-off to end', () => {
   expect(decide({ queued: 1, notBefore: 10_000 }).start).toBe(1);
 });
 
-test('decideScaling() evicts the least recently used first, after idle timeout and cooldown, down to minWorkers', () => {
+test('decideScaling() evicts the least recently used first, after the idle timeout, down to minWorkers', () => {
   const workers = [idle('new', 8_940), idle('old', 8_000), idle('older', 7_000)];
   expect(decide({ workers })).toEqual({ start: 0, evict: ['older', 'old', 'new'], recheckAt: undefined });
   expect(decide({ workers }, { minWorkers: 2 }).evict).toEqual(['older']);

@@ -45,7 +45,7 @@ function fakeSpares(limitBytes: number, count: number) {
     started.push(spare);
     return spare as unknown as SpareHost;
   };
-  const spares = new SpareHosts({ owner: 'spares', settings: { count }, governor, clock, start: () => start() });
+  const spares = new SpareHosts('spares', { count }, { governor, clock }, () => start());
   const setStart = (other: typeof start) => {
     start = other;
   };

@@ -2,16 +2,18 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/channels/index.js';
-import { blockedLimitMs } from '../../src/pool/model/blocked-limit.js';
-import { type SimulatedWorker, simulate, simulated } from './simulated-worker.js';
-
-const codeOf = (error: unknown) => (error as { code?: string }).code ?? String(error);
+import { blockedLimitMs } from '../../src/pool/model/supervision.js';
+import { codeOf } from '../support/outcomes.js';
+import { type SimulatedWorker, simulate, simulated } from '../support/simulated-worker.js';
 
 describe('a worker that gives no sign of life', () => {
   test('is given nothing while another does, and what waits goes to that', async () => {
     const clock = new SimulatedClock();
     const { pool, workers } = simulate(clock, { serviceMs: () => 10 });
-    const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, window: 2, routing: 'roundRobin' }));
+    const model = pool.register(
+      'm',
+      simulated({ minWorkers: 2, maxWorkers: 2, concurrency: 2, routing: 'roundRobin' }),
+    );
     await clock.advance(1);
     const [stopped, other] = workers as [SimulatedWorker, SimulatedWorker];
     stopped.isStopped = true;
@@ -45,7 +47,7 @@ describe('a worker that gives no sign of life', () => {
     const breaker = { failures: 2, failureRate: 0.01, windowMs: 60_000, openMs: 60_000, probes: 1 };
     const model = pool.register(
       'm',
-      simulated({ minWorkers: 1, maxWorkers: 1, window: 16, breaker, timeoutMs: 30_000 }),
+      simulated({ minWorkers: 1, maxWorkers: 1, concurrency: 16, breaker, timeoutMs: 30_000 }),
     );
     await clock.advance(1);
     for (let turn = 0; turn < 10; turn += 1) {
@@ -71,7 +73,7 @@ describe('a worker that gives no sign of life', () => {
 test('Pool.health() is degraded while a worker is a second past the deadline of a call that it holds, and no longer', async () => {
   const clock = new SimulatedClock();
   const { pool } = simulate(clock, { serviceMs: (input) => input as number });
-  const model = pool.register('m', simulated({ maxWorkers: 1, window: 4, breaker: false }));
+  const model = pool.register('m', simulated({ maxWorkers: 1, concurrency: 4, breaker: false }));
   const late = model.call('echo', 5_000, { timeoutMs: 500 }).catch(codeOf);
   await clock.advance(1_499);
   expect(await late).toBe('ERR_DEADLINE_EXCEEDED');
@@ -86,7 +88,7 @@ test('Pool.health() is degraded while a worker is a second past the deadline of 
 test('Pool.health() stays healthy while calls run out of time that the model soon lets go of', async () => {
   const clock = new SimulatedClock();
   const { pool } = simulate(clock, { serviceMs: () => 300 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, window: 8, breaker: false }));
+  const model = pool.register('m', simulated({ maxWorkers: 1, concurrency: 8, breaker: false }));
   for (let turn = 0; turn < 50; turn += 1) {
     void model.call('echo', turn, { timeoutMs: 50 }).catch(() => {});
     await clock.advance(100);

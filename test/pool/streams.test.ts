@@ -3,7 +3,8 @@ import { getEventListeners } from 'node:events';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/channels/index.js';
 import { createPool } from '../../src/pool/index.js';
-import { operation, spawnWorker, type WorkerHandle } from '../../src/worker/index.js';
+import { type InternalPoolOptions, spawnPooledWorker, type WorkerStart } from '../../src/pool/internal.js';
+import { operation, type WorkerHandle } from '../../src/worker/index.js';
 
 const operations = { count: operation.stream<number, number>({ chunkCapacity: 2 }), echo: operation<number, number>() };
 const load = () => ({
@@ -189,13 +190,12 @@ test.each(['inline', 'thread', 'process'] as const)(
   'the ledgers of a pool and of its workers agree on streams with short deadlines, in the host %s',
   async (host) => {
     const handles: WorkerHandle<typeof shared>[] = [];
-    const pool = createPool({
-      spawn: (start) => {
-        const handle = spawnWorker(start as never) as unknown as WorkerHandle<typeof shared>;
-        handles.push(handle);
-        return handle as never;
-      },
-    });
+    const spawn = (start: WorkerStart) => {
+      const worker = spawnPooledWorker(start);
+      handles.push(worker as unknown as WorkerHandle<typeof shared>);
+      return worker;
+    };
+    const pool = createPool({ spawn } as InternalPoolOptions);
     const model = pool.register('m', {
       operations: shared,
       host,

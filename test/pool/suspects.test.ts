@@ -1,11 +1,10 @@
 /** What becomes of the requests of workers that crash; the workers are simulated. */
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/channels/index.js';
-import { Suspects } from '../../src/pool/model/suspects.js';
-import { type Behaviour, type SimulatedWorker, simulate, simulated } from './simulated-worker.js';
+import { codeOf } from '../support/outcomes.js';
+import { type Behaviour, type SimulatedWorker, simulate, simulated } from '../support/simulated-worker.js';
 
-const codeOf = (error: unknown) => (error as { code?: string }).code ?? String(error);
 const outcomeOf = (call: Promise<unknown>) => call.then((value) => value, codeOf);
 
 /** The requests that were alone in a worker that crashed, once for each. */
@@ -13,35 +12,14 @@ function convictions(workers: readonly SimulatedWorker[]): unknown[] {
   return workers.flatMap(({ lost }) => (lost?.length === 1 ? lost : []));
 }
 
-describe('Suspects', () => {
-  const suspect = () => ({ isSuspect: false, lostAlone: 0, next: undefined, previous: undefined });
-
-  test('acquit() holds nothing against what was lost in company, and forgives what was alone so many times', () => {
-    const suspects = new Suspects(1);
-    const one = suspect();
-    expect([1, 2, 3].map(() => suspects.acquit(one, false))).toEqual([true, true, true]);
-    expect([1, 2].map(() => suspects.acquit(one, true))).toEqual([true, false]);
-  });
-
-  test('acquit() runs nothing again where retries are 0, in company or not', () => {
-    const suspects = new Suspects(0);
-    expect([suspects.acquit(suspect(), false), suspects.acquit(suspect(), true)]).toEqual([false, false]);
-  });
-
-  test('they are taken in the order in which they were lost, and may leave from anywhere', () => {
-    const suspects = new Suspects(1);
-    const [first, second, third] = [suspect(), suspect(), suspect()] as const;
-    for (const each of [first, second, third]) suspects.push(each);
-    suspects.remove(second);
-    expect([suspects.size, suspects.take(), suspects.take(), suspects.take()]).toEqual([2, first, third, undefined]);
-  });
-});
-
 test.for([1, 2, 3])('one request of 60 that ends its workers fails alone, with %i workers', async (count) => {
   const clock = new SimulatedClock();
   const behaviour: Behaviour = { loadMs: 300, serviceMs: () => 20, crashes: (input) => input === 31 };
   const { pool, workers } = simulate(clock, behaviour);
-  const model = pool.register('m', simulated({ minWorkers: count, maxWorkers: count, window: 24, timeoutMs: 30_000 }));
+  const model = pool.register(
+    'm',
+    simulated({ minWorkers: count, maxWorkers: count, concurrency: 24, timeoutMs: 30_000 }),
+  );
   const all = Promise.all(Array.from({ length: 60 }, (_, n) => outcomeOf(model.call('echo', n))));
   await clock.advance(20_000);
   expect(await all).toEqual(Array.from({ length: 60 }, (_, n) => (n === 31 ? 'ERR_WORKER_CRASHED' : n)));
@@ -60,7 +38,7 @@ test('several requests that end their workers fail, each for itself, and nobody 
     crashes: (input) => guilty.has(input as number),
   };
   const { pool, workers } = simulate(clock, behaviour);
-  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, window: 24, breaker: false }));
+  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, concurrency: 24, breaker: false }));
   const all = Promise.all(Array.from({ length: 60 }, (_, n) => outcomeOf(model.call('echo', n))));
   await clock.advance(60_000);
   expect(await all).toEqual(Array.from({ length: 60 }, (_, n) => (guilty.has(n) ? 'ERR_WORKER_CRASHED' : n)));
@@ -71,7 +49,7 @@ test('several requests that end their workers fail, each for itself, and nobody 
 test('a request that was lost in company keeps all of its retries', async () => {
   const clock = new SimulatedClock();
   const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, window: 2, retries: 1 }));
+  const model = pool.register('m', simulated({ maxWorkers: 1, concurrency: 2, retries: 1 }));
   const both = Promise.all(['a', 'b'].map((input) => outcomeOf(model.call('echo', input))));
   await clock.advance(50);
   workers.at(-1)?.crash();
@@ -87,7 +65,7 @@ test('a request that was lost in company keeps all of its retries', async () => 
 test('a request that may not be repeated is rejected at once, while those beside it run again', async () => {
   const clock = new SimulatedClock();
   const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, window: 3 }));
+  const model = pool.register('m', simulated({ maxWorkers: 1, concurrency: 3 }));
   const results: unknown[] = [];
   for (const [operation, input] of [
     ['echo', 1],
@@ -110,7 +88,7 @@ test('while suspects run alone, the other workers go on serving', async () => {
   const { pool, workers } = simulate(clock, { loadMs: 500, serviceMs: () => 100 });
   const model = pool.register(
     'm',
-    simulated({ minWorkers: 2, maxWorkers: 2, window: 4, routing: 'leastLoaded', timeoutMs: 30_000 }),
+    simulated({ minWorkers: 2, maxWorkers: 2, concurrency: 4, routing: 'leastLoaded', timeoutMs: 30_000 }),
   );
   await clock.advance(500);
   const answers: { input: unknown; at: number }[] = [];
@@ -132,7 +110,7 @@ test('a crash is one failure for the breaker, however many requests it took alon
   const clock = new SimulatedClock();
   const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
   const breaker = { failures: 3, windowMs: 60_000, openMs: 60_000, probes: 1 };
-  const model = pool.register('m', simulated({ minWorkers: 1, maxWorkers: 1, window: 16, breaker }));
+  const model = pool.register('m', simulated({ minWorkers: 1, maxWorkers: 1, concurrency: 16, breaker }));
   const lose = async () => {
     const calls = Promise.all(Array.from({ length: 16 }, (_, n) => outcomeOf(model.call('once', n))));
     await clock.advance(50);
@@ -163,7 +141,7 @@ test('a worker that dies with nothing to do is no failure for the breaker', asyn
 test('a suspect whose caller leaves while it waits leaves no worker kept free for it', async () => {
   const clock = new SimulatedClock();
   const { pool, workers } = simulate(clock, { loadMs: 10_000, serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, window: 4, routing: 'roundRobin' }));
+  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, concurrency: 4, routing: 'roundRobin' }));
   await clock.advance(10_000);
   const leaving = new AbortController();
   const calls = Array.from({ length: 8 }, (_, n) =>
@@ -190,7 +168,14 @@ test('a worker that is long at something goes on with the rest, though suspects 
   });
   const model = pool.register(
     'm',
-    simulated({ minWorkers: 2, maxWorkers: 2, window: 8, routing: 'roundRobin', breaker: false, timeoutMs: 30_000 }),
+    simulated({
+      minWorkers: 2,
+      maxWorkers: 2,
+      concurrency: 8,
+      routing: 'roundRobin',
+      breaker: false,
+      timeoutMs: 30_000,
+    }),
   );
   await clock.advance(1);
   const lost = [model.call('echo', 'lost'), model.call('echo', 'long', { timeoutMs: 600_000 })];
@@ -214,7 +199,7 @@ test('a worker that is long at something goes on with the rest, though suspects 
 /** One order of events. */
 const orders = fc.record({
   workers: fc.integer({ min: 1, max: 3 }),
-  window: fc.integer({ min: 1, max: 8 }),
+  concurrency: fc.integer({ min: 1, max: 8 }),
   retries: fc.integer({ min: 1, max: 2 }),
   loadMs: fc.integer({ min: 0, max: 400 }),
   calls: fc.array(
@@ -232,7 +217,7 @@ const orders = fc.record({
 
 test('whatever crashes when, the guilty fail alone, the innocent are answered, a suspect has its worker to itself, and the ledger is exact', async () => {
   await fc.assert(
-    fc.asyncProperty(orders, async ({ workers: count, window, retries, loadMs, calls, kills }) => {
+    fc.asyncProperty(orders, async ({ workers: count, concurrency, retries, loadMs, calls, kills }) => {
       const clock = new SimulatedClock();
       const kindOf = (input: unknown) => calls[input as number]?.kind;
       const { pool, workers } = simulate(clock, {
@@ -242,7 +227,7 @@ test('whatever crashes when, the guilty fail alone, the innocent are answered, a
       });
       const model = pool.register(
         'm',
-        simulated({ maxWorkers: count, minWorkers: count, window, retries, breaker: false, timeoutMs: 600_000 }),
+        simulated({ maxWorkers: count, minWorkers: count, concurrency, retries, breaker: false, timeoutMs: 600_000 }),
       );
       const outcomes: unknown[] = new Array(calls.length);
       for (const [input, { atMs, kind }] of calls.entries()) {

@@ -40,19 +40,9 @@ test('a pool and its models take every option that is undefined as one that is n
     breaker: { failures: undefined, failureRate: undefined, windowMs: undefined, openMs: undefined, probes: undefined },
     coalesce: { double: undefined },
   };
-  const names = ['label', 'concurrency', 'maxBatch', 'window', 'reserve', 'minWorkers', 'maxWorkers', 'memoryMb'];
-  const more = ['memoryWaitMs', 'queueLimit', 'timeoutMs', 'retries', 'scaleUpAfterMs', 'idleTimeoutMs', 'cooldownMs'];
-  const rest = [
-    'routing',
-    'refuseEarly',
-    'costOf',
-    'restartsPerMinute',
-    'backOffMs',
-    'env',
-    'cwd',
-    'execArgv',
-    'stdio',
-  ];
+  const names = ['label', 'concurrency', 'maxBatch', 'reserve', 'minWorkers', 'maxWorkers', 'costMb'];
+  const more = ['memoryWaitMs', 'queueLimit', 'timeoutMs', 'retries', 'scaleUpAfterMs', 'idleTimeoutMs'];
+  const rest = ['routing', 'refuseEarly', 'restartsPerMinute', 'backOffMs', 'env', 'cwd', 'execArgv', 'stdio'];
   const registered = pool.register('model', withUndefined(options, ...names, ...more, ...rest));
   const call = { priority: undefined, signal: undefined, timeoutMs: undefined };
   expect(await registered.call('double', 21, call)).toBe(42);

@@ -2,7 +2,8 @@ import { mkdtemp, readFile, rmdir, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
-import { availableCores, availableMemoryBytes } from '../../pool/index.js';
+import { availableCores } from '../../pool/index.js';
+import { availableMemory } from '../../pool/internal.js';
 import { packageFile } from '../../worker/index.js';
 import { EXIT, type ExitCode, errorCode, errorMessage } from '../exit-codes.js';
 import { cacheFolder } from '../model-cache.js';
@@ -88,7 +89,7 @@ function checkCores(): Finding {
 
 function checkMemory(): Finding {
   const total = os.totalmem();
-  const available = availableMemoryBytes();
+  const available = availableMemory().bytes;
   const limit = available < total ? `, limited to ${formatMemory(available)} by the control group` : '';
   const finding = { isOk: available >= LEAST_MEMORY, what: 'memory', found: `${formatMemory(total)}${limit}` };
   if (!finding.isOk)

@@ -59,17 +59,17 @@ export interface ModelRegistration {
   /** The size of its files. */
   readonly bytes: number;
   /** What a worker will cost, until it was measured, in MB. */
-  readonly memoryMb: number;
+  readonly costMb: number;
 }
 
 /** Registers a model with the pool below. */
 export function registerModel(
   pool: Pool,
-  { key, label, spec, prepared, bytes, memoryMb }: ModelRegistration,
+  { key, label, spec, prepared, bytes, costMb }: ModelRegistration,
   settings: FacadeSettings,
 ): LoadedModel {
   const { maxDelayMs, fetchConcurrency, limits, preprocess } = settings;
-  const { session, maxWorkers } = fitToMachine(settings, settings.passed.memoryMb ?? memoryMb);
+  const { session, maxWorkers } = fitToMachine(settings, settings.passed.costMb ?? costMb);
   const isLarge = bytes >= LARGE_BYTES && isOnCpu(session);
   const maxBatch = isLarge ? settings.maxLargeBatch : settings.maxBatch;
   // With fewer decodes than a batch outstanding, a run would end with the next batch half made.
@@ -91,7 +91,7 @@ export function registerModel(
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
     label,
-    ...(settings.host === 'process' ? { memoryMb } : {}),
+    ...(settings.host === 'process' ? { costMb } : {}),
     // A run is a native call that keeps the thread; decoding and fetching do not, and have limits of their own.
     ...(settings.passed.stallTimeoutMs === undefined ? { blockedTimeoutMs: 'measured' } : {}),
     ...settings.passed,
@@ -102,7 +102,6 @@ export function registerModel(
     host: settings.host,
     concurrency: places,
     maxBatch,
-    window: places,
     maxParked: MAX_FETCHES,
     reserve: maxBatch,
     minWorkers: settings.minWorkers,
@@ -144,11 +143,11 @@ export function spareHosts(settings: FacadeSettings): PoolOptions {
 /** With `'auto'`: a worker for each core, and where memory allows fewer, the cores that are left as threads of those. */
 function fitToMachine(
   { isAuto, host, minWorkers, maxWorkers, session, pool }: FacadeSettings,
-  memoryMb: number,
+  costMb: number,
 ): Pick<FacadeSettings, 'session' | 'maxWorkers'> {
   if (!isAuto) return { session, maxWorkers };
   const { limitBytes } = pool?.governor ?? processMemoryGovernor();
-  const fitting = autoWorkers(host === 'process' ? 1e6 * memoryMb : undefined, limitBytes);
+  const fitting = autoWorkers(host === 'process' ? 1e6 * costMb : undefined, limitBytes);
   const threads = Math.max(1, Math.floor(availableCores() / fitting));
   return { session: { intraOpNumThreads: threads, ...session }, maxWorkers: Math.max(minWorkers, fitting) };
 }

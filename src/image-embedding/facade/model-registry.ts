@@ -81,9 +81,9 @@ export class ModelRegistry {
     const prepared = prepare === undefined ? undefined : await prepareFile(spec, session, prepare, { signal });
     // A file that is missing costs nothing: its load says what is wrong.
     const bytes = await modelBytes(spec.file);
-    const memoryMb = estimateMemoryMb(bytes, prepared !== undefined);
+    const costMb = estimateCostMb(bytes, prepared !== undefined);
     const label = this.#labelOf(key, source);
-    const loaded = registerModel(this.#pool, { key, label, spec, prepared, bytes, memoryMb }, this.#settings);
+    const loaded = registerModel(this.#pool, { key, label, spec, prepared, bytes, costMb }, this.#settings);
     this.#loaded.set(key, loaded);
     return loaded;
   }
@@ -97,6 +97,6 @@ const BYTES_PER_MODEL_BYTE = 1.6;
 const BYTES_PER_PREPARED_BYTE = 0.6;
 
 /** What a worker will cost, until it was measured. */
-function estimateMemoryMb(bytes: number, isPrepared: boolean): number {
+function estimateCostMb(bytes: number, isPrepared: boolean): number {
   return Math.round(PROCESS_MB + (bytes * (isPrepared ? BYTES_PER_PREPARED_BYTE : BYTES_PER_MODEL_BYTE)) / 1e6);
 }

@@ -37,9 +37,8 @@ export type PassedModelOptions = Pick<
   | 'timeoutMs'
   | 'retries'
   | 'idleTimeoutMs'
-  | 'cooldownMs'
   | 'scaleUpAfterMs'
-  | 'memoryMb'
+  | 'costMb'
   | 'routing'
   | 'shares'
   | 'breaker'
@@ -137,9 +136,8 @@ const PASSED = [
   'timeoutMs',
   'retries',
   'idleTimeoutMs',
-  'cooldownMs',
   'scaleUpAfterMs',
-  'memoryMb',
+  'costMb',
   'routing',
   'shares',
   'breaker',

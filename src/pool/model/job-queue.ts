@@ -1,41 +1,90 @@
 /**
- * What waits: the model's one queue, bounded per operation and as a whole, beside it the suspects of a crash, which have had their place before, and
- * outside of it those that wait for room.
+ * What waits: the model's one queue, bounded per operation and as a whole; beside it the suspects of a crash, which have had their place before; and
+ * outside of it the jobs that wait for room.
  *
- * Invariants: the counts of an operation are those of its jobs in the queue and among the suspects; a job is in the queue, a suspect, outside, or
- * none of these; nothing waits outside of an operation that has room. `waitingSince` is set exactly while anything waits, and the owner
- * is told each time it begins.
+ * Invariants:
+ * - The counts of an operation are those of its jobs in the queue and among the suspects. A job is in the queue, a suspect, outside, or none of these.
+ *   Nothing waits outside of an operation that has room. `waitingSince` is set exactly while anything waits, and `onWaiting` is called each time it
+ *   begins.
+ * - Suspects are jobs that a crashed worker held, any of which may have crashed it. A suspect runs alone: its worker holds nothing else until it is
+ *   done, so a second crash convicts one job and takes no other along. A loss beside other jobs counts against none of them; one that was alone counts,
+ *   and is forgiven `retries` times. A job is a suspect until it is answered, so it is lost beside others at most once.
  */
-import type { Clock } from '../../core/index.js';
-import type { ModelSettings } from '../model-settings.js';
+import { type Clock, LinkedList } from '../../core/index.js';
+import type { AnyOperation } from '../../worker/index.js';
+import { inputBytes, requireFits } from '../../worker/internal.js';
+import type { ModelSettings } from '../model-options.js';
+import { Histogram, Ledger, RateEstimate, TIME_BOUNDS } from '../observe/counts.js';
 import { type Priority, PriorityQueue, priorities } from '../priority.js';
 import type { Job } from './job.js';
-import type { OperationQueue } from './operation-queue.js';
-import { Suspects } from './suspects.js';
+
+/** What a model keeps per operation: how much of it waits inside and outside, which runs may be shared, and its counts. */
+export class OperationQueue {
+  readonly name: string;
+  readonly declaration: AnyOperation;
+  /** Makes the key under which identical requests share a run. */
+  readonly keyOf: ((input: never) => unknown) | undefined;
+  readonly shared: Map<unknown, Job> = new Map();
+  readonly ledger: Ledger = new Ledger();
+  readonly waitSeconds: Histogram = new Histogram(TIME_BOUNDS);
+  readonly serviceSeconds: Histogram = new Histogram(TIME_BOUNDS);
+  /** How long the model takes as a rule. */
+  readonly service: RateEstimate = new RateEstimate();
+  /** Jobs outside, waiting for room in the queue. */
+  readonly outside: PriorityQueue<Job>;
+  queued = 0;
+  queuedBytes = 0;
+  running = 0;
+
+  constructor(name: string, declaration: AnyOperation, { coalesce, shares }: ModelSettings) {
+    this.name = name;
+    this.declaration = declaration;
+    this.keyOf = coalesce.get(name);
+    this.outside = new PriorityQueue<Job>(shares);
+  }
+
+  /** Whether a request of that size may join the queue. */
+  hasRoom(bytes: number): boolean {
+    const { capacity } = this.declaration;
+    return this.queued < capacity.items && this.queuedBytes + bytes <= capacity.bytes;
+  }
+
+  /**
+   * The size of an input, where the operation limits bytes.
+   *
+   * @throws When `sizeOf` throws or answers no size, or the input never fits.
+   */
+  sizeOf(input: unknown): number {
+    const bytes = inputBytes(this.name, this.declaration, input);
+    requireFits(this.name, this.declaration, bytes);
+    return bytes;
+  }
+}
 
 export class JobQueue {
   readonly #operations: ReadonlyMap<string, OperationQueue>;
   readonly #limit: number;
+  readonly #retries: number;
   readonly #queue: PriorityQueue<Job>;
-  readonly #suspects: Suspects<Job>;
+  readonly #suspects: LinkedList<Job> = new LinkedList();
   readonly #clock: Clock;
   readonly #onWaiting: () => void;
   #outside = 0;
   #waitingSince: number | undefined;
 
-  /** @param onWaiting Told when something waits after nothing did. */
+  /** @param onWaiting Called when something waits after nothing did. */
   constructor(
     operations: ReadonlyMap<string, OperationQueue>,
-    settings: ModelSettings,
+    { queueLimit, retries, shares }: ModelSettings,
     clock: Clock,
     onWaiting: () => void,
   ) {
+    this.#operations = operations;
+    this.#limit = queueLimit;
+    this.#retries = retries;
+    this.#queue = new PriorityQueue<Job>(shares);
     this.#clock = clock;
     this.#onWaiting = onWaiting;
-    this.#operations = operations;
-    this.#limit = settings.queueLimit;
-    this.#queue = new PriorityQueue<Job>(settings.shares);
-    this.#suspects = new Suspects(settings.retries);
   }
 
   /** How many jobs wait, suspects included. */
@@ -52,14 +101,19 @@ export class JobQueue {
     return this.#suspects.size;
   }
 
+  /** How many jobs wait outside for room. */
+  get outside(): number {
+    return this.#outside;
+  }
+
   /** Since when something has waited without a break, in ms on the clock; undefined when nothing does. */
   get waitingSince(): number | undefined {
     return this.#waitingSince;
   }
 
-  /** How many jobs wait outside for room. */
-  get outside(): number {
-    return this.#outside;
+  /** Whether only jobs of the class `'batch'` wait, suspects aside. */
+  get isAllBulk(): boolean {
+    return this.#queue.sizeOf('batch') === this.#queue.size;
   }
 
   /** Whether a new request may join, without passing those that wait outside. */
@@ -68,47 +122,47 @@ export class JobQueue {
   }
 
   push(job: Job): void {
-    this.#count(job, 1);
+    job.become('queued');
     this.#queue.push(job);
-    this.#noteWaiting();
+    this.#entered(job);
   }
 
   /** Puts a job at the head of its class, room or not: it has had its place before. */
   pushFront(job: Job): void {
-    this.#count(job, 1);
+    job.become('queued');
     this.#queue.pushFront(job);
-    this.#noteWaiting();
+    this.#entered(job);
   }
 
-  /** Whether a job that its worker was lost with may run again; see {@link Suspects.acquit}. */
-  acquit(job: Job, isAlone: boolean): boolean {
-    return this.#suspects.acquit(job, isAlone);
-  }
-
-  /** Lines a job up to run alone in a worker, room or not. */
+  /** Lines a job up to run alone in a worker, room or not, behind the suspects that are there: what crashes its worker keeps none of them waiting. */
   pushSuspect(job: Job): void {
-    this.#count(job, 1);
+    job.become('queued');
+    job.isSuspect = true;
+    job.isQueued = true;
     this.#suspects.push(job);
-    this.#noteWaiting();
+    this.#entered(job);
   }
 
-  takeSuspect(): Job | undefined {
-    return this.#taken(this.#suspects.take());
-  }
-
+  /** Has a job wait for room. */
   pushOutside(job: Job): void {
     job.operation.outside.push(job);
     this.#outside += 1;
   }
 
-  /** Whether only jobs of the class `'batch'` wait, suspects aside. */
-  get isAllBulk(): boolean {
-    return this.#queue.sizeOf('batch') === this.#queue.size;
+  /**
+   * Whether a job that its worker was lost with may run again.
+   *
+   * @param isAlone Whether the worker held nothing else.
+   */
+  acquit(job: Job, isAlone: boolean): boolean {
+    if (isAlone) job.lostAlone += 1;
+    return this.#retries > 0 && job.lostAlone <= this.#retries;
   }
 
-  /** Takes the most urgent job, though it be the turn of a less urgent one, or the newest of its class. */
-  takeUrgent(newest: boolean): Job | undefined {
-    return this.#taken(this.#queue.takeUrgent(newest));
+  takeSuspect(): Job | undefined {
+    const { first } = this.#suspects;
+    if (first !== undefined) this.remove(first);
+    return first;
   }
 
   /** Takes the job whose turn it is, or the newest of its class. */
@@ -116,48 +170,62 @@ export class JobQueue {
     return this.#taken(this.#queue.take(newest));
   }
 
-  /** Takes a job out, in the queue or outside. */
-  remove(job: Job): void {
-    if (job.state === 'queued') {
-      if (!this.#queue.remove(job)) this.#suspects.remove(job);
+  /** Takes the most urgent job, though it be the turn of a less urgent one, or the newest of its class. */
+  takeUrgent(newest: boolean): Job | undefined {
+    return this.#taken(this.#queue.takeUrgent(newest));
+  }
+
+  /** Takes a job out, in the queue or outside. False when it is in neither. */
+  remove(job: Job): boolean {
+    if (!job.isQueued) return false;
+    if (job.phase === 'waiting') {
+      job.operation.outside.remove(job);
+      this.#outside -= 1;
+    } else {
+      if (job.isSuspect) {
+        job.isQueued = false;
+        this.#suspects.remove(job);
+      } else this.#queue.remove(job);
       this.#count(job, -1);
-    } else if (job.state === 'waiting' && job.operation.outside.remove(job)) this.#outside -= 1;
+    }
     this.#noteGone();
+    return true;
   }
 
   /** Moves a waiting job up into a more urgent class. */
   promote(job: Job, priority: Priority): void {
-    if (!job.isQueued || priorities.indexOf(priority) >= priorities.indexOf(job.priority)) return;
-    const list = job.state === 'queued' ? this.#queue : job.operation.outside;
+    if (!job.isQueued || job.isSuspect || priorities.indexOf(priority) >= priorities.indexOf(job.priority)) return;
+    const list = job.phase === 'queued' ? this.#queue : job.operation.outside;
     list.remove(job);
     job.priority = priority;
     list.push(job);
   }
 
   /** Lets those in who wait outside and now have room, first of the operation that has just given up a place. */
-  admitOutside(first: OperationQueue, accept: (job: Job) => void): void {
+  admitOutside(first: OperationQueue, enter: (job: Job) => void): void {
     if (this.#outside === 0) return;
-    this.#admitFrom(first, accept);
+    this.#admitFrom(first, enter);
     // Only a limit over all operations lets a place of one be taken by another.
     if (this.#outside === 0 || this.#limit === Number.MAX_SAFE_INTEGER) return;
-    for (const operation of this.#operations.values()) this.#admitFrom(operation, accept);
+    for (const operation of this.#operations.values()) this.#admitFrom(operation, enter);
+  }
+
+  /** Every job that waits: suspects, the queue, outside. */
+  jobs(): Job[] {
+    return [...this.#suspects.toArray(), ...this.#queue.toArray(), ...this.jobsOutside()];
   }
 
   jobsOutside(): Job[] {
     return [...this.#operations.values()].flatMap((operation) => operation.outside.toArray());
   }
 
-  jobs(): Job[] {
-    return [...this.#suspects.toArray(), ...this.#queue.toArray()];
-  }
-
-  #admitFrom(operation: OperationQueue, accept: (job: Job) => void): void {
+  #admitFrom(operation: OperationQueue, enter: (job: Job) => void): void {
     for (;;) {
       const next = operation.outside.peek();
       if (next === undefined || this.size >= this.#limit || !operation.hasRoom(next.bytes)) return;
       operation.outside.take();
       this.#outside -= 1;
-      accept(next);
+      enter(next);
       this.#noteGone();
     }
   }
@@ -168,7 +236,8 @@ export class JobQueue {
     return job;
   }
 
-  #noteWaiting(): void {
+  #entered(job: Job): void {
+    this.#count(job, 1);
     if (this.#waitingSince !== undefined) return;
     this.#waitingSince = this.#clock.now();
     this.#onWaiting();
@@ -178,9 +247,8 @@ export class JobQueue {
     if (this.size === 0 && this.#outside === 0) this.#waitingSince = undefined;
   }
 
-  #count(job: Job, difference: 1 | -1): void {
-    job.state = difference === 1 ? 'queued' : 'over';
-    job.operation.queued += difference;
-    job.operation.queuedBytes += difference * job.bytes;
+  #count({ operation, bytes }: Job, difference: 1 | -1): void {
+    operation.queued += difference;
+    operation.queuedBytes += difference * bytes;
   }
 }

@@ -1,23 +1,32 @@
+/**
+ * A model of the pool: where its calls enter and are admitted or refused, and its end.
+ *
+ * What is refused here is the caller's fault or a want of room: it reaches neither the model nor its breaker, and the ledger counts it as refused. What
+ * is admitted is not checked again.
+ */
 import {
   type Clock,
-  requireMilliseconds,
-  requireOneOf,
-  requireOptions,
+  fillOptions,
+  millisecondsOrInfinity,
+  type OptionTable,
+  oneOf,
+  option,
   requireString,
-  requireWorkingSignal,
   textOf,
+  workingSignal,
 } from '../../core/index.js';
-import { blameCaller } from '../../worker/index.js';
-import type { ModelSettings } from '../model-settings.js';
+import { type ReplyStream, UnknownOperationError } from '../../worker/index.js';
+import { blameCaller, keepTrace, Request, type RequestFields, StreamingRequest } from '../../worker/internal.js';
+import { brokenError, closedError, noRoomError, type PoolOverloadedError, subjectOf } from '../errors.js';
+import type { ModelSettings } from '../model-options.js';
 import type { EventHub, PoolEvent } from '../observe/events.js';
-import type { SpawnPooledWorker } from '../options.js';
-import type { PoolSettings } from '../pool-settings.js';
+import type { PoolSettings } from '../pool-options.js';
 import { type Priority, priorities } from '../priority.js';
 import type { SpareHosts } from '../spare-hosts.js';
-import { type CallSettings, Dispatcher } from './dispatcher.js';
-import { isModelFault } from './faults.js';
-import { Fleet } from './fleet.js';
-import { PooledStream, type StreamSource } from './stream.js';
+import { Dispatcher } from './dispatcher.js';
+import type { Fleet } from './fleet.js';
+import { Call, type CallReply, Job } from './job.js';
+import type { OperationQueue } from './job-queue.js';
 
 /** Options of a call to a pool. */
 export interface PoolCallOptions {
@@ -31,69 +40,61 @@ export interface PoolCallOptions {
   readonly traceparent?: string | undefined;
 }
 
-const CALL_KEYS = ['signal', 'timeoutMs', 'priority', 'traceparent'] as const;
+const CALL_OPTIONS = {
+  signal: option(workingSignal),
+  timeoutMs: option(millisecondsOrInfinity),
+  priority: option(oneOf(priorities as readonly ['interactive', 'normal', 'batch']), 'normal'),
+  traceparent: option(requireString),
+} satisfies OptionTable<PoolCallOptions>;
 
-const NO_OPTIONS: CallSettings = Object.freeze({
-  signal: undefined,
-  timeoutMs: undefined,
-  priority: 'normal',
-  traceparent: undefined,
-  isTry: false,
-  isDetailed: false,
-});
+/** A call's options, checked and filled, and how it was made. */
+interface CallSettings {
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number;
+  readonly priority: Priority;
+  readonly traceparent: string | undefined;
+  /** Refuses at once instead of waiting for room. */
+  readonly isTry: boolean;
+  readonly isDetailed: boolean;
+}
 
-/**
- * A model of the pool: its requests and its workers.
- *
- * @internal
- */
+/** A deadline of less than this, in ms, is none that a clock could tell from now. */
+const SHORTEST_MS = 0.001;
+/** A stream tells its reader itself. */
+const NO_REPLY: CallReply = { resolve: () => {}, reject: () => {} };
+
+/** @internal */
 export class RegisteredModel {
   readonly key: string;
   readonly settings: ModelSettings;
   readonly dispatcher: Dispatcher;
-  readonly fleet: Fleet;
-  readonly #pool: PoolSettings;
+  breakerRejections = 0;
   readonly #clock: Clock;
-  readonly #events: EventHub;
+  readonly #plain: CallSettings;
+  /** Why new calls are refused, once they are. */
+  #closing: string | undefined;
 
-  constructor(
-    settings: ModelSettings,
-    pool: PoolSettings,
-    spawn: SpawnPooledWorker,
-    events: EventHub,
-    spares?: SpareHosts,
-  ) {
+  constructor(settings: ModelSettings, pool: PoolSettings, events: EventHub, spares: SpareHosts | undefined) {
     this.key = settings.key;
     this.settings = settings;
-    this.#pool = pool;
     this.#clock = pool.clock;
-    this.#events = events;
-    this.dispatcher = new Dispatcher(settings, pool, (from, to) => this.#emit({ type: 'breaker', from, to }));
-    this.fleet = new Fleet(
-      settings,
-      pool,
-      spawn,
-      {
-        queued: () => this.dispatcher.queued,
-        waitingSince: () => this.dispatcher.waitingSince,
-        measured: () => this.dispatcher.measured(),
-        onRoom: () => this.dispatcher.pump(),
-        onNoWorkers: (error) => this.dispatcher.failQueued(error),
-        onEvent: (type, worker) => this.#emit({ type, worker }),
-        onLoadFailure: (error, backOffMs) => {
-          // Once for the load, however many calls waited for it; a shortage of memory is not the model's fault.
-          if (isModelFault(error)) this.dispatcher.breaker?.recordFailure();
-          this.#emit({ type: 'load-failure', error, backOffMs });
-        },
-        onCrash: (worker, error, held) => {
-          // Once for all that it held.
-          if (held > 0) this.dispatcher.breaker?.recordFailure();
-          this.#emit({ type: 'crash', worker, error });
-        },
-      },
-      spares,
+    this.#plain = Object.freeze({
+      ...fillOptions('', undefined, CALL_OPTIONS),
+      timeoutMs: settings.timeoutMs,
+      isTry: false,
+      isDetailed: false,
+    });
+    this.dispatcher = new Dispatcher(settings, pool, spares, (what) =>
+      events.emit({ ...what, pool: pool.name, model: settings.key, at: pool.clock.now() } as PoolEvent),
     );
-    this.dispatcher.fleet = this.fleet;
+  }
+
+  get operations(): ReadonlyMap<string, OperationQueue> {
+    return this.dispatcher.operations;
+  }
+
+  get fleet(): Fleet {
+    return this.dispatcher.fleet;
   }
 
   /** Starts the workers that are always kept. */
@@ -101,58 +102,175 @@ export class RegisteredModel {
     if (this.settings.minWorkers > 0) this.fleet.check();
   }
 
-  call(operation: string, input: unknown, options: PoolCallOptions | undefined, isTry: boolean): unknown {
-    const isStream = this.dispatcher.operations.get(operation)?.declaration.kind === 'stream';
-    let checked: CallSettings;
+  /** Takes a call: answers a promise, or a stream that is asked for when it is first read. Never throws. */
+  call(name: string, input: unknown, options: PoolCallOptions | undefined, isTry: boolean): unknown {
+    const isStream = this.operations.get(name)?.declaration.kind === 'stream';
     try {
-      checked = this.#check(operation, options, isTry, false);
+      const settings = options === undefined && !isTry ? this.#plain : this.#check(name, options, isTry, false);
+      const operation = this.#require(name);
+      if (!isStream) return this.#submit(operation, input, settings);
+      return new PooledStream(() => this.#admit(operation, input, settings, NO_REPLY).request as StreamingRequest);
     } catch (error) {
       blameCaller(error);
-      return isStream ? this.#stream(() => Promise.reject(error)) : Promise.reject(error);
+      if (!isStream) return Promise.reject(error);
+      return new PooledStream(() => {
+        throw error;
+      });
     }
-    if (!isStream) return this.dispatcher.submit(operation, input, checked);
-    return this.#stream((onCall) => this.dispatcher.submit(operation, input, { ...checked, onCall }));
   }
 
-  #stream(lease: StreamSource['lease']): PooledStream {
-    return new PooledStream({
-      lease,
-      giveUp: (call, reason) => this.dispatcher.giveUp(call, reason),
-      leases: this.dispatcher.leases,
-    });
-  }
-
-  callDetailed(operation: string, input: unknown, options: PoolCallOptions | undefined): Promise<unknown> {
+  callDetailed(name: string, input: unknown, options: PoolCallOptions | undefined): Promise<unknown> {
     try {
-      if (this.dispatcher.operations.get(operation)?.declaration.kind === 'stream') {
-        throw new TypeError(`Cannot call '${this.key}.${operation}' in detail: it is a stream operation, use call()`);
+      if (this.operations.get(name)?.declaration.kind === 'stream') {
+        throw new TypeError(`Cannot call '${this.key}.${name}' in detail: it is a stream operation, use call()`);
       }
-      return this.dispatcher.submit(operation, input, this.#check(operation, options, false, true));
+      const settings = this.#check(name, options, false, true);
+      return this.#submit(this.#require(name), input, settings);
     } catch (error) {
       blameCaller(error);
       return Promise.reject(error);
     }
   }
 
+  // --- admission
+
+  #check(name: string, options: PoolCallOptions | undefined, isTry: boolean, isDetailed: boolean): CallSettings {
+    const checked = fillOptions(`Cannot call '${this.key}.${textOf(name)}'`, options, CALL_OPTIONS);
+    return { ...checked, timeoutMs: checked.timeoutMs ?? this.settings.timeoutMs, isTry, isDetailed };
+  }
+
+  #require(name: string): OperationQueue {
+    const operation = this.operations.get(name);
+    if (operation !== undefined) return operation;
+    const known = [...this.operations.keys()].join(', ');
+    const received = textOf(name);
+    const message = `${subjectOf(this.key)}: operation must be one of ${known}, received '${received}'`;
+    throw new UnknownOperationError(message, received);
+  }
+
+  #submit(operation: OperationQueue, input: unknown, settings: CallSettings): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#admit(operation, input, settings, { resolve, reject });
+    });
+  }
+
+  /** Admits a call: to a worker that is free, into the queue, or to wait for room. Throws why it is refused, and what it answers one without any time. */
+  #admit(operation: OperationQueue, input: unknown, settings: CallSettings, reply: CallReply): Job {
+    const { dispatcher } = this;
+    const { name } = operation;
+    const { signal, timeoutMs, priority, isTry, isDetailed } = settings;
+    if (signal?.aborted) throw dispatcher.refused(operation, signal.reason);
+    if (this.#closing !== undefined) throw dispatcher.refused(operation, closedError(this.key, name, this.#closing));
+    const hasTime = timeoutMs >= SHORTEST_MS;
+    let key: unknown;
+    let bytes: number;
+    try {
+      key = operation.keyOf?.(input as never);
+      const twin = key === undefined ? undefined : operation.shared.get(key);
+      if (twin !== undefined && hasTime) return this.#join(twin, settings, reply);
+      bytes = operation.sizeOf(input);
+    } catch (error) {
+      blameCaller(error);
+      throw dispatcher.refused(operation, error);
+    }
+    // Measuring runs code of the caller's.
+    if (signal?.aborted) throw dispatcher.refused(operation, signal.reason);
+    const now = this.#clock.now();
+    if (!hasTime) {
+      const job = new Job(dispatcher, operation, priority, bytes, undefined);
+      throw dispatcher.expireAtOnce(new Call(job, reply, timeoutMs, now));
+    }
+    const { breaker } = dispatcher;
+    const ticket = breaker?.admit();
+    if (breaker !== undefined && ticket === undefined) {
+      this.breakerRejections += 1;
+      throw dispatcher.refused(operation, brokenError(this.key, name, breaker));
+    }
+    const worker = dispatcher.freeWorker(priority);
+    // A free worker gets its request whatever the estimate says, which would else never be corrected.
+    const refusal =
+      worker === undefined ? this.#overload(name, isTry, timeoutMs, dispatcher.hasRoom(operation, bytes)) : undefined;
+    if (refusal !== undefined) {
+      ticket?.neutral();
+      throw dispatcher.refused(operation, refusal, true);
+    }
+    const job = new Job(dispatcher, operation, priority, bytes, key);
+    const call = new Call(job, reply, timeoutMs, now, { isDetailed });
+    call.ticket = ticket;
+    job.request = this.#requestOf(job, input, settings, now);
+    if (job.isShared) call.watch(this.#clock, signal);
+    dispatcher.take(job, worker);
+    return job;
+  }
+
+  /** An identical request is under way: its answer will be this one's too. */
+  #join(twin: Job, settings: CallSettings, reply: CallReply): Job {
+    const { signal, timeoutMs, priority, isTry, isDetailed } = settings;
+    const { operation } = twin;
+    if (isTry && twin.phase !== 'running') {
+      // What does not wait for room does not do so with another either.
+      const refusal = this.#overload(operation.name, true, timeoutMs, twin.phase === 'queued');
+      if (refusal !== undefined) throw refusal;
+    }
+    const call = new Call(twin, reply, timeoutMs, this.#clock.now(), { isDetailed, isCoalesced: true });
+    call.watch(this.#clock, signal);
+    this.dispatcher.join(call, priority);
+    return twin;
+  }
+
+  /** Why there is no room for a call that no worker is free for, where there is none. */
+  #overload(name: string, isTry: boolean, timeoutMs: number, hasRoom: boolean): PoolOverloadedError | undefined {
+    const { dispatcher, fleet, key } = this;
+    if (isTry && fleet.backOffMs > 0 && fleet.workers.accepting + fleet.starting === 0) {
+      return noRoomError(key, name, 'no worker, the last one failed', fleet.backOffMs, fleet.lastFailure);
+    }
+    if (isTry && !hasRoom) return noRoomError(key, name, 'its queue is full', dispatcher.retryAfterMs);
+    if (!this.settings.refuseEarly || dispatcher.canMeet(timeoutMs)) return undefined;
+    return noRoomError(key, name, `its deadline of ${timeoutMs} ms cannot be met`, dispatcher.retryAfterMs);
+  }
+
+  /** The record that queue and worker pass on. A shared run has no deadline and no signal: those of its calls are watched one by one. */
+  #requestOf(job: Job, input: unknown, settings: CallSettings, calledAt: number): Request {
+    const { operation, bytes, isShared } = job;
+    const { signal, timeoutMs, traceparent } = settings;
+    const fields: RequestFields = {
+      operation: operation.name,
+      declaration: operation.declaration,
+      input,
+      bytes,
+      clock: this.#clock,
+      calledAt,
+      signal: isShared ? undefined : signal,
+      timeoutMs: isShared ? undefined : timeoutMs,
+      traceparent,
+      trace: keepTrace(this.settings.host !== 'inline', traceparent),
+    };
+    return operation.declaration.kind === 'stream' ? new StreamingRequest(fields, job) : new Request(fields, job);
+  }
+
+  // --- the end
+
+  /** Takes no more calls; resolves once every accepted one is answered. */
+  drain(why: string): Promise<void> {
+    this.#closing ??= why;
+    return this.dispatcher.drain(this.#closing);
+  }
+
   /** Drains for at most `timeoutMs`, answers what is left, and resolves once the workers are gone. */
   async close(timeoutMs: number, why: string): Promise<void> {
     const deadline = this.#clock.now() + timeoutMs;
-    const isDrained = await this.#drainFor(timeoutMs, why);
-    if (isDrained) {
-      await this.fleet.close(Math.max(0, deadline - this.#clock.now()));
-      return;
-    }
-    const reason = new Error(`not finished within ${timeoutMs} ms`);
-    await this.destroy(why, reason);
+    if (await this.#drainFor(timeoutMs, why)) await this.fleet.close(Math.max(0, deadline - this.#clock.now()));
+    else await this.destroy(why, new Error(`not finished within ${timeoutMs} ms`));
   }
 
   async destroy(why: string, reason: unknown): Promise<void> {
+    this.#closing = why;
     this.dispatcher.failAll(why, reason);
     await this.fleet.destroy(reason);
   }
 
   #drainFor(timeoutMs: number, why: string): Promise<boolean> {
-    const drained = this.dispatcher.drain(why);
+    const drained = this.drain(why);
     return new Promise((resolve) => {
       const timer = this.#clock.setTimer(() => resolve(false), timeoutMs, { ref: true });
       void drained.then(() => {
@@ -161,27 +279,37 @@ export class RegisteredModel {
       });
     });
   }
-
-  #check(operation: string, options: PoolCallOptions | undefined, isTry: boolean, isDetailed: boolean): CallSettings {
-    if (options === undefined && !isTry && !isDetailed) return NO_OPTIONS;
-    const action = `Cannot call '${this.key}.${textOf(operation)}'`;
-    // Each option is read once: what the caller's object says afterwards concerns no call.
-    const { signal, timeoutMs, priority, traceparent } = requireOptions<PoolCallOptions>(action, options, CALL_KEYS);
-    return {
-      signal: signal === undefined ? undefined : requireWorkingSignal(action, signal),
-      timeoutMs:
-        timeoutMs === undefined ? undefined : requireMilliseconds(action, 'timeoutMs', timeoutMs, { infinite: true }),
-      priority:
-        priority === undefined ? 'normal' : requireOneOf(action, 'priority', priority, priorities as Priority[]),
-      traceparent: traceparent === undefined ? undefined : requireString(action, 'traceparent', traceparent),
-      isTry,
-      isDetailed,
-    };
-  }
-
-  #emit(what: DistributiveOmit<PoolEvent, 'pool' | 'model' | 'at'>): void {
-    this.#events.emit({ ...what, pool: this.#pool.name, model: this.key, at: this.#clock.now() } as PoolEvent);
-  }
 }
 
-type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+const DONE = Object.freeze({ done: true, value: undefined }) as IteratorResult<unknown, void>;
+
+/** A stream's answer: the request is made when it is first read. */
+class PooledStream implements ReplyStream<unknown> {
+  #open: (() => StreamingRequest) | undefined;
+  #chunks: ReplyStream<unknown> | undefined;
+
+  constructor(open: () => StreamingRequest) {
+    this.#open = open;
+  }
+
+  async next(): Promise<IteratorResult<unknown, void>> {
+    const open = this.#open;
+    this.#open = undefined;
+    if (open !== undefined) this.#chunks = open().stream;
+    return this.#chunks === undefined ? DONE : await this.#chunks.next();
+  }
+
+  async return(): Promise<IteratorResult<unknown, void>> {
+    this.#open = undefined;
+    await this.#chunks?.return?.();
+    return DONE;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+}

@@ -1,5 +1,5 @@
 import { type Channel, channel } from 'node:diagnostics_channel';
-import { EventFeed } from '../../worker/index.js';
+import { EventFeed } from '../../worker/internal.js';
 import type { BreakerState } from '../breaker.js';
 
 interface EventBase {

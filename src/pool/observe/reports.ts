@@ -2,7 +2,7 @@ import type { WorkerState } from '../../worker/index.js';
 import type { BreakerState } from '../breaker.js';
 import type { MemoryHolding } from '../errors.js';
 import type { RegisteredModel } from '../model/registered-model.js';
-import { type LedgerCounts, sumLedgers } from './ledger.js';
+import { type LedgerCounts, sumLedgers } from './counts.js';
 
 /** How a model or a pool is. */
 export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy';
@@ -45,6 +45,8 @@ export interface ModelStats extends LedgerCounts {
   readonly inFlight: number;
   readonly workers: number;
   readonly starts: number;
+  /** Workers that replaced one that had crashed. */
+  readonly restarts: number;
   readonly crashes: number;
   readonly evictions: number;
   readonly loadFailures: number;
@@ -73,17 +75,16 @@ export function worstOf(statuses: Iterable<HealthStatus>): HealthStatus {
 export function healthOf(model: RegisteredModel): ModelHealth {
   const { dispatcher, fleet } = model;
   const breaker = dispatcher.breaker?.state ?? 'off';
-  const busiest = [...dispatcher.operations.values()].sort(
-    (a, b) => b.serviceSeconds.count - a.serviceSeconds.count,
-  )[0];
+  const busiest = [...model.operations.values()].sort((a, b) => b.serviceSeconds.count - a.serviceSeconds.count)[0];
   const quantileMs = (q: number) => {
     const seconds = busiest?.serviceSeconds.quantile(q);
     return seconds === undefined ? undefined : seconds * 1000;
   };
   const hasFailed = fleet.backOffMs > 0;
   let status: HealthStatus = 'healthy';
-  if (breaker === 'open' || (hasFailed && fleet.slots.accepting === 0)) status = 'unhealthy';
-  else if (breaker === 'half-open' || hasFailed || dispatcher.outside > 0 || fleet.slots.hasStuck) status = 'degraded';
+  if (breaker === 'open' || (hasFailed && fleet.workers.accepting === 0)) status = 'unhealthy';
+  else if (breaker === 'half-open' || hasFailed || dispatcher.outside > 0 || fleet.workers.hasStuck)
+    status = 'degraded';
   return {
     status,
     workers: fleet.workersByState(),
@@ -91,7 +92,7 @@ export function healthOf(model: RegisteredModel): ModelHealth {
     waiting: dispatcher.outside,
     inFlight: dispatcher.running,
     latency: { meanMs: dispatcher.rate.serviceMs, p50Ms: quantileMs(0.5), p99Ms: quantileMs(0.99) },
-    memoryBytes: fleet.slots.heldBytes,
+    memoryBytes: fleet.workers.heldBytes,
     breaker,
   };
 }
@@ -103,18 +104,19 @@ export function healthOf(model: RegisteredModel): ModelHealth {
  */
 export function statsOf(model: RegisteredModel): ModelStats {
   const { dispatcher, fleet } = model;
-  const pages = [...dispatcher.operations].map(([name, each]) => [name, each.ledger.counts()] as const);
+  const pages = [...model.operations].map(([name, each]) => [name, each.ledger.counts()] as const);
   return {
     ...sumLedgers(pages.map(([, counts]) => counts)),
     operations: Object.fromEntries(pages),
     queued: dispatcher.queued,
     waiting: dispatcher.outside,
     inFlight: dispatcher.running,
-    workers: fleet.slots.size,
+    workers: fleet.workers.size,
     starts: fleet.starts,
+    restarts: fleet.restarts,
     crashes: fleet.crashes,
     evictions: fleet.evictions,
     loadFailures: fleet.loadFailures,
-    breakerRejections: dispatcher.breakerRejections,
+    breakerRejections: model.breakerRejections,
   };
 }

@@ -7,7 +7,8 @@ import {
 } from '../../../src/image-embedding/index.js';
 import { createModel, type WorkerModelOptions } from '../../../src/image-embedding/pipeline/worker-model.js';
 import { MemoryGovernor } from '../../../src/pool/index.js';
-import { SimulatedWorker } from '../../pool/simulated-worker.js';
+import type { InternalPoolOptions, WorkerStart } from '../../../src/pool/internal.js';
+import { SimulatedWorker } from '../../support/simulated-worker.js';
 
 export interface DirectPool {
   readonly pool: ImageEmbeddingPool;
@@ -26,7 +27,7 @@ export function createDirectPool(options: ImageEmbeddingPoolOptions = {}): Direc
     ...options,
     pool: {
       governor: new MemoryGovernor({ limitBytes: 8e9 }),
-      spawn: (start) => {
+      spawn: (start: WorkerStart) => {
         const context = { host: 'inline', workerId: 'direct', signal: new AbortController().signal } as const;
         const loading = (async () => {
           const model = await createModel(start.options as WorkerModelOptions, context);
@@ -40,14 +41,14 @@ export function createDirectPool(options: ImageEmbeddingPoolOptions = {}): Direc
             return (await loading)[operation]?.(input, { signal: new AbortController().signal });
           },
         });
-        const { call } = worker;
-        worker.call = ((operation: string, input: unknown, callOptions?: { traceparent?: string }) => {
-          traces.push(callOptions?.traceparent);
-          return (call as (...args: unknown[]) => unknown)(operation, input, callOptions);
-        }) as typeof call;
+        const give = worker.start.bind(worker);
+        worker.start = (request) => {
+          traces.push(request.traceparent);
+          give(request);
+        };
         return worker;
       },
-    },
+    } as InternalPoolOptions,
   });
   return { pool, calls, traces };
 }

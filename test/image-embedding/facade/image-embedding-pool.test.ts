@@ -17,7 +17,8 @@ import {
 } from '../../../src/image-embedding/index.js';
 import type { SessionOptions } from '../../../src/image-embedding/inference/session.js';
 import type { WorkerModelOptions } from '../../../src/image-embedding/pipeline/worker-model.js';
-import { availableCores, MemoryGovernor, type WorkerStart } from '../../../src/pool/index.js';
+import { availableCores, MemoryGovernor } from '../../../src/pool/index.js';
+import type { InternalPoolOptions, WorkerStart } from '../../../src/pool/internal.js';
 import { startLocalHub } from '../hub/local-hub.js';
 import { createDirectPool } from './direct-pool.js';
 
@@ -337,7 +338,7 @@ describe('createImageEmbeddingPool()', () => {
       };
       const pool = createImageEmbeddingPool({
         workers: 'auto',
-        pool: { governor, spawn },
+        pool: { governor, spawn } as InternalPoolOptions,
         ...(session === undefined ? {} : { session }),
       });
       expect(pool.maxWorkers).toBe(availableCores());

@@ -12,7 +12,6 @@ import { squareSpec } from '../square-spec.js';
 interface Registered {
   readonly maxBatch: number;
   readonly concurrency: number;
-  readonly window: number;
   readonly maxParked: number;
   readonly options: WorkerModelOptions;
 }
@@ -29,7 +28,7 @@ function register(bytes: number, given: ImageEmbeddingPoolOptions): Registered &
   const settings = requireFacadeOptions(given);
   const loaded = registerModel(
     pool,
-    { key: 'model', label: 'model', spec, prepared: undefined, bytes, memoryMb: 100 },
+    { key: 'model', label: 'model', spec, prepared: undefined, bytes, costMb: 100 },
     settings,
   );
   return { ...(registered as unknown as Registered), loadedBatch: loaded.maxBatch };
@@ -50,8 +49,7 @@ describe('registerModel', () => {
     expect(registered.options).toMatchObject({ maxBatch, decodeConcurrency: maxBatch });
     const isOnGpu = JSON.stringify(given).includes('cuda');
     expect(registered.options.isThrifty).toBe(bytes > 16e6 && !isOnGpu);
-    expect(registered.window).toBe(3 * maxBatch);
-    expect(registered.concurrency).toBe(registered.window);
+    expect(registered.concurrency).toBe(3 * maxBatch);
     // Images whose servers are waited for take no place of the others.
     expect(registered.maxParked).toBe(64);
   });

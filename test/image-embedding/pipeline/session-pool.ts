@@ -3,7 +3,7 @@ import {
   type ImageEmbeddingPool,
   type ImageEmbeddingPoolOptions,
 } from '../../../src/image-embedding/index.js';
-import { spawnPooledWorker } from '../../../src/pool/spawn.js';
+import { type InternalPoolOptions, spawnPooledWorker, type WorkerStart } from '../../../src/pool/internal.js';
 
 /** An image embedding pool whose one child decodes with sharp as ever, and has the model of a module of these tests. */
 export function createSessionPool(
@@ -17,12 +17,12 @@ export function createSessionPool(
     coalesce: false,
     ...options,
     pool: {
-      spawn: (start) =>
+      spawn: (start: WorkerStart) =>
         spawnPooledWorker({
           ...start,
           module: new URL(module, import.meta.url),
           options: { ...(start.options as object), ...more },
         }),
-    },
+    } as InternalPoolOptions,
   });
 }

@@ -1,9 +1,9 @@
 /**
  * When a model gets another worker and when it loses one: a pure function of a snapshot, so that every rule is testable without a clock.
  *
- * Hysteresis: growing needs every worker full and requests waiting for `scaleUpAfterMs` without a break, one worker at a time, counted anew from
- * the last change; shrinking needs a worker without work for `idleTimeoutMs` + `cooldownMs`, and never happens while anything waits. Load at
- * the edge moves one clock or the other back, so it cannot make workers come and go.
+ * Hysteresis: growing needs every worker full and requests waiting for `scaleUpAfterMs` without a break, one worker at a time, counted anew from the last
+ * change; shrinking needs a worker without work for `idleTimeoutMs`, and never happens while anything waits. Load at the edge moves one clock or the
+ * other back, so it cannot make workers come and go.
  */
 
 /** The scaling rules of a model. Times in ms. */
@@ -13,7 +13,6 @@ export interface ScalingRules {
   /** How long all workers must be full, with requests waiting, before one more is started. */
   readonly scaleUpAfterMs: number;
   readonly idleTimeoutMs: number;
-  readonly cooldownMs: number;
 }
 
 /** A worker as the scaling decision sees it. */
@@ -24,16 +23,16 @@ export interface ScalingWorker {
 }
 
 /** Everything the scaling decision depends on. */
-export interface ScalingSnapshot {
+export interface ScalingSnapshot<W extends ScalingWorker = ScalingWorker> {
   readonly now: number;
   /** Requests that wait for a worker. */
   readonly queued: number;
   /** Workers that were started and are not ready yet. */
   readonly starting: number;
   /** Workers that can accept work. */
-  readonly workers: readonly ScalingWorker[];
-  /** Workers that crashed and have not been replaced; 0 when left out. */
-  readonly missing?: number | undefined;
+  readonly workers: readonly W[];
+  /** Workers that crashed and have not been replaced. */
+  readonly missing: number;
   /** Since when requests have waited and all workers been full; undefined when that is not so. */
   readonly saturatedSince: number | undefined;
   /** When a worker last became ready. */
@@ -43,29 +42,19 @@ export interface ScalingSnapshot {
 }
 
 /** What to do now, and when to look again. */
-export interface ScalingDecision {
+export interface ScalingDecision<W extends ScalingWorker = ScalingWorker> {
   readonly start: number;
   /** Workers to evict, the least recently used first. */
-  readonly evict: readonly string[];
+  readonly evict: readonly W[];
   /** When time alone will change the answer; undefined when it never will. */
   readonly recheckAt: number | undefined;
 }
 
-/**
- * Decides what to do about the number of a model's workers.
- *
- * @param rules The model's scaling rules.
- * @param snapshot How things stand.
- * @returns What to start, whom to evict, and when time alone will change the answer.
- * @example
- * ```ts
- * const rules = { minWorkers: 0, maxWorkers: 2, scaleUpAfterMs: 100, idleTimeoutMs: 1_000, cooldownMs: 0 };
- * const quiet = { now: 5_000, queued: 0, starting: 0, saturatedSince: undefined, lastGrowthAt: 0, notBefore: 0 };
- * decideScaling(rules, { ...quiet, workers: [], queued: 1 }).start; // => 1
- * decideScaling(rules, { ...quiet, workers: [{ id: 'a', idleSince: 3_000 }] }).evict; // => ['a']
- * ```
- */
-export function decideScaling(rules: ScalingRules, snapshot: ScalingSnapshot): ScalingDecision {
+/** Decides what to do about the number of a model's workers. */
+export function decideScaling<W extends ScalingWorker>(
+  rules: ScalingRules,
+  snapshot: ScalingSnapshot<W>,
+): ScalingDecision<W> {
   const { now, queued, starting, workers } = snapshot;
   const live = workers.length + starting;
   let recheckAt: number | undefined;
@@ -76,7 +65,7 @@ export function decideScaling(rules: ScalingRules, snapshot: ScalingSnapshot): S
   let start = Math.max(0, rules.minWorkers - live);
   if (queued > 0 && live === 0) start = Math.max(start, 1);
   // The load had called for them.
-  if (queued > 0) start = Math.max(start, Math.min(snapshot.missing ?? 0, rules.maxWorkers - live));
+  if (queued > 0) start = Math.max(start, Math.min(snapshot.missing, rules.maxWorkers - live));
   if (start === 0 && queued > 0 && starting === 0 && live < rules.maxWorkers && snapshot.saturatedSince !== undefined) {
     const due = Math.max(snapshot.saturatedSince, snapshot.lastGrowthAt) + rules.scaleUpAfterMs;
     if (now >= due) start = 1;
@@ -87,16 +76,16 @@ export function decideScaling(rules: ScalingRules, snapshot: ScalingSnapshot): S
     start = 0;
   }
 
-  const evict: string[] = [];
+  const evict: W[] = [];
   let surplus = live - rules.minWorkers;
   if (queued === 0 && surplus > 0) {
     const idle = workers.filter((worker) => worker.idleSince !== undefined);
     idle.sort((a, b) => (a.idleSince as number) - (b.idleSince as number));
     for (const worker of idle) {
       if (surplus <= 0) break;
-      const due = (worker.idleSince as number) + rules.idleTimeoutMs + rules.cooldownMs;
+      const due = (worker.idleSince as number) + rules.idleTimeoutMs;
       if (now >= due) {
-        evict.push(worker.id);
+        evict.push(worker);
         surplus -= 1;
       } else {
         lookAgain(due);

@@ -1,16 +1,14 @@
 import type { Clock } from '../../src/core/index.js';
 import {
+  type CommonModelOptions,
   createPool,
   MemoryGovernor,
-  type CommonModelOptions,
   type ModelOptions,
   type Pool,
-  type PooledWorker,
   type PoolOptions,
-  type WorkerStart,
 } from '../../src/pool/index.js';
+import type { InternalPoolOptions, PooledWorker, WorkerStart } from '../../src/pool/internal.js';
 import {
-  DeadlineExceededError,
   operation,
   WorkerClosedError,
   WorkerCrashedError,
@@ -18,6 +16,7 @@ import {
   type WorkerState,
   type WorkerStatus,
 } from '../../src/worker/index.js';
+import type { Request, RequestOwner } from '../../src/worker/internal.js';
 
 /** How simulated workers behave. */
 export interface Behaviour {
@@ -33,16 +32,10 @@ export interface Behaviour {
   crashes?: (input: unknown, operation: string) => boolean;
 }
 
-interface Running {
-  readonly input: unknown;
-  finish(): void;
-  reject(error: unknown): void;
-}
-
 let crashes = 0;
 
-/** A worker that answers on a clock: no loop, no model, the same surface as the real handle where a pool looks. */
-export class SimulatedWorker implements PooledWorker {
+/** A worker that answers on a clock: no loop, no model, the same surface as the real one where a pool looks. */
+export class SimulatedWorker implements PooledWorker, RequestOwner {
   readonly id: string;
   readonly given: unknown[] = [];
   inFlight = 0;
@@ -55,13 +48,12 @@ export class SimulatedWorker implements PooledWorker {
   crashIndex = 0;
   readonly #clock: Clock;
   readonly #behaviour: Behaviour;
-  readonly #running = new Set<Running>();
+  readonly #running = new Map<Request, unknown>();
   readonly #waiters = new Set<{
     test: (status: WorkerStatus) => boolean;
     resolve: (status: WorkerStatus) => void;
     reject: (error: unknown) => void;
   }>();
-  readonly #releases: (() => void)[] = [];
   #status: WorkerStatus = { state: 'loading', enteredAt: 0 };
 
   constructor(id: string, index: number, clock: Clock, behaviour: Behaviour) {
@@ -99,75 +91,28 @@ export class SimulatedWorker implements PooledWorker {
     };
   }
 
-  call = ((operationName: string, input: unknown, options: { signal?: AbortSignal; timeoutMs?: number } = {}) => {
-    if (!['ready', 'processing', 'idle'].includes(this.#status.state)) return Promise.reject(this.#closed());
+  start(request: Request): void {
+    const input = request.peekInput();
+    request.owner = this;
+    if (!['ready', 'processing', 'idle'].includes(this.#status.state)) {
+      this.#lose(request, this.#closed());
+      return;
+    }
     this.given.push(input);
     this.inFlight += 1;
     this.mostInFlight = Math.max(this.mostInFlight, this.inFlight);
     if (this.#status.state !== 'processing') this.#become('processing');
-    return new Promise((resolve, reject) => {
-      let answered = false;
-      const settle = (how: (value: never) => void, value: unknown) => {
-        if (answered) return;
-        answered = true;
-        deadline?.cancel();
-        options.signal?.removeEventListener('abort', onAbort);
-        how(value as never);
-      };
-      const onAbort = () => settle(reject, options.signal?.reason);
-      const deadline =
-        options.timeoutMs === undefined
-          ? undefined
-          : this.#clock.setTimer(
-              () => settle(reject, new DeadlineExceededError('late', options.timeoutMs as number)),
-              options.timeoutMs,
-            );
-      if (options.signal?.aborted) queueMicrotask(onAbort);
-      else options.signal?.addEventListener('abort', onAbort);
-      const running: Running = {
-        input,
-        finish: () => {
-          if (this.isStopped && this.#running.has(running)) {
-            this.#clock.setTimer(running.finish, 1);
-            return;
-          }
-          if (this.#behaviour.crashes?.(input, operationName) && this.#running.has(running)) {
-            this.crash();
-            return;
-          }
-          if (!this.#running.delete(running)) return;
-          this.inFlight -= 1;
-          for (const release of this.#releases.splice(0)) release();
-          if (this.inFlight === 0 && this.#status.state === 'processing') this.#become('ready');
-          try {
-            settle(
-              resolve,
-              this.#behaviour.answer === undefined ? input : this.#behaviour.answer(input, operationName),
-            );
-          } catch (error) {
-            settle(reject, error);
-          }
-        },
-        reject: (error) => {
-          if (!this.#running.delete(running)) return;
-          this.inFlight -= 1;
-          for (const release of this.#releases.splice(0)) release();
-          settle(reject, error);
-        },
-      };
-      this.#running.add(running);
-      this.#clock.setTimer(running.finish.bind(running), this.#behaviour.serviceMs?.(input, operationName) ?? 0);
-    });
-  }) as unknown as PooledWorker['call'];
+    request.take();
+    request.isInModel = true;
+    request.enteredAt = this.#clock.now();
+    this.#running.set(request, input);
+    const serviceMs = this.#behaviour.serviceMs?.(input, request.operation) ?? 0;
+    this.#clock.setTimer(() => this.#finish(request, input), serviceMs);
+  }
 
-  stats = (() => ({ inFlight: Math.max(0, this.inFlight), queued: 0 })) as unknown as PooledWorker['stats'];
+  onSettled(): void {}
 
   isSilent = () => this.isStopped;
-
-  released = () =>
-    new Promise<void>((resolve) => {
-      this.#releases.push(resolve);
-    });
 
   ping: PooledWorker['ping'] = () => Promise.reject(new Error('no ping in the simulation'));
 
@@ -176,10 +121,10 @@ export class SimulatedWorker implements PooledWorker {
   }
 
   async destroy(reason?: unknown): Promise<void> {
-    if (this.#status.state === 'dead') return;
+    if (this.#status.state === 'dead' || this.#status.state === 'failed') return;
     if (this.#status.state !== 'evicting') this.#become('evicting', reason);
-    for (const running of [...this.#running]) running.reject(this.#closed(reason));
     this.#become('dead', reason);
+    this.#loseAll(this.#closed(reason));
   }
 
   /** Ends it as a signal would. */
@@ -188,17 +133,71 @@ export class SimulatedWorker implements PooledWorker {
     let error: Error = new WorkerCrashedError('killed', { signal: 'SIGKILL' });
     if (this.#status.state === 'loading') error = new WorkerLoadError('killed while it loaded', { cause: error });
     this.crashIndex = crashes++;
-    this.lost = [...this.#running].map((running) => running.input);
-    for (const running of [...this.#running]) running.reject(error);
+    this.lost = [...this.#running.values()];
     this.#become('failed', error);
+    this.#loseAll(error);
     this.#become('dead', error);
   }
 
   /** Ends it as a loop of its own that returns. */
   retire(): void {
-    for (const running of [...this.#running]) running.reject(this.#closed());
     this.#become('evicting');
     this.#become('dead');
+    this.#loseAll(this.#closed());
+  }
+
+  #finish(request: Request, input: unknown): void {
+    if (!this.#running.has(request)) return;
+    if (this.isStopped) {
+      this.#clock.setTimer(() => this.#finish(request, input), 1);
+      return;
+    }
+    if (this.#behaviour.crashes?.(input, request.operation)) {
+      this.crash();
+      return;
+    }
+    let answer: unknown;
+    try {
+      answer = this.#behaviour.answer === undefined ? input : this.#behaviour.answer(input, request.operation);
+    } catch (error) {
+      this.#answer(request, () => request.fail(error));
+      return;
+    }
+    if (answer instanceof Promise) {
+      answer.then(
+        (value) => this.#answer(request, () => request.send(value)),
+        (error: unknown) => this.#answer(request, () => request.fail(error)),
+      );
+    } else this.#answer(request, () => request.send(answer));
+  }
+
+  #answer(request: Request, answer: () => unknown): void {
+    if (!this.#running.has(request)) return;
+    this.#let(request);
+    if (this.inFlight === 0 && this.#status.state === 'processing') this.#become('ready');
+    answer();
+    request.releaseIfDone();
+  }
+
+  #loseAll(error: unknown): void {
+    for (const request of [...this.#running.keys()]) {
+      if (!this.#running.has(request)) continue;
+      this.#let(request);
+      this.#lose(request, error);
+    }
+  }
+
+  #lose(request: Request, error: unknown): void {
+    if (request.phase !== 'answered' && request.isWantedBack(error)) request.goBack(error);
+    else request.giveUp('failed', error);
+    request.releaseIfDone();
+  }
+
+  // Its model has let go of it.
+  #let(request: Request): void {
+    this.#running.delete(request);
+    this.inFlight -= 1;
+    request.isInModel = false;
   }
 
   #closed(cause: unknown = this.#status.cause): WorkerClosedError {
@@ -206,7 +205,6 @@ export class SimulatedWorker implements PooledWorker {
   }
 
   #become(state: WorkerState, cause?: unknown): void {
-    if (state === 'dead') for (const release of this.#releases.splice(0)) release();
     this.#status = { state, enteredAt: this.#clock.now(), cause };
     for (const waiter of [...this.#waiters]) {
       if (waiter.test(this.#status)) waiter.resolve(this.#status);
@@ -235,17 +233,13 @@ export function simulate(clock: Clock, behaviour: Behaviour = {}, options: PoolO
   const workers: SimulatedWorker[] = [];
   const starts: WorkerStart[] = [];
   const governor = options.governor ?? new MemoryGovernor({ limitBytes: 1e12, clock });
-  const pool = createPool({
-    clock,
-    governor,
-    spawn: (start) => {
-      starts.push(start);
-      const worker = new SimulatedWorker(`w${workers.length}`, workers.length, clock, behaviour);
-      workers.push(worker);
-      return worker;
-    },
-    ...options,
-  });
+  const spawn = (start: WorkerStart): SimulatedWorker => {
+    starts.push(start);
+    const worker = new SimulatedWorker(`w${workers.length}`, workers.length, clock, behaviour);
+    workers.push(worker);
+    return worker;
+  };
+  const pool = createPool({ clock, governor, spawn, ...options } as InternalPoolOptions);
   return { pool, workers, starts, governor };
 }
 

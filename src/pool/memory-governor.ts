@@ -5,15 +5,23 @@
  * in order, and only events wake them: a guard disposed of or corrected downwards, a worker gone idle. Nothing polls. While nothing is held, the worker
  * of a model is granted whatever it needs: the limit decides how many run, not whether one does.
  */
-import type { Clock, ClockTimer } from '../../core/index.js';
-import { requireNumber, requireOptions, systemClock } from '../../core/index.js';
-import { requireClock } from '../clock.js';
-import { MemoryExhaustedError, type MemoryHolding, megabytes } from '../errors.js';
-import { availableMemory } from './limit.js';
+import {
+  type Clock,
+  type ClockTimer,
+  fillOptions,
+  numberFrom,
+  type OptionTable,
+  option,
+  requireClock,
+  requireNumber,
+  systemClock,
+} from '../core/index.js';
+import { MemoryExhaustedError, type MemoryHolding, megabytes } from './errors.js';
+import { availableMemory } from './machine.js';
 
 /** How the limit is found, unless `limitBytes` says it. */
 export interface MemoryGovernorOptions {
-  /** The limit itself, in bytes; for tests and for those who know better. */
+  /** The limit itself, in bytes. */
   readonly limitBytes?: number | undefined;
   /** The fraction of the memory that may be used; 0.8 by default. */
   readonly fraction?: number | undefined;
@@ -21,6 +29,14 @@ export interface MemoryGovernorOptions {
   readonly reserveBytes?: number | undefined;
   readonly clock?: Clock | undefined;
 }
+
+const byteCount = numberFrom(0, Number.MAX_SAFE_INTEGER);
+const GOVERNOR_OPTIONS = {
+  limitBytes: option(byteCount),
+  fraction: option(numberFrom(0, 1), 0.8),
+  reserveBytes: option(byteCount, 256_000_000),
+  clock: option(requireClock, systemClock),
+} satisfies OptionTable<MemoryGovernorOptions>;
 
 /** Memory that is spoken for. Disposing of it gives it back; doing so again does nothing. */
 export interface MemoryGuard extends Disposable {
@@ -67,7 +83,7 @@ class Guard implements MemoryGuard {
   }
 
   correct(bytes: number): void {
-    requireBytes('Cannot correct memory', 'bytes', bytes);
+    requireNumber('Cannot correct memory', 'bytes', bytes, 0, Number.MAX_SAFE_INTEGER);
     if (!this.#open) return;
     const difference = bytes - this.#bytes;
     this.#bytes = bytes;
@@ -109,21 +125,14 @@ export class MemoryGovernor {
    */
   constructor(options?: MemoryGovernorOptions) {
     const action = 'Cannot create memory governor';
-    const keys = ['limitBytes', 'fraction', 'reserveBytes', 'clock'] as const;
-    const given = requireOptions<MemoryGovernorOptions>(action, options, keys);
-    const { fraction = 0.8, reserveBytes = 256_000_000, limitBytes } = given;
-    requireNumber(action, 'fraction', fraction, 0, 1);
-    requireNumber(action, 'reserveBytes', reserveBytes, 0, Number.MAX_SAFE_INTEGER);
+    const { fraction, reserveBytes, limitBytes, clock } = fillOptions(action, options, GOVERNOR_OPTIONS);
     const available = availableMemory();
-    this.limitBytes =
-      limitBytes === undefined
-        ? Math.max(0, fraction * available.bytes - reserveBytes)
-        : requireBytes(action, 'limitBytes', limitBytes);
+    this.limitBytes = limitBytes ?? Math.max(0, fraction * available.bytes - reserveBytes);
     this.#origin =
       limitBytes === undefined
         ? ` (${Math.round(fraction * 100)} % of the ${megabytes(available.bytes)} of the ${available.of}, less a reserve of ${megabytes(reserveBytes)}; for another limit create the pool with governor: new MemoryGovernor({ limitBytes }), an image pool with pool: { governor })`
         : '';
-    this.#clock = given.clock === undefined ? systemClock : requireClock(action, given.clock);
+    this.#clock = clock;
   }
 
   /** Everything granted and not given back, in bytes. */
@@ -136,7 +145,7 @@ export class MemoryGovernor {
     return this.#waiters.length;
   }
 
-  /** Who holds what, the largest first. */
+  /** What each owner holds, the largest first. */
   holdings(): MemoryHolding[] {
     const byOwner = new Map<string, { bytes: number; workers: number }>();
     for (const guard of this.#guards) {
@@ -164,7 +173,7 @@ export class MemoryGovernor {
    * @throws TypeError, RangeError When `bytes` is no number of at least 0.
    */
   tryAcquire(owner: string, bytes: number): MemoryGuard | undefined {
-    requireBytes('Cannot acquire memory', 'bytes', bytes);
+    requireNumber('Cannot acquire memory', 'bytes', bytes, 0, Number.MAX_SAFE_INTEGER);
     if (this.#waiters.length > 0 || this.#heldBytes + bytes > this.limitBytes) return undefined;
     return this.#grant(owner, bytes);
   }
@@ -173,7 +182,7 @@ export class MemoryGovernor {
    * Takes memory, evicting idle workers of others than the requester where that helps, and waiting for them and for others to end up to `waitMs`.
    * A requester that holds nothing is granted more than the limit once no other holds anything.
    *
-   * **Cancel safety:** takes no signal; a guard nobody wants is disposed of by its receiver.
+   * **Cancel safety:** takes no signal; a guard that is not wanted any more is disposed of by its receiver.
    *
    * @throws {MemoryExhaustedError} When it cannot fit, or did not in time.
    */
@@ -267,10 +276,6 @@ export class MemoryGovernor {
   #exhausted(owner: string, bytes: number): MemoryExhaustedError {
     return new MemoryExhaustedError(owner, bytes, this.limitBytes, this.holdings(), this.#origin);
   }
-}
-
-function requireBytes(action: string, name: string, bytes: number): number {
-  return requireNumber(action, name, bytes, 0, Number.MAX_SAFE_INTEGER);
 }
 
 let shared: MemoryGovernor | undefined;

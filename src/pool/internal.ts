@@ -1,0 +1,5 @@
+/** What sister layers take of pools beside their public face: workers of another kind, and what this machine has. */
+export { type BreakerState, breakerTransitions } from './breaker.js';
+export { availableMemory, residentBytes } from './machine.js';
+export type { InternalPoolOptions } from './pool-options.js';
+export { type PooledWorker, type SpawnPooledWorker, spawnPooledWorker, type WorkerStart } from './pooled-worker.js';
