@@ -31,7 +31,7 @@ export interface BatchContext {
 export interface BatcherOptions<Item, Result> {
   /** How many items a batch holds at most. 16 by default. */
   readonly maxBatch?: number | undefined;
-  /** How long the first item of a batch may wait for company, from when it was added, in ms. 0 by default: what is there goes, a free model never waits. */
+  /** How long the first item of a batch may wait for others, from when it was added, in ms. 0 by default: what is there goes, a free model never waits. */
   readonly maxDelayMs?: number | undefined;
   /** Runs a batch and answers with one result per item, in order. When it throws, halves of the batch are run again, to find the guilty items. */
   readonly run: (items: Item[], context: BatchContext) => Promise<readonly Result[]> | readonly Result[];
@@ -196,16 +196,16 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
       batch = this.#fill(received);
     }
     if (maxDelayMs === 0) return batch;
-    // What has waited behind the batch before this one has waited for company, too.
+    // What has waited behind the batch before this one has waited for others, too.
     const leftMs = (batch[0] as BatchEntry<Item, Result>).addedAt + maxDelayMs - clock.now();
     if (leftMs <= 0) return batch;
-    // It holds the process: somebody waits for the answer.
+    // It holds the process, since a caller waits.
     const due = sleep(leftMs, { clock });
     const more = withEnd(this.#receiver);
     try {
       while (batch.length < maxBatch) {
         const event = await select({ more, due }, { biased: true });
-        // Closed: nobody else will come.
+        // Closed: no more items come.
         if (event.arm !== 'more' || event.value.done === true) break;
         batch.push(event.value.value);
         if (batch.length === maxBatch) batch = this.#fill(batch);
@@ -266,7 +266,7 @@ class BatchEntry<Item, Result> implements AbortListener {
   /** What it brings along; undefined once it is settled, so that nothing large is kept for an entry that still lies in the queue. */
   item: Item | undefined;
   readonly promise: Promise<Result>;
-  /** When it was added, in ms on the batcher's clock; 0 where nothing waits for company. */
+  /** When it was added, in ms on the batcher's clock; 0 where no batch waits for more items. */
   addedAt = 0;
   /** Whether it belongs to the batch that runs. */
   isRunning = false;

@@ -101,7 +101,7 @@ export class EventHub {
     this.#now = now;
   }
 
-  /** Whether anybody would see an event of this type: a busy worker asks before it makes one. */
+  /** Whether an event of this type has an audience: a busy worker asks before it makes one. */
   hasAudience(type: WorkerEvent['type']): boolean {
     return this.#feed.hasReaders || isDebugging || channels[type].hasSubscribers;
   }
@@ -150,7 +150,7 @@ export class EventFeed<Event> {
     this.#sender = broadcast.sender<Event>(capacity);
   }
 
-  /** Whether anybody would see an event. */
+  /** Whether there is a reader. */
   get hasReaders(): boolean {
     return this.#sender.receiverCount > 0;
   }

@@ -31,7 +31,7 @@ import {
 import { blameCaller, noteStreamCall, noteTimeInModel, noteUnreached, tellStreamCall } from './reached.js';
 import { type Outcome, Request, type RequestFields, type RequestListener } from './request.js';
 import { isLive, type WorkerStateView } from './state.js';
-import { StreamingRequest } from './streaming-request.js';
+import { type ReplyStream, StreamingRequest } from './streaming-request.js';
 
 /** Options of a call. */
 export interface CallOptions {
@@ -53,17 +53,6 @@ export interface PingOptions extends WaitOptions {
 export interface CloseOptions {
   /** How long accepted requests may take to finish, in ms; what is left then is answered with `WorkerClosedError`. 5,000 by default. */
   readonly timeoutMs?: number | undefined;
-}
-
-/**
- * The answer to a stream call: an async iterator of chunks. The consumer's pace is the model's: at most the operation's `chunkCapacity` chunks
- * wait. Leaving it early (`break`, `return()`, `await using`) gives the request up, and the model's generator is returned.
- */
-export interface ReplyStream<Chunk> extends AsyncIterableIterator<Chunk, void, void>, AsyncDisposable {
-  next(): Promise<IteratorResult<Chunk, void>>;
-  return(): Promise<IteratorResult<Chunk, void>>;
-  [Symbol.asyncIterator](): this;
-  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** What a call of an operation returns: a promise of the output, or the stream of chunks. */

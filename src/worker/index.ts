@@ -31,15 +31,8 @@ export { inputBytes, requireFits } from './operation.js';
 /** @internal */
 export { EventFeed } from './events.js';
 export type { RequestReport } from './events.js';
-export type {
-  CallOptions,
-  CloseOptions,
-  OperationSender,
-  PingOptions,
-  ReplyOf,
-  ReplyStream,
-  WorkerHandle,
-} from './handle.js';
+export type { CallOptions, CloseOptions, OperationSender, PingOptions, ReplyOf, WorkerHandle } from './handle.js';
+export type { ReplyStream } from './streaming-request.js';
 export type { WorkerStateView } from './state.js';
 export { inheritedExecArgv } from './executor/exec-argv.js';
 export type { WorkerStdio } from './executor/host.js';

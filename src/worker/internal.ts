@@ -2,7 +2,7 @@
  * What the sister layers use of workers beside `index.ts`: the record of a call, and a worker that takes it.
  *
  * A pool makes a {@link Request} where a call enters, checks everything there, and hands it to `worker.start(request)`, which checks nothing again. The
- * request watches its own deadline and signal, whoever owns it; its {@link RequestListener} is told the outcome once (`onAnswered`), then that its worker
+ * request watches its own deadline and signal under every owner; its {@link RequestListener} is told the outcome once (`onAnswered`), then that its worker
  * has let go of it (`onReleased`). Where the worker ends first, `isRetried` is asked, and `onLost` gives the request back, unanswered, to be started on
  * another worker. A worker's state is `failed` before that.
  *

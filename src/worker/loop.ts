@@ -102,7 +102,7 @@ export class WorkerLoop {
       if (event.arm === 'loaded') return true;
       await this.#executor.kill();
       if (event.arm === 'shutdown') return false;
-      throw new WorkerLoadError(`Cannot load model: ${source} must load within ${loadTimeoutMs} ms, received nothing`);
+      throw new WorkerLoadError(`Cannot load model: ${source} did not load within ${loadTimeoutMs} ms`);
     } finally {
       timeout[Symbol.dispose]();
     }
@@ -227,7 +227,7 @@ export interface RunWorkerOptions {
  * The stock loop of a worker: checks and warms up the model, serves requests until the handle is closed, then releases the model.
  *
  * Up to `concurrency` calls are inside the model at once; while it is full, requests stay in their queues, and full queues push back on
- * callers. Operations are served by turns, so none starves while another is saturated. A request that was given up, or whose deadline has
+ * callers. Operations are served in rotation, so none starves while another is saturated. A request that was given up, or whose deadline has
  * passed, is never run.
  *
  * **Cancel safety:** not applicable; close or destroy the handle to end it.
@@ -317,7 +317,7 @@ export class IdleTimer {
     this.#timer = undefined;
   }
 
-  /** Whether nothing has happened for the timeout still: something may have, between the notice and whoever looks at it. */
+  /** Whether nothing has happened for the timeout still: something may have, between the notice and the look at it. */
   get isDue(): boolean {
     return this.#left() <= 0;
   }

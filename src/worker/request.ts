@@ -33,7 +33,7 @@ export interface RequestOwner {
   expiryError?(request: Request): unknown;
 }
 
-/** Is told what becomes of a request: whoever made it. */
+/** The maker of a request, which is told what becomes of it. */
 export interface RequestListener {
   /** The answer: a value where it succeeded, an error otherwise. */
   onAnswered(request: Request, outcome: Outcome, result: unknown): void;
@@ -63,7 +63,7 @@ export interface RequestFields {
 /**
  * One call, from where it enters to its answer: checked there, and passed on as it is by every queue, loop and executor.
  *
- * It is its own reply, and watches its deadline and its caller's signal itself, whoever owns it.
+ * It is its own reply, and watches its deadline and its caller's signal itself, under every owner.
  */
 export class Request implements Linked<Request>, AbortListener {
   next: Request | undefined = undefined;
@@ -188,12 +188,12 @@ export class Request implements Linked<Request>, AbortListener {
     if (!this.#takeInHand() && isInside && this.isInModel && !this.isInFlight) this.owner?.onTaken?.(this);
   }
 
-  /** Answers with a value; a stream overrides it. False when nobody listens any more. */
+  /** Answers with a value; a stream overrides it. False when it was answered before. */
   send(value: unknown): boolean | Promise<boolean> {
     return this.answer('succeeded', value);
   }
 
-  /** Answers with an error. False when nobody listens any more. */
+  /** Answers with an error. False when it was answered before. */
   fail(error: unknown): boolean {
     return this.answer('failed', error);
   }

@@ -1,7 +1,17 @@
 import { mpsc } from '../channels/index.js';
-import type { ReplyStream } from './handle.js';
 import type { StreamOperation } from './operation.js';
 import { type Outcome, Request, type RequestFields, type RequestListener } from './request.js';
+
+/**
+ * The answer to a stream call: an async iterator of chunks. The consumer's pace is the model's: at most the operation's `chunkCapacity` chunks
+ * wait. Leaving it early (`break`, `return()`, `await using`) gives the request up, and the model's generator is returned.
+ */
+export interface ReplyStream<Chunk> extends AsyncIterableIterator<Chunk, void, void>, AsyncDisposable {
+  next(): Promise<IteratorResult<Chunk, void>>;
+  return(): Promise<IteratorResult<Chunk, void>>;
+  [Symbol.asyncIterator](): this;
+  [Symbol.asyncDispose](): Promise<void>;
+}
 
 const SENT = Promise.resolve(true);
 const GONE = Promise.resolve(false);
@@ -31,7 +41,7 @@ export class StreamingRequest extends Request {
     [this.#sender, this.#receiver] = mpsc.channel<unknown>(this.chunkCapacity);
   }
 
-  /** Sends a chunk, once there is room for it. False when nobody listens any more. */
+  /** Sends a chunk, once there is room for it. False when it was answered before. */
   override send(chunk: unknown): Promise<boolean> {
     if (!this.take()) return GONE;
     this.chunks++;

@@ -101,7 +101,7 @@ export class Account implements RequestOwner {
   requireRoom(queue: OperationQueue, bytes: number): void {
     if (!this.#mustWait(queue, bytes)) return;
     throw new WorkerFullError(
-      `Cannot call ${queue.name}: its queue must have room, received ${queue.used} of ${queue.maxItems} requests`,
+      `Cannot call ${queue.name}: its queue is full (${queue.used} of ${queue.maxItems} requests)`,
       queue.name,
     );
   }

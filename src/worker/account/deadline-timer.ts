@@ -4,7 +4,7 @@ import { inNeutralContext } from '../trace.js';
 // Invariants:
 // - `#heap` is a binary heap by `dueAt`. It holds every pending entry, and at most as many withdrawn ones besides (and 64).
 // - At most one clock timer is armed. While an entry is pending it is armed for the earliest or earlier, never later.
-// - The clock timer holds the process while an entry is pending, and only then: whoever waits for an answer with a deadline gets one, even when
+// - The clock timer holds the process while an entry is pending, and only then: a caller that waits for an answer with a deadline gets one, even when
 //   nothing else is going on.
 // - A removal leaves timer and heap alone: most calls are answered long before their deadline, and in the order they were made, which is the
 //   worst for a heap. That the timer fires for nothing now and then costs less, and so does sweeping many withdrawn entries at once.

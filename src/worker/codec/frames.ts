@@ -273,7 +273,7 @@ export class FrameReader {
     try {
       this.#onValue(value);
     } catch (error) {
-      // A fault of whoever it is for, and not of the next frame.
+      // The receiver's own fault: the next frame is read all the same.
       process.nextTick(() => {
         throw error;
       });

@@ -100,7 +100,7 @@ const MIN_BYTES = 16_384;
 /**
  * The buffers in a value that can be moved to another thread instead of copied: those of typed arrays, Buffers and ArrayBuffers that span
  * their whole buffer, in the value and in the plain objects and arrays of its first levels. A view of a part is left out, because moving its
- * buffer would take the rest away from whoever holds it (the pool that small Buffers share, for one).
+ * buffer would take the rest away from its other holders, such as the pool that small Buffers share.
  *
  * @returns The buffers, or undefined when there are none.
  */

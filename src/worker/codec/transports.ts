@@ -20,7 +20,7 @@ export function portTransport(port: MessagePort): LinkTransport {
 }
 
 /**
- * The transport between two processes: frames on sockets that nobody else knows of. A channel of Node's own (`process.send`) would be open to whatever
+ * The transport between two processes: frames on sockets that only these two know. A channel of Node's own (`process.send`) would be open to whatever
  * the model imports, and one value that can't be read would be the end of it.
  *
  * One socket for each direction: a write to a process that has ended destroys the socket, and what that process has said before is still to be read.
@@ -47,7 +47,7 @@ export function socketTransport(input: Socket, output: Socket): LinkTransport {
     subscribe(handler, onUnreadable) {
       const reader = new FrameReader((value) => handler(value as Parcel), onUnreadable);
       input.on('data', (chunk: Buffer) => {
-        // Somebody else has written there: without a link the process is of no use, and its parent ends it.
+        // Something else was written there: without a link the process is of no use, and its parent ends it.
         if (!reader.push(chunk)) input.destroy();
       });
     },

@@ -100,7 +100,7 @@ export function childEnvironment(env: Readonly<Record<string, string | undefined
   else result.NODE_OPTIONS = options;
   // A cluster worker's children are not cluster workers.
   delete result.NODE_UNIQUE_ID;
-  // Under `--watch` Node has every process say which modules it imports, to whoever started it: nobody here has asked.
+  // Under `--watch` Node has every process report its imports to its parent, which here has no use for them.
   delete result.WATCH_REPORT_DEPENDENCIES;
   return result;
 }

@@ -1,14 +1,14 @@
 import type { HostExit } from './host.js';
 import { WorkerCrashedError } from '../errors.js';
 
-/** How a host ended, in words. */
+/** How a host ended, in words that follow its name. */
 export function describeExit(exit: HostExit): string {
   const { exitCode, signal, cause } = exit;
-  if (hasEatenItsHeap(exit)) return `it ran out of memory (${signal ?? `exit code ${exitCode}`})`;
+  if (hasEatenItsHeap(exit)) return `ran out of memory (${signal ?? `exit code ${exitCode}`})`;
   const why = cause === undefined ? '' : ` (${String(cause)})`;
-  if (signal !== null) return `it was killed by ${signal}${why}`;
-  if (exitCode === null) return `it could not be started (${String(cause)})`;
-  return `it exited with code ${exitCode}${why}`;
+  if (signal !== null) return `was killed by ${signal}${why}`;
+  if (exitCode === null) return `could not be started (${String(cause)})`;
+  return `exited with code ${exitCode}${why}`;
 }
 
 /** Whether its JavaScript heap reached its limit: a thread says so by a code, of a process V8's last words do. */
@@ -29,11 +29,22 @@ export function crashedWorker(error: unknown): string | undefined {
   return typeof error === 'object' && error !== null ? crashed.get(error) : undefined;
 }
 
-/** What a call of a dead host is answered with. `stalled` says why it was killed, when it was. */
-export function crashError(id: string, exit: HostExit, stalled: string | undefined): WorkerCrashedError {
-  const what = stalled ?? describeExit(exit);
+/**
+ * What the calls of a host that has ended are answered with.
+ *
+ * @param stalled How it hung, where it was killed for that.
+ * @param operations What it was running.
+ */
+export function crashError(
+  id: string,
+  exit: HostExit,
+  stalled: string | undefined,
+  operations: Iterable<string> = [],
+): WorkerCrashedError {
+  const running = [...new Set(operations)].join(', ');
+  const what = `${stalled ?? describeExit(exit)}${running === '' ? '' : ` while running ${running}`}`;
   const stderr = exit.stderr.join('\n');
-  const error = new WorkerCrashedError(`Cannot answer: expected ${id} to live until then, but ${what}`, {
+  const error = new WorkerCrashedError(`Worker ${id} ${what}`, {
     exitCode: exit.exitCode,
     signal: exit.signal,
     stderr,

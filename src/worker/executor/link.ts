@@ -108,7 +108,7 @@ export class LinkExecutor implements Executor, WatchedHost {
     if (event.arm !== 'loaded') {
       host.kill();
       const exit = await host.exited;
-      const message = `Cannot load model: ${init.module} must load, but ${this.#stalled ?? describeExit(exit)}`;
+      const message = `Cannot load model: ${init.module} did not load, the worker ${this.#stalled ?? describeExit(exit)}`;
       throw new WorkerLoadError(message, { cause: crashError(this.#account.id, exit, this.#stalled) });
     }
     // Its first word may be read after its last.
@@ -162,7 +162,9 @@ export class LinkExecutor implements Executor, WatchedHost {
 
   async failure(): Promise<unknown> {
     if (this.#stalled !== undefined) this.host.kill();
-    const error = crashError(this.#account.id, await this.host.exited, this.#stalled);
+    const exit = await this.host.exited;
+    const running = [...this.held.values()].map(({ operation }) => operation);
+    const error = crashError(this.#account.id, exit, this.#stalled, running);
     const { hub } = this.#account;
     if (hub.hasAudience('crash')) hub.emit({ type: 'crash', error, held: this.held.size });
     return error;

@@ -75,7 +75,7 @@ export function startProcessHost(options: HostSettings): Host {
   if (pid === undefined) return unstartedHost(child, options.cwd);
   lowerPriority(pid);
   reaper.add(pid);
-  // By now the number may be given to somebody else, whatever is still to be read of what the child wrote.
+  // From now on another process may get the number, while output of this child is still to be read.
   child.once('exit', () => reaper.delete(pid));
 
   const tail = new StderrTail();

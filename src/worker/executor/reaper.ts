@@ -45,7 +45,7 @@ class Reaper {
 
   delete(pid: number): void {
     if (!this.#children.delete(pid)) return;
-    // Told before the operating system could give the number to anybody else's process for long.
+    // Told before the operating system could give the number to another process for long.
     this.#shell?.stdin?.write(`- ${pid}\n`);
     if (this.#children.size > 0) return;
     const shell = this.#shell;

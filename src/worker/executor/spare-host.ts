@@ -18,7 +18,7 @@ const SPARE_OPTIONS = { ...HOST_OPTIONS, module: option(requireModuleUrl) };
 /**
  * A child process that waits for a model to load. Made by {@link startSpareHost}, taken over by `spawnWorker({ spare })`.
  *
- * Invariant: it is taken once at most, and then belongs to its worker; until then nobody has been told of it, and to end it harms nobody.
+ * Invariant: it is taken once at most, and then belongs to its worker; until then no worker knows of it, and it may be ended.
  */
 export class SpareHost implements Disposable {
   /** Resolves once its module is imported and preloaded: with true, or with false when it ended before. Never rejects. */

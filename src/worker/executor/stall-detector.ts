@@ -177,7 +177,7 @@ export class StallDetector {
     const isStarting = isLoading && seen === undefined;
     if (silentMs >= (isStarting ? FIRST_SIGN_MS : SILENCE_MS)) {
       const starvedMs = isStarting ? STARVED_START_MS : STARVED_MS;
-      return { reason: `it gave no sign of life for ${Math.round(silentMs)} ms`, runningMs: silentMs, starvedMs };
+      return { reason: `gave no sign of life for ${Math.round(silentMs)} ms`, runningMs: silentMs, starvedMs };
     }
     const counters = `${seen?.value.begun} ${seen?.value.ended}`;
     if (counters !== this.#counters) {
@@ -197,12 +197,12 @@ export class StallDetector {
     const runningMs = now - oldest;
     const { stallTimeoutMs, blockedTimeoutMs } = this.#limits;
     if (quietMs >= stallTimeoutMs) {
-      return { reason: `it made no progress for ${Math.round(quietMs)} ms past a deadline`, runningMs };
+      return { reason: `made no progress for ${Math.round(quietMs)} ms past a deadline`, runningMs };
     }
     // Before the limit is asked for, which takes reading what was measured.
     if (quietMs < this.#lookMs || !(quietMs >= blockedTimeoutMs())) return undefined;
     return {
-      reason: `one call kept its thread for ${Math.round(quietMs)} ms past a deadline`,
+      reason: `kept its thread in one call for ${Math.round(quietMs)} ms past a deadline`,
       runningMs,
       isOfBlocked: true,
     };

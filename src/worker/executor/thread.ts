@@ -11,7 +11,7 @@ import { ProgressBoard } from '../host/progress-board.js';
 import { StderrTail } from './host-exit.js';
 import { flagsForThread, threadEnvironment } from './exec-argv.js';
 
-/** How long whoever is shown what an ended thread has printed may take for the next piece of it, in ms. */
+/** How long the reader of an ended thread's output may take for the next piece of it, in ms. */
 const OUTPUT_GRACE_MS = 200;
 
 /** What a thread is started with. */
@@ -37,7 +37,7 @@ export function startThreadHost(options: HostSettings): Host {
     // Without an environment of its own, a thread starts with a copy of the parent's.
     ...(options.env === undefined ? {} : { env: threadEnvironment(options.env) }),
     ...(options.heapMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.heapMb } }),
-    // Asked for by `stdout: true`, a thread's output would hold the process for as long as somebody reads it; piped by default, it does not.
+    // Asked for by `stdout: true`, a thread's output would hold the process for as long as it is read; piped by default, it does not.
   });
   if (options.stdio !== 'split') worker.stdout.unpipe();
   if (options.stdio === 'inherit') pipeToStderr(worker.stdout);

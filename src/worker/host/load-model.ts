@@ -33,7 +33,7 @@ export async function preloadModel(url: string): Promise<void> {
     const { preload } = (await import(url)) as { readonly preload?: unknown };
     if (typeof preload === 'function') await (preload as () => unknown)();
   } catch {
-    // The load has somebody to tell.
+    // The load reports it.
   }
 }
 

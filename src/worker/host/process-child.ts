@@ -44,6 +44,6 @@ serveModel({
   link: createLink(socketTransport(input, output)),
   board,
   host: 'process',
-  // Where nobody reads what was printed, the parent kills in the end.
+  // Where the output is not read, the parent kills in the end.
   exit: () => afterPrinted(() => output.end(() => process.exit(0))),
 });

@@ -1,5 +1,5 @@
 /**
- * Three integers of shared memory beside every model, written by the thread that runs it and read by whoever watches it: how many model calls
+ * Three integers of shared memory beside every model, written by the thread that runs it and read by its watcher: how many model calls
  * have begun, how many have ended, and which was the last to begin. A thread inside a native call can't send a message, but what it
  * wrote before it went in can be read.
  */
