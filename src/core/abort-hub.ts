@@ -4,10 +4,10 @@
  * Invariants:
  * - A signal has one listener of ours at most, however many wait: added for the first, removed with the last. A signal's own list is searched
  *   at every addition, and Node warns of a leak when it grows.
- * - Nothing is held for a signal on which nobody waits.
+ * - Nothing is held for a signal without waiters.
  * - The listener knows its signal by itself: neither `this` nor the event it is called with is the same on every host.
  */
-/** Somebody who waits for a signal, and is told once. */
+/** A waiter of a signal, called once. */
 export interface AbortListener {
   onAbort(reason: unknown): void;
 }

@@ -71,7 +71,7 @@ export function isMillraceError(error: unknown, code?: string): boolean {
 }
 
 /**
- * Defines a hidden property: readable by whoever asks for it, absent from logs, spreads and comparisons. A failed send keeps its value in one,
+ * Defines a hidden property: readable by its name, absent from logs, spreads and comparisons. A failed send keeps its value in one,
  * so that printing the error never prints an image.
  */
 export function hide(target: object, name: string | symbol, value: unknown): void {

@@ -1,5 +1,5 @@
 /**
- * Argument checks for the public doors. Every message reads `<action>: <name> must be <expectation>, received <what came>`; a value of the
+ * Argument checks for public functions. Every message reads `<action>: <name> must be <expectation>, received <what came>`; a value of the
  * wrong type is a `TypeError`, a value out of range a `RangeError`. They run before any side effect.
  */
 

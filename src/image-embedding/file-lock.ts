@@ -2,8 +2,8 @@
  * Locks between processes: a file that names its holder.
  *
  * Invariants: a lock appears whole and exclusively, by a link, so it has one holder. What a dead holder left is replaced and never removed:
- * whoever makes the guard, a lock named after the dead holder's text, renames it over the lock while that still holds this text. Nobody else
- * may, so one of many has it, wherever the others are paused. A guard whose maker died is taken over in the same way.
+ * the process that makes the guard, a lock named after the dead holder's text, renames it over the lock while that still holds this text. No other
+ * process may, so exactly one has it, wherever the others are paused. A guard whose maker died is taken over in the same way.
  *
  * A process of this machine is known by its number and its start: it keeps the lock while it lives, paused or not, and loses it by its death.
  * So is one in another container of this machine, where all processes can be seen. Of any other only the age of the lock is known, which its holder
@@ -29,7 +29,7 @@ import { clearInterval, setInterval } from 'node:timers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeFolder } from './make-folder.js';
 
-/** A lock of which nothing but its age is known is left over when nobody has touched it for this long, in ms. */
+/** A lock of which nothing but its age is known is left over when it was not touched for this long, in ms. */
 export const STALE_MS = 30_000;
 const TOUCH_MS = 5_000;
 const LOOK_MS = 100;
@@ -75,7 +75,7 @@ export class FileLock {
   /** Gives it back. */
   async release(): Promise<void> {
     clearInterval(this.#touch);
-    // Somebody else's, where this process was taken for dead from another machine.
+    // It is another holder's, if another machine took this process for dead.
     if ((await readFile(this.#file, 'utf8').catch(() => '')) === this.#text) await rm(this.#file, { force: true });
   }
 }

@@ -9,7 +9,7 @@ export interface ModelDescription extends SessionDescription {
   readonly name: string;
   readonly family: string;
   readonly file: string;
-  /** What is done to an image before it goes in. */
+  /** The preprocessing of an image. */
   readonly preprocess: PreprocessSpec;
   /** The order of the planes that it takes. */
   readonly channels: 'rgb' | 'bgr';

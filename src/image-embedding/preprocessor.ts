@@ -48,7 +48,7 @@ export interface Preprocessor {
     options?: { readonly signal?: AbortSignal | undefined; readonly onHandedOver?: (() => void) | undefined },
   ): Promise<Uint8Array>;
   /**
-   * Gives pixels back that nobody looks at any more, once each: a later image is written over them.
+   * Gives back pixels that are no longer in use, once each: a later image is written over them.
    *
    * @param pixels What `decode` answered.
    */

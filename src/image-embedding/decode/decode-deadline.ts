@@ -19,7 +19,7 @@ export class DecodeDeadline {
     this.#ended = new Promise((_resolve, reject) => {
       this.#reject = reject;
     });
-    // Nobody may be racing at the moment that it ends.
+    // It may end while no decode races against it.
     this.#ended.catch(() => {});
     if (signal !== undefined) addAbortListener(signal, this.#listener);
     this.#timer = setTimeout(

@@ -3,7 +3,7 @@
  * what each item is, and a grid's tiles are found through `iref`. libvips says it in the middle of other texts, or of another image's.
  */
 
-/** What is known of a file before it is decoded. */
+/** The facts in a file's header, before it is decoded. */
 export interface HeifPicture {
   /** The type of the item that holds the pixels, such as `av01` or `hvc1`; undefined when the file has no still picture, or can't be read. */
   readonly codec: string | undefined;

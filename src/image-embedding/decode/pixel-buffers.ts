@@ -17,7 +17,7 @@ export class PixelBuffers {
     return found?.length === length ? found : new Uint8Array(length);
   }
 
-  /** Takes memory back that nobody looks at any more, once. */
+  /** Takes back memory that is no longer in use, once. */
   giveBack(pixels: Uint8Array): void {
     if (this.#free.length < this.#keep) this.#free.push(pixels);
   }

@@ -30,7 +30,7 @@ export class PixelGarbage {
     return new PixelGarbage(gc);
   }
 
-  /** To be told of pixels that nobody looks at any more. */
+  /** Counts pixels that are no longer in use. */
   add(bytes: number): void {
     this.#bytes += bytes;
     if (this.#bytes < ENOUGH) return;

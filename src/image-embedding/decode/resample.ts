@@ -21,7 +21,7 @@ const MOST_MEMORY = 2 ** 31 - 1;
 /** What a kernel reads or writes beyond a row. */
 const SLACK = 64;
 
-/** Kernels that nobody works with. Who pauses keeps those it has. */
+/** Kernels that are not in use. A paused decode keeps its own. */
 let idle: Kernels | undefined;
 
 /**

@@ -53,7 +53,7 @@ export interface Sharp {
   }>;
 }
 
-/** What is used of sharp. */
+/** The part of sharp that is used. */
 export interface SharpModule {
   (input: Uint8Array, options?: SharpOptions): Sharp;
   block(options: { operation: string[] }): void;
@@ -94,7 +94,7 @@ export async function loadSharp(restrict: boolean): Promise<SharpModule> {
     sharp.unblock({ operation: [...LOADERS] });
     // Every image is another one: a cache of operations would hold memory and never be hit.
     sharp.cache(false);
-    // As sharp has it with glibc, unless it sees that somebody chose the number of malloc's arenas. Images keep the cores busy, not parts of one.
+    // sharp's own default with glibc, unless the number of malloc's arenas was set. Parallel images keep the cores busy, not parts of one image.
     if (process.env.VIPS_CONCURRENCY === undefined) sharp.concurrency(1);
   }
   return sharp;
@@ -120,7 +120,7 @@ interface CacheSettings {
   readonly items: { readonly max: number };
 }
 
-/** What is used of sharp's native part, of which a process has one. */
+/** The part of sharp's native module that is used. A process has one. */
 interface NativeSharp {
   cache(memory?: number, files?: number, items?: number): CacheSettings;
   concurrency(threads: number | null): number;

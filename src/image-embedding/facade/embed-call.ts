@@ -6,7 +6,7 @@ import type { EmbedOptions } from './embed-options.js';
 import type { LoadedModel } from './loaded-model.js';
 import type { ModelRegistry } from './model-registry.js';
 
-/** What is left of a call's time; undefined where it has none of its own. */
+/** The rest of a call's time; undefined if it has no deadline of its own. */
 export function timeLeft({ timeoutMs }: Partial<EmbedOptions>, started: number): number | undefined {
   return timeoutMs === undefined ? undefined : Math.max(0, Math.ceil(timeoutMs - (performance.now() - started)));
 }

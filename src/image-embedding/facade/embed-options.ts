@@ -19,7 +19,7 @@ export interface EmbedOptions {
   readonly signal?: AbortSignal | undefined;
   /** How long the answer may take, in ms; 30,000 by default. */
   readonly timeoutMs?: number | undefined;
-  /** Its class; `'normal'` for single images and `'batch'` for many by default. What is `'batch'` gives way inside a worker, too. */
+  /** Its class; `'normal'` for single images and `'batch'` for many by default. Inside a worker, too, `'batch'` yields to the others. */
   readonly priority?: 'interactive' | 'normal' | 'batch' | undefined;
   /** Whether the embedding is scaled to length 1, true by default. */
   readonly normalize?: boolean | undefined;

@@ -74,8 +74,8 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *   opened by the worker, never fetched.
    * @param options See {@link EmbedOneOptions}.
    * @returns The embedding, of length 1 unless `normalize` is false.
-   * @throws ImageNotFoundError, ImageUnsupportedError, ImageCorruptError, ImageTooLargeError, ... What is wrong with the image.
-   * @throws ModelNotFoundError, ModelMismatchError, ... What is wrong with the model.
+   * @throws ImageNotFoundError, ImageUnsupportedError, ImageCorruptError, ImageTooLargeError, ... The image is unusable.
+   * @throws ModelNotFoundError, ModelMismatchError, ... The model is unusable.
    * @throws RangeError When the model's embedding can't be cut to `dimensions`; nothing is read or run then.
    * @throws DeadlineExceededError, PoolOverloadedError, BreakerOpenError, WorkerCrashedError, PoolClosedError See {@link createPool}.
    */
@@ -263,7 +263,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * @param model The pool's own by default.
    * @param options A signal.
    * @returns What the worker that loaded it says.
-   * @throws ModelNotFoundError, ModelMismatchError, ... What is wrong with the model.
+   * @throws ModelNotFoundError, ModelMismatchError, ... The model is unusable.
    */
   async describe(model?: ModelSource, options?: { readonly signal?: AbortSignal }): Promise<ModelDescription> {
     const action = 'Cannot describe model';

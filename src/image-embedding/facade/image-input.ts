@@ -37,7 +37,7 @@ export interface UnreadInput {
   readonly input: BlobLike | ResponseLike | ByteStream;
 }
 
-/** What is checked of an image before anything is opened. */
+/** An image whose description was checked, before anything is opened. */
 export type CheckedInput = WorkerInput | UnreadInput;
 
 /** The folder that a relative path is meant from: the caller's own, at the time of the call. Undefined where there is none any more. */

@@ -153,7 +153,7 @@ function fitToMachine(
 }
 
 /**
- * What makes two images the same before anything is read: where they are, or the very text or memory that holds them. What is equal in content is
+ * What makes two images the same before anything is read: where they are, or the very text or memory that holds them. Equal contents are
  * found by the worker, where the bytes are. Base64 stands for itself: its text never begins like that of another kind.
  */
 const COALESCE = {

@@ -60,7 +60,7 @@ export function discard({ input }: UnreadInput): void {
   }
 }
 
-/** Reads an image to its end. What is left unread, because it is too much or was given up, is cancelled at its source. */
+/** Reads an image to its end. An unread rest, of an image that is too large or aborted, is cancelled at its source. */
 export async function readBytes(
   action: string,
   { input }: UnreadInput,

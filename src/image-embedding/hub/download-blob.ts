@@ -7,7 +7,7 @@ import { ModelDigestError, ModelDownloadError } from '../model/model-errors.js';
 import { hasDigest, sizeOf } from './hub-cache.js';
 import { type HubClient, PassingError, reasonOf } from './hub-client.js';
 
-/** What is downloaded, and how. */
+/** A file to download, and its source. */
 export interface BlobDownload {
   readonly url: string;
   /** For messages. */

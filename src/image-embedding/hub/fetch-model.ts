@@ -252,7 +252,7 @@ async function requireRoom(name: string, cache: RepositoryCache, missing: readon
   );
 }
 
-/** What is free for this user where a folder is, or is to be; undefined where the system does not say. */
+/** The bytes that are free for this user at a folder, existing or not; undefined if the system does not say. */
 async function freeBytes(folder: string): Promise<number | undefined> {
   for (let place = folder; ; place = path.dirname(place)) {
     const info = await statfs(place).catch(() => undefined);

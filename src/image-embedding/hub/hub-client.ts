@@ -67,7 +67,7 @@ export class HubClient {
     return new HubClient(settings, endpoint, token || undefined, signal, retries ?? settings.retries);
   }
 
-  /** One request, with the token. What is no answer, or one that may pass, is a {@link PassingError}. */
+  /** One request, with the token. No answer, or a temporary failure, is a {@link PassingError}. */
   async send(input: Parameters<Fetch>[0], init: Parameters<Fetch>[1], signal: AbortSignal): Promise<Response> {
     const headers = new Headers(init?.headers);
     // Only for the hub itself; and fetch drops it when it is redirected to another origin.

@@ -60,7 +60,7 @@ export async function loadError(file: string, cause: unknown, version: string): 
   );
 }
 
-/** What is wrong with the files beside a graph that it keeps weights in, if anything is. */
+/** The fault of the files that hold a graph's external weights, if they have one. */
 async function weightsError(file: string, cause: unknown): Promise<Error | undefined> {
   const weights = await weightFiles(file);
   const folder = await realpath(path.dirname(file)).catch(() => path.dirname(file));

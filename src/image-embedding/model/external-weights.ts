@@ -29,7 +29,7 @@ export class ExternalWeights {
     const isLong = low >= 0x80;
     const from = start + (isLong ? 2 : 1);
     const end = from + (isLong ? (low & 0x7f) + 128 * high : low);
-    // What is cut off here is whole in the next piece.
+    // A name that is cut off here is whole in the next piece.
     if (end <= bytes.length && end - from <= MAX_NAME_BYTES) this.#names.add(bytes.toString('utf8', from, end));
   }
 }

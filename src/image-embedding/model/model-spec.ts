@@ -32,7 +32,7 @@ export interface ModelSpec {
   readonly file: string;
   /** The model type, as `config.json` names it (`clip_vision_model`, `dinov2`); `'custom'` for a spec made by hand. */
   readonly family: string;
-  /** What is done to an image before it goes in. */
+  /** The preprocessing of an image. */
   readonly preprocess: PreprocessSpec;
   /** The order of the planes that the model was trained with; nearly always `'rgb'`. */
   readonly channels: 'rgb' | 'bgr';

@@ -1,5 +1,5 @@
 /**
- * What is under way in a worker, by content: identical images share one decode and one run, whichever operation brought them.
+ * The images under way in a worker, by content: identical images share one decode and one run, whichever operation brought them.
  *
  * Invariants:
  * - A picture is shared from when its bytes are there until it has its vector or its failure, and as long as it has waiters.

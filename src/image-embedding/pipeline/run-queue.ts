@@ -90,7 +90,7 @@ class Entry<Item, Result> implements AbortListener {
     this.#reject(reason);
   }
 
-  /** Answers as the run does, and no longer to the signal: whoever runs it listens. */
+  /** Settles as the run does, and ignores the signal from now on: the runner listens to it. */
   follow(result: Promise<Result>): void {
     if (this.signal !== undefined) removeAbortListener(this.signal, this);
     this.#resolve(result);

@@ -131,7 +131,7 @@ export function createSessionModel(
       await batcher.close();
       await session.dispose();
     },
-    // What is fetched waits for its server, and takes no place from what is here.
+    // An image that is being fetched waits for its server, and takes no place from other images.
     health: () => ({ ...pipeline.load, parked: pipeline.parked, batchSizes: { ...batchSizes } }),
   };
 }

@@ -82,7 +82,7 @@ function isPreparable(options: SessionOptions): boolean {
 }
 
 /**
- * Answers the folder of a model prepared for this machine, preparing it first if nobody has: optimised, with weights laid out for this CPU in a
+ * Returns the folder of a model prepared for this machine, and prepares it first if needed: optimised, with weights laid out for this CPU in a
  * file that all processes map, so that any number of workers hold one copy and start in a fraction of the time.
  *
  * Before it is used it is held against the model itself, by what both make of a picture of noise. Racing processes prepare it once. What was damaged is made again. Where it can't be prepared, a warning says why.

@@ -7,7 +7,7 @@ import type { ModelSpec } from '../model/model-spec.js';
 /** How far a prepared model may be from the model itself, of the largest number that it gives: other kernels round in another order. */
 const TOLERANCE = 1e-3;
 
-/** What is prepared, and the folder that it is written to. */
+/** The model to prepare, and the folder for the result. */
 export interface PrepareInput {
   readonly spec: ModelSpec;
   readonly folder: string;

@@ -34,7 +34,7 @@ export interface PreparedModel {
  * @param source A folder, a hub name, `'default'`, a reference or a spec.
  * @param options See {@link PrepareModelOptions}.
  * @returns The model's spec, and where the prepared model lies.
- * @throws ModelNotFoundError, ModelDownloadError, ... What is wrong with the model.
+ * @throws ModelNotFoundError, ModelDownloadError, ... The model is unusable.
  * @throws TypeError, RangeError When an option is of the wrong type, out of range or unknown.
  * @example
  * ```ts

@@ -59,7 +59,7 @@ export class HostQueues {
   }
 }
 
-/** What is no URL fails without a host. */
+/** The host of a URL. An input that is no URL has none, and fails later. */
 function hostOf(url: unknown): string {
   const text = String(url);
   return URL.canParse(text) ? new URL(text).host : '';

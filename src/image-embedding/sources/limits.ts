@@ -1,5 +1,5 @@
 /**
- * How much of what may come in: one plain record, checked once at the public door, which then crosses to the child process as it is.
+ * The limits of inputs: one plain record, checked once where the pool is made, which then crosses to the child process as it is.
  */
 import {
   type Given,

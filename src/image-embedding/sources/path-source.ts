@@ -19,7 +19,7 @@ export interface PathLimits {
 }
 
 /**
- * Reads a regular file. What is checked is the handle that is then read, so nothing can be swapped in between; a FIFO does not hang the read,
+ * Reads a regular file. The checks apply to the handle that is then read, so nothing can be swapped in between; a FIFO does not hang the read,
  * because it is looked at before it is opened, and opened without waiting.
  */
 export async function bytesFromPath(input: unknown, limits: PathLimits, signal?: AbortSignal): Promise<Uint8Array> {
@@ -47,7 +47,7 @@ export async function bytesFromPath(input: unknown, limits: PathLimits, signal?:
   } catch (error) {
     throw translate(file, error);
   } finally {
-    // Nobody waits for it: what was read is read.
+    // Not awaited: the bytes are read.
     handle?.close().catch(() => {});
   }
 }

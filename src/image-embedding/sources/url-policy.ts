@@ -82,7 +82,7 @@ const linkLocal = new BlockList();
 for (const [network, prefix] of LINK_LOCAL_IPV4) linkLocal.addSubnet(network, prefix, 'ipv4');
 for (const [network, prefix] of LINK_LOCAL_IPV6) linkLocal.addSubnet(network, prefix, 'ipv6');
 
-/** Tells whether an address, in text, is an ordinary public one. What is no address is not. */
+/** Tells whether an address, in text, is an ordinary public one. A text that is no address is not. */
 export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:
@@ -187,7 +187,7 @@ export function requireFetchable(input: string, limits: UrlLimits, isAllowed: Ad
 }
 
 /**
- * Checks every address that a host name resolved to: one forbidden address among them refuses the host, since whoever controls the name put
+ * Checks every address that a host name resolved to: one forbidden address among them refuses the host, since the owner of the name put
  * it there.
  *
  * @throws {@link UrlForbiddenError} when one is not public.
