@@ -86,7 +86,6 @@ export {
 export { type ModelDtype, type ModelFolderOptions, readModelFolder } from './model/model-folder.js';
 /** @internal */
 export { builtInNames, nearestName } from './model/model-names.js';
-/** @internal */
 export { identifyModel, type ModelIdentity } from './model/model-identity.js';
 export {
   createModelSpec,

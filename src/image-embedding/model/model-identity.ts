@@ -24,7 +24,13 @@ export interface ModelIdentity {
   readonly dimensions: number;
 }
 
-/** Identifies a model that a worker has described. Reads its files, if the hub's cache does not name them by their content. */
+/**
+ * Says which space vectors are of: what an index needs to refuse those of another model. Reads the model's files, if the hub's cache does not name
+ * them by their content.
+ *
+ * @param model What {@link ImageEmbeddingPool.describe} says of it.
+ * @param options How the pool prepares pictures, and whether its vectors are scaled to length 1.
+ */
 export async function identifyModel(
   model: ModelDescription,
   { preprocess, normalize }: { readonly preprocess: PreprocessMode; readonly normalize: boolean },
