@@ -1,27 +1,26 @@
 #!/usr/bin/env node
 /**
- * The `millrace` command. It ends by running out of things to do, never by `process.exit`, so that what was written is flushed; a second
- * Ctrl-C alone cuts it short.
+ * The `millrace` command. It ends when the event loop is empty, so that its output is flushed; only a second Ctrl-C calls `process.exit`.
  */
 import { CommanderError } from 'commander';
 import type { CommandContext } from './command/context.js';
+import { packageVersion } from './command/context.js';
 import {
   ClosedPipeError,
-  EXIT,
-  type ExitCode,
   deepestCoded,
   describeFailure,
+  EXIT,
+  type ExitCode,
   errorCode,
   errorMessage,
   RunError,
   UsageError,
-} from './exit-codes.js';
-import { packageVersion } from './package-info.js';
+} from './errors.js';
 import { createProgram } from './program.js';
 
 async function main(argv: readonly string[]): Promise<ExitCode> {
   const { stdin, stdout, stderr } = process;
-  // A reader that has gone must not turn into an uncaught exception: what was not written is found out at the end.
+  // A reader that has closed standard output must not become an uncaught exception.
   let lost: unknown;
   stdout.on('error', (error) => {
     lost ??= error;
@@ -29,19 +28,19 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
   stderr.on('error', () => {});
   let exitCode: ExitCode = EXIT.ok;
   try {
-    // Loaded when they are used: --help needs no pool.
+    // Loaded on first use: --help needs no pool.
     const context: CommandContext = {
       stdin,
       stdout,
       stderr,
-      createEmbedder: async (options) => (await import('./pool-embedder.js')).createPoolEmbedder(options),
-      createThumbnailMaker: async () => (await import('./thumbnails.js')).createWorkerThumbnailMaker(),
+      createEmbedder: async (options) => (await import('./command/pool-embedder.js')).createPoolEmbedder(options),
+      createThumbnailMaker: async () => (await import('./command/thumbnails.js')).createWorkerThumbnailMaker(),
     };
     const program = createProgram(context, await packageVersion(), (code) => {
       exitCode = code;
     });
     await program.parseAsync([...argv]).catch((error: unknown) => {
-      // The help and the version have been printed.
+      // Thrown after the help or the version was printed.
       if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error;
     });
     await flushed(stdout);
@@ -52,11 +51,13 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (error instanceof ClosedPipeError) return EXIT.closedPipe;
     if (error instanceof UsageError) {
-      stderr.write(`millrace: ${errorMessage(error)}\n`);
+      stderr.write(`millrace: ${describeFailure(error)}\n`);
       return EXIT.usage;
     }
     if ((error as { syscall?: unknown }).syscall === 'uv_cwd') {
-      stderr.write('millrace: Cannot resolve a relative path: the folder that the command was started in is no more\n');
+      stderr.write(
+        'millrace: Cannot resolve a relative path: the folder that the command was started in no longer exists\n',
+      );
       return EXIT.failed;
     }
     const code = errorCode(deepestCoded(error));
@@ -68,7 +69,7 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
   }
 }
 
-/** Waits until what was written has been taken, or could not be. */
+/** Waits until everything written has been flushed or has failed. */
 function flushed(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => {
     stream.write('', () => setImmediate(resolve));

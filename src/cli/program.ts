@@ -1,11 +1,9 @@
 import { Command, Option } from 'commander';
-import type { CommandContext } from './command/context.js';
 import type { BuildIndexOptions } from './command/build-index.js';
+import type { CommandContext } from './command/context.js';
 import type { DemoOptions } from './command/demo.js';
 import type { DuplicatesCommandOptions } from './command/duplicates.js';
 import type { EmbedOptions } from './command/embed.js';
-import type { SearchCommandOptions } from './command/search.js';
-import type { ExitCode } from './exit-codes.js';
 import {
   addLimitOptions,
   addModelOptions,
@@ -13,8 +11,11 @@ import {
   addVectorOptions,
   countUpTo,
   type ModelChoice,
-} from './model-options.js';
-import { parsePlace, parseScore } from './search-options.js';
+  parsePlace,
+  parseScore,
+} from './command/options.js';
+import type { SearchCommandOptions } from './command/search.js';
+import type { ExitCode } from './errors.js';
 
 /** The exit codes of a command, as its help lists them. */
 function exitCodes(codes: Readonly<Record<number, string>>): string {
@@ -24,16 +25,16 @@ function exitCodes(codes: Readonly<Record<number, string>>): string {
 
 const EMBEDDING_CODES = exitCodes({
   0: 'every image was embedded',
-  1: 'some were not (each has its error line), or the run broke off',
-  2: 'nothing was done: wrong usage, an output or a model that cannot be used',
+  1: 'some were not (each has its error line), or the run failed',
+  2: 'nothing was done: wrong usage, or an output or a model that cannot be used',
   130: 'interrupted',
 });
 
 const MODEL_CODES = exitCodes({ 0: 'done', 2: 'wrong usage, or a model that cannot be used' });
 
 const PREPARE_CODES = exitCodes({
-  0: 'done, or a small model that needs none of it',
-  1: 'it is here, but could not be prepared: it will be loaded as it is',
+  0: 'done, or a small model that needs no preparation',
+  1: 'downloaded, but not prepared: it will be loaded as it is',
   2: 'wrong usage, or a model that cannot be used',
 });
 
@@ -70,7 +71,7 @@ Examples:
 `;
 
 /**
- * Builds the command line. A command that ends by itself calls `finish` with its exit code; what it throws is the caller's to report.
+ * Builds the command line. A command that ends calls `finish` with its exit code; an error that it throws is reported by the caller.
  */
 export function createProgram(context: CommandContext, version: string, finish: (code: ExitCode) => void): Command {
   const program = new Command('millrace')
@@ -93,7 +94,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
   const embed = subcommand('embed', 'Embed images: one record for each, in input order.', EMBEDDING_CODES)
     .argument(
       '<inputs...>',
-      "files, folders, globs, http(s) URLs, '!<glob>' for what to leave out; '-' reads a list from standard input",
+      "files, folders, globs, http(s) URLs, '!<glob>' to leave out; '-' reads a list from standard input",
     )
     .requiredOption(
       '-o, --out <file>',
@@ -122,8 +123,8 @@ export function createProgram(context: CommandContext, version: string, finish: 
       (glob: string, before: readonly string[] = []) => [...before, glob],
     )
     .option('-0, --null', 'names in the list on standard input end in NUL, as find -print0 writes them')
-    .option('--resume', 'go on behind what the output already holds (.jsonl)')
-    .option('--retry-errors', 'with --resume: try again what failed, instead of keeping its errors');
+    .option('--resume', 'keep what the output already holds and embed the rest (.jsonl)')
+    .option('--retry-errors', 'with --resume: try failed inputs again, instead of keeping their errors');
   addLimitOptions(embed)
     .option('--allow-private-urls', 'fetch from private and local addresses too')
     .addHelpText('after', EMBED_EXAMPLES)
@@ -136,7 +137,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
 
   const demo = subcommand(
     'demo',
-    'Embed a folder of photographs and show the nearest of each, as a table and as a page.',
+    'Embed a folder of photographs and show the most similar ones, as a table and as a page.',
     EMBEDDING_CODES,
   )
     .argument('[folder]', 'the photographs (default: the examples of the repository)')
@@ -159,23 +160,23 @@ export function createProgram(context: CommandContext, version: string, finish: 
   addModelOptions(inspect)
     .option('--json', 'as JSON')
     .action(async (model: string, options: ModelChoice & { json?: boolean }) => {
-      const { inspectCommand } = await import('./command/inspect.js');
+      const { inspectCommand } = await import('./command/models.js');
       finish(await inspectCommand(context, model, options));
     });
 
   const prepare = subcommand(
     'prepare',
-    'Bring a model here and prepare it for this machine, ahead of its first use.',
+    'Download a model and prepare it for this machine, ahead of its first use.',
     PREPARE_CODES,
   ).argument('<model>', 'a model folder, or a name on the Hugging Face hub');
   addModelOptions(prepare)
-    .option('--verify', 'read all of what was prepared before against its digests')
+    .option('--verify', 'check the files prepared before against their digests')
     .action(async (model: string, options: ModelChoice & { verify?: boolean }) => {
-      const { prepareCommand } = await import('./command/prepare.js');
+      const { prepareCommand } = await import('./command/models.js');
       finish(await prepareCommand(context, model, options));
     });
 
-  subcommand('models', 'List the models that are there without a download.', MODEL_CODES).action(async () => {
+  subcommand('models', 'List the models that need no download.', MODEL_CODES).action(async () => {
     const { modelsCommand } = await import('./command/models.js');
     finish(await modelsCommand(context));
   });

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { createExclusion } from '../../src/cli/input/exclusion.js';
+import { createExclusion } from '../../src/cli/input/globs.js';
 
 test.each<[pattern: string, file: string, root: string | undefined, isExcluded: boolean]>([
   ['@eaDir', 'photos/@eaDir/x.jpg', 'photos', true],

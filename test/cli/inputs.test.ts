@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { UsageError } from '../../src/cli/exit-codes.js';
+import { UsageError } from '../../src/cli/errors.js';
 import { collectInputs, type EmbedInput, IMAGE_ENDINGS } from '../../src/cli/input/inputs.js';
 import { imageFilesIn } from '../../src/image-embedding/facade/image-files.js';
 import { encodePath } from '../../src/image-embedding/file-name.js';

@@ -19,14 +19,14 @@ import { PassThrough, Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ClosedPipeError, OutputTakenError, UsageError } from '../../src/cli/exit-codes.js';
+import { ClosedPipeError, OutputTakenError, UsageError } from '../../src/cli/errors.js';
 import { JsonlFileWriter } from '../../src/cli/output/jsonl-writer.js';
-import { linkTarget } from '../../src/cli/output/link-target.js';
+import { linkTarget } from '../../src/cli/output/replacing-file.js';
 import { lockOutput } from '../../src/cli/output/output-lock.js';
 import { type EmbedRecord, formatFloat32, formatRecord, parseRecord } from '../../src/cli/output/record.js';
 import { ReplacingFile } from '../../src/cli/output/replacing-file.js';
 import { dropErrors, readHeldOutput } from '../../src/cli/output/resume.js';
-import { JsonlStreamWriter } from '../../src/cli/output/stream-writer.js';
+import { JsonlStreamWriter } from '../../src/cli/output/jsonl-writer.js';
 
 let folder = '';
 beforeAll(async () => {

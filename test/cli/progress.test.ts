@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatDuration, formatRate } from '../../src/cli/terminal/durations.js';
+import { formatDuration, formatRate } from '../../src/cli/terminal/text.js';
 import { Progress } from '../../src/cli/terminal/progress.js';
 import { SimulatedClock } from '../../src/core/index.js';
 

@@ -3,15 +3,14 @@ import path from 'node:path';
 import { isMillraceError } from '../../core/index.js';
 import type { ImageEmbeddingPool, ModelIdentity, PreprocessMode } from '../../image-embedding/index.js';
 import { createIndex, type ImageIndex, type IndexProgress, updateIndex } from '../../search/index.js';
-import { EXIT, type ExitCode, modelError, RunError, UsageError } from '../exit-codes.js';
-import { createIndexPool, DEFAULT_INDEX, identifyPool, indexError, openIndexFolder, sourceOf } from '../index-files.js';
+import { EXIT, type ExitCode, modelError, RunError, UsageError } from '../errors.js';
 import { collectInputs, IMAGE_ENDINGS } from '../input/inputs.js';
-import { type ModelChoice, modelSource, withFlag } from '../model-options.js';
-import { formatDuration, formatRate } from '../terminal/durations.js';
 import { handleInterrupts } from '../terminal/interrupts.js';
 import { Progress } from '../terminal/progress.js';
-import { printable } from '../terminal/text-width.js';
+import { formatDuration, formatRate, printable } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
+import { createIndexPool, DEFAULT_INDEX, identifyPool, indexError, openIndexFolder, sourceOf } from './index-files.js';
+import { type ModelChoice, modelSource, withFlag } from './options.js';
 import { watchFolders } from './watch-folders.js';
 
 /** The options of `millrace index`. */

@@ -3,24 +3,21 @@ import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { identifyModel, type ModelDescription, makeFolder, mapInOrder } from '../../image-embedding/index.js';
-import { EXIT, type ExitCode, errorMessage, UsageError } from '../exit-codes.js';
+import { EXIT, type ExitCode, errorMessage, UsageError } from '../errors.js';
 import { collectInputs, IMAGE_ENDINGS } from '../input/inputs.js';
-import { withNearestModel } from '../model-cache.js';
-import { type ModelChoice, modelSource } from '../model-options.js';
 import { JsonlFileWriter } from '../output/jsonl-writer.js';
 import { lockOutput } from '../output/output-lock.js';
 import type { EmbedRecord } from '../output/record.js';
 import { ReplacingFile } from '../output/replacing-file.js';
-import { PACKAGE_ROOT } from '../package-info.js';
-import { quitAtOnce } from '../quit-at-once.js';
-import { type Report, renderReport } from '../report/html-report.js';
-import { findNeighbours, type Neighbour } from '../report/neighbours.js';
-import { runEmbedding } from '../run-embedding.js';
-import { formatDuration, formatRate } from '../terminal/durations.js';
+import { findNeighbours, type Neighbour, type Report, renderReport } from '../output/report.js';
 import { handleInterrupts } from '../terminal/interrupts.js';
 import { Progress } from '../terminal/progress.js';
-import { renderTable } from '../terminal/table.js';
+import { formatDuration, formatRate, renderTable } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
+import { PACKAGE_ROOT } from './context.js';
+import { withNearestModel } from './model-cache.js';
+import { type ModelChoice, modelSource } from './options.js';
+import { quitAtOnce, runEmbedding } from './run-embedding.js';
 
 /** The options of `millrace demo`. */
 export interface DemoOptions extends ModelChoice {
@@ -34,7 +31,7 @@ type Failed = Extract<EmbedRecord, { error: object }>;
 const MAX_PHOTOS = 1_000;
 const NEAREST = 3;
 
-/** `millrace demo`: embeds a folder of photographs, prints the nearest of each, and makes a page of them. */
+/** `millrace demo`: embeds a folder of photographs, prints the nearest of each, and writes a page. */
 export async function demoCommand(
   context: CommandContext,
   folder: string | undefined,
@@ -42,7 +39,7 @@ export async function demoCommand(
 ): Promise<ExitCode> {
   const { stdout, stderr } = context;
   const photos = folder ?? (await examplePhotos());
-  if (!(await isFolder(photos))) throw new UsageError(`Cannot show ${photos}: it is no folder`);
+  if (!(await isFolder(photos))) throw new UsageError(`Cannot show ${photos}: it is not a folder`);
   const inputs = await collectInputs([photos], { endings: IMAGE_ENDINGS });
   if ((inputs.total ?? 0) > MAX_PHOTOS) {
     throw new UsageError(`Cannot show ${inputs.total} photographs on one page: ${MAX_PHOTOS} at most`);
@@ -191,7 +188,7 @@ async function makeThumbnails(
   const maker = await context.createThumbnailMaker();
   const thumbnails: (Uint8Array | undefined)[] = [];
   try {
-    // A photograph that was embedded a moment ago and has gone since is shown without its picture.
+    // A photograph that was deleted since it was embedded is shown without its picture.
     const make = (photo: Embedded): Promise<Uint8Array | undefined> => maker.make(photo.path).catch(() => undefined);
     for await (const thumbnail of mapInOrder(photos, { concurrency: maker.window, map: make }))
       thumbnails.push(thumbnail);

@@ -5,12 +5,12 @@ import path from 'node:path';
 import { availableCores } from '../../pool/index.js';
 import { availableMemory } from '../../pool/internal.js';
 import { packageFile } from '../../worker/index.js';
-import { EXIT, type ExitCode, errorCode, errorMessage } from '../exit-codes.js';
-import { cacheFolder } from '../model-cache.js';
-import { formatDuration } from '../terminal/durations.js';
+import { describeFailure, EXIT, type ExitCode, errorCode, errorMessage } from '../errors.js';
+import { formatDuration } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
+import { cacheFolder } from './model-cache.js';
 
-/** One line of the report. */
+/** One line of the output. */
 interface Finding {
   readonly isOk: boolean;
   readonly what: string;
@@ -25,7 +25,7 @@ const GIGABYTE = 2 ** 30;
 const LEAST_MEMORY = 160_000_000;
 const MEMORY_OF_TWO = GIGABYTE / 2;
 
-/** `millrace doctor`: what of the machine matters to millrace, and a picture embedded as proof. Every line is ok or says what to do. */
+/** `millrace doctor`: checks what millrace needs of the machine and embeds a picture. Every line is ok or says what to do. */
 export async function doctorCommand(context: CommandContext): Promise<ExitCode> {
   const natives = [await checkNative('onnxruntime-node'), await checkNative('sharp')];
   const findings = [checkRuntime(), ...natives, checkCores(), checkMemory(), await checkCache()];
@@ -60,7 +60,7 @@ function checkRuntime(): Finding {
   return isOk ? finding : { ...finding, advice: `install Node ${MIN_NODE.join('.')} or later` };
 }
 
-/** Finds an installed package as this one's imports do, without loading it: the self-test does that, in a child. */
+/** Resolves an installed package as this one's imports do. It is not loaded: the self-test does that in a child. */
 async function checkNative(name: string): Promise<Finding> {
   let file: string;
   try {
@@ -68,7 +68,7 @@ async function checkNative(name: string): Promise<Finding> {
   } catch {
     return { isOk: false, what: name, found: 'not installed', advice: INSTALL };
   }
-  // A package need not let its package.json be imported.
+  // `exports` of a package may hide its package.json.
   for (let folder = path.dirname(file); folder !== path.dirname(folder); folder = path.dirname(folder)) {
     const text = await readFile(path.join(folder, 'package.json'), 'utf8').catch(() => '{}');
     const { name: found, version } = JSON.parse(text) as { name?: string; version?: string };
@@ -110,7 +110,7 @@ async function checkCache(): Promise<Finding> {
   }
   try {
     const existing = await nearestExisting(folder);
-    // Permissions alone don't say it: a file system may be read-only, or take no folders at all.
+    // Permissions are not enough: the file system may be read-only.
     await rmdir(await mkdtemp(path.join(existing, '.millrace-doctor-')));
     return { isOk: true, what, found: existing === folder ? folder : `${folder} (made on the first download)` };
   } catch {
@@ -148,7 +148,7 @@ async function checkSelfTest({ createEmbedder }: CommandContext): Promise<Findin
       throw error;
     }
   } catch (error) {
-    const found = `${errorCode(error)}: ${errorMessage(error)}${causeOf(error)}`;
+    const found = `${errorCode(error)}: ${describeFailure(error)}`;
     return { isOk: false, what, found, advice: selfTestAdvice(error) };
   }
 }
@@ -157,16 +157,10 @@ function skippedSelfTest(missing: readonly string[]): Finding {
   return { isOk: false, what: 'self-test', found: `not run without ${missing.join(' and ')}`, advice: INSTALL };
 }
 
-/** Why a package that is installed could not be loaded, such as a binary for another machine. */
-function causeOf(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return cause === undefined ? '' : ` (${errorMessage(cause).split('\n')[0]})`;
-}
-
 function selfTestAdvice(error: unknown): string {
   if (errorMessage(error).includes('install it with')) return INSTALL;
-  // One that is installed and does not fit says itself what does.
+  // The error of a package that is installed and can't be loaded names the remedy.
   return /MISSING/.test(errorCode(error))
-    ? 'what is said above'
+    ? 'see above'
     : 'run it again with NODE_DEBUG=millrace for what the worker did';
 }

@@ -1,9 +1,9 @@
 import type { DuplicateGroup, IndexItem } from '../../search/index.js';
-import { EXIT, type ExitCode, errorMessage, UsageError } from '../exit-codes.js';
-import { DEFAULT_INDEX, indexError, openIndexFolder, shownPath } from '../index-files.js';
-import { writeGallery } from '../report/gallery.js';
-import { printable } from '../terminal/text-width.js';
+import { EXIT, type ExitCode, errorMessage, UsageError } from '../errors.js';
+import { writeGallery } from '../output/gallery.js';
+import { printable } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
+import { DEFAULT_INDEX, indexError, openIndexFolder, shownPath } from './index-files.js';
 
 /** The options of `millrace duplicates`. */
 export interface DuplicatesCommandOptions {

@@ -1,5 +1,5 @@
 import { type FileLock, identifyModel } from '../../image-embedding/index.js';
-import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
+import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../errors.js';
 import {
   BASE64_ENDINGS,
   collectInputs,
@@ -8,20 +8,18 @@ import {
   type InputList,
   inputOf,
 } from '../input/inputs.js';
-import { imageLimits, type LimitOptions, type ModelChoice, modelSource, type VectorOptions } from '../model-options.js';
-import { withNearestModel } from '../model-cache.js';
-import { requireHeldModel } from '../output/held-model.js';
 import { openWriter, outputFormat } from '../output/open-writer.js';
 import { lockOutput } from '../output/output-lock.js';
-import { ReplacingFile } from '../output/replacing-file.js';
 import type { RecordWriter } from '../output/record.js';
-import { dropErrors, type HeldOutput, readHeldOutput } from '../output/resume.js';
-import { quitAtOnce } from '../quit-at-once.js';
-import { runEmbedding } from '../run-embedding.js';
-import { formatDuration, formatRate } from '../terminal/durations.js';
+import { ReplacingFile } from '../output/replacing-file.js';
+import { dropErrors, type HeldOutput, readHeldOutput, requireHeldModel } from '../output/resume.js';
 import { handleInterrupts } from '../terminal/interrupts.js';
 import { Progress } from '../terminal/progress.js';
+import { formatDuration, formatRate } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
+import { withNearestModel } from './model-cache.js';
+import { imageLimits, type LimitOptions, type ModelChoice, modelSource, type VectorOptions } from './options.js';
+import { quitAtOnce, runEmbedding } from './run-embedding.js';
 
 /** The options of `millrace embed`. */
 export interface EmbedOptions extends ModelChoice, VectorOptions, LimitOptions {
@@ -45,10 +43,10 @@ export async function embedCommand(
   const toStdout = options.out === '-';
   const format = outputFormat(options.out);
   if (options.resume && (toStdout || format !== 'jsonl')) {
-    throw new UsageError("Cannot resume: '--resume' needs a .jsonl output, the one that can be continued");
+    throw new UsageError("Cannot resume: '--resume' needs a .jsonl output");
   }
   if (options.retryErrors && !options.resume) {
-    throw new UsageError("Cannot try again what failed: '--retry-errors' goes with '--resume'");
+    throw new UsageError("Cannot retry errors: '--retry-errors' goes with '--resume'");
   }
   const { stderr } = context;
   const lock = toStdout
@@ -89,7 +87,7 @@ async function embedInto(
   const unreadable = rest.unreadable.filter(({ name }) => !held?.paths.has(name));
   const { preprocess = 'fast', normalize = true } = options;
   const model = await modelSource(options);
-  // Of an output that holds nothing it is found out at once whether it can be written.
+  // An output that holds nothing is opened at once, to find out whether it can be written.
   const writer =
     held === undefined || held.bytes === 0
       ? await openWriter(options.out, context.stdout, held?.bytes)
@@ -133,7 +131,7 @@ async function embedInto(
       signal: interrupt.signal,
       dimension: held?.dimension,
       unreadable,
-      // Also where nothing is left to embed: an output of another model does not hold what was asked for.
+      // Also if nothing is left to embed: an output of another model does not hold the vectors of this one.
       isIdentifiedFirst: held?.dimension !== undefined,
       identify: async () => {
         const description = await embedder.describe().catch(async (error: unknown) => {
@@ -165,7 +163,7 @@ async function embedInto(
       },
     );
     progress.stop();
-    // Formats that are written as a whole come about here, or fail.
+    // Formats that replace a file do so here, or fail.
     isClosed = true;
     await writer.close();
     for (const note of inputs.lateNotes()) stderr.write(`note: ${note}\n`);
@@ -183,14 +181,14 @@ async function embedInto(
   }
 }
 
-/** What the output holds, without the errors where these are to be tried again. Changes nothing yet. */
+/** What the output holds, without its errors if they are to be tried again. Changes nothing. */
 async function holdOutput(context: CommandContext, { out, retryErrors }: EmbedOptions): Promise<HeldOutput> {
   const held = await readHeldOutput(out, { withErrors: retryErrors !== true });
   noteHeld(context, out, held, retryErrors === true);
   return held;
 }
 
-/** Writes behind what the output holds. The output is first changed when there is a record to write, or at the end: a run that is refused leaves it. */
+/** Appends to what the output holds. The first record, or the end, changes the file: a run that is refused leaves it as it is. */
 function resumedWriter({ stdout }: CommandContext, { out, retryErrors }: EmbedOptions, held: HeldOutput): RecordWriter {
   const isRetried = retryErrors === true && held.failed > 0;
   const open = async (): Promise<RecordWriter> => {
@@ -229,7 +227,7 @@ function noteHeld({ stderr }: CommandContext, out: string, held: HeldOutput, isR
   const failed = held.failed > 0 ? `, ${held.failed} of them failed${how}` : '';
   const count = held.paths.size + (isRetried ? held.failed : 0);
   stderr.write(`resuming: ${out} holds ${count}${failed}\n`);
-  if (held.isTorn) stderr.write('note: the last line was torn by the end of an earlier run and is taken away\n');
+  if (held.isTorn) stderr.write('note: the last line was torn by the end of an earlier run and is removed\n');
 }
 
 interface Conclusion {

@@ -1,18 +1,18 @@
 import { stat } from 'node:fs/promises';
-import { type ImageEmbeddingPool, pathOfFileUrl, encodePath } from '../../image-embedding/index.js';
+import { encodePath, type ImageEmbeddingPool, pathOfFileUrl } from '../../image-embedding/index.js';
 import {
-  embedExpression,
   type ExpressionTerm,
+  embedExpression,
   type ImageIndex,
   parseExpression,
   type QueryTerm,
   type SearchHit,
 } from '../../search/index.js';
-import { EXIT, type ExitCode, errorMessage, modelError, UsageError } from '../exit-codes.js';
-import { createIndexPool, DEFAULT_INDEX, indexError, openIndexFolder, shownPath, sourceOf } from '../index-files.js';
-import { writeGallery } from '../report/gallery.js';
-import { renderTable } from '../terminal/table.js';
+import { EXIT, type ExitCode, errorMessage, modelError, UsageError } from '../errors.js';
+import { writeGallery } from '../output/gallery.js';
+import { renderTable } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
+import { createIndexPool, DEFAULT_INDEX, indexError, openIndexFolder, shownPath, sourceOf } from './index-files.js';
 
 /** The options of `millrace search`. */
 export interface SearchCommandOptions {

@@ -14,23 +14,21 @@ import {
   type WalkedFile,
   walkImages,
 } from '../../image-embedding/index.js';
-import { errorMessage, UsageError } from '../exit-codes.js';
-import { createExclusion, type Exclusion } from './exclusion.js';
-import { expandGlob } from './expand-glob.js';
-import { listNames } from './list-lines.js';
+import { errorMessage, UsageError } from '../errors.js';
+import { createExclusion, type Exclusion, expandGlob } from './globs.js';
 import { NameSet } from './name-set.js';
-import { rawArgument } from './raw-argument.js';
+import { listNames, rawArgument } from './raw-names.js';
 
-/** One thing to embed. */
+/** One image to embed. */
 export interface EmbedInput {
   /** As it is written into the output. */
   readonly name: string;
   readonly kind: 'path' | 'url';
-  /** What is opened, where that is not the name: see `decodePath` for names that are not UTF-8. */
+  /** The file to open if `name` is not it: see `decodePath` for names that are not UTF-8. */
   readonly file?: string;
 }
 
-/** What a folder or a glob gave and can't be read. */
+/** A file or folder that was found and can't be read. */
 export interface UnreadableInput {
   /** As it is written into the output. */
   readonly name: string;
@@ -40,25 +38,25 @@ export interface UnreadableInput {
 /** Everything to embed. */
 export interface InputList {
   readonly items: Iterable<EmbedInput> | AsyncIterable<EmbedInput>;
-  /** Folders that could not be read, links that lead nowhere: each gets its error record. */
+  /** Folders that could not be read, and links without a target: each gets an error record. */
   readonly unreadable: readonly UnreadableInput[];
-  /** How many items there are; unknown where they come from standard input. */
+  /** How many items there are; undefined if they come from standard input. */
   readonly total: number | undefined;
-  /** What the user may want to know, one line each. */
+  /** Notes for the user, one line each. */
   readonly notes: readonly string[];
-  /** The same of a list on standard input, once it is read. */
+  /** Notes on the list from standard input, after it was read. */
   lateNotes(): readonly string[];
 }
 
-/** What {@link collectInputs} goes by. */
+/** Options of {@link collectInputs}. */
 export interface CollectOptions {
   /** The endings that a file must have to be taken from a folder, in lower case with their dot. */
   readonly endings: ReadonlySet<string>;
   /** The output, which is never an input. */
   readonly output?: string | undefined;
-  /** Globs of what is left out. */
+  /** Globs of files to leave out. */
   readonly exclude?: readonly string[] | undefined;
-  /** Where a list comes from when `-` is given. */
+  /** The stream that `-` reads a list from. */
   readonly stdin?: Readable;
   /** Whether the names in that list end in NUL. */
   readonly isNullSeparated?: boolean | undefined;
@@ -66,7 +64,7 @@ export interface CollectOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The endings of the image files that are taken from a folder. Files that are named, or matched by a glob, are taken whatever they are called. */
+/** The endings of image files in a folder. A file that is named or matched by a glob may have any. */
 export const IMAGE_ENDINGS: ReadonlySet<string> = imageFileEndings;
 
 /** The endings of files that hold base64 rather than an image. */
@@ -76,8 +74,8 @@ const URL_START = /^https?:\/\//i;
 
 /**
  * Turns arguments into a list of inputs: files, folders (all images in them, at any depth, in order of name), globs, http(s) URLs, and `-` for
- * a list on standard input. `!glob` leaves out what matches. What is named twice is taken once. A file that does not exist stays in the list, and
- * fails when its turn comes; a folder or a glob that gives nothing is noted.
+ * a list on standard input. `!glob` leaves out what matches. An input named twice is taken once. A file that does not exist stays in the list
+ * and fails when it is embedded; a folder or a glob without images is noted.
  *
  * @throws UsageError when nothing is left to embed, a folder that is named can't be read, or standard input is a folder.
  */
@@ -117,7 +115,7 @@ export async function collectInputs(args: readonly string[], options: CollectOpt
   };
 }
 
-/** `!glob` among the inputs is one more `--exclude`, unless a file is called so. */
+/** `!glob` among the inputs is one more `--exclude`, unless a file has that name. */
 async function splitExclusions(
   args: readonly string[],
   exclude: readonly string[],
@@ -196,7 +194,7 @@ class Collection {
     });
     this.#addFound(found);
     if (found.length > 0) return;
-    // Brackets and braces are found in names too: without a wildcard it is a file that does not exist.
+    // Names may have brackets and braces: a pattern without a wildcard is a file that does not exist.
     if (!/[*?]/.test(pattern)) this.#addFile(pattern, pattern);
     else if (this.#excluded === excludedBefore) this.notes.push(`nothing matches ${pattern}`);
   }
@@ -218,7 +216,7 @@ class Collection {
     if (this.#accept(input)) this.items.push(input);
   }
 
-  /** The inputs of a list on standard input, one a name. */
+  /** The inputs of a list on standard input. */
   async *readList(stdin: Readable): AsyncGenerator<EmbedInput, void, void> {
     const { isNullSeparated, signal } = this.#options;
     for await (const bytes of listNames(stdin, { isNullSeparated, signal })) {
@@ -229,7 +227,7 @@ class Collection {
     }
   }
 
-  /** What was passed over. */
+  /** Notes on the inputs left out. */
   countNotes(): string[] {
     const notes: string[] = [];
     const files = (count: number): string => `${count} other ${count === 1 ? 'file' : 'files'}`;
@@ -240,7 +238,7 @@ class Collection {
     return notes;
   }
 
-  /** Whether an input that was named is to be embedded: it is not the output, not named before, not excluded. */
+  /** Whether a named input is to be embedded: it is not the output, not named before, and not excluded. */
   #accept(input: EmbedInput): boolean {
     const { kind, name, file = name } = input;
     const key = kind === 'url' ? name : path.resolve(file);
@@ -265,18 +263,18 @@ function fileInput(file: string): EmbedInput {
   return name === file ? { name, kind: 'path' } : { name, kind: 'path', file };
 }
 
-/** The input that a list, or a record of an output, names. */
+/** The input with a name from a list or an output. */
 export function inputOf(name: string): EmbedInput {
   return URL_START.test(name) ? { name, kind: 'url' } : namedInput(name);
 }
 
-/** A file that was named: by its path, or as outputs name those whose path is not UTF-8. */
+/** A named file: by its path, or by the file URL that outputs use for a path that is not UTF-8. */
 function namedInput(text: string): EmbedInput {
   const file = pathOfFileUrl(text);
   return file === undefined ? fileInput(text) : { name: text, kind: 'path', file };
 }
 
-/** Node answers a folder on standard input as if it were an empty file. */
+/** Node reads a folder on standard input as an empty file. */
 async function refuseFolder({ fd }: Readable & { readonly fd?: number | null }): Promise<void> {
   if (typeof fd === 'number' && (await promisify(fstat)(fd)).isDirectory()) {
     throw new UsageError('Cannot read the list on standard input: it is a folder');

@@ -4,17 +4,16 @@ const WORDS = 4;
 const MAX_LOAD = 0.7;
 
 /**
- * A set of names of which only 16 bytes of each one's digest are kept: a list may name tens of millions. Open addressing with linear probing; two names
- * of one digest are not to be had.
+ * A set of names that keeps 16 bytes of each name's digest, for lists of tens of millions. Open addressing with linear probing.
  */
 export class NameSet {
   #slots = 1_024;
   #table: Uint32Array = new Uint32Array(this.#slots * WORDS);
   #size = 0;
 
-  /** Adds a name; answers false when it was there. */
+  /** Adds a name; returns false if the set has it. */
   add(name: string): boolean {
-    // Not as UTF-8: escaped bytes of names that are none would all become the same.
+    // Not as UTF-8, which would map all escaped bytes to one character.
     const bytes = createHash('sha256').update(name, 'utf16le').digest();
     const digest = new Uint32Array(WORDS);
     for (let word = 0; word < WORDS; word++) digest[word] = bytes.readUInt32LE(4 * word);

@@ -1,13 +1,18 @@
 import { constants } from 'node:fs';
 import { access, type FileHandle, open, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { ClosedPipeError, errorCode, errorMessage, OutputTakenError, RunError, UsageError } from '../exit-codes.js';
+import type { Writable } from 'node:stream';
+import { ClosedPipeError, errorCode, errorMessage, OutputTakenError, RunError } from '../errors.js';
 import { type EmbedRecord, formatRecord, type RecordWriter } from './record.js';
+import { cannotWrite, openBeside } from './replacing-file.js';
 
 /**
- * Appends records to a file, one line each. A line is handed to the system whole, so that whatever ends the process leaves whole lines and at
- * most one torn one, which a resumed run takes away. A file is made, or one that exists emptied, by the first record and not before: a run that
- * cannot start costs nothing. A file that another process writes meanwhile is left to it.
+ * Appends records to a file, one line each.
+ *
+ * Invariants:
+ * - A line is written in one call, so a process that is killed leaves whole lines and at most one torn line, which `--resume` removes.
+ * - The first record creates or empties the file: a run that cannot start changes nothing.
+ * - A file that another process changes during the run is not written again.
  */
 export class JsonlFileWriter implements RecordWriter {
   readonly #file: string;
@@ -50,7 +55,7 @@ export class JsonlFileWriter implements RecordWriter {
       // A full disk may have taken half a line.
       await handle.truncate(this.#size).catch(() => {});
       if (errorCode(error) === 'EPIPE')
-        throw new ClosedPipeError('the reader of the output has gone', { cause: error });
+        throw new ClosedPipeError('the reader of the output has closed it', { cause: error });
       throw new RunError(`Cannot write ${this.#file}: ${errorMessage(error)}`, { cause: error });
     }
     this.#size += line.length;
@@ -66,8 +71,7 @@ export class JsonlFileWriter implements RecordWriter {
     }
   }
 
-  // Should another process write the file all the same, the one that began first finds it changed, and ends: lines of both, one over the other,
-  // would be neither's.
+  /** The open file. Its size is compared once, since lines of two processes would overwrite each other. */
   async #start(): Promise<FileHandle> {
     this.#handle ??= await createOutput(this.#file);
     const handle = this.#handle;
@@ -77,17 +81,17 @@ export class JsonlFileWriter implements RecordWriter {
     if (!this.#isRegular) return handle;
     if (this.#isFresh) await handle.truncate(0);
     else if (found.size !== this.#size) {
-      throw new OutputTakenError(`Cannot write ${this.#file}: another process has written to it meanwhile`);
+      throw new OutputTakenError(`Cannot write ${this.#file}: another process has written to it since this run began`);
     }
     this.#isFresh = false;
     return handle;
   }
 }
 
-/** Opens an output that is there; undefined when it has to be made, and can be. @throws UsageError when it cannot be written. */
+/** Opens an existing output; undefined when it is still to be created, and can be. @throws UsageError when it cannot be written. */
 async function openExisting(file: string): Promise<FileHandle | undefined> {
   try {
-    // A pipe that is open for reading, too, would never tell that its reader has gone.
+    // A pipe opened for reading as well would never fail with EPIPE.
     const isRegular = (await stat(file)).isFile();
     return await open(file, isRegular ? 'r+' : 'w');
   } catch (error) {
@@ -107,34 +111,47 @@ async function createOutput(file: string): Promise<FileHandle> {
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw cannotWrite(file, error);
     const isMade = await stat(file).catch(() => undefined);
-    // A link whose file is still to be made.
+    // A link whose target does not exist.
     if (isMade === undefined) return await openBeside(file, file);
-    throw new OutputTakenError(`Cannot write ${file}: another process has made it meanwhile`, { cause: error });
+    throw new OutputTakenError(`Cannot write ${file}: another process has created it since this run began`, {
+      cause: error,
+    });
   }
 }
 
-/**
- * Opens a new file beside an output, emptying what an earlier run has left there.
- *
- * @throws UsageError when the output cannot be written.
- */
-export async function openBeside(output: string, file: string): Promise<FileHandle> {
-  try {
-    return await open(file, 'w+');
-  } catch (error) {
-    throw cannotWrite(output, error);
-  }
-}
-
-function cannotWrite(file: string, error: unknown): UsageError {
-  const folder = path.dirname(file);
-  const reasons: Record<string, string> = {
-    ENOENT: `its folder does not exist: ${folder}`,
-    ENOTDIR: `its folder is a file: ${folder}`,
-    EISDIR: 'it is a folder',
-    EACCES: 'permission denied',
-    EPERM: 'permission denied',
-    EROFS: 'the file system is read-only',
+/** Writes records to a stream as lines of JSON, for `--out -`. Waits for a slow reader. */
+export class JsonlStreamWriter implements RecordWriter {
+  readonly #stream: Writable;
+  #failure: Error | undefined;
+  readonly #onError = (error: Error): void => {
+    this.#failure = error;
   };
-  return new UsageError(`Cannot write ${file}: ${reasons[errorCode(error)] ?? errorMessage(error)}`, { cause: error });
+
+  constructor(stream: Writable) {
+    this.#stream = stream;
+    stream.on('error', this.#onError);
+  }
+
+  write(record: EmbedRecord): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) {
+        reject(closedPipe(this.#failure));
+        return;
+      }
+      this.#stream.write(`${formatRecord(record)}\n`, (error) => {
+        if (error) reject(closedPipe(error));
+        else resolve();
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    // Standard output stays open, and so does the listener: an error may come after the last write.
+  }
+}
+
+function closedPipe(error: Error): Error {
+  return errorCode(error) === 'EPIPE' || errorCode(error) === 'ERR_STREAM_DESTROYED'
+    ? new ClosedPipeError('the reader of the output has closed it', { cause: error })
+    : new RunError(`Cannot write to standard output: ${errorMessage(error)}`, { cause: error });
 }

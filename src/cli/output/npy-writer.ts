@@ -1,20 +1,20 @@
 import { endianness } from 'node:os';
-import { RunError } from '../exit-codes.js';
+import { RunError } from '../errors.js';
 import { type EmbedRecord, type RecordWriter, toJsonLine } from './record.js';
 import { ReplacingFile } from './replacing-file.js';
 
 const HEADER_BYTES = 128;
 
 /**
- * Writes embeddings as one NumPy array `[inputs, dimension]` of float32. Row i is input i; the row of an input that failed holds NaN. The paths,
- * the model and the errors go into a file beside it, `<name>.jsonl`, one line a row.
+ * Writes embeddings as one NumPy array `[inputs, dimension]` of float32. Row i is input i; a failed input's row is NaN. The paths, the model
+ * and the errors go to `<name>.jsonl`, one line per row.
  */
 export class NpyWriter implements RecordWriter {
   readonly #array: ReplacingFile;
   readonly #index: ReplacingFile;
   #dimension: number | undefined;
   #rows = 0;
-  // Rows of NaN that wait for the dimension to be known.
+  // Rows of NaN to write once the dimension is known.
   #pending = 0;
 
   private constructor(array: ReplacingFile, index: ReplacingFile) {

@@ -1,11 +1,10 @@
 import path from 'node:path';
 import type { Writable } from 'node:stream';
-import { UsageError } from '../exit-codes.js';
-import { JsonlFileWriter } from './jsonl-writer.js';
+import { UsageError } from '../errors.js';
+import { JsonlFileWriter, JsonlStreamWriter } from './jsonl-writer.js';
 import type { RecordWriter } from './record.js';
-import { JsonlStreamWriter } from './stream-writer.js';
 
-/** The formats of an output. */
+/** The format of an output. */
 export type OutputFormat = 'jsonl' | 'npy' | 'parquet';
 
 const FORMATS: ReadonlyMap<string, OutputFormat> = new Map<string, OutputFormat>([
@@ -19,7 +18,7 @@ const FORMATS: ReadonlyMap<string, OutputFormat> = new Map<string, OutputFormat>
 ]);
 
 /**
- * The format that an output's ending asks for.
+ * The format of an output, by its ending.
  *
  * @throws UsageError when it is none of those that can be written.
  */

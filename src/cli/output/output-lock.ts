@@ -1,17 +1,14 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FileLock, type LockHolder, STALE_MS } from '../../image-embedding/index.js';
-import { UsageError } from '../exit-codes.js';
-import { linkTarget } from './link-target.js';
+import { UsageError } from '../errors.js';
+import { linkTarget } from './replacing-file.js';
 
-/** How an output is locked. */
+/** Options of {@link lockOutput}. */
 export interface LockOptions {
-  /**
-   * Whether to wait while a lock may be that of a killed run: of another machine or container only the age of its lock tells, so that one killed a
-   * moment ago looks alive.
-   */
+  /** Whether to wait while a lock may belong to a killed run on another machine or container, which only the lock's age tells. */
   readonly isPatient?: boolean;
-  /** Is told, once, what is waited for. */
+  /** Called once with a line that says what is waited for. */
   readonly onWait?: (text: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -19,9 +16,9 @@ export interface LockOptions {
 const LOOK_MS = 250;
 
 /**
- * Keeps a second run from writing the same output: a file beside it, `<name>.lock`, that says which process writes.
+ * Keeps a second run from writing the same output, by a file `<name>.lock` beside it that names the writing process.
  *
- * @returns Undefined where there is nothing to lock: the output is no regular file, or nothing can be written beside it.
+ * @returns Undefined when there is nothing to lock: the output is no regular file, or its folder cannot be written.
  * @throws UsageError when another run has it.
  */
 export async function lockOutput(output: string, options: LockOptions = {}): Promise<FileLock | undefined> {
@@ -34,19 +31,19 @@ export async function lockOutput(output: string, options: LockOptions = {}): Pro
     try {
       lock = await FileLock.tryTake(file);
     } catch {
-      // Whether the output itself can be written is its writer's to find out.
+      // The writer reports an output that cannot be written.
       return undefined;
     }
     if (lock instanceof FileLock) return lock;
     const { touchedAt } = lock;
-    // A lock that is touched while it is waited for is that of a living run.
+    // A lock that is touched during the wait belongs to a living run.
     if (!options.isPatient || touchedAt === undefined || (waitedFor ?? touchedAt) !== touchedAt) {
       throw new UsageError(`Cannot write ${output}: ${whoIs(lock)} is writing it; ${adviceFor(lock, file)}`);
     }
     if (waitedFor === undefined) {
       const seconds = Math.max(1, Math.ceil((touchedAt + STALE_MS - Date.now()) / 1000));
       options.onWait?.(
-        `waiting up to ${seconds} s: ${file} is of ${whoIs(lock)}, which may have been killed: without a sign of life it is taken over`,
+        `waiting up to ${seconds} s: ${file} belongs to ${whoIs(lock)}, which may have been killed; it is taken over if that run does not touch it`,
       );
     }
     waitedFor = touchedAt;

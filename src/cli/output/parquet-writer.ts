@@ -5,7 +5,7 @@ import { ReplacingFile } from './replacing-file.js';
 // A row group is encoded in one go: small ones keep the event loop free and the memory constant.
 const ROWS_PER_GROUP = 256;
 
-/** Where the file's own metadata says which model its vectors are of, as JSON. */
+/** The key of the file's metadata that holds the model, as JSON. */
 const MODEL_KEY = 'millrace.model';
 
 const SCHEMA: SchemaElement[] = [
@@ -18,7 +18,7 @@ const SCHEMA: SchemaElement[] = [
   { name: 'error_message', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' },
 ];
 
-/** Writes records as Parquet: `path`, `embedding` (a list of floats), `error_code`, `error_message`; what does not apply is null. The model is in the file's metadata. */
+/** Writes records as Parquet: `path`, `embedding` (a list of floats), `error_code`, `error_message`, null if absent. The metadata names the model. */
 export class ParquetFileWriter implements RecordWriter {
   readonly #file: ReplacingFile;
   readonly #bytes: ByteWriter;
@@ -82,7 +82,7 @@ export class ParquetFileWriter implements RecordWriter {
     await this.#drain();
   }
 
-  // The writer counts its offset apart from its buffer, so that the buffer may be emptied.
+  // ByteWriter keeps its offset apart from its buffer, so the buffer can be emptied.
   async #drain(): Promise<void> {
     await this.#file.append(this.#bytes.getBytes());
     this.#bytes.index = 0;

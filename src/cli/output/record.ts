@@ -1,18 +1,18 @@
 import type { ModelIdentity } from '../../image-embedding/index.js';
 
-/** What became of one input: its embedding and the model that made it, or why there is none. */
+/** The outcome of one input: its embedding and the model that made it, or its error. */
 export type EmbedRecord =
   | { readonly path: string; readonly embedding: Float32Array; readonly model?: ModelIdentity | undefined }
   | { readonly path: string; readonly error: { readonly code: string; readonly message: string } };
 
-/** Where records go, in input order. */
+/** Writes records, in input order. */
 export interface RecordWriter {
-  /** Takes one record; the promise settles once the next may come. */
+  /** Writes one record; resolves when it can take the next. */
   write(record: EmbedRecord): Promise<void>;
   /**
    * Completes the output.
    *
-   * @param isWhole Whether nothing is missing because of a failure. Formats that replace a file do so only then; what there is stays beside it.
+   * @param isWhole Whether every record was written. If not, formats that replace a file leave the incomplete one beside it.
    */
   close(isWhole?: boolean): Promise<void>;
 }
@@ -28,14 +28,14 @@ export function formatRecord(record: EmbedRecord): string {
   return `{"path":${path},${by}"dim":${embedding.length},"embedding":[${digits.join(',')}]}`;
 }
 
-/** JSON that every reader takes for one line: Python's `splitlines()` and Node's `readline` end lines at further characters than LF. */
+/** JSON on one line for every reader: Python's `splitlines()` and Node's `readline` end lines at more characters than LF. */
 export function toJsonLine(value: unknown): string {
   return JSON.stringify(value).replace(/[\u0085\u2028\u2029]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
 }
 
-/** The shortest decimal that reads back as the same float32; what JSON cannot say (NaN, infinities) becomes null. */
+/** The shortest decimal that reads back as the same float32; NaN and infinities become null. */
 export function formatFloat32(value: number): string {
   if (!Number.isFinite(value)) return 'null';
   if (Number.isInteger(value) && Math.abs(value) < 1e9) return String(value);
@@ -46,7 +46,7 @@ export function formatFloat32(value: number): string {
   return String(Number(value.toPrecision(9)));
 }
 
-/** The record in a line of JSON, or undefined where the line holds none. */
+/** Parses a record; undefined when the line is none. */
 export function parseRecord(line: string): EmbedRecord | undefined {
   let value: unknown;
   try {

@@ -1,29 +1,29 @@
 import { type Clock, systemClock } from '../../core/index.js';
 
-/** The part of `process` that interrupts come from. */
+/** The part of `process` that signals come from. */
 export interface SignalSource {
   on(event: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
   off(event: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
 }
 
-/** What an {@link handleInterrupts} is made with. */
+/** Options of {@link handleInterrupts}. */
 export interface InterruptHandlers {
-  /** Ctrl-C was pressed, or the process was asked to end. */
+  /** Called for the first signal. */
   onFirst(signal: NodeJS.Signals): void;
-  /** It was pressed again: the user will not wait. */
+  /** Called for the next. */
   onSecond(signal: NodeJS.Signals): void;
   readonly source?: SignalSource;
   readonly clock?: Clock;
 }
 
-// A terminal sends SIGINT to the whole process group, and npm then passes its own on: what comes this close together is one key press.
+// A terminal sends SIGINT to the process group, and npm passes its own on: signals this close together are one key press.
 const SAME_PRESS_MS = 300;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
  * Turns SIGINT, SIGTERM and SIGHUP into two steps: finish what is running, then quit at once.
  *
- * @returns A function that takes the handlers away again.
+ * @returns A function that removes the handlers.
  */
 export function handleInterrupts(handlers: InterruptHandlers): () => void {
   const source = handlers.source ?? (process as SignalSource);

@@ -1,20 +1,19 @@
 import { type Clock, type ClockTimer, systemClock } from '../../core/index.js';
-import { formatDuration, formatRate } from './durations.js';
-import { shorten } from './text-width.js';
+import { formatDuration, formatRate, shorten } from './text.js';
 
-/** Where progress is shown: a terminal gets a bar that is redrawn, anything else a line about every second. */
+/** The stream that progress goes to: a bar on a terminal, else a line each second. */
 export interface ProgressStream {
   write(text: string): unknown;
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
 }
 
-/** What a {@link Progress} is made with. */
+/** Options of {@link Progress}. */
 export interface ProgressOptions {
   readonly stream: ProgressStream;
   /** What is counted, in the plural. */
   readonly unit: string;
-  /** How many there are, where that is known. */
+  /** How many there are, if known. */
   readonly total?: number | undefined;
   readonly clock?: Clock;
 }
@@ -24,7 +23,7 @@ const LINE_MS = 1_000;
 const RATE_WINDOW_MS = 10_000;
 const CLEAR_LINE = '\r\u001b[2K';
 
-/** Shows how far a run has come: how many are done, how fast, and how long the rest will take at the rate of the last ten seconds. */
+/** Shows how many images are done, how fast, and how long the rest will take at the rate of the last ten seconds. */
 export class Progress {
   readonly #stream: ProgressStream;
   readonly #unit: string;
@@ -61,7 +60,7 @@ export class Progress {
     return this.#failed;
   }
 
-  /** How long it has been under way, in ms. */
+  /** The time since it was made, in ms. */
   get elapsedMs(): number {
     return this.#clock.now() - this.#startedAt;
   }
@@ -72,7 +71,7 @@ export class Progress {
     if (isFailure) this.#failed++;
   }
 
-  /** Says what goes on while nothing is counted yet, in the place of the rate; undefined for nothing. */
+  /** Text to show before the first image is counted. */
   set status(text: string | undefined) {
     this.#status = text;
   }

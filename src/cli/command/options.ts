@@ -1,24 +1,24 @@
-/** The options that commands share: which model, how pictures are prepared for it, and how much of what may come in. */
+/** The options that commands share: the model, the preparation of pictures, and limits. */
 import { stat } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { ImageLimitOptions, ModelDtype, ModelSource, PreprocessMode } from '../image-embedding/index.js';
-import { UsageError } from './exit-codes.js';
+import type { ImageLimitOptions, ModelDtype, ModelSource, PreprocessMode } from '../../image-embedding/index.js';
+import { UsageError } from '../errors.js';
 
-/** Which model. */
+/** The options of {@link addModelOptions}. */
 export interface ModelChoice {
   readonly model?: string;
   readonly dtype?: ModelDtype;
   readonly revision?: string;
 }
 
-/** How pictures become vectors. */
+/** The options of {@link addVectorOptions}. */
 export interface VectorOptions {
   readonly preprocess?: PreprocessMode;
   /** False with `--no-normalize`. */
   readonly normalize?: boolean;
 }
 
-/** The limits of what may come in. */
+/** The options of {@link addLimitOptions}. */
 export interface LimitOptions {
   readonly maxPixels?: number;
   readonly maxBytes?: number;
@@ -28,7 +28,7 @@ export interface LimitOptions {
   readonly urlTimeout?: number;
 }
 
-// Not taken from the layer below: --help loads none of it.
+// Not imported from image-embedding, which --help does not load.
 const DTYPES = Object.keys({
   fp32: true,
   fp16: true,
@@ -86,7 +86,7 @@ export async function modelSource({ model, dtype, revision }: ModelChoice): Prom
   const from = model ?? 'default';
   const isHere = from === 'default' || (await stat(from).catch(() => undefined)) !== undefined;
   if (revision !== undefined && (isHere || !from.includes('/'))) {
-    throw new UsageError(`Cannot use model: '--revision' is for models on the hub, ${from} is none`);
+    throw new UsageError(`Cannot use model: '--revision' needs a model on the hub, received ${from}`);
   }
   return { from, ...(dtype === undefined ? {} : { dtype }), ...(revision === undefined ? {} : { revision }) };
 }
@@ -112,7 +112,7 @@ const FLAGS: readonly (readonly [code: string, text: RegExp, flag: string])[] = 
   ['ERR_URL_FORBIDDEN', /public/, '--allow-private-urls allows it'],
 ];
 
-/** What an image's failure says, with the option that would let the image in. */
+/** The message of an image's failure, with the option that would accept the image. */
 export function withFlag(code: string, message: string): string {
   const [, , flag] = FLAGS.find(([each, text]) => each === code && text.test(message)) ?? [];
   return flag === undefined ? message : `${message} (${flag})`;
@@ -143,7 +143,7 @@ function amountUpTo(most: number): (text: string) => number {
   };
 }
 
-/** As many as libvips takes. */
+/** The limit of libvips. */
 const MAX_PIXELS = 268_402_689;
 const parsePixels = amountUpTo(MAX_PIXELS);
 const parseBytes = amountUpTo(2 ** 31 - 1);
@@ -155,4 +155,21 @@ function parseSeconds(text: string): number {
     throw new InvalidArgumentError(`expected a number of seconds, more than 0 and at most ${MAX_SECONDS}`);
   }
   return Math.max(1, Math.round(seconds * 1000));
+}
+
+/** Parses a score. */
+export function parseScore(text: string): number {
+  const score = Number(text);
+  if (text.trim() === '' || !(score >= -1 && score <= 1))
+    throw new InvalidArgumentError('expected a number from -1 to 1');
+  return score;
+}
+
+/** Parses a place: `48.86,2.35` or, with kilometres, `48.86,2.35,20`. */
+export function parsePlace(text: string): { readonly lat: number; readonly lon: number; readonly km?: number } {
+  const [lat = Number.NaN, lon = Number.NaN, km, ...more] = text.split(',').map(Number);
+  const isPlace =
+    Math.abs(lat) <= 90 && Math.abs(lon) <= 180 && !Number.isNaN(km) && !((km ?? 0) < 0) && more.length === 0;
+  if (!isPlace) throw new InvalidArgumentError('expected latitude,longitude or latitude,longitude,kilometres');
+  return { lat, lon, ...(km === undefined ? {} : { km }) };
 }

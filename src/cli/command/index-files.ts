@@ -1,17 +1,17 @@
 /** What the commands on an index share: where it is, which model it is of, and the pool for it. */
 import path from 'node:path';
-import { isMillraceError } from '../core/index.js';
+import { isMillraceError } from '../../core/index.js';
 import {
   createImageEmbeddingPool,
   type HubProgress,
-  identifyModel,
   type ImageEmbeddingPool,
+  identifyModel,
   type ModelIdentity,
   type ModelSource,
   type PreprocessMode,
-} from '../image-embedding/index.js';
-import { type ImageIndex, type IndexModelSource, openIndex, type OpenIndexOptions } from '../search/index.js';
-import { describeFailure, modelError, UsageError } from './exit-codes.js';
+} from '../../image-embedding/index.js';
+import { type ImageIndex, type IndexModelSource, type OpenIndexOptions, openIndex } from '../../search/index.js';
+import { describeFailure, modelError, UsageError } from '../errors.js';
 import { withNearestModel } from './model-cache.js';
 
 /** Where an index is when no option says it. */

@@ -1,19 +1,21 @@
-/** The names in a list: bytes between separators, since names are bytes. */
+/** Names as the bytes that they are: those in a list on standard input, and those in arguments that are not UTF-8. */
+import { readFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { RunError, UsageError } from '../exit-codes.js';
+import { decodePath, isEscapedPath } from '../../image-embedding/index.js';
+import { RunError, UsageError } from '../errors.js';
 
-/** What {@link listNames} goes by. */
+/** Options of {@link listNames}. */
 export interface ListOptions {
-  /** Whether names end in NUL, as `find -print0` writes them; by default the list tells. */
+  /** Whether names end in NUL, as `find -print0` writes them; found out from the list by default. */
   readonly isNullSeparated?: boolean | undefined;
-  /** Ends the reading, though the stream stays open. */
+  /** Ends the reading and destroys the stream. */
   readonly signal?: AbortSignal | undefined;
 }
 
 const NUL = 0;
 const LF = 10;
 const CR = 13;
-/** Longer than any path or URL: what has no separator for so long is no list. */
+/** Longer than any path or URL. */
 const MAX_NAME_BYTES = 1_000_000;
 const ENOUGH_TO_TELL = 4;
 
@@ -95,4 +97,30 @@ async function* readUntil(stream: Readable, signal: AbortSignal | undefined): As
   } finally {
     signal?.removeEventListener('abort', stop);
   }
+}
+
+/**
+ * The path in an argument. Node replaces bytes that are not UTF-8 by U+FFFD; on Linux the original bytes are read from `/proc/self/cmdline`.
+ */
+export async function rawArgument(arg: string): Promise<string> {
+  if (!arg.includes('\uFFFD')) return arg;
+  const text = await readFile('/proc/self/cmdline').catch(() => Buffer.alloc(0));
+  const args = splitAtNul(text).filter((each) => each.toString('utf8') === arg);
+  const paths = args.map(decodePath).filter(isEscapedPath);
+  // Arguments that look the same are told apart by their order.
+  const turn = turns.get(arg) ?? 0;
+  turns.set(arg, turn + 1);
+  return paths[turn] ?? arg;
+}
+
+const turns = new Map<string, number>();
+
+function splitAtNul(bytes: Buffer): Buffer[] {
+  const parts: Buffer[] = [];
+  let from = 0;
+  for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
+    parts.push(bytes.subarray(from, end));
+    from = end + 1;
+  }
+  return parts;
 }

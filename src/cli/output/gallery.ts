@@ -6,9 +6,8 @@ import type { IndexItem } from '../../search/index.js';
 import { dateOf } from '../../search/internal.js';
 import type { CommandContext } from '../command/context.js';
 
-import { ReplacingFile } from '../output/replacing-file.js';
-import { escapeHtml } from './html-report.js';
-import { REPORT_STYLE } from './report-style.js';
+import { ReplacingFile } from './replacing-file.js';
+import { escapeHtml, REPORT_STYLE } from './report.js';
 
 /** A picture of a gallery. */
 export interface GalleryPicture {

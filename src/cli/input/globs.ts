@@ -1,30 +1,31 @@
+/** Globs: what one matches, and what `--exclude` leaves out. */
 import type { Dirent } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import PQueue from 'p-queue';
+import picomatch from 'picomatch';
 import { type FileSystemAdapter, glob } from 'tinyglobby';
 import type { MillraceError } from '../../core/index.js';
-import { encodePath, FolderError, type FolderEntry, readFolder, systemFolders } from '../../image-embedding/index.js';
-import { fromGlobText, toGlobText } from './glob-text.js';
+import { encodePath, type FolderEntry, FolderError, readFolder, systemFolders } from '../../image-embedding/index.js';
 
 const OPEN_FOLDERS = 16;
 
-/** What a glob is expanded with. */
+/** Options of {@link expandGlob}. */
 export interface GlobOptions {
   isExcluded(file: string, root: string): boolean;
   onSystemFolder(file: string): void;
   onExcluded(file: string): void;
 }
 
-/** What matches a glob; `error` where it can't be read. A folder that can't be read is among them, since what is in it might match. */
+/** A file that matches a glob, or with `error` a folder that can't be read: a file in it might match. */
 export interface Match {
   readonly path: string;
   readonly error?: MillraceError;
 }
 
 /**
- * Expands a glob, in order of name. What it starts with is taken literally as far as folders of that name exist: `photos (2024)/*.jpg` means what it
- * says. Links are treated as in a folder's walk.
+ * Expands a glob, in order of name. Its first segments are literal as long as folders of that name exist: `photos (2024)/*.jpg` needs no
+ * escapes. Links are treated as in a walk over a folder.
  *
  * @throws ImageReadError when the folder that it starts in can't be read.
  */
@@ -58,9 +59,9 @@ export async function expandGlob(pattern: string, options: GlobOptions): Promise
     }
     return found;
   };
-  // The crawler asks for all folders at once, and each is a file that is open.
+  // The crawler asks for all folders at once, and each takes a file descriptor.
   const folders = new PQueue({ concurrency: OPEN_FOLDERS });
-  // It takes an error for an empty folder.
+  // The crawler ignores errors.
   let failure: { readonly error: unknown } | undefined;
   const fs = {
     readdir(inner: string, _options: unknown, done: (error: null, entries: Dirent[]) => void): void {
@@ -96,7 +97,7 @@ export async function expandGlob(pattern: string, options: GlobOptions): Promise
   return matches.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** A link that leads nowhere counts as a file, so that it is matched by its name. */
+/** A link whose target does not exist counts as a file, so that it is matched by its name. */
 function asDirent({ name, kind }: FolderEntry): Dirent {
   const isFolder = kind === 'folder';
   return {
@@ -105,4 +106,51 @@ function asDirent({ name, kind }: FolderEntry): Dirent {
     isDirectory: () => isFolder,
     isSymbolicLink: () => false,
   } as unknown as Dirent;
+}
+
+/** Whether a file or folder is left out; `root` is the folder or glob that it was found in. */
+export type Exclusion = (file: string, root?: string) => boolean;
+
+/**
+ * Compiles the patterns of `--exclude`. A pattern without a slash is matched against each name of a path below its root; one with slashes
+ * against the path from the root, from the working folder, and from `/`. A pattern that matches a folder leaves out everything in it.
+ */
+export function createExclusion(patterns: readonly string[]): Exclusion {
+  if (patterns.length === 0) return () => false;
+  const plain = patterns.map((pattern) =>
+    toGlobText(pattern)
+      .replace(/^\.\//, '')
+      .replace(/(?<=.)\/+$/, ''),
+  );
+  const byName = plain.filter((pattern) => !pattern.includes('/'));
+  const byPath = plain.filter((pattern) => pattern.includes('/'));
+  const matchesName = byName.length === 0 ? () => false : picomatch(byName, { dot: true });
+  const matchesPath = byPath.length === 0 ? () => false : picomatch(byPath, { dot: true });
+  return (file, root) => {
+    const absolute = toGlobText(path.resolve(file));
+    const below = path.relative(toGlobText(root ?? ''), absolute);
+    if (below.split('/').some((name) => matchesName(name))) return true;
+    if (byPath.length === 0) return false;
+    return [below, path.relative('', absolute), absolute].some((whole) => prefixes(whole).some(matchesPath));
+  };
+}
+
+/** A path, and the paths of the folders that it is in. */
+function prefixes(file: string): string[] {
+  const names = file.split('/');
+  return names.map((_, index) => names.slice(0, index + 1).join('/')).filter((each) => each !== '');
+}
+
+/** Line breaks in names, each replaced by a private character for the matcher: its `*` and `?` match no name that begins with a line break. */
+const BREAKS = '\n\r\u2028\u2029';
+const FIRST = 0xf780;
+
+/** A name or a pattern as the matcher sees it. */
+function toGlobText(text: string): string {
+  return text.replace(/[\n\r\u2028\u2029]/g, (each) => String.fromCharCode(FIRST + BREAKS.indexOf(each)));
+}
+
+/** The name that {@link toGlobText} was given. */
+function fromGlobText(text: string): string {
+  return text.replace(/[\uF780-\uF783]/g, (each) => BREAKS.charAt(each.charCodeAt(0) - FIRST));
 }

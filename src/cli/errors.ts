@@ -1,6 +1,6 @@
 import { isMillraceError } from '../core/index.js';
 
-/** How the command ends. The first three are promised in `--help`; the others are what shells expect of a signal and a closed pipe. */
+/** The exit codes. The first three are promised in `--help`; the others are what shells expect of a signal and a closed pipe. */
 export const EXIT: {
   readonly ok: 0;
   readonly failed: 1;
@@ -12,7 +12,7 @@ export const EXIT: {
 /** One of the codes of {@link EXIT}. */
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** The command cannot start: an argument, the output or the model will not do. Nothing has been done; the command exits with 2. */
+/** The command cannot start: an argument, the output or the model cannot be used. Nothing was done; the command exits with 2. */
 export class UsageError extends Error {
   readonly code = 'ERR_USAGE';
   override readonly name = 'UsageError';
@@ -24,10 +24,10 @@ export class RunError extends Error {
   override readonly name = 'RunError';
 }
 
-/** Another process has written to the output meanwhile: what it holds is not this run's. */
+/** Another process has written to the output during the run: its content is not this run's alone. */
 export class OutputTakenError extends RunError {}
 
-/** Whoever read the output has closed it (`millrace … | head`): nothing is left to do, and nothing to complain about. */
+/** The reader of the output has closed it (`millrace … | head`). The command ends without a message. */
 export class ClosedPipeError extends Error {
   readonly code = 'EPIPE';
   override readonly name = 'ClosedPipeError';
@@ -39,24 +39,21 @@ export function errorCode(error: unknown): string {
   return typeof code === 'string' && code !== '' ? code : 'ERR_UNKNOWN';
 }
 
-/**
- * A caught value on one line: what the innermost error with a code of ours says, and the first line of what caused it, in the system's or a library's
- * words, where that is not in it already.
- */
+/** A caught value on one line: the message of the innermost Millrace error, and the first line of its innermost cause unless that is in it. */
 export function describeFailure(error: unknown): string {
   const coded = deepestCoded(error);
   const message = errorMessage(coded);
-  const reason = firstLine(innermost(coded));
+  const reason = firstLine(innermostCause(coded));
   return reason === undefined || message.includes(reason) ? message : `${message}: ${reason}`;
 }
 
-/** A model that cannot be used ends a command before it has done anything. */
+/** The error of a model that cannot be used: it ends a command before anything was done. */
 export function modelError(error: unknown): UsageError {
   if (error instanceof UsageError) return error;
   return new UsageError(`${errorCode(deepestCoded(error))}: ${describeFailure(error)}`, { cause: error });
 }
 
-/** The innermost error with a code of ours: a worker that could not load has the model's own error as its cause. */
+/** The innermost Millrace error: a worker that could not load has the model's own error as its cause. */
 export function deepestCoded(error: unknown): unknown {
   let found = error;
   for (let next = error; isMillraceError(next); next = next.cause) found = next;
@@ -65,8 +62,8 @@ export function deepestCoded(error: unknown): unknown {
 
 const MAX_CAUSES = 100;
 
-/** What an error goes back to: its last cause, the first of several. Undefined when it has none that says anything. */
-function innermost(error: unknown): unknown {
+/** The last cause of an error that has a text, the first of several. */
+function innermostCause(error: unknown): unknown {
   let found: unknown;
   let next: unknown = error;
   for (let depth = 0; next instanceof Error && depth < MAX_CAUSES; depth++) {

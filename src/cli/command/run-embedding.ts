@@ -1,39 +1,39 @@
-import type { Embedder } from './embedder.js';
-import { mapInOrder, type ModelIdentity } from '../image-embedding/index.js';
-import { deepestCoded, errorCode, errorMessage, modelError, RunError, UsageError } from './exit-codes.js';
-import type { EmbedInput, UnreadableInput } from './input/inputs.js';
-import { withFlag } from './model-options.js';
-import type { EmbedRecord, RecordWriter } from './output/record.js';
-import type { Progress } from './terminal/progress.js';
-import { printable } from './terminal/text-width.js';
+import { type FileLock, type ModelIdentity, mapInOrder } from '../../image-embedding/index.js';
+import { deepestCoded, EXIT, errorCode, errorMessage, modelError, RunError, UsageError } from '../errors.js';
+import type { EmbedInput, UnreadableInput } from '../input/inputs.js';
+import type { EmbedRecord, RecordWriter } from '../output/record.js';
+import type { Progress } from '../terminal/progress.js';
+import { printable } from '../terminal/text.js';
+import type { Embedder } from './context.js';
+import { withFlag } from './options.js';
 
-/** What a run over a list of inputs needs. */
+/** Options of {@link runEmbedding}. */
 export interface EmbeddingRun {
   readonly items: Iterable<EmbedInput> | AsyncIterable<EmbedInput>;
   readonly embedder: Embedder;
   readonly writer: RecordWriter;
   readonly progress: Progress;
-  /** Finds out which model it is, before the first image; what it throws ends the run. */
+  /** Asks for the model before the first image; an error that it throws ends the run. */
   readonly identify?: () => Promise<ModelIdentity>;
-  /** Whether it is found out even if there is nothing to embed. */
+  /** Whether it is asked even if there is nothing to embed. */
   readonly isIdentifiedFirst?: boolean;
-  /** What can't be read: its error records come first. */
+  /** Inputs that can't be read: their error records come first. */
   readonly unreadable?: readonly UnreadableInput[];
-  /** Stops the run: nothing more is started, what is running is finished and written. */
+  /** Stops the run: images that are running are finished and written. */
   readonly signal?: AbortSignal;
-  /** The dimension that embeddings must have, where the output already holds some. */
+  /** The dimension of the embeddings that the output already holds. */
   readonly dimension?: number | undefined;
-  /** Sees every record once it is written. */
+  /** Called with every record that was written. */
   readonly onRecord?: (record: EmbedRecord) => void;
 }
 
-/** What a run came to. */
+/** The counts of a run. */
 export interface EmbeddingRunResult {
   readonly done: number;
   readonly failed: number;
 }
 
-// These say that the model or the pool is at fault, not the image: every further image would fail the same way.
+// Failures of the model or the pool, which every further image would repeat.
 const FATAL =
   /^ERR_(MODEL_(?!INFERENCE$)|DEPENDENCY_MISSING$|MEMORY_EXHAUSTED$|POOL_|WORKER_LOAD$|WORKER_CLOSED$|BREAKER_OPEN$)/;
 const MAX_NOTED_FAILURES = 10;
@@ -90,7 +90,7 @@ export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResul
     run.onRecord?.(record);
   };
 
-  // Not before the model is known to be good: a run that can't start leaves the output as it is.
+  // Called when the model is known to work: a run that can't start leaves the output as it is.
   let unwritten = run.unreadable ?? [];
   const writeUnreadable = async (): Promise<void> => {
     const now = unwritten;
@@ -102,7 +102,7 @@ export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResul
   for await (const outcome of mapInOrder(items, { concurrency: embedder.window, map: embed })) {
     if ('fatal' in outcome) {
       stop.abort();
-      // Ctrl-C reaches a worker that has only just been started before it can ignore it: the run is interrupted, not failed.
+      // Ctrl-C can kill a worker that has just been started and does not ignore it yet: the run is interrupted, not failed.
       if (run.signal?.aborted && errorCode(deepestCoded(outcome.fatal)) === 'ERR_WORKER_CRASHED') break;
       throw fatalError(outcome.fatal, done);
     }
@@ -120,7 +120,7 @@ export async function runEmbedding(run: EmbeddingRun): Promise<EmbeddingRunResul
   return { done, failed };
 }
 
-/** A source up to where a signal aborts: what was read before is finished. A source that may never answer again must end by itself. */
+/** The items of a source until a signal aborts. A source that may block must end by itself. */
 async function* untilAborted<T>(
   source: Iterable<T> | AsyncIterable<T>,
   signal: AbortSignal,
@@ -144,4 +144,13 @@ function failure(path: string, error: unknown): EmbedRecord {
 function fatalError(error: unknown, done: number): Error {
   const failure = modelError(error);
   return done === 0 ? failure : new RunError(failure.message, { cause: error });
+}
+
+/** Ends this process and its workers without waiting for running images. Only the lock of the output is released first. */
+export function quitAtOnce(embedder: Embedder, lock: FileLock | undefined): void {
+  const quit = (): never => {
+    void embedder.destroy(new Error('quit at once'));
+    process.exit(EXIT.interrupted);
+  };
+  void (lock?.release() ?? Promise.resolve()).then(quit, quit);
 }

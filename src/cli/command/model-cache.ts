@@ -1,13 +1,13 @@
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { builtInNames, hubCacheFolder, nearestName } from '../image-embedding/index.js';
-import { errorCode, modelError, UsageError } from './exit-codes.js';
+import { builtInNames, hubCacheFolder, nearestName } from '../../image-embedding/index.js';
+import { errorCode, modelError, UsageError } from '../errors.js';
 
 /**
- * Where models from the hub are kept: the folder that every Hugging Face library shares.
+ * The folder of models from the hub, which every Hugging Face library shares.
  *
- * @throws Error Where there is no home, and no variable that names one.
+ * @throws Error When there is no home folder, and no variable names one.
  */
 export async function cacheFolder(): Promise<string> {
   const folder = hubCacheFolder();
@@ -15,7 +15,7 @@ export async function cacheFolder(): Promise<string> {
   return folder;
 }
 
-/** A model that is here. */
+/** A model on this machine. */
 export interface FoundModel {
   readonly name: string;
   readonly revision: string;
@@ -23,12 +23,12 @@ export interface FoundModel {
   readonly files: readonly string[];
 }
 
-/** The models of the cache, by names that can be asked for. Its layout: `models--<owner>--<name>/snapshots/<revision>/`, whose files are links to blobs. */
+/** The models of the cache. Its layout is `models--<owner>--<name>/snapshots/<revision>/`, whose files are links to blobs. */
 export async function cachedModels(folder: string): Promise<FoundModel[]> {
   const models: FoundModel[] = [];
   for (const entry of (await listFolder(folder)).sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const [, owner, model] = /^models--(.+?)--(.+)$/.exec(entry.name) ?? [];
-    // A model without an owner can't be asked for.
+    // A model without an owner can't be loaded by name.
     if (owner === undefined || model === undefined) continue;
     const snapshots = path.join(folder, entry.name, 'snapshots');
     for (const { name: revision } of await listFolder(snapshots)) {
@@ -58,7 +58,7 @@ export async function listFolder(folder: string): Promise<Dirent[]> {
   return await readdir(folder, { withFileTypes: true }).catch(() => []);
 }
 
-/** Adds to the error about a model that is not found which one may have been meant, of those that are here. */
+/** Adds the nearest name of a model on this machine to the error about one that is not found. */
 export async function withNearestModel(error: unknown, model: string | undefined): Promise<unknown> {
   const failure = modelError(error);
   const isUnknown = /^ERR_MODEL_(NOT_FOUND|DOWNLOAD|OFFLINE)\b/.test(failure.message);

@@ -1,10 +1,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { createImageEmbeddingPool, encodePath, type HubProgress } from '../image-embedding/index.js';
-import type { CreateEmbedder } from './embedder.js';
-import { BASE64_ENDINGS } from './input/inputs.js';
+import { createImageEmbeddingPool, encodePath, type HubProgress } from '../../image-embedding/index.js';
+import { BASE64_ENDINGS } from '../input/inputs.js';
+import type { CreateEmbedder } from './context.js';
 
-// A run over many images waits its turn as long as it must; what hangs is still found out.
+// Long enough for an image behind many others; a worker that hangs is noticed earlier.
 const TIMEOUT_MS = 600_000;
 const MAX_READ_BYTES = 100_000_000;
 
@@ -17,7 +17,7 @@ export const createPoolEmbedder: CreateEmbedder = async (given) => {
     ...(preprocess === undefined ? {} : { preprocess }),
     ...(onDownload === undefined ? {} : { hub: { onProgress: (progress) => onDownload(describeDownload(progress)) } }),
     limits: { ...limits, url: { ...limits?.url, allowPrivateAddresses: given.allowPrivateUrls } },
-    // Each image is answered for itself, whatever became of those before it.
+    // A command reports each image, so failures of others must not refuse it.
     breaker: false,
   });
   const options = {
@@ -40,11 +40,11 @@ export const createPoolEmbedder: CreateEmbedder = async (given) => {
   };
 };
 
-/** A file as base64; undefined where there is nothing to send, so that the worker says why. */
+/** A file as base64; undefined if it can't be read, so that the worker reports why. */
 async function readBase64(file: string, maxBytes: number): Promise<string | undefined> {
   const name = encodePath(file);
   const isText = BASE64_ENDINGS.has(path.extname(file).toLowerCase());
-  // Four characters stand for three bytes, and line breaks are passed over.
+  // Base64 has four characters for three bytes, and line breaks.
   const most = isText ? 1.4 * maxBytes : maxBytes;
   try {
     const info = await stat(name);
