@@ -39,12 +39,17 @@ export function errorCode(error: unknown): string {
   return typeof code === 'string' && code !== '' ? code : 'ERR_UNKNOWN';
 }
 
-/** A caught value on one line: the message of the innermost Millrace error, and the first line of its innermost cause unless that is in it. */
+/**
+ * A caught value on one line: the message of the innermost Millrace error, and the first line of its innermost cause unless the message has that,
+ * or has its system code.
+ */
 export function describeFailure(error: unknown): string {
   const coded = deepestCoded(error);
   const message = errorMessage(coded);
-  const reason = firstLine(innermostCause(coded));
-  return reason === undefined || message.includes(reason) ? message : `${message}: ${reason}`;
+  const cause = innermostCause(coded);
+  const reason = firstLine(cause);
+  const isSaid = reason === undefined || message.includes(reason) || message.includes(errorCode(cause));
+  return isSaid ? message : `${message}: ${reason}`;
 }
 
 /** The error of a model that cannot be used: it ends a command before anything was done. */

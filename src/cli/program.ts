@@ -26,7 +26,7 @@ function exitCodes(codes: Readonly<Record<number, string>>): string {
 const EMBEDDING_CODES = exitCodes({
   0: 'every image was embedded',
   1: 'some were not (each has its error line), or the run failed',
-  2: 'nothing was done: wrong usage, or an output or a model that cannot be used',
+  2: 'nothing was done: wrong usage, an output or a model that cannot be used',
   130: 'interrupted',
 });
 

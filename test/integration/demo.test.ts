@@ -67,5 +67,5 @@ test('millrace demo: shows its progress, line by line where there is no terminal
 
 test('millrace demo: refuses what is no folder, before anything is started', async () => {
   const run = await startCli(['demo', 'nowhere'], { cwd: folder }).ended;
-  expect(run).toMatchObject({ code: 2, stderr: 'millrace: Cannot show nowhere: it is no folder\n' });
+  expect(run).toMatchObject({ code: 2, stderr: 'millrace: Cannot show nowhere: it is not a folder\n' });
 });

@@ -79,7 +79,7 @@ describe('millrace embed', { timeout: 60_000 }, () => {
 
   test.each<[args: string[], reason: RegExp]>([
     [['--dtype', 'fp8'], /Allowed choices are fp32, fp16, q8/],
-    [['--revision', 'main'], /'--revision' is for models on the hub, default is none/],
+    [['--revision', 'main'], /'--revision' needs a model on the hub, received default/],
     [['--preprocess', 'pillow'], /Allowed choices are fast, exact/],
     [['--max-pixels', '0'], /a number from 1 to 268402689, such as 150e6 or 150M/],
     [['--max-pixels', '1G'], /a number from 1 to 268402689/],

@@ -223,7 +223,7 @@ describe('a working folder that was deleted', { timeout: 60_000 }, () => {
   testNeeding(linux)('is named where they are not', async () => {
     expect(await inGone('"$node" "$main" embed "$cat" --out gone.jsonl')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^millrace: .*the folder that the command was started in is no more\n$/),
+      stderr: expect.stringMatching(/^millrace: .*the folder that the command was started in no longer exists\n$/),
     });
   });
 });
