@@ -5,7 +5,6 @@ import { encodePath, mapInOrder, pathOfFileUrl } from '../../image-embedding/ind
 import type { IndexItem } from '../../search/index.js';
 import { dateOf } from '../../search/internal.js';
 import type { CommandContext } from '../command/context.js';
-
 import { ReplacingFile } from './replacing-file.js';
 import { escapeHtml, REPORT_STYLE } from './report.js';
 
