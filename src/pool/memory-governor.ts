@@ -25,7 +25,7 @@ export interface MemoryGovernorOptions {
   readonly limitBytes?: number | undefined;
   /** The fraction of the memory that may be used; 0.8 by default. */
   readonly fraction?: number | undefined;
-  /** What is kept back for the process itself, in bytes; 256 MB by default. */
+  /** Memory reserved for the process itself, in bytes; 256 MB by default. */
   readonly reserveBytes?: number | undefined;
   readonly clock?: Clock | undefined;
 }

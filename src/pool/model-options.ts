@@ -54,7 +54,7 @@ export interface WorkerPart {
   readonly threadPoolSize?: number | undefined;
   /** The program that runs a process host, a Node. The one that runs this process by default. */
   readonly execPath?: string | undefined;
-  /** What is moved to a worker's thread and back instead of copied (thread host only). */
+  /** Buffers that are moved to a worker's thread and back instead of copied (thread host only). */
   readonly transfer?: { readonly inputs?: boolean; readonly results?: boolean } | undefined;
   /** Limit of a worker's JavaScript heap, in MB. Native memory is not part of it. */
   readonly heapMb?: number | undefined;
@@ -284,7 +284,7 @@ export function requireModelOptions<Ops extends Operations>(
     operations,
     host,
     worker,
-    // What is parked is in the model, too.
+    // Parked calls are inside the model, too.
     start: Object.freeze({ ...worker, host, operations, concurrency: concurrency + maxParked, idleTimeoutMs, clock }),
     maxBatch: maxBatch ?? concurrency,
     isBlockedMeasured,

@@ -2,7 +2,7 @@
  * Processes kept ready for workers that are to start: forked, with their modules imported, and without a model.
  *
  * Invariants: a spare's memory guard is disposed of once, when it is taken or gone; spares are made only of memory that is free, never by evicting
- * anybody, and are the first to go when it is short; nothing is tried again by time alone: a spare is made when one was taken or a worker has ended.
+ * a worker, and are the first to go when it is short; nothing is tried again by time alone: a spare is made when one was taken or a worker has ended.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, ClockTimer } from '../core/index.js';

@@ -167,7 +167,7 @@ export class ImageIndex implements AsyncDisposable {
     return this.#state.paths.size - this.#state.size;
   }
 
-  /** What is known of a picture; undefined when it is not in the index. */
+  /** The item of a picture; undefined when it is not in the index. */
   get(file: string): IndexItem | undefined {
     const row = this.#state.paths.get(file);
     return row === undefined ? undefined : this.#state.item(row);

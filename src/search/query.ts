@@ -1,4 +1,4 @@
-/** What is searched for: terms with weights, each of which one vector or a set of alternatives stands for. */
+/** A query: terms with weights, each with one vector or a set of alternatives. */
 import { faultOf, requireNumber } from '../core/index.js';
 
 /** One term of a query. */

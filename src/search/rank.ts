@@ -4,7 +4,7 @@ import type { PreparedQuery } from './query.js';
 import { byScore, type Scored, TopList } from './top-list.js';
 import type { VectorScan } from './vector-scan.js';
 
-/** What is wanted. */
+/** Options of a ranking. */
 export interface RankOptions {
   readonly limit: number;
   readonly minScore: number;

@@ -188,7 +188,7 @@ class Update {
       found = await stat(encodePath(file));
     } catch (error) {
       const { code = 'ERR_UNKNOWN', message } = error as NodeJS.ErrnoException;
-      // What is gone is taken out of the index with all that was not seen.
+      // A missing file is removed from the index with all other unseen ones.
       if (code !== 'ENOENT') this.#seen.add(key);
       this.#fail(key, { code: code === 'ENOENT' ? 'ERR_IMAGE_NOT_FOUND' : 'ERR_IMAGE_READ', message });
       return;

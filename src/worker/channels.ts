@@ -47,7 +47,7 @@ export interface WorkerChannels<Ops extends Operations> {
   /** How the worker is: the answer to a ping. */
   report(): WorkerHealth;
   /**
-   * The last thing a loop says. What is unanswered is answered with an error; the worker is `dead`, or `failed` when a cause is given and
+   * Ends the worker, as the last step of a loop. Unanswered requests get an error. The worker is `dead`, or `failed` if a cause is given and
    * it was not asked to end. A second call does nothing.
    */
   finish(cause?: unknown): void;

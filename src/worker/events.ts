@@ -67,7 +67,7 @@ const channels: { readonly [T in WorkerEvent['type']]: ReturnType<typeof channel
   stall: channel('millrace:worker:stall'),
 };
 
-/** What is published on `millrace:worker:request` for every request that was answered. */
+/** The message on `millrace:worker:request` for every answered request. */
 export interface RequestReport {
   readonly workerId: string;
   readonly operation: string;

@@ -30,7 +30,7 @@ const IDLE_MS = 300_000;
 export interface LoopSettings {
   readonly idleTimeoutMs: number;
   readonly loadTimeoutMs: number;
-  /** What is loaded, for messages. */
+  /** The name of the model's source, for messages. */
   readonly source: string;
 }
 

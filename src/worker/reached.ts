@@ -66,7 +66,7 @@ export function noteStreamCall(stream: object, call: StreamCall): void {
   streamCalls.set(stream, call);
 }
 
-/** Tells whoever has asked for it that a stream's call is over. */
+/** Notifies the observer of a stream that its call has ended. */
 export function tellStreamCall(stream: object, outcome: Outcome, error: unknown): void {
   const call = streamCalls.get(stream);
   const onAnswered = call?.onAnswered;

@@ -36,7 +36,7 @@ import type { HostInit } from './codec/messages.js';
 import type { Request } from './request.js';
 import { inNeutralContext } from './trace.js';
 
-/** What is moved to another thread instead of copied, where the host is a thread. */
+/** Buffers that are moved to another thread instead of copied, if the host is a thread. */
 export interface TransferOptions {
   /** Whether the buffers of inputs are moved: the caller's typed arrays are empty afterwards, and a pool never runs such a request again. False by default. */
   readonly inputs?: boolean | undefined;
@@ -99,7 +99,7 @@ export interface CommonWorkerOptions<Ops extends Operations> extends HostOptions
    * asked each time. `stallTimeoutMs` by default.
    */
   readonly blockedTimeoutMs?: number | (() => number) | undefined;
-  /** What is moved instead of copied (thread host only). */
+  /** Buffers that are moved instead of copied (thread host only). */
   readonly transfer?: TransferOptions | undefined;
   /**
    * A process that was started ahead, which the worker then takes over instead of starting one (process host only): its environment, flags, folder and

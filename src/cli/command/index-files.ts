@@ -29,7 +29,7 @@ export async function openIndexFolder(folder: string, options?: OpenIndexOptions
   }
 }
 
-/** What is wrong with an index, with what to do about it. */
+/** The error for a faulty index, with its remedy. */
 export function indexError(error: unknown, folder: string): unknown {
   if (!isMillraceError(error) || !error.code.startsWith('ERR_INDEX')) return error;
   const advice: Readonly<Record<string, string>> = {

@@ -11,7 +11,7 @@ export interface ProgressStream {
 /** Options of {@link Progress}. */
 export interface ProgressOptions {
   readonly stream: ProgressStream;
-  /** What is counted, in the plural. */
+  /** The counted things, in the plural. */
   readonly unit: string;
   /** How many there are, if known. */
   readonly total?: number | undefined;

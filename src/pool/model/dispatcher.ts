@@ -114,7 +114,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
 
   /** The worker that would get a request of that class at once, if any has room and nothing is before it. */
   freeWorker(priority: Priority): WorkerSlot | undefined {
-    // What is held back by a reserve is in no other's way.
+    // Requests held back by a reserve delay no others.
     const isFirst = this.#queue.ordinary === 0 || (priority !== 'batch' && this.#queue.isAllBulk);
     return isFirst ? this.fleet.workers.pick(priority) : undefined;
   }
@@ -483,7 +483,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
 function isModelFault(thrown: unknown): boolean {
   try {
     const fault = (thrown as { fault?: unknown } | null | undefined)?.fault;
-    // What is no Millrace error was thrown by the model's own code.
+    // Any other error was thrown by the model's own code.
     return fault === undefined || fault === 'model';
   } catch {
     return true;

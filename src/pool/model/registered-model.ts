@@ -1,8 +1,8 @@
 /**
  * A model of the pool: where its calls enter and are admitted or refused, and its end.
  *
- * What is refused here is the caller's fault or a want of room: it reaches neither the model nor its breaker, and the ledger counts it as refused. What
- * is admitted is not checked again.
+ * A call refused here is the caller's fault, or finds no room: it reaches neither the model nor its breaker, and the ledger counts it as refused. An
+ * admitted call is not checked again.
  */
 import {
   type Clock,

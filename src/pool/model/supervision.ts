@@ -104,7 +104,7 @@ export class StartBackOff {
   }
 }
 
-/** What is known of how long a model takes. */
+/** Measured durations of a model. */
 export interface MeasuredTimes {
   /** How many calls were answered. */
   readonly answers: number;

@@ -281,8 +281,8 @@ export class Workers implements Iterable<WorkerSlot> {
   }
 
   /**
-   * The worker that gets the next suspect: one with nothing else. Where there is none, and none has a suspect, the one with least to do is given nothing
-   * more until it has done that, or for a few seconds: it may be long at it. The others go on.
+   * The worker that gets the next suspect: one with nothing else. If no worker is free and none has a suspect, the least busy one gets no further
+   * requests until it is free, or for a few seconds, because its calls may be long. The other workers go on.
    */
   pickAlone(now: number): WorkerSlot | undefined {
     const heard = this.#heard();

@@ -58,8 +58,8 @@ function forEachElement(array: readonly unknown[], visit: (element: unknown) => 
 const MAX_VALUES = 256;
 
 /**
- * Whether a value is small and flat data: primitives and buffers, and plain objects and arrays of a few of them. What is not, such as what nests
- * deeply, may be written by one side of a link and still not be read by the other, whose stack is smaller; so it travels alone.
+ * Whether a value is small and flat data: primitives and buffers, and plain objects and arrays of a few of them. Other values, such as deeply
+ * nested ones, may be written by one side of a link and not be readable by the other, whose stack is smaller; so they travel alone.
  */
 export function isSmallData(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return true;

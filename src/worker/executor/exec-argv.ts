@@ -3,7 +3,7 @@
  * them; left out on purpose are the flags that would open a second inspector on the same port, and those that say what the parent itself runs.
  */
 
-// What is left out, and may take its value as the next word.
+// Flags that are dropped, and whose value may be the next word.
 const droppedWithValue = new Set([
   '--inspect-port',
   '--debug-port',

@@ -10,7 +10,7 @@ const HOLD_MS = 60_000;
  * neither, and nothing but SIGKILL from outside ends it. So one small shell per parent process holds the list of living children; it reads it
  * from a pipe, and when the pipe ends, because the parent is gone in whatever way, it kills what is on the list and ends.
  *
- * It is a second means: a running child is ended by its own watchdog. Where there is no `/bin/sh` (Windows has no SIGSTOP either) it is absent.
+ * It is a second means: a running child is ended by its own watchdog. Without `/bin/sh` it is absent (Windows has no SIGSTOP either).
  *
  * In a worker thread it also ends the children with the thread. Only a thread's own loop collects the exit of what the thread has started, so what
  * ends after it stays a zombie for as long as the process lives: a thread that runs out of work is held until all of it is collected.

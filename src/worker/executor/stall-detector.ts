@@ -35,7 +35,7 @@ export interface StallLimits {
   readonly blockedTimeoutMs: () => number;
 }
 
-/** What is looked at: a host, and the calls that it holds. */
+/** A watched host, and the calls that it holds. */
 export interface WatchedHost {
   readonly host: Host;
   readonly isLoading: boolean;

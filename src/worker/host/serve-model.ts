@@ -369,7 +369,7 @@ async function leave(iterator: AsyncIterator<unknown>): Promise<void> {
 
 /**
  * Calls back once what this process or thread has printed has left it: `process.exit` waits for no pipe. By the streams' common `write`, because a
- * model that wants silence may have put another one in its place, which never calls back. Where there is no stream any more, nothing is waited for.
+ * model may have replaced it to be silent, by one that never calls back. A closed stream is not waited for.
  */
 export function afterPrinted(callback: () => void): void {
   afterWritten(process.stdout, () => afterWritten(process.stderr, callback));
