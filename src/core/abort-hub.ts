@@ -2,11 +2,12 @@
  * Waiting for an `AbortSignal`.
  *
  * Invariants:
- * - A signal has one listener of ours at most, however many wait: added for the first, removed with the last. A signal's own list is searched
- *   at every addition, and Node warns of a leak when it grows.
- * - Nothing is held for a signal without waiters.
- * - The listener knows its signal by itself: neither `this` nor the event it is called with is the same on every host.
+ * - A signal has at most one listener of ours, added for the first waiter and removed with the last: a signal searches its list at every
+ *   addition, and Node warns of a leak when it grows.
+ * - A signal without waiters has no entry.
+ * - The listener closes over its signal: `this` and the event differ between hosts.
  */
+
 /** A waiter of a signal, called once. */
 export interface AbortListener {
   onAbort(reason: unknown): void;
@@ -19,13 +20,13 @@ interface Listeners {
 
 const waiting = new WeakMap<AbortSignal, Listeners>();
 
-/** Has a listener told when the signal aborts. The signal must not have aborted yet. */
+/** Adds a listener for the abort of a signal that has not aborted yet. */
 export function addAbortListener(signal: AbortSignal, listener: AbortListener): void {
   const { all } = waiting.get(signal) ?? listenTo(signal);
   all.add(listener);
 }
 
-/** Takes a listener back; one that is not there is ignored. */
+/** Removes a listener; an unknown one is ignored. */
 export function removeAbortListener(signal: AbortSignal, listener: AbortListener): void {
   const listeners = waiting.get(signal);
   if (listeners?.all.delete(listener) && listeners.all.size === 0) forget(signal, listeners);
@@ -34,7 +35,7 @@ export function removeAbortListener(signal: AbortSignal, listener: AbortListener
 function listenTo(signal: AbortSignal): Listeners {
   const all = new Set<AbortListener>();
   const tellAll = (): void => {
-    // A listener that is removed on the way is not called any more.
+    // A listener that another one removes is not called.
     for (const listener of all) {
       all.delete(listener);
       listener.onAbort(signal.reason);
@@ -52,6 +53,6 @@ function forget(signal: AbortSignal, { tellAll }: Listeners): void {
   try {
     signal.removeEventListener('abort', tellAll);
   } catch {
-    // The signal is one of the user's own. A listener that stays on it finds nothing to call.
+    // A signal of the user's own class may throw. A listener that stays has nothing to call.
   }
 }

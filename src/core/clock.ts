@@ -12,7 +12,7 @@ import { requireDuration, requireFunction, requireMilliseconds } from './validat
 export interface ClockTimer {
   /** Stops it; a timer that has fired or was stopped ignores it. */
   cancel(): void;
-  /** Says whether it holds the process from now on. Absent where timers of the clock never do. */
+  /** Sets whether it keeps the process alive. Absent if timers of the clock never do. */
   hold?(isHeld: boolean): void;
 }
 
@@ -23,8 +23,8 @@ export interface ClockTimerOptions {
 }
 
 /**
- * The time source of everything in Millrace that waits. {@link systemClock} is the default; a test passes a {@link SimulatedClock} and moves
- * it by hand.
+ * The time source of everything in Millrace that waits. {@link systemClock} is the default; a test passes a {@link SimulatedClock} and
+ * advances it.
  */
 export interface Clock {
   /** Milliseconds on a scale that never goes back. Its origin has no meaning. */
@@ -46,14 +46,14 @@ export const systemClock: Clock = {
   setTimer(callback, ms, options) {
     const deadline = monotonicNow() + requireTimer(callback, ms);
     let isHeld = options?.ref ?? false;
-    // Host timers may fire up to a millisecond early and take at most 2^31-1 ms: what is left is waited for again.
+    // Host timers may fire up to a millisecond early and take at most 2^31-1 ms: the rest is waited for again.
     const fire = (): void => {
       const left = deadline - monotonicNow();
       if (left > 0) timer = startHostTimer(fire, left, isHeld);
       else callback();
     };
     let timer: HostTimer = startHostTimer(fire, ms, isHeld);
-    // A host ignores what is done to a timer that has fired or was stopped.
+    // Hosts ignore calls on a timer that has fired or was stopped.
     return {
       cancel: () => stopHostTimer(timer),
       hold(held) {
@@ -77,12 +77,11 @@ interface SimulatedTimer extends ClockTimer {
 }
 
 /**
- * A clock that stands still until it is told to move: for tests of anything that waits.
+ * A clock that stands still until it is advanced, for tests of anything that waits.
  *
- * {@link SimulatedClock.advance} fires the timers that fall due, one at a time and in order of time. All that a firing sets off runs its course
- * before time moves on: promises and whatever they lead to, and every wait on channels, however many values that takes. What needs the host (a
- * `setImmediate` of your own, I/O, a worker in a thread or process) is not waited for, nor is a loop that has not come to rest after 10,000
- * macrotasks. A timer that is started on the way and falls due within the span fires too.
+ * {@link SimulatedClock.advance} fires the timers that fall due, one at a time and in order of time. Before time moves on, it waits for the
+ * promises and the waits on channels that a timer has triggered. It does not wait for the host (your own `setImmediate`, I/O, a worker in a
+ * thread or process), nor for a loop that runs on after 10,000 macrotasks. A timer started meanwhile that falls due within the span fires too.
  *
  * @example
  * ```ts
@@ -97,14 +96,14 @@ interface SimulatedTimer extends ClockTimer {
  */
 export class SimulatedClock implements Clock {
   #now: number;
-  // Where the advances that were asked for end; each goes on from the one before, though that may still be under way.
+  // The end of all advances so far; the next continues from it, even if the one before is still running.
   #target: number;
   #order = 0;
   // Kept sorted by due time, then by order of creation.
   readonly #timers: SimulatedTimer[] = [];
 
   /**
-   * @param start What `now()` says at first, in ms.
+   * @param start The first value of `now()`, in ms.
    * @throws RangeError When it is negative or not finite.
    */
   constructor(start = 0) {
@@ -112,7 +111,7 @@ export class SimulatedClock implements Clock {
     this.#target = this.#now;
   }
 
-  /** Where it stands, in ms. */
+  /** The current time, in ms. */
   now(): number {
     return this.#now;
   }
@@ -123,11 +122,11 @@ export class SimulatedClock implements Clock {
   }
 
   /**
-   * Calls back once, when it has been moved on by `ms`.
+   * Calls back once, after it was advanced by `ms`.
    *
-   * @param callback What is called.
-   * @param ms How far, in milliseconds; what lies in the past is called with the next advance.
-   * @returns What stops it.
+   * @param callback Called once.
+   * @param ms The delay in milliseconds; a negative one fires with the next advance.
+   * @returns A timer that can be cancelled.
    */
   setTimer(callback: () => void, ms: number, _options?: ClockTimerOptions): ClockTimer {
     const timer: SimulatedTimer = {
@@ -151,13 +150,13 @@ export class SimulatedClock implements Clock {
   }
 
   /**
-   * Moves time forward and fires what falls due.
+   * Moves time forward and fires the timers that fall due.
    *
    * **Cancel safety:** not applicable; it takes no signal and always completes.
    *
    * @param ms How far, in milliseconds.
-   * @returns A promise that settles once everything due has fired and what that set off has run its course.
-   * @throws RangeError When it is negative or not finite: time neither goes back nor ends.
+   * @returns A promise that resolves when every due timer has fired and the work that it triggered has finished.
+   * @throws RangeError When it is negative or not finite.
    */
   advance(ms: number): Promise<void> {
     this.#target += requireMilliseconds('Cannot advance clock', 'ms', ms);

@@ -1,13 +1,13 @@
-/** What was thrown, in words. */
+/** A thrown value in words. */
 export interface ThrownDescription {
-  /** The name of an error; the type of what is none. */
+  /** The name of an error; the type of any other value. */
   readonly name: string;
   readonly message: string;
-  /** Where it is text. */
+  /** Its `code`, if that is a string. */
   readonly code: string | undefined;
 }
 
-/** Describes what was thrown. It never throws, whatever that is: an error whose getters do, a proxy, an object that is no text. */
+/** Describes a thrown value. Never throws, not even for proxies and for errors whose getters throw. */
 export function describeThrown(thrown: unknown): ThrownDescription {
   return {
     name: memberOf(thrown, 'name') ?? typeof thrown,
@@ -22,7 +22,7 @@ export function isError(value: unknown): value is Error {
     if (value instanceof Error) return true;
     return tagOf(value) === 'Error' || isDomException(value);
   } catch {
-    // A proxy that does not say what it is made after.
+    // A proxy whose prototype can't be read.
     return false;
   }
 }
@@ -32,7 +32,7 @@ export function isDomException(value: unknown): value is Error {
   return tagOf(value) === 'DOMException';
 }
 
-/** What kind of object the engine says that it is. */
+/** The tag of `Object.prototype.toString`. */
 function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
@@ -42,7 +42,7 @@ export function messageOf(thrown: unknown): string {
   return memberOf(thrown, 'message') ?? textOf(thrown);
 }
 
-/** What was thrown as text: of an error its name and message. Never throws. */
+/** A thrown value as text: for an error its name and message. Never throws. */
 export function textOf(thrown: unknown): string {
   try {
     return String(thrown);

@@ -1,9 +1,9 @@
 /** Whose fault a failure is: the caller's (bad input, abort), the model's (it threw, hung or crashed) or the system's (disk, network, memory). */
 export type Fault = 'caller' | 'model' | 'system';
 
-/** What every Millrace error can be given beside its message. */
+/** Options of every Millrace error. */
 export interface MillraceErrorOptions {
-  /** What led to it. */
+  /** The error that led to it. */
   readonly cause?: unknown;
 }
 
@@ -12,7 +12,7 @@ const brand = Symbol.for('millrace.error');
 /**
  * The base of every error that Millrace raises on its own account. Argument faults are plain `TypeError` and `RangeError` instead.
  *
- * Each subclass names one failure that a caller can act on, and carries a stable `code` that starts with `ERR_`.
+ * Each subclass is one failure that a caller can act on, with a stable `code` that starts with `ERR_`.
  */
 export abstract class MillraceError extends Error {
   /** A stable code, the same across versions, hosts and copies of the package. */
@@ -32,8 +32,8 @@ export abstract class MillraceError extends Error {
 }
 
 /**
- * Every error of the library by its code. Each layer adds its own, so a program knows those of the layers that it imports; a code that several
- * classes share has them all.
+ * Every error of the library by its code. Each layer adds its own, so a program knows those of the layers that it imports; a code shared by
+ * classes has their union.
  */
 // biome-ignore lint/suspicious/noEmptyInterface: the layers above fill it.
 export interface MillraceErrors {}
@@ -41,7 +41,7 @@ export interface MillraceErrors {}
 /** The code of an error of the library. */
 export type ErrorCode = keyof MillraceErrors & string;
 
-/** The errors that have a code; of several codes, a union to switch over. */
+/** The errors that have a code; for several codes, a union to switch over. */
 export type ErrorOf<Code extends ErrorCode = ErrorCode> = {
   [C in Code]: MillraceErrors[C] & { readonly code: C };
 }[Code];

@@ -1,6 +1,6 @@
 /**
- * The one place that touches what a JavaScript host provides besides the language: timers, macrotasks and a monotonic clock. Found by looking,
- * not by asking which host it is, so that core and channels run on Node, Deno, Bun, browsers and edge runtimes alike.
+ * The only use of host APIs in core and channels: timers, macrotasks and a monotonic clock. Features are detected, not hosts, so that both run
+ * on Node, Deno, Bun, browsers and edge runtimes.
  */
 
 /** A host timer: an object, or a number in browsers. */
@@ -19,19 +19,19 @@ interface HostGlobals {
 
 const globals = globalThis as unknown as HostGlobals;
 
-// Taken when the module is loaded: pacing is no time, and goes on while a test has replaced the timers of the process.
+// Read when the module is loaded, so that macrotasks go on while a test has replaced the timers of the process.
 const { setImmediate: hostImmediate, MessageChannel: HostChannel, setTimeout: hostTimeout, performance } = globals;
 
 /** The longest delay a host timer takes, in ms; a longer one would fire at once. */
 const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
-/** Milliseconds on a clock that never goes back. */
+/** Milliseconds on a monotonic clock. */
 export const monotonicNow = (): number => performance.now();
 
-// Whichever way the host calls back first, callbacks run in the order in which they were scheduled.
+// Callbacks run in the order in which they were scheduled, whichever way the host calls back first.
 const scheduled: (() => void)[] = [];
 
-/** Runs a callback after the current macrotask, letting timers and I/O in between. It holds the process until it has run. */
+/** Runs a callback after the current macrotask; timers and I/O may run between. It keeps the process alive until it has run. */
 export function scheduleMacrotask(callback: () => void): void {
   scheduled.push(callback);
   nextMacrotask(runScheduled);
@@ -46,8 +46,8 @@ type RunLater = (run: () => void) => unknown;
 let nextMacrotask: RunLater = HostChannel ? (hostImmediate ? chooseWay : viaMessage) : (hostImmediate ?? hostTimeout);
 
 /**
- * The first macrotask tells whether the `setImmediate` that was found is the host's, or one that a test had put in its place: the host's comes
- * before a message that answers a message.
+ * Finds out with the first macrotask whether `setImmediate` is the host's or a test's replacement: the host's runs before a message that
+ * answers a message.
  */
 function chooseWay(run: () => void): void {
   let isReal = false;
@@ -63,7 +63,7 @@ function chooseWay(run: () => void): void {
   );
 }
 
-/** A channel for each message: Node reads on as long as there are messages in one, and lets nothing else in between. */
+/** Uses a channel per message: Node reads all messages of one channel before timers and I/O. */
 function viaMessage(run: () => void): void {
   const { port1, port2 } = new (HostChannel as NonNullable<typeof HostChannel>)();
   port1.onmessage = () => {
@@ -73,10 +73,10 @@ function viaMessage(run: () => void): void {
   port2.postMessage(0);
 }
 
-/** More macrotasks than this are not waited for: what goes on for so long may never come to rest. */
+/** The most macrotasks to wait for, since a loop may schedule them without end. */
 const MAX_ROUNDS = 10_000;
 
-/** Waits until microtasks have run out, and every macrotask that was scheduled here, and those that they lead to. */
+/** Waits for all microtasks, and for all macrotasks scheduled here, including those that they schedule. */
 export function settleMacrotasks(): Promise<void> {
   let rounds = 0;
   return new Promise((resolve) => {
@@ -88,14 +88,14 @@ export function settleMacrotasks(): Promise<void> {
   });
 }
 
-/** Starts a host timer, of whole milliseconds and no more than it takes; `ref: false` lets the process end before it fires. */
+/** Starts a host timer, rounded up to milliseconds and capped at the host's maximum; `ref: false` lets the process end before it fires. */
 export function startHostTimer(callback: () => void, ms: number, ref: boolean): HostTimer {
   const timer = globals.setTimeout(callback, Math.min(Math.max(Math.ceil(ms), 0), MAX_TIMER_MS));
   holdByHostTimer(timer, ref);
   return timer;
 }
 
-/** Says whether a host timer holds the process from now on, where the host knows of such a thing. */
+/** Sets whether a host timer keeps the process alive, on hosts that support it. */
 export function holdByHostTimer(timer: HostTimer, isHeld: boolean): void {
   (timer as Exclude<HostTimer, number>)[isHeld ? 'ref' : 'unref']?.();
 }

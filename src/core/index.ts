@@ -1,5 +1,5 @@
 /**
- * What every layer stands on: errors with codes, argument checks, the clock, and the one object that touches the host. Imports nothing.
+ * The base of every layer: errors with codes, argument checks, option tables, the clock, and access to the host. Imports nothing.
  */
 export { type AbortListener, addAbortListener, removeAbortListener } from './abort-hub.js';
 export {
@@ -31,7 +31,6 @@ export {
 export { type Linked, LinkedList } from './linked-list.js';
 export { monotonicNow, scheduleMacrotask } from './host.js';
 export {
-  abortSignal,
   type Check,
   fillOptions,
   group,

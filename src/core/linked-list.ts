@@ -1,4 +1,4 @@
-/** What a {@link LinkedList} links: the links belong to the list that the item is in. */
+/** An item of a {@link LinkedList}, with the links of the list that it is in. */
 export interface Linked<T> {
   next: T | undefined;
   previous: T | undefined;
@@ -39,7 +39,7 @@ export class LinkedList<T extends Linked<T>> {
     this.size--;
   }
 
-  /** The items as they are now, for a walk that takes some out. */
+  /** A copy of the items, for a loop that removes some. */
   toArray(): T[] {
     const items: T[] = [];
     for (let item = this.first; item !== undefined; item = item.next) items.push(item);

@@ -1,6 +1,5 @@
 /**
- * Declared options: one table per set of options says what each must be and what it is when it is left out. The checks, the defaults and the
- * list of known keys come from the table alone.
+ * Option tables. A table declares the check and the default of each option; the list of known keys comes from it, too.
  *
  * ```ts
  * const BATCHER_OPTIONS = {
@@ -21,7 +20,6 @@ import {
   requireOneOf,
   requireOptions,
   requirePositiveInteger,
-  requireSignal,
   requireWorkingSignal,
 } from './validate.js';
 
@@ -33,7 +31,7 @@ export interface OptionRow<T> {
   readonly check: Check<T>;
   /** The value of an option that is left out; not checked. */
   readonly fallback: T | undefined;
-  /** Whether it must be given: what is left out then fails the check. */
+  /** Whether it must be given. */
   readonly isRequired: boolean;
 }
 
@@ -45,7 +43,7 @@ export type Settings<Table> = {
   readonly [K in keyof Table]: Table[K] extends OptionRow<infer T> ? T : never;
 };
 
-/** An option that may be left out: it is then `fallback`. */
+/** An option that may be left out, with its default. */
 export function option<T>(check: Check<T>): OptionRow<T | undefined>;
 export function option<T>(check: Check<T>, fallback: NoInfer<T>): OptionRow<T>;
 export function option<T>(check: Check<T>, fallback?: T): OptionRow<T | undefined> {
@@ -71,8 +69,7 @@ export function group<Table extends Readonly<Record<string, OptionRow<unknown>>>
 }
 
 /**
- * Checks options against their table and fills in the defaults. Each option is read once: what the caller does with the object later changes
- * nothing.
+ * Checks options against their table and fills in the defaults. Each option is read once, so later changes of the object have no effect.
  *
  * @param path Where the options stand in a larger object, as in `breaker`.
  * @returns A frozen record of every option of the table.
@@ -134,9 +131,6 @@ export function oneOf<const T extends readonly (string | number)[]>(allowed: T):
 export function instanceOf<T extends object>(expected: string, type: abstract new (...args: never[]) => T): Check<T> {
   return (action, name, value) => requireInstance(action, name, expected, value, type);
 }
-
-/** An `AbortSignal`. */
-export const abortSignal: Check<AbortSignal> = (action, _name, value) => requireSignal(action, value);
 
 /** An `AbortSignal` that can be listened to; see `requireWorkingSignal`. */
 export const workingSignal: Check<AbortSignal> = (action, _name, value) => requireWorkingSignal(action, value);

@@ -3,13 +3,13 @@
  * wrong type is a `TypeError`, a value out of range a `RangeError`. They run before any side effect.
  */
 
-/** Some of the options that make a whole: those that are missing, or undefined, are left to the defaults. */
+/** Options that may be left out or undefined. */
 export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
 /** Options with every default filled in. */
 export type Filled<T> = { readonly [K in keyof T]-?: Exclude<T[K], undefined> };
 
-/** Renders a received value for a message: short, and never the contents of a large one. */
+/** Renders a received value for a message, without the contents of a large one. */
 export function describeReceived(value: unknown): string {
   switch (typeof value) {
     case 'string':
@@ -27,7 +27,7 @@ export function describeReceived(value: unknown): string {
   }
 }
 
-/** The fault of an argument, to be thrown. */
+/** The error of a wrong argument. */
 export function faultOf(
   action: string,
   name: string,
@@ -38,7 +38,7 @@ export function faultOf(
   return new type(`${action}: ${name} must be ${expected}, received ${describeReceived(value)}`);
 }
 
-/** That of an argument that is no number, or one out of range. */
+/** The error of a wrong number: a `TypeError` if it is none, else a `RangeError`. */
 function numberFaultOf(action: string, name: string, expected: string, value: unknown): Error {
   return faultOf(action, name, expected, value, typeof value === 'number' ? RangeError : TypeError);
 }
@@ -66,7 +66,7 @@ function requireInteger(
   throw numberFaultOf(action, name, max === undefined ? kind : `${kind} up to ${max}`, value);
 }
 
-/** Requires how many things are wanted at most: an integer of at least 0, or `Infinity`. */
+/** Requires a limit: an integer of at least 0, or `Infinity`. */
 export function requireLimit(action: string, value: unknown): number {
   return value === Number.POSITIVE_INFINITY ? value : requireNonNegativeInteger(action, 'limit', value);
 }
@@ -83,7 +83,7 @@ export function requireMilliseconds(
   throw numberFaultOf(action, name, expected, value);
 }
 
-/** Requires a number of milliseconds, and takes one below 0 for 0: what is left until a point in time that has passed. */
+/** Requires a number of milliseconds; a negative one becomes 0, as for a deadline in the past. */
 export function requireDuration(action: string, name: string, value: unknown): number {
   if (typeof value !== 'number' || Number.isNaN(value)) {
     throw numberFaultOf(action, name, 'a number of milliseconds', value);
@@ -157,7 +157,7 @@ export function requireSignal(action: string, value: unknown): AbortSignal {
   return value;
 }
 
-/** Requires an `AbortSignal` that can be listened to. One of another realm or make is tried: what throws later would throw amid a call. */
+/** Requires an `AbortSignal` that can be listened to. One of another realm is tried, so that it cannot throw during a call. */
 export function requireWorkingSignal(action: string, value: unknown): AbortSignal {
   const signal = requireSignal(action, value);
   if ((signal as object) instanceof AbortSignal) return signal;
@@ -172,7 +172,7 @@ export function requireWorkingSignal(action: string, value: unknown): AbortSigna
 }
 
 /**
- * Requires an options object, or nothing, and refuses keys that are not known, so that a misspelt option never passes in silence.
+ * Requires an options object or undefined, and refuses unknown keys, so that a misspelt option is an error.
  *
  * @returns The options, or an empty object.
  */
@@ -192,7 +192,7 @@ export function requireOptions<T extends object>(
   return value;
 }
 
-/** The options that are given: an option that is undefined is none. To be laid over defaults. */
+/** The options that are not undefined, to spread over defaults. */
 export function definedOf<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]: Exclude<T[K], undefined>;
