@@ -19,7 +19,7 @@ import {
   requirePositiveInteger,
   requireString,
 } from '../core/index.js';
-import type { InputOf, ModelContext, ModelOf, Operations, WorkerHost, WorkerStdio } from '../worker/index.js';
+import type { CommonWorkerOptions, InputOf, ModelContext, ModelOf, Operations, WorkerHost } from '../worker/index.js';
 import { type BreakerRules, requireBreakerRules } from './breaker.js';
 import { autoWorkers, availableCores } from './machine.js';
 import type { ScalingRules } from './model/scaling.js';
@@ -29,35 +29,26 @@ import type { PriorityShares } from './priority.js';
 import { guarded, leastLoaded, powerOfTwoChoices, type Routing, roundRobin } from './routing.js';
 
 /** The part of a model's options that goes to its workers unchanged. */
-export interface WorkerPart {
+export interface WorkerPart
+  extends Pick<
+    CommonWorkerOptions<Operations>,
+    | 'options'
+    | 'loadTimeoutMs'
+    | 'stallTimeoutMs'
+    | 'blockedTimeoutMs'
+    | 'transfer'
+    | 'env'
+    | 'cwd'
+    | 'execArgv'
+    | 'execPath'
+    | 'stdio'
+    | 'threadPoolSize'
+    | 'heapMb'
+  > {
   /** The module whose default export (or `createModel`) makes the model. */
   readonly module?: string | URL | undefined;
   /** Makes the model, for the inline host. */
   readonly load?: ((context: ModelContext) => unknown) | undefined;
-  /** What the module's factory is given. */
-  readonly options?: unknown;
-  /** How long a load may take, in ms. 120,000 by default. */
-  readonly loadTimeoutMs?: number | undefined;
-  /** How long a worker may make no progress past a deadline before it is killed, in ms. 30,000 by default. */
-  readonly stallTimeoutMs?: number | undefined;
-  /** The same while one call keeps its thread, in ms, or what answers it. `stallTimeoutMs` by default. */
-  readonly blockedTimeoutMs?: number | (() => number) | undefined;
-  /** Environment of a worker; the parent's by default. */
-  readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Working directory (process host only). */
-  readonly cwd?: string | undefined;
-  /** Node flags. */
-  readonly execArgv?: readonly string[] | undefined;
-  /** What becomes of what a worker prints. `'inherit'` by default. */
-  readonly stdio?: WorkerStdio | undefined;
-  /** Threads of libuv's pool in a worker's process, unless its environment sets them. 4 by default. */
-  readonly threadPoolSize?: number | undefined;
-  /** The program that runs a process host, a Node. The one that runs this process by default. */
-  readonly execPath?: string | undefined;
-  /** Buffers that are moved to a worker's thread and back instead of copied (thread host only). */
-  readonly transfer?: { readonly inputs?: boolean; readonly results?: boolean } | undefined;
-  /** Limit of a worker's JavaScript heap, in MB. Native memory is not part of it. */
-  readonly heapMb?: number | undefined;
 }
 
 /** Where a model comes from, and where its workers run: a module for any host, or a function for the inline host. */
@@ -193,20 +184,20 @@ const ROUTINGS = { powerOfTwoChoices, leastLoaded, roundRobin } as const;
 
 /** What goes to the workers, and is checked as their options are. */
 const WORKER_OPTIONS = {
-  module: passedOn<string | URL>(),
+  module: passedOn(),
   load: option(requireFunction<NonNullable<WorkerPart['load']>>),
   options: passedOn(),
-  loadTimeoutMs: passedOn<number>(),
-  stallTimeoutMs: passedOn<number>(),
-  env: passedOn<NonNullable<WorkerPart['env']>>(),
-  cwd: passedOn<string>(),
-  execArgv: passedOn<readonly string[]>(),
-  stdio: passedOn<NonNullable<WorkerPart['stdio']>>(),
-  execPath: passedOn<string>(),
-  threadPoolSize: passedOn<number>(),
-  transfer: passedOn<NonNullable<WorkerPart['transfer']>>(),
+  loadTimeoutMs: passedOn(),
+  stallTimeoutMs: passedOn(),
+  env: passedOn(),
+  cwd: passedOn(),
+  execArgv: passedOn(),
+  stdio: passedOn(),
+  execPath: passedOn(),
+  threadPoolSize: passedOn(),
+  transfer: passedOn(),
   heapMb: option(requirePositiveInteger),
-};
+} satisfies OptionTable<Omit<WorkerPart, 'blockedTimeoutMs'>>;
 const MODEL_OPTIONS = {
   ...WORKER_OPTIONS,
   blockedTimeoutMs: passedOn<number | 'measured'>(),

@@ -17,7 +17,7 @@ import { EventHub, type PoolEvent } from './observe/events.js';
 import { claimName, publishMetrics, renderMetrics, withdrawMetrics } from './observe/metrics.js';
 import { healthOf, type PoolHealth, type PoolStats, statsOf, worstOf } from './observe/reports.js';
 import { type PoolOptions, type PoolSettings, requirePoolOptions } from './pool-options.js';
-import { requireWorkerStart } from './pooled-worker.js';
+import { type StartWorker, workerStarter } from './pooled-worker.js';
 import { SpareHosts } from './spare-hosts.js';
 
 /** Options of anything that closes. */
@@ -98,8 +98,10 @@ export class Pool implements AsyncDisposable {
   register<const Ops extends Operations>(key: string, options: ModelOptions<Ops>): ModelHandle<Ops> {
     const settings = requireModelOptions(key, options, this.#settings);
     const action = `Cannot register model '${key}'`;
+    const { spawn } = this.#settings;
     // Workers of another kind have names and options of their own for where a model comes from.
-    if (this.#settings.spawn === undefined) requireWorkerStart(action, settings.start);
+    const startWorker: StartWorker =
+      spawn === undefined ? workerStarter(action, settings.start) : (extras) => spawn({ ...settings.start, ...extras });
     if (this.#state !== 'open') throw new PoolClosedError(`${action}: the pool is ${this.#state}`);
     if (this.#models.has(key)) throw new TypeError(`${action}: key must be free, received one that is registered`);
     for (const { settings: other } of this.#models.values()) {
@@ -108,7 +110,7 @@ export class Pool implements AsyncDisposable {
         `${action}: label must be free, received '${settings.label}', which is that of '${other.key}'`,
       );
     }
-    const model = new RegisteredModel(settings, this.#settings, this.#events, this.#spares);
+    const model = new RegisteredModel(settings, this.#settings, startWorker, this.#events, this.#spares);
     this.#models.set(key, model);
     this.#emit('register', key);
     inNeutralContext(() => model.begin());

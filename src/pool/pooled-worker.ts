@@ -19,14 +19,23 @@ export interface WorkerStart extends WorkerPart {
   readonly spare?: SpareHost | undefined;
 }
 
+/** Options of a single start, beside those that all workers of a model share. */
+export interface StartExtras {
+  readonly spare?: SpareHost;
+  readonly blockedTimeoutMs?: () => number;
+}
+
+/** Starts one worker of a model. */
+export type StartWorker = (extras: StartExtras) => PooledWorker;
+
 /** Starts one worker. Tests and sister layers give a pool another one. */
 export type SpawnPooledWorker = (start: WorkerStart) => PooledWorker;
 
-/** Starts a worker in one of the hosts of this machine. */
-export const spawnPooledWorker: SpawnPooledWorker = (start) =>
-  spawnCheckedWorker(requireSpawnOptions(start as SpawnWorkerOptions<Operations>, 'Cannot start worker'));
-
-/** Checks what workers will be started with, long before the first is. */
-export function requireWorkerStart(action: string, start: WorkerStart): void {
-  requireSpawnOptions(start as SpawnWorkerOptions<Operations>, action);
+/** Answers what starts the workers of a model, in one of the hosts of this machine. Their options are checked here, long before the first is started. */
+export function workerStarter(action: string, start: WorkerStart): StartWorker {
+  const settings = requireSpawnOptions(start as SpawnWorkerOptions<Operations>, action);
+  return (extras) => spawnCheckedWorker({ ...settings, ...extras });
 }
+
+/** Starts a worker in one of the hosts of this machine. */
+export const spawnPooledWorker: SpawnPooledWorker = (start) => workerStarter('Cannot start worker', start)({});

@@ -20,6 +20,7 @@ import type { ModelSettings } from '../model-options.js';
 import { RateEstimate } from '../observe/counts.js';
 import { type PoolEvent, poolChannel } from '../observe/events.js';
 import type { PoolSettings } from '../pool-options.js';
+import type { StartWorker } from '../pooled-worker.js';
 import type { Priority } from '../priority.js';
 import type { SpareHosts } from '../spare-hosts.js';
 import { Fleet, type FleetOwner } from './fleet.js';
@@ -62,6 +63,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
   constructor(
     settings: ModelSettings,
     pool: PoolSettings,
+    startWorker: StartWorker,
     spares: SpareHosts | undefined,
     emit: (event: ModelEvent) => void,
   ) {
@@ -77,7 +79,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
       Object.entries(settings.operations).map(([name, each]) => [name, new OperationQueue(name, each, settings)]),
     );
     this.#queue = new JobQueue(this.operations, settings, pool.clock, () => this.fleet.check());
-    this.fleet = new Fleet(this, settings, pool, spares);
+    this.fleet = new Fleet(this, settings, pool, startWorker, spares);
   }
 
   get queued(): number {

@@ -17,7 +17,7 @@ import type { MemoryGuard, MemoryReclaimer } from '../memory-governor.js';
 import type { ModelSettings } from '../model-options.js';
 import { addBatchSizes, type BatchSizes } from '../observe/counts.js';
 import type { PoolSettings } from '../pool-options.js';
-import { type PooledWorker, spawnPooledWorker } from '../pooled-worker.js';
+import type { PooledWorker, StartWorker } from '../pooled-worker.js';
 import type { SpareHosts } from '../spare-hosts.js';
 import { decideScaling } from './scaling.js';
 import {
@@ -71,6 +71,7 @@ export class Fleet implements MemoryReclaimer {
   readonly #model: FleetOwner;
   readonly #settings: ModelSettings;
   readonly #pool: PoolSettings;
+  readonly #startWorker: StartWorker;
   readonly #spares: SpareHosts | undefined;
   readonly #clock: Clock;
   readonly #backOff: StartBackOff;
@@ -90,12 +91,19 @@ export class Fleet implements MemoryReclaimer {
   #measuredAt = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
-  constructor(model: FleetOwner, settings: ModelSettings, pool: PoolSettings, spares: SpareHosts | undefined) {
+  constructor(
+    model: FleetOwner,
+    settings: ModelSettings,
+    pool: PoolSettings,
+    startWorker: StartWorker,
+    spares: SpareHosts | undefined,
+  ) {
     this.owner = `${pool.name}/${settings.key}`;
     this.workers = new Workers(settings.routing);
     this.#model = model;
     this.#settings = settings;
     this.#pool = pool;
+    this.#startWorker = startWorker;
     this.#spares = spares;
     this.#clock = pool.clock;
     this.#backOff = new StartBackOff(pool.clock, settings.backOffMs, settings.restartsPerMinute);
@@ -240,11 +248,10 @@ export class Fleet implements MemoryReclaimer {
   }
 
   #spawnWorker(spare: SpareHost | undefined): PooledWorker {
-    const { start, isBlockedMeasured, maxBatch } = this.#settings;
+    const { isBlockedMeasured, maxBatch } = this.#settings;
     const blockedTimeoutMs = (): number =>
       blockedLimitMs({ ...this.#model.measured(), loadMs: this.#longestLoadMs, maxBatch });
-    const worker = (this.#pool.spawn ?? spawnPooledWorker)({
-      ...start,
+    const worker = this.#startWorker({
       ...(isBlockedMeasured ? { blockedTimeoutMs } : {}),
       ...(spare === undefined ? {} : { spare }),
     });

@@ -21,6 +21,7 @@ import { brokenError, closedError, noRoomError, type PoolOverloadedError, subjec
 import type { ModelSettings } from '../model-options.js';
 import type { EventHub, PoolEvent } from '../observe/events.js';
 import type { PoolSettings } from '../pool-options.js';
+import type { StartWorker } from '../pooled-worker.js';
 import { type Priority, priorities } from '../priority.js';
 import type { SpareHosts } from '../spare-hosts.js';
 import { Dispatcher } from './dispatcher.js';
@@ -74,7 +75,13 @@ export class RegisteredModel {
   /** Why new calls are refused, once they are. */
   #closing: string | undefined;
 
-  constructor(settings: ModelSettings, pool: PoolSettings, events: EventHub, spares: SpareHosts | undefined) {
+  constructor(
+    settings: ModelSettings,
+    pool: PoolSettings,
+    startWorker: StartWorker,
+    events: EventHub,
+    spares: SpareHosts | undefined,
+  ) {
     this.key = settings.key;
     this.settings = settings;
     this.#clock = pool.clock;
@@ -84,7 +91,7 @@ export class RegisteredModel {
       isTry: false,
       isDetailed: false,
     });
-    this.dispatcher = new Dispatcher(settings, pool, spares, (what) =>
+    this.dispatcher = new Dispatcher(settings, pool, startWorker, spares, (what) =>
       events.emit({ ...what, pool: pool.name, model: settings.key, at: pool.clock.now() } as PoolEvent),
     );
   }
