@@ -18,10 +18,10 @@ export {
   type MillraceErrorOptions,
   type MillraceErrors,
 } from '../core/index.js';
-export { FullError, PermitError, RecvError, SendError } from './closed-errors.js';
-export { TimeoutError } from './time/timeout-error.js';
+export { FullError, PermitError, RecvError, SendError } from './errors.js';
+export { TimeoutError } from './errors.js';
 // Waiting
-export type { WaitOptions } from './abort.js';
+export type { WaitOptions } from './internal/options.js';
 // Channels of many producers and one consumer
 export * as mpsc from './mpsc/index.js';
 // A channel for one value
@@ -32,20 +32,20 @@ export * as watch from './watch/index.js';
 // Synchronisation
 export { Notified, Notify } from './notify.js';
 export { AlreadyInitializedError, InitializingError, OnceCell } from './once-cell.js';
-export { AcquireError, NoPermitsError } from './semaphore/errors.js';
-export { SemaphorePermit } from './semaphore/permit.js';
+export { AcquireError, NoPermitsError } from './errors.js';
+export { SemaphorePermit } from './semaphore/core.js';
 export { acquiring, Semaphore } from './semaphore/semaphore.js';
 // Tasks
-export { JoinQueue } from './join-set/join-queue.js';
-export { JoinSet } from './join-set/join-set.js';
-export type { AbortHandle, Task, TaskResult } from './join-set/task.js';
+export { JoinQueue } from './join-set.js';
+export { JoinSet } from './join-set.js';
+export type { AbortHandle, Task, TaskResult } from './join-set.js';
 export { TaskTracker, TaskTrackerToken } from './task-tracker.js';
 // Cancellation
-export { CancellationToken, type UntilCancelled } from './cancellation/token.js';
-export type { DropGuard } from './cancellation/drop-guard.js';
+export { CancellationToken, type UntilCancelled } from './cancellation-token.js';
+export type { DropGuard } from './cancellation-token.js';
 // Select
-export type { Arm, Arms, ArmsOf, ArmValue, CheckedArms, FalsyArm, SelectEvent, SelectOptions } from './select/arms.js';
-export { reserving } from './select/reserving.js';
+export type { Arm, Arms, ArmsOf, ArmValue, CheckedArms, FalsyArm, SelectEvent, SelectOptions } from './select/plan.js';
+export { reserving } from './mpsc/reserving.js';
 export { select } from './select/select.js';
 export type { Selectable } from './select/selectable.js';
 export { createSelector, type Selector, type TurnOptions, type WonEvent } from './select/selector.js';

@@ -1,7 +1,8 @@
 import { addAbortListener, removeAbortListener } from '../core/index.js';
-import { signalOf, type WaitOptions } from './abort.js';
-import { ready, rejected, settle } from './budget.js';
-import { RecvError } from './closed-errors.js';
+import { RecvError } from './errors.js';
+import { ready, rejected, settle } from './internal/budget.js';
+import { signalOf, type WaitOptions } from './internal/options.js';
+import { unlink, Waiter, WaiterList } from './internal/waiters.js';
 import {
   FAILED,
   PENDING,
@@ -11,7 +12,6 @@ import {
   type SelectSource,
   type SelectWaiter,
 } from './select/selectable.js';
-import { unlink, Waiter, WaiterList } from './waiters.js';
 
 /**
  * What a Notify and its waits share.

@@ -1,8 +1,8 @@
 import { addAbortListener, hide, MillraceError, removeAbortListener, requireFunction } from '../core/index.js';
-import { signalOf, type WaitOptions } from './abort.js';
-import { ready, rejected } from './budget.js';
+import { ready, rejected } from './internal/budget.js';
+import { signalOf, type WaitOptions } from './internal/options.js';
+import { Waiter } from './internal/waiters.js';
 import { Semaphore } from './semaphore/semaphore.js';
-import { Waiter } from './waiters.js';
 
 /** {@link OnceCell.set} found a value. The one that was not set is in `value`, hidden from logs. */
 export class AlreadyInitializedError<T = unknown> extends MillraceError {

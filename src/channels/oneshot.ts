@@ -7,10 +7,12 @@
  * - `slot` holds the waiters while the channel is open, the value once it is sent, and nothing afterwards. While there are waiters for the news
  *   that the value was taken, it holds the value in a record with them.
  */
-import { signalOf, type WaitOptions } from './abort.js';
-import { ready, readyVoid, rejected } from './budget.js';
-import { RecvError } from './closed-errors.js';
-import { PromiseWaiter, ValueWaiter } from './promise-waiter.js';
+import { RecvError } from './errors.js';
+import { ready, readyVoid, rejected } from './internal/budget.js';
+import { printedAs } from './internal/inspect.js';
+import { signalOf, type WaitOptions } from './internal/options.js';
+import { pin } from './internal/pinned.js';
+import { PromiseWaiter, ValueWaiter, unlink, type Waiter, WaiterList } from './internal/waiters.js';
 import {
   ENDED,
   PENDING,
@@ -21,9 +23,6 @@ import {
   type SelectWaiter,
   type Slot,
 } from './select/selectable.js';
-import { unlink, type Waiter, WaiterList } from './waiters.js';
-import { printedAs } from './inspect.js';
-import { pin } from './pinned.js';
 
 /** What {@link Receiver.tryRecv} found. */
 export type TryReceived<T> =

@@ -1,7 +1,7 @@
 import { faultOf, requireFunction } from '../core/index.js';
-import { signalOf, type WaitOptions } from './abort.js';
-import { NOTHING, ParkingLot, park } from './parking.js';
-import { mayGoUnseen, readyVoid, rejected } from './budget.js';
+import { mayGoUnseen, readyVoid, rejected } from './internal/budget.js';
+import { signalOf, type WaitOptions } from './internal/options.js';
+import { NOTHING, ParkingLot, park } from './internal/parking.js';
 
 /** Counts as one task for as long as it is not disposed. Made by {@link TaskTracker.token}. */
 export class TaskTrackerToken implements Disposable {

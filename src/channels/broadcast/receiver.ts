@@ -1,12 +1,19 @@
 import { requireLimit } from '../../core/index.js';
-import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, rejected } from '../budget.js';
-import { RecvError } from '../closed-errors.js';
-import { LookIterator } from '../look-iterator.js';
-import { LookSource, lookAt, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from '../parking.js';
-import type { Selectable, SelectSource } from '../select/selectable.js';
-import { LaggedError } from './errors.js';
 import type { BroadcastState } from './state.js';
+import { RecvError, LaggedError } from '../errors.js';
+import { ready, rejected } from '../internal/budget.js';
+import { signalOf, type WaitOptions } from '../internal/options.js';
+import {
+  LookIterator,
+  LookSource,
+  lookAt,
+  NOTHING,
+  ParkingLot,
+  park,
+  type Watchable,
+  wakeSoon,
+} from '../internal/parking.js';
+import type { Selectable, SelectSource } from '../select/selectable.js';
 
 /** What {@link Receiver.tryRecv} answers. */
 export type TryRecv<T> =

@@ -1,3 +1,44 @@
+import { type Clock, requireFunction, requireOptions } from '../../core/index.js';
+import { refused, settle, spend } from '../internal/budget.js';
+import { requireClock } from '../internal/options.js';
+import { type ParkingLot, unlink, type Waiter, WaiterList, type WaitNode } from '../internal/waiters.js';
+import { ValueBlocks } from './queue.js';
+import { type Received, RecvWaiter, type WaitOwner } from './waits.js';
+import {
+  ENDED,
+  FAILED,
+  PENDING,
+  type Poll,
+  READY,
+  type SelectSource,
+  type SelectWaiter,
+  type Slot,
+} from '../select/selectable.js';
+
+/** What a channel takes beside its capacity. */
+export interface ChannelOptions<T> {
+  /**
+   * Called once with each value that was accepted and can no longer be received: those that lie in the channel when its receiver is disposed of,
+   * and those sent later on permits. For values that hold something to be released. A send that fails hands its value back instead.
+   */
+  readonly onUndelivered?: ((value: T) => void) | undefined;
+  /** The clock of `sendTimeout`; the system's by default. */
+  readonly clock?: Clock | undefined;
+}
+
+/**
+ * Checks the options of a channel.
+ *
+ * @internal
+ */
+export function settingsOf<T>(action: string, options: ChannelOptions<T> | undefined): ChanSettings<T> | null {
+  if (options === undefined) return null;
+  const { onUndelivered, clock } = requireOptions(action, options, ['onUndelivered', 'clock']);
+  if (onUndelivered !== undefined) requireFunction(action, 'onUndelivered', onUndelivered);
+  if (clock !== undefined) requireClock(action, clock);
+  return { onUndelivered, clock };
+}
+
 /**
  * The one core behind bounded and unbounded channels.
  *
@@ -13,21 +54,6 @@
  *   permit. The channel has ended when nobody may send any more and every slot is free: no value, no permit, no waiting sender is left then.
  *   One whose receiver is gone has ended, whatever permits are held.
  */
-import type { Clock } from '../../core/index.js';
-import { refused, settle, spend } from '../budget.js';
-import {
-  ENDED,
-  FAILED,
-  PENDING,
-  type Poll,
-  READY,
-  type SelectSource,
-  type SelectWaiter,
-  type Slot,
-} from '../select/selectable.js';
-import { type ParkingLot, unlink, type Waiter, WaiterList, type WaitNode } from '../waiters.js';
-import { type Received, RecvWaiter, type WaitOwner } from './recv-waiter.js';
-import { ValueBlocks } from './value-blocks.js';
 
 /** The slots of an unbounded channel: the largest power of two that stays a small integer everywhere. */
 export const UNBOUNDED: number = 2 ** 30;

@@ -1,12 +1,11 @@
 import { faultOf, requireFunction, requireLimit } from '../../core/index.js';
-import { signalOf, type WaitOptions } from '../abort.js';
-import { afterPause, ready, readyVoid, rejected, spend } from '../budget.js';
-import type { Selectable, SelectSource } from '../select/selectable.js';
+import { afterPause, ready, readyVoid, rejected, spend } from '../internal/budget.js';
+import { printedAs } from '../internal/inspect.js';
+import { signalOf, type WaitOptions } from '../internal/options.js';
+import { ValueWaiter } from '../internal/waiters.js';
 import type { Chan } from './chan.js';
-import { BatchWaiter } from './batch-waiter.js';
-import type { Received, RecvWaiter, WaitOwner } from './recv-waiter.js';
-import { printedAs } from '../inspect.js';
-import { ValueWaiter } from '../promise-waiter.js';
+import { BatchWaiter, type Received, type RecvWaiter, type WaitOwner } from './waits.js';
+import type { Selectable, SelectSource } from '../select/selectable.js';
 
 /** What {@link Receiver.tryRecv} found. */
 export type TryReceived<T> =

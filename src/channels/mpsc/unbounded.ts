@@ -1,9 +1,7 @@
-import { Chan, UNBOUNDED, type SendSide } from './chan.js';
-import { type ChannelOptions, settingsOf } from './options.js';
+import { Chan, UNBOUNDED, type SendSide, type ChannelOptions, settingsOf } from './chan.js';
 import { Receiver } from './receiver.js';
-import { SenderHandle } from './sender-handle.js';
-import { WeakSender } from './weak-sender.js';
-import { closedWhileSending } from './sender-waiters.js';
+import { SenderHandle, WeakSender } from './sender-handle.js';
+import { closedWhileSending } from './waits.js';
 
 /**
  * Makes an unbounded channel: a send never waits. Where producers can outrun the consumer, memory is the only bound; prefer {@link channel}.

@@ -6,7 +6,7 @@
  * - Rotation starts behind the last winner, so that of any arms that stay ready each wins equally often, whoever stands between them. A draw
  *   is a shuffle (Fisher and Yates, as far as it is needed), which is fair to every subset as well; a random start would not be.
  */
-import { pin } from '../pinned.js';
+import { pin } from '../internal/pinned.js';
 
 /** One way of going through `n` arms. `begin` is called first, `at(0)` … `at(n - 1)` after it in this order, `won` if one of them won. */
 export interface Order {

@@ -9,8 +9,8 @@
  * - Until one that has settled already could have said so, everybody who looks is told to come back.
  * - The source lives as long as its promise. A waiter that is withdrawn leaves nothing in it.
  */
-import { DONE, mayGoUnseen } from '../budget.js';
-import { unlink, type Waiter, WaiterList } from '../waiters.js';
+import { DONE, mayGoUnseen } from '../internal/budget.js';
+import { unlink, type Waiter, WaiterList } from '../internal/waiters.js';
 import { FAILED, PENDING, type Poll, READY, type SelectSource, type SelectWaiter, type Slot } from './selectable.js';
 
 class PromiseSource implements SelectSource<unknown> {

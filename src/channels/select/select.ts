@@ -1,9 +1,8 @@
-import { signalOf, type WaitOptions } from '../abort.js';
-import { rejected } from '../budget.js';
-import type { ArmsOf, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
+import { rejected } from '../internal/budget.js';
+import { signalOf, type WaitOptions } from '../internal/options.js';
 import { type Order, ShuffledOrder } from './order.js';
-import { planOf } from './plan.js';
-import { PromiseTurn } from './wait.js';
+import { type ArmsOf, type CheckedArms, type SelectEvent, type SelectOptions, planOf } from './plan.js';
+import { PromiseTurn } from './turn.js';
 
 const ACTION = 'Cannot select';
 const OPTIONS: readonly ('biased' | 'seed' | 'random' | 'signal')[] = ['biased', 'seed', 'random', 'signal'];

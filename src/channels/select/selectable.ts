@@ -17,10 +17,7 @@
  *
  * The same source may be registered with several waiters at a time: one receiver in two arms, two selects over one receiver.
  */
-import type { Waiter, WaiterList, WaitNode } from '../waiters.js';
-import { ENDED, FAILED, PENDING, type Poll, READY } from './poll.js';
-
-export { ENDED, FAILED, PENDING, type Poll, READY };
+import type { Waiter, WaiterList, WaitNode } from '../internal/waiters.js';
 
 /** Where a look leaves what it found. */
 export interface Slot {
@@ -76,3 +73,28 @@ export interface Selectable<out T> {
   /** How `select` looks at it; asked once for each select or selector. */
   selectSource(): SelectSource<T>;
 }
+
+/**
+ * What a look at an arm answers, and one at all arms. In a file without imports: from such a one, bundlers put the numbers where they are used.
+ */
+
+/** Nothing yet. */
+export const PENDING = 0;
+/** A value was taken and lies in the slot. */
+export const READY = 1;
+/** Nothing will ever come. */
+export const ENDED = 2;
+/** It failed; the reason lies in the slot. */
+export const FAILED = 3;
+
+/** What a look at a source answers. */
+export type Poll = typeof PENDING | typeof READY | typeof ENDED | typeof FAILED;
+
+// What a look at all arms answers, when none has won.
+
+/** It must wait. */
+export const MUST_WAIT = -1;
+/** An arm has failed. */
+export const HAS_FAILED = -2;
+/** No arm can win any more. */
+export const HAS_ENDED = -3;

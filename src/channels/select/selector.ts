@@ -1,17 +1,26 @@
 import { describeReceived, faultOf, requireOptions } from '../../core/index.js';
-import { signalOf, type WaitOptions } from '../abort.js';
-import { rejected } from '../budget.js';
-import type { ArmsOf, CheckedArms, SelectEvent, SelectOptions } from './arms.js';
+import { rejected } from '../internal/budget.js';
+import { signalOf, type WaitOptions } from '../internal/options.js';
+import { pin } from '../internal/pinned.js';
+import { unlink, Waiter } from '../internal/waiters.js';
 import type { Order } from './order.js';
-import { type Plan, planOf } from './plan.js';
-import { RotatingOrder } from './rotating-order.js';
-import { ENDED, FAILED, PENDING, type Poll, READY, type Selectable, type SelectSource } from './selectable.js';
-import type { Endings, SelectWaiter, Slot } from './selectable.js';
-import { HAS_ENDED, HAS_FAILED, MUST_WAIT } from './poll.js';
-import { type AnyEvent, NOTHING, Turn } from './turn.js';
-import { SelectorIterator } from './selector-iterator.js';
-import { PromiseTurn, type Turns } from './wait.js';
-import { unlink, Waiter } from '../waiters.js';
+import { type ArmsOf, type CheckedArms, type SelectEvent, type SelectOptions, type Plan, planOf } from './plan.js';
+import {
+  ENDED,
+  FAILED,
+  PENDING,
+  type Poll,
+  READY,
+  type Selectable,
+  type SelectSource,
+  type Endings,
+  type SelectWaiter,
+  type Slot,
+  HAS_ENDED,
+  HAS_FAILED,
+  MUST_WAIT,
+} from './selectable.js';
+import { type AnyEvent, NOTHING, Turn, PromiseTurn, type Turns } from './turn.js';
 
 const TURN_OPTIONS: readonly ('off' | 'signal')[] = ['off', 'signal'];
 
@@ -295,3 +304,61 @@ class ArmTurn extends Turn {
     this.#waiter?.fail(reason);
   }
 }
+
+/** The events of a selector, until no arm can win any more. Leaving it settles a `next()` that is pending, which has then consumed nothing. */
+export class SelectorIterator<E extends AnyEvent> implements AsyncIterableIterator<E, undefined, undefined> {
+  readonly #selector: { next(options: WaitOptions): Promise<E> };
+  readonly #left = new AbortController();
+
+  constructor(selector: { next(options: WaitOptions): Promise<E> }) {
+    this.#selector = selector;
+  }
+
+  async next(): Promise<IteratorResult<E, undefined>> {
+    const { signal } = this.#left;
+    try {
+      if (!signal.aborted) {
+        const event = await this.#selector.next({ signal });
+        if (event.arm !== null) return { done: false, value: event };
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    this.#left.abort();
+    return { done: true, value: undefined };
+  }
+
+  async return(): Promise<IteratorReturnResult<undefined>> {
+    this.#left.abort();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+/** From behind the last winner, all the way round. */
+export class RotatingOrder implements Order {
+  readonly #count: number;
+  #start = 0;
+
+  constructor(count: number, start: number) {
+    this.#count = count;
+    this.#start = start % count;
+  }
+
+  begin(): void {}
+
+  at(position: number): number {
+    const index = this.#start + position;
+    return index < this.#count ? index : index - this.#count;
+  }
+
+  won(index: number): void {
+    const next = index + 1;
+    this.#start = next === this.#count ? 0 : next;
+  }
+}
+
+pin(new RotatingOrder(1, 0));

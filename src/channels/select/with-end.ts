@@ -1,5 +1,5 @@
 import { faultOf } from '../../core/index.js';
-import type { ArmValue } from './arms.js';
+import type { ArmValue } from './plan.js';
 import { ENDED, type Poll, READY, type Selectable, type SelectSource, SelectWaiter, type Slot } from './selectable.js';
 
 /**

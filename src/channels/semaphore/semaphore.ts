@@ -1,7 +1,8 @@
 import { requireInstance, requireNonNegativeInteger } from '../../core/index.js';
-import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, rejected } from '../budget.js';
-import { PromiseWaiter } from '../promise-waiter.js';
+import { AcquireError, NoPermitsError } from '../errors.js';
+import { ready, rejected } from '../internal/budget.js';
+import { signalOf, type WaitOptions } from '../internal/options.js';
+import { PromiseWaiter, Waiter } from '../internal/waiters.js';
 import {
   FAILED,
   PENDING,
@@ -12,10 +13,7 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
-import { Waiter } from '../waiters.js';
-import { type Acquirer, SemaphoreCore } from './core.js';
-import { AcquireError, NoPermitsError } from './errors.js';
-import type { SemaphorePermit } from './permit.js';
+import { type Acquirer, SemaphoreCore, type SemaphorePermit } from './core.js';
 
 const cores = new WeakMap<Semaphore, SemaphoreCore>();
 

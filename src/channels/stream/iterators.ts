@@ -8,7 +8,7 @@ import {
   requireFunction,
   requirePositiveInteger,
 } from '../../core/index.js';
-import { FullError } from '../closed-errors.js';
+import { FullError } from '../errors.js';
 import type { Receiver } from '../mpsc/index.js';
 import {
   type PumpOptions,

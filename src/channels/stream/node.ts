@@ -6,10 +6,10 @@
  *
  * @module millrace/channels/node
  */
-import { finished, Readable, Writable } from 'node:stream';
 import { requireFunction, scheduleMacrotask } from '../../core/index.js';
-import { SendError } from '../closed-errors.js';
+import { SendError } from '../errors.js';
 import type { Receiver, Sender } from '../mpsc/index.js';
+import { finished, Readable, Writable } from 'node:stream';
 import {
   letGo,
   type PumpOptions,

@@ -1,5 +1,5 @@
 import { requireFunction } from '../../core/index.js';
-import { SendError } from '../closed-errors.js';
+import { SendError } from '../errors.js';
 import type { Receiver, Sender } from '../mpsc/index.js';
 import {
   letGo,

@@ -7,14 +7,12 @@ import {
   requireOptions,
   systemClock,
 } from '../../core/index.js';
-import { signalOf, type WaitOptions } from '../abort.js';
-import { ready, rejected } from '../budget.js';
-import { PromiseWaiter } from '../promise-waiter.js';
+import { ready, rejected } from '../internal/budget.js';
+import { signalOf, type WaitOptions, requireClock, requireInstant } from '../internal/options.js';
+import { PromiseWaiter, unlink, type Waiter, WaiterList } from '../internal/waiters.js';
 import { PENDING, type Poll, READY, type Selectable, type SelectSource, type Slot } from '../select/selectable.js';
-import { unlink, type Waiter, WaiterList } from '../waiters.js';
-import { requireClock, requireInstant } from './clock-option.js';
-import { HostTimerSlot } from './timer-slot.js';
 import type { TimerOptions } from './sleep.js';
+import { HostTimerSlot } from './timer.js';
 
 /**
  * What becomes of ticks that were missed because nobody took them in time:

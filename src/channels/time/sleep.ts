@@ -9,8 +9,9 @@ import {
   scheduleMacrotask,
   systemClock,
 } from '../../core/index.js';
-import { rejected } from '../budget.js';
-import { PromiseWaiter } from '../promise-waiter.js';
+import { rejected } from '../internal/budget.js';
+import { requireClock, requireInstant } from '../internal/options.js';
+import { PromiseWaiter, unlink, Waiter, WaiterList } from '../internal/waiters.js';
 import {
   FAILED,
   PENDING,
@@ -20,9 +21,7 @@ import {
   type SelectSource,
   type Slot,
 } from '../select/selectable.js';
-import { unlink, Waiter, WaiterList } from '../waiters.js';
-import { requireClock, requireInstant } from './clock-option.js';
-import { HostTimerSlot } from './timer-slot.js';
+import { HostTimerSlot } from './timer.js';
 
 /** How a timer runs. */
 export interface TimerOptions {

@@ -9,16 +9,15 @@ import {
   requireSignal,
   systemClock,
 } from '../../core/index.js';
-import { mayGoUnseen, rejected } from '../budget.js';
-import { RecvError } from '../closed-errors.js';
-import type { ArmValue } from '../select/arms.js';
+import { RecvError, TimeoutError } from '../errors.js';
+import { mayGoUnseen, rejected } from '../internal/budget.js';
+import { requireClock } from '../internal/options.js';
+import { type Operation, runUntilStopped } from '../internal/stoppable.js';
+import type { ArmValue } from '../select/plan.js';
 import { select } from '../select/select.js';
 import type { Selectable } from '../select/selectable.js';
 import { withEnd } from '../select/with-end.js';
-import { type Operation, runUntilStopped } from '../stoppable.js';
-import { requireClock } from './clock-option.js';
 import { Sleep } from './sleep.js';
-import { TimeoutError } from './timeout-error.js';
 
 /** What {@link timeout} takes. */
 export interface TimeoutOptions {

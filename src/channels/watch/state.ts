@@ -6,8 +6,8 @@
  * - A change is complete before anybody is woken, so a wake-up may send, subscribe or close.
  * - Once the last sender is gone the channel never opens again; without receivers it is closed only until one subscribes.
  */
-import { ParkingLot } from '../parking.js';
-import { ModifyingError } from './errors.js';
+import { ModifyingError } from '../errors.js';
+import { ParkingLot } from '../internal/parking.js';
 
 export class WatchState<T> {
   value: T;

@@ -5,10 +5,13 @@
  *   its ancestors nothing, and goes when its last reference goes.
  * - All of a tree is cancelled before anybody is told: who is told sees every descendant cancelled.
  */
-import { addAbortListener, describeReceived, removeAbortListener, requireSignal } from '../../core/index.js';
-import { signalOf, type WaitOptions } from '../abort.js';
-import { mayGoUnseen, ready, readyVoid, rejected } from '../budget.js';
-import { PromiseWaiter } from '../promise-waiter.js';
+import { addAbortListener, describeReceived, removeAbortListener, requireSignal } from '../core/index.js';
+import { mayGoUnseen, ready, readyVoid, rejected } from './internal/budget.js';
+import { printedAs } from './internal/inspect.js';
+import { signalOf, type WaitOptions } from './internal/options.js';
+import { pin } from './internal/pinned.js';
+import { runUntilStopped } from './internal/stoppable.js';
+import { PromiseWaiter, unlink, Waiter, WaiterList } from './internal/waiters.js';
 import {
   PENDING,
   type Poll,
@@ -17,12 +20,7 @@ import {
   type SelectSource,
   type SelectWaiter,
   type Slot,
-} from '../select/selectable.js';
-import { runUntilStopped } from '../stoppable.js';
-import { unlink, Waiter, WaiterList } from '../waiters.js';
-import { DropGuard } from './drop-guard.js';
-import { printedAs } from '../inspect.js';
-import { pin } from '../pinned.js';
+} from './select/selectable.js';
 
 /** What {@link CancellationToken.runUntilCancelled} came to. */
 export type UntilCancelled<R> =
@@ -381,3 +379,38 @@ class TokenSource implements SelectSource<unknown> {
 
 pin(new TokenSource(new CancellationToken()), new TokenWaiter(new CancellationToken()));
 printedAs(CancellationToken, 'isCancelled');
+
+/**
+ * Cancels a token at the end of a scope: `using guard = token.dropGuard()`.
+ *
+ * @example
+ * ```ts
+ * const token = new CancellationToken();
+ * token.dropGuard()[Symbol.dispose]();
+ * token.isCancelled; // => true
+ * ```
+ */
+export class DropGuard implements Disposable {
+  #token: CancellationToken | null;
+
+  /** @internal */
+  constructor(token: CancellationToken) {
+    this.#token = token;
+  }
+
+  /**
+   * Takes the token out of the guard, which then does nothing.
+   *
+   * @returns The token, or nothing when it was taken or cancelled by the guard before.
+   */
+  disarm(): CancellationToken | undefined {
+    const token = this.#token;
+    this.#token = null;
+    return token ?? undefined;
+  }
+
+  /** Cancels the token, unless the guard was disarmed. A second call does nothing. */
+  [Symbol.dispose](): void {
+    this.disarm()?.cancel();
+  }
+}

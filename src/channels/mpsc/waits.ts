@@ -1,13 +1,80 @@
+import { SendError, TimeoutError } from '../errors.js';
+import { DONE, mayGoUnseen } from '../internal/budget.js';
+import { PromiseWaiter } from '../internal/waiters.js';
+import type { Chan, SendSide, SlotWaiter } from './chan.js';
+
+/** What a wait for one value gives. */
+export type Received<T> = IteratorResult<T, undefined>;
+
+/** One that may leave all its waits at once. */
+export interface WaitOwner<T> {
+  /** Those of its waits that have a record. */
+  waits: Set<RecvWaiter<T>> | undefined;
+}
+
+/** Waits for one value. */
+export class RecvWaiter<T> extends PromiseWaiter<T, Received<T>> {
+  readonly #owner: WaitOwner<T> | null;
+
+  constructor(owner: WaitOwner<T> | null) {
+    super();
+    this.#owner = owner;
+    if (owner !== null) owner.waits = (owner.waits ?? new Set()).add(this);
+  }
+
+  override deliver(value: T): void {
+    this.resolve({ done: false, value });
+  }
+
+  override end(): void {
+    this.resolve({ done: true, value: undefined });
+  }
+
+  protected override resolve(result: Received<T> | Promise<never>): void {
+    this.#owner?.waits?.delete(this);
+    super.resolve(result);
+  }
+}
+
+/**
+ * Waits for at least one value and takes what else has come by the time the caller runs: the first value opens a batch, and the microtask that
+ * settles it takes the rest.
+ */
+export class BatchWaiter<T, R> extends PromiseWaiter<T, R> {
+  readonly #values: T[] = [];
+  readonly #chan: Chan<T>;
+  readonly #limit: number;
+  readonly #toResult: (values: T[]) => R;
+
+  /** @param toResult What becomes of the values. What it throws rejects the wait. */
+  constructor(chan: Chan<T>, limit: number, toResult: (values: T[]) => R) {
+    super();
+    this.#chan = chan;
+    this.#limit = limit;
+    this.#toResult = toResult;
+  }
+
+  override deliver(value: T): void {
+    this.#values.push(value);
+    void DONE.then(() => this.end());
+  }
+
+  /** Takes what is there, and settles. */
+  override end(): void {
+    this.#chan.takeMany(this.#values, this.#limit - this.#values.length);
+    try {
+      this.resolve(this.#toResult(this.#values));
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+}
+
 /**
  * The waiters for slots: a blocked send, a reservation.
  *
  * Invariant: what a waiter gathered goes with it, into its value or permit when it is granted, back to the channel when it is withdrawn.
  */
-import { SendError } from '../closed-errors.js';
-import { mayGoUnseen } from '../budget.js';
-import { PromiseWaiter } from '../promise-waiter.js';
-import { TimeoutError } from '../time/timeout-error.js';
-import type { SendSide, SlotWaiter } from './chan.js';
 
 /** A send that waits for room. */
 export class SendWaiter<T, R = void> extends PromiseWaiter<void, R> implements SlotWaiter {

@@ -1,7 +1,7 @@
 /**
  * Waiting on an `AbortSignal`: {@link addAbortListener} keeps one listener on it, however many wait, and none when nobody does.
  */
-import { requireOptions, requireSignal } from '../core/index.js';
+import { requireOptions, requireSignal, type Clock, faultOf, requireFunction } from '../../core/index.js';
 
 /** What every waiting method takes. */
 export interface WaitOptions {
@@ -20,4 +20,17 @@ export function signalOf<O extends WaitOptions>(
   if (options === undefined) return undefined;
   const { signal } = requireOptions(action, options, known);
   return signal === undefined ? undefined : requireSignal(action, signal);
+}
+
+/** Requires a clock. */
+export function requireClock(action: string, value: unknown): Clock {
+  requireFunction(action, 'clock.now', (value as Clock | null)?.now);
+  requireFunction(action, 'clock.setTimer', (value as Clock | null)?.setTimer);
+  return value as Clock;
+}
+
+/** Requires a point in time, in ms on a clock. */
+export function requireInstant(action: string, name: string, value: unknown): number {
+  if (typeof value === 'number' && !Number.isNaN(value)) return value;
+  throw faultOf(action, name, 'a number of milliseconds', value, typeof value === 'number' ? RangeError : TypeError);
 }

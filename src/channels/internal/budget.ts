@@ -1,3 +1,17 @@
+import { monotonicNow, scheduleMacrotask } from '../../core/index.js';
+
+/**
+ * How much may settle before a macrotask gets its turn; see `budget.ts`. In a file without imports: from such a one, bundlers put the numbers where
+ * they are used.
+ */
+
+/** Waits between two macrotasks. */
+export const UNITS = 1024;
+/** Milliseconds between two macrotasks. */
+export const MAX_BURST_MS = 8;
+/** The clock is read when these bits of the number of units that are left are all 0. */
+export const CLOCK_MASK = 31;
+
 /**
  * The budget of waits that settle without a macrotask in between. Without it a loop over ready channels would run on microtasks alone, and no
  * timer and no I/O would ever get its turn (tokio calls the same thing cooperative scheduling).
@@ -7,8 +21,6 @@
  *   until the next macrotask, in the order it was made, so that no wait overtakes an older one.
  * - A held settlement has happened: its value is taken, and an abort after it changes nothing.
  */
-import { monotonicNow, scheduleMacrotask } from '../core/index.js';
-import { CLOCK_MASK, MAX_BURST_MS, UNITS } from './budget-limits.js';
 
 let left = UNITS;
 let pausing = false;

@@ -1,4 +1,4 @@
-import { hide } from '../core/index.js';
+import { hide } from '../../core/index.js';
 
 /** The name by which Node's `util.inspect`, and Deno's and Bun's likeness of it, ask an object how it is printed. */
 const custom = Symbol.for('nodejs.util.inspect.custom');

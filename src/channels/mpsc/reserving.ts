@@ -1,4 +1,10 @@
+import { requireInstance } from '../../core/index.js';
+import { type ParkingLot, unlink, type WaiterList, type WaitNode, type Wakeable } from '../internal/waiters.js';
+import { Sender } from './bounded.js';
+import type { SendSide, SlotWaiter } from './chan.js';
+import { Permit } from './permit.js';
 import {
+  type Selectable,
   ENDED,
   PENDING,
   type Poll,
@@ -7,9 +13,25 @@ import {
   type SelectWaiter,
   type Slot,
 } from '../select/selectable.js';
-import { type ParkingLot, unlink, type WaiterList, type WaitNode, type Wakeable } from '../waiters.js';
-import type { SendSide, SlotWaiter } from './chan.js';
-import { Permit } from './permit.js';
+
+/**
+ * A sender as an arm: it wins with a permit as soon as there is room, and is disabled once the channel is closed.
+ *
+ * A losing arm holds no slot and loses its place in the queue.
+ *
+ * @param sender The sender of a bounded channel.
+ * @example
+ * ```ts
+ * const [tx, rx] = mpsc.channel<string>(1);
+ * const event = await select({ room: reserving(tx) });
+ * if (event.arm === 'room') event.value.send('in');
+ * rx.tryRecv(); // => { state: 'ok', value: 'in' }
+ * ```
+ */
+export function reserving<T>(sender: Sender<T>): Selectable<Permit<T>> {
+  requireInstance('Cannot reserve', 'sender', 'the sender of a bounded channel', sender, Sender<T>);
+  return { selectSource: () => new ReserveSource<T>(sender) };
+}
 
 /** What this needs of a sender. */
 interface Reserving<T> {

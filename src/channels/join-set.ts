@@ -1,3 +1,8 @@
+import { faultOf } from '../core/index.js';
+import { signalOf, type WaitOptions } from './internal/options.js';
+import { LookIterator, LookSource, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from './internal/parking.js';
+import type { Selectable, SelectSource } from './select/selectable.js';
+
 /**
  * What `JoinSet` and `JoinQueue` share.
  *
@@ -6,12 +11,6 @@
  *   result is that of the first, if it is over.
  * - A task that was forgotten (`detachAll`) changes nothing any more.
  */
-import { faultOf } from '../../core/index.js';
-import { signalOf, type WaitOptions } from '../abort.js';
-import { LookIterator } from '../look-iterator.js';
-import { LookSource, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from '../parking.js';
-import type { Selectable, SelectSource } from '../select/selectable.js';
-import { type AbortHandle, RunningTask, type Task, type TaskResult } from './task.js';
 
 const ACTION = 'Cannot join';
 
@@ -202,5 +201,133 @@ export abstract class JoinGroup<T> implements Selectable<TaskResult<T>>, Disposa
     this.#len = 0;
     for (const task of running) task.abort();
     wakeSoon(this.#lot);
+  }
+}
+
+/** What a `JoinSet` or a `JoinQueue` tells of a task that is over. */
+export type TaskResult<T> =
+  | { readonly id: number; readonly status: 'fulfilled'; readonly value: T }
+  | { readonly id: number; readonly status: 'rejected'; readonly reason: unknown }
+  | { readonly id: number; readonly status: 'cancelled'; readonly reason: unknown };
+
+/** Work for a `JoinSet` or a `JoinQueue`: a function that is given the signal of its abort, or a promise of work that has begun. */
+export type Task<T> = ((signal: AbortSignal) => T | PromiseLike<T>) | PromiseLike<T>;
+
+/** One task, to abort it by itself. */
+export interface AbortHandle {
+  /** Unique among all tasks of all sets; `joinNext` reports it. */
+  readonly id: number;
+  /** Whether the task is over, joined or not. */
+  readonly isFinished: boolean;
+  /** Aborts the task, unless it is over. */
+  abort(reason?: unknown): void;
+}
+
+let lastId = 0;
+
+/**
+ * A task at work.
+ *
+ * Invariants:
+ * - It settles once: its result is told to the set it belongs to, if that still wants it.
+ * - One that was aborted before it settled is cancelled, whatever it does afterwards. A function that declares a parameter can clean up, and is
+ *   over when it settles; one that declares none is taken not to notice, and is over at once.
+ */
+export class RunningTask<T> implements AbortHandle {
+  readonly id: number = ++lastId;
+  readonly #onOver: (task: RunningTask<T>, result: TaskResult<T>) => void;
+  readonly #hears: boolean;
+  readonly #controller: AbortController = new AbortController();
+  /** What it came to, once it is over. */
+  result: TaskResult<T> | undefined = undefined;
+  #aborted = false;
+  #reason: unknown = undefined;
+
+  constructor(task: Task<T>, onOver: (task: RunningTask<T>, result: TaskResult<T>) => void) {
+    this.#onOver = onOver;
+    this.#hears = typeof task === 'function' && task.length > 0;
+    this.#run(task).then(
+      (value) => this.#finish({ id: this.id, status: 'fulfilled', value }),
+      (reason: unknown) => this.#finish({ id: this.id, status: 'rejected', reason }),
+    );
+  }
+
+  get isFinished(): boolean {
+    return this.result !== undefined;
+  }
+
+  abort(reason: unknown = new DOMException('The task was aborted', 'AbortError')): void {
+    if (this.result !== undefined || this.#aborted) return;
+    this.#aborted = true;
+    this.#reason = reason;
+    if (!this.#hears) this.#finish({ id: this.id, status: 'cancelled', reason });
+    this.#controller.abort(reason);
+  }
+
+  // Starts in a microtask, as a spawned task does: never inside spawn().
+  async #run(task: Task<T>): Promise<T> {
+    if (typeof task !== 'function') return task;
+    await null;
+    if (this.#aborted) throw this.#reason;
+    return (task as (signal: AbortSignal) => T | PromiseLike<T>)(this.#controller.signal);
+  }
+
+  #finish(result: TaskResult<T>): void {
+    if (this.result !== undefined) return;
+    this.result = this.#aborted ? { id: this.id, status: 'cancelled', reason: this.#reason } : result;
+    this.#onOver(this, this.result);
+  }
+}
+
+/**
+ * A set of tasks that are joined in the order in which they finish. A failure is a value of {@link JoinSet.joinNext} and never an unhandled
+ * rejection; disposing the set aborts what is left in it.
+ *
+ * Every task that is a function is given a signal. Aborting the task fires it, and the task is over when it has settled. A function that declares
+ * no parameter is taken not to notice, and a promise cannot: these are over at once, and what they still answer is dropped.
+ *
+ * As an arm of `select` it wins with the next result, and counts as ended while it is empty.
+ *
+ * @example
+ * ```ts
+ * const tasks = new JoinSet<number>();
+ * for (const n of [3, 1, 2]) {
+ *   tasks.spawn(async () => {
+ *     for (let hop = 0; hop < n * 10; hop++) await null;
+ *     return n;
+ *   });
+ * }
+ * const order: number[] = [];
+ * for await (const result of tasks) if (result.status === 'fulfilled') order.push(result.value);
+ * order; // => [1, 2, 3]
+ * ```
+ */
+export class JoinSet<T> extends JoinGroup<T> {
+  constructor() {
+    super(false);
+  }
+}
+
+/**
+ * Tasks that run side by side and are joined in the order in which they were spawned. One that was aborted keeps its place, and is joined as
+ * cancelled. Otherwise it is as a {@link JoinSet}.
+ *
+ * As an arm of `select` it wins with the result of the oldest task, once that is over, and counts as ended while it is empty.
+ *
+ * @example
+ * ```ts
+ * const tasks = new JoinQueue<number>();
+ * for (const n of [3, 1, 2]) {
+ *   tasks.spawn(async () => {
+ *     for (let hop = 0; hop < n * 10; hop++) await null;
+ *     return n;
+ *   });
+ * }
+ * await tasks.joinAll(); // => [3, 1, 2]
+ * ```
+ */
+export class JoinQueue<T> extends JoinGroup<T> {
+  constructor() {
+    super(true);
   }
 }
