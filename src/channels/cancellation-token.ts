@@ -6,9 +6,9 @@
  * - All of a tree is cancelled before anybody is told: who is told sees every descendant cancelled.
  */
 import { addAbortListener, describeReceived, removeAbortListener, requireSignal } from '../core/index.js';
-import { mayGoUnseen, ready, readyVoid, rejected } from './internal/budget.js';
+import { markHandled, ready, readyVoid, rejected } from './internal/budget.js';
 import { printedAs } from './internal/inspect.js';
-import { signalOf, type WaitOptions } from './internal/options.js';
+import { signalOf, type WaitOptions } from './internal/wait.js';
 import { pin } from './internal/pinned.js';
 import { runUntilStopped } from './internal/stoppable.js';
 import { PromiseWaiter, unlink, Waiter, WaiterList } from './internal/waiters.js';
@@ -179,7 +179,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     }
     if (this.isCancelled) {
       // Nobody else may be left to hear of its failure.
-      if (typeof operation !== 'function') mayGoUnseen(operation);
+      if (typeof operation !== 'function') markHandled(operation);
       return ready(this.#ranOut());
     }
     const listen = (stop: (reason: unknown) => void): (() => void) => {

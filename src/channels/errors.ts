@@ -1,8 +1,12 @@
+/**
+ * Every error of this layer: one class for each failure that a caller can act on.
+ */
 import { hide, MillraceError } from '../core/index.js';
 
+/** The base of the errors that hand a value back. */
 abstract class UnsentError<T> extends MillraceError {
   override readonly fault = 'caller';
-  /** What was not sent; hidden, so that logs do not print it. */
+  /** The value that was not sent or set; hidden, so that logs do not print it. */
   declare readonly value: T;
 
   constructor(message: string, value: T) {
@@ -11,40 +15,32 @@ abstract class UnsentError<T> extends MillraceError {
   }
 }
 
-/** A send that failed because nobody can receive any more. The value comes back in {@link SendError.value}. */
+/** A send failed because the channel is closed. {@link SendError.value} holds the value. */
 export class SendError<T = unknown> extends UnsentError<T> {
   override readonly code = 'ERR_CHANNEL_CLOSED';
 }
 
-/** A send that failed because there is no room. The value comes back in {@link FullError.value}. */
+/** A send failed because the channel is full. {@link FullError.value} holds the value. */
 export class FullError<T = unknown> extends UnsentError<T> {
   override readonly code = 'ERR_CHANNEL_FULL';
 }
 
-/** A receive that failed because nothing can be sent any more. */
+/** A receive failed because the channel has ended. */
 export class RecvError extends MillraceError {
   override readonly code = 'ERR_CHANNEL_CLOSED';
   override readonly fault = 'caller';
 }
 
-/** A permit that was used or released before. */
+/** A permit was used or released before. */
 export class PermitError extends MillraceError {
   override readonly code = 'ERR_PERMIT_USED';
   override readonly fault = 'caller';
 }
 
-declare module '../core/errors.js' {
-  interface MillraceErrors {
-    ERR_CHANNEL_CLOSED: SendError | RecvError;
-    ERR_CHANNEL_FULL: FullError;
-    ERR_PERMIT_USED: PermitError;
-  }
-}
-
-/** Time ran out. A timed-out send carries what it did not send in {@link TimeoutError.value}. */
+/** Time ran out. A timed-out send hands its value back in {@link TimeoutError.value}. */
 export class TimeoutError extends MillraceError {
   override readonly code = 'ERR_TIMEOUT';
-  /** What a timed-out send did not send; hidden, so that logs do not print it. */
+  /** The value that a timed-out send did not send; hidden, so that logs do not print it. */
   declare readonly value?: unknown;
 
   constructor(message: string, value?: unknown) {
@@ -53,17 +49,11 @@ export class TimeoutError extends MillraceError {
   }
 }
 
-declare module '../core/errors.js' {
-  interface MillraceErrors {
-    ERR_TIMEOUT: TimeoutError;
-  }
-}
-
-/** A receiver was too slow: values it had not read were overwritten. The next receive continues with the oldest value that is kept. */
+/** A broadcast receiver was too slow: values were overwritten before it read them. The next receive gives the oldest value that is kept. */
 export class LaggedError extends MillraceError {
   override readonly code = 'ERR_BROADCAST_LAGGED';
   override readonly fault = 'caller';
-  /** How many values were lost to this receiver. */
+  /** The number of values that this receiver lost. */
   readonly skipped: number;
 
   constructor(skipped: number) {
@@ -72,35 +62,15 @@ export class LaggedError extends MillraceError {
   }
 }
 
-declare module '../core/errors.js' {
-  interface MillraceErrors {
-    ERR_BROADCAST_LAGGED: LaggedError;
-  }
-}
-
 /**
- * A value was sent while `sendModify` or `sendIfModified` of the same channel changes it: one of the two would be lost. What was not sent is in
- * {@link ModifyingError.value}.
+ * A value was sent into a watch channel from within its own `sendModify` or `sendIfModified` callback, so that one of the two values would be
+ * lost. {@link ModifyingError.value} holds the value that was sent.
  */
-export class ModifyingError<T = unknown> extends MillraceError {
+export class ModifyingError<T = unknown> extends UnsentError<T> {
   override readonly code = 'ERR_WATCH_MODIFYING';
-  override readonly fault = 'caller';
-  /** What was not sent; hidden, so that logs do not print it. */
-  declare readonly value: T;
-
-  constructor(message: string, value: T) {
-    super(message);
-    hide(this, 'value', value);
-  }
 }
 
-declare module '../core/errors.js' {
-  interface MillraceErrors {
-    ERR_WATCH_MODIFYING: ModifyingError;
-  }
-}
-
-/** A permit cannot be had, because the semaphore is closed. */
+/** Permits were requested from a closed semaphore. */
 export class AcquireError extends MillraceError {
   override readonly code = 'ERR_SEMAPHORE_CLOSED';
   override readonly fault = 'caller';
@@ -112,9 +82,33 @@ export class NoPermitsError extends MillraceError {
   override readonly fault = 'caller';
 }
 
+/** {@link OnceCell.set} found a value in the cell. {@link AlreadyInitializedError.value} holds the value that was not set. */
+export class AlreadyInitializedError<T = unknown> extends UnsentError<T> {
+  override readonly code = 'ERR_ONCE_CELL_INITIALIZED';
+}
+
+/** {@link OnceCell.set} found a running initialiser. {@link InitializingError.value} holds the value that was not set. */
+export class InitializingError<T = unknown> extends UnsentError<T> {
+  override readonly code = 'ERR_ONCE_CELL_INITIALIZING';
+}
+
+/** A stream or an iterable that feeds a channel broke its protocol, or failed when it was released. The `cause` says how. */
+export class StreamSourceError extends MillraceError {
+  override readonly code = 'ERR_STREAM_SOURCE';
+}
+
 declare module '../core/errors.js' {
   interface MillraceErrors {
+    ERR_CHANNEL_CLOSED: SendError | RecvError;
+    ERR_CHANNEL_FULL: FullError;
+    ERR_PERMIT_USED: PermitError;
+    ERR_TIMEOUT: TimeoutError;
+    ERR_BROADCAST_LAGGED: LaggedError;
+    ERR_WATCH_MODIFYING: ModifyingError;
     ERR_SEMAPHORE_CLOSED: AcquireError;
     ERR_SEMAPHORE_NO_PERMITS: NoPermitsError;
+    ERR_ONCE_CELL_INITIALIZED: AlreadyInitializedError;
+    ERR_ONCE_CELL_INITIALIZING: InitializingError;
+    ERR_STREAM_SOURCE: StreamSourceError;
   }
 }

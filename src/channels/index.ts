@@ -18,31 +18,39 @@ export {
   type MillraceErrorOptions,
   type MillraceErrors,
 } from '../core/index.js';
-export { FullError, PermitError, RecvError, SendError } from './errors.js';
-export { TimeoutError } from './errors.js';
-// Waiting
-export type { WaitOptions } from './internal/options.js';
-// Channels of many producers and one consumer
+export {
+  AcquireError,
+  AlreadyInitializedError,
+  FullError,
+  InitializingError,
+  LaggedError,
+  ModifyingError,
+  NoPermitsError,
+  PermitError,
+  RecvError,
+  SendError,
+  StreamSourceError,
+  TimeoutError,
+} from './errors.js';
+// What every wait takes, and what every tryRecv gives
+export type { LaggedResult, TryRecvResult, WaitOptions } from './internal/wait.js';
+// Many producers, one consumer
 export * as mpsc from './mpsc/index.js';
-// A channel for one value
+// One value
 export * as oneshot from './oneshot.js';
 // Every receiver sees every value, or the newest value
 export * as broadcast from './broadcast/index.js';
 export * as watch from './watch/index.js';
 // Synchronisation
 export { Notified, Notify } from './notify.js';
-export { AlreadyInitializedError, InitializingError, OnceCell } from './once-cell.js';
-export { AcquireError, NoPermitsError } from './errors.js';
+export { OnceCell } from './once-cell.js';
 export { SemaphorePermit } from './semaphore/core.js';
 export { acquiring, Semaphore } from './semaphore/semaphore.js';
 // Tasks
-export { JoinQueue } from './join-set.js';
-export { JoinSet } from './join-set.js';
-export type { AbortHandle, Task, TaskResult } from './join-set.js';
+export { type AbortHandle, JoinQueue, JoinSet, type Task, type TaskResult } from './join-set.js';
 export { TaskTracker, TaskTrackerToken } from './task-tracker.js';
 // Cancellation
-export { CancellationToken, type UntilCancelled } from './cancellation-token.js';
-export type { DropGuard } from './cancellation-token.js';
+export { CancellationToken, type DropGuard, type UntilCancelled } from './cancellation-token.js';
 // Select
 export type { Arm, Arms, ArmsOf, ArmValue, CheckedArms, FalsyArm, SelectEvent, SelectOptions } from './select/plan.js';
 export { reserving } from './mpsc/reserving.js';
@@ -53,10 +61,11 @@ export { withEnd } from './select/with-end.js';
 // Time
 export { type Clock, SimulatedClock, systemClock } from '../core/index.js';
 export { type Interval, type IntervalOptions, interval, type MissedTickBehavior } from './time/interval.js';
-export { type Sleep, type SleepOptions, sleep, sleepUntil, type TimerOptions } from './time/sleep.js';
+export { type Sleep, type SleepOptions, sleep, sleepUntil } from './time/sleep.js';
 export { type TimedOperation, type TimeoutOptions, timeout } from './time/timeout.js';
+export type { TimerOptions } from './time/timer.js';
 // Streams
-export { type PumpOptions, type StreamSink, type StreamSource, StreamSourceError, type Taken } from './stream/ends.js';
+export type { PumpOptions, StreamSink, StreamSource } from './stream/ends.js';
 export {
   type FromCallbackOptions,
   fromAsyncIterable,

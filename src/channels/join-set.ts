@@ -1,5 +1,5 @@
 import { faultOf } from '../core/index.js';
-import { signalOf, type WaitOptions } from './internal/options.js';
+import { signalOf, type WaitOptions } from './internal/wait.js';
 import { LookIterator, LookSource, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from './internal/parking.js';
 import type { Selectable, SelectSource } from './select/selectable.js';
 

@@ -1,7 +1,7 @@
 import { addAbortListener, removeAbortListener } from '../core/index.js';
 import { RecvError } from './errors.js';
 import { ready, rejected, settle } from './internal/budget.js';
-import { signalOf, type WaitOptions } from './internal/options.js';
+import { signalOf, type WaitOptions } from './internal/wait.js';
 import { unlink, Waiter, WaiterList } from './internal/waiters.js';
 import {
   FAILED,

@@ -1,6 +1,6 @@
 import { addAbortListener, hide, MillraceError, removeAbortListener, requireFunction } from '../core/index.js';
 import { ready, rejected } from './internal/budget.js';
-import { signalOf, type WaitOptions } from './internal/options.js';
+import { signalOf, type WaitOptions } from './internal/wait.js';
 import { Waiter } from './internal/waiters.js';
 import { Semaphore } from './semaphore/semaphore.js';
 

@@ -10,7 +10,7 @@
 import { RecvError } from './errors.js';
 import { ready, readyVoid, rejected } from './internal/budget.js';
 import { printedAs } from './internal/inspect.js';
-import { signalOf, type WaitOptions } from './internal/options.js';
+import { signalOf, type WaitOptions } from './internal/wait.js';
 import { pin } from './internal/pinned.js';
 import { PromiseWaiter, ValueWaiter, unlink, type Waiter, WaiterList } from './internal/waiters.js';
 import {

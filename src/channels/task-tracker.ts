@@ -1,6 +1,6 @@
 import { faultOf, requireFunction } from '../core/index.js';
-import { mayGoUnseen, readyVoid, rejected } from './internal/budget.js';
-import { signalOf, type WaitOptions } from './internal/options.js';
+import { markHandled, readyVoid, rejected } from './internal/budget.js';
+import { signalOf, type WaitOptions } from './internal/wait.js';
 import { NOTHING, ParkingLot, park } from './internal/parking.js';
 
 /** Counts as one task for as long as it is not disposed. Made by {@link TaskTracker.token}. */
@@ -119,7 +119,7 @@ export class TaskTracker {
     if (typeof (future as PromiseLike<T> | null | undefined)?.then !== 'function') {
       throw faultOf('Cannot track', 'future', 'a promise', future);
     }
-    return mayGoUnseen(this.#track(future));
+    return markHandled(this.#track(future));
   }
 
   async #track<T>(future: PromiseLike<T>): Promise<T> {

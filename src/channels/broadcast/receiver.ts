@@ -2,7 +2,7 @@ import { requireLimit } from '../../core/index.js';
 import type { BroadcastState } from './state.js';
 import { RecvError, LaggedError } from '../errors.js';
 import { ready, rejected } from '../internal/budget.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
+import { signalOf, type WaitOptions } from '../internal/wait.js';
 import {
   LookIterator,
   LookSource,

@@ -2,7 +2,7 @@ import { requireFunction, requireOptions, requirePositiveInteger } from '../../c
 import { Receiver } from './receiver.js';
 import { BroadcastState } from './state.js';
 import { SendError } from '../errors.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
+import { signalOf, type WaitOptions } from '../internal/wait.js';
 import { NOTHING, ParkingLot, park, type Watchable } from '../internal/parking.js';
 
 const MAX_CAPACITY = 2 ** 31 - 1;

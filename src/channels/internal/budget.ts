@@ -1,33 +1,27 @@
-import { monotonicNow, scheduleMacrotask } from '../../core/index.js';
-
 /**
- * How much may settle before a macrotask gets its turn; see `budget.ts`. In a file without imports: from such a one, bundlers put the numbers where
- * they are used.
- */
-
-/** Waits between two macrotasks. */
-export const UNITS = 1024;
-/** Milliseconds between two macrotasks. */
-export const MAX_BURST_MS = 8;
-/** The clock is read when these bits of the number of units that are left are all 0. */
-export const CLOCK_MASK = 31;
-
-/**
- * The budget of waits that settle without a macrotask in between. Without it a loop over ready channels would run on microtasks alone, and no
- * timer and no I/O would ever get its turn (tokio calls the same thing cooperative scheduling).
+ * The budget of waits that settle without a macrotask in between. Without it a loop over ready channels would run on microtasks alone, and starve
+ * timers and I/O (tokio: cooperative scheduling).
  *
  * Invariants:
  * - Every wait spends one unit, ready or not. When the units are used up, or have lasted too long, a pause begins: every settlement is held
  *   until the next macrotask, in the order it was made, so that no wait overtakes an older one.
  * - A held settlement has happened: its value is taken, and an abort after it changes nothing.
  */
+import { monotonicNow, scheduleMacrotask } from '../../core/index.js';
+
+/** Waits between two macrotasks. */
+export const UNITS = 1024;
+/** Milliseconds between two macrotasks. */
+export const MAX_BURST_MS = 8;
+/** The clock is read when these bits of the number of units left are all 0. */
+const CLOCK_MASK = 31;
 
 let left = UNITS;
 let pausing = false;
 let burstStart = 0;
 let held: unknown[] = [];
 
-/** Spends one unit. @returns True during a pause: what is settled now must be settled through {@link settle} or {@link afterPause}. */
+/** Spends one unit. @returns True during a pause: settle through {@link settle} or {@link afterPause}. */
 export function spend(): boolean {
   if (pausing) return true;
   if ((--left & CLOCK_MASK) !== 0) return false;
@@ -53,8 +47,8 @@ function endPause(): void {
 }
 
 /**
- * Calls back when a turn of the event loop has passed in which nothing was held: what had settled before has then reached its waiters, through
- * up to `turns` waits in between: each turn that holds something brings it on by one of them. In a busy process it calls back after so many turns.
+ * Calls back after a turn of the event loop in which nothing was held. Whatever had settled before has then reached its waiters, through up to
+ * `turns` waits in between: each turn that holds something brings it on by one. In a busy process it calls back after so many turns.
  */
 export function afterQuietTurn(callback: () => void, turns: number): void {
   const before = held;
@@ -70,45 +64,45 @@ export function settle<T>(resolve: (value: T) => void, value: T): void {
   else resolve(value);
 }
 
-/** A promise of a value that is already there, after the pause. */
+/** Promises a value for the end of the pause. */
 export function afterPause<T>(value: T): Promise<T> {
   return new Promise<T>((resolve) => held.push(resolve, value));
 }
 
-/** A promise of a value that is already there. */
+/** Promises a value that is ready. */
 export function ready<T>(value: T): Promise<T> {
   return spend() ? afterPause(value) : Promise.resolve(value);
 }
 
-/** A promise that rejects with a reason that is there already. */
+/** Rejects with a reason that is ready. */
 export function rejected(reason: unknown): Promise<never> {
   return spend() ? new Promise((_, reject) => held.push(reject, reason)) : Promise.reject(reason);
 }
 
-/** The same for one that may go unseen: it is no unhandled rejection. */
+/** Rejects as {@link rejected} does, and is no unhandled rejection when nothing listens. */
 export function refused(reason: unknown): Promise<never> {
-  return mayGoUnseen(rejected(reason));
+  return markHandled(rejected(reason));
 }
 
 /**
- * Marks a promise as handled: its rejection is no unhandled rejection. It may be of a subclass or of another realm. A thenable
- * that is no promise is left alone: its `then` may be what starts the work.
+ * Marks a promise, of any class or realm, as handled: its rejection is no unhandled rejection. Another thenable is left alone, as its `then` may be
+ * what starts the work.
  */
-export function mayGoUnseen<P extends PromiseLike<unknown>>(promise: P): P {
+export function markHandled<P extends PromiseLike<unknown>>(promise: P): P {
   try {
     Promise.prototype.then.call(promise, undefined, ignore);
   } catch {
-    // No promise.
+    // Not a promise.
   }
   return promise;
 }
 
 export function ignore(): void {}
 
-/** A promise that has settled long ago: to await it takes one microtask. */
+/** A promise that settled long ago: awaiting it takes one microtask. */
 export const DONE: Promise<void> = Promise.resolve();
 
-/** A promise of nothing: the same one every time, unless there is a pause. */
+/** Promises nothing: the same promise every time, outside of a pause. */
 export function readyVoid(): Promise<void> {
   return spend() ? afterPause(undefined) : DONE;
 }

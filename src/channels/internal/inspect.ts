@@ -1,14 +1,13 @@
 import { hide } from '../../core/index.js';
 
-/** The name by which Node's `util.inspect`, and Deno's and Bun's likeness of it, ask an object how it is printed. */
+/** The method that `util.inspect` of Node, and its counterparts in Deno and Bun, call. */
 const custom = Symbol.for('nodejs.util.inspect.custom');
 
 /**
- * Says how the instances of a class are printed, and what they are in JSON: its name and a few figures. Never what lies in a channel, which may
- * be anything and large.
+ * Defines how instances of a class are printed and what they are in JSON: the class name and a few figures, never the values in a channel.
  *
- * @param type The class; subclasses are printed under their own names.
- * @param names What is printed of an instance.
+ * @param type The class; subclasses print their own names.
+ * @param names The properties to print.
  */
 export function printedAs<T extends object>(type: { readonly prototype: T }, ...names: (keyof T & string)[]): void {
   hide(type.prototype, 'toJSON', function (this: T): object {

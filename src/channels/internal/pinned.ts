@@ -1,13 +1,12 @@
 /**
- * One instance of every class that hot paths are made of, kept for ever.
+ * One instance of every class of the hot paths, kept for ever.
  *
- * V8 forgets the shape of a class when a full collection finds no instance of it, and throws away all code that was optimised for the shape. The
- * records of a wait live for microseconds, so that would happen at every collection that comes in a quiet moment: measured, it costs a
- * channel two thirds of its speed until everything has been compiled again.
+ * V8 drops the shape of a class, and all code optimised for it, when a full collection finds no instance. The records of a wait live for
+ * microseconds, so that a collection in a quiet moment would cost a channel two thirds of its speed until the code is compiled again (measured).
  */
 const instances: object[] = [];
 
-/** Keeps an instance, and so the shape of its class. */
+/** Keeps instances, and so the shapes of their classes. */
 export function pin(...pinned: object[]): void {
   instances.push(...pinned);
 }

@@ -8,7 +8,7 @@
  * - It settles once. A value that came first is not lost to a stop after it.
  * - Nothing is started when what stops it can't be listened to; what can't be taken back in the end costs no value.
  */
-import { afterQuietTurn, ignore, mayGoUnseen, settle, spend } from './budget.js';
+import { afterQuietTurn, ignore, markHandled, settle, spend } from './budget.js';
 
 /** As many turns are waited for at most when each of them has a pause. */
 const MAX_TURNS = 32;
@@ -30,7 +30,7 @@ export function runUntilStopped<T>(
   listen: (stop: (reason: unknown) => void) => () => void,
   answer: (reason: unknown, resolve: (value: T) => void, reject: (reason: unknown) => void) => void,
 ): Promise<T> {
-  if (typeof operation !== 'function') mayGoUnseen(operation);
+  if (typeof operation !== 'function') markHandled(operation);
   return new Promise<T>((resolve, reject) => {
     const controller = typeof operation === 'function' ? new AbortController() : null;
     let forget: () => void = ignore;

@@ -1,46 +1,61 @@
+/**
+ * Waiters and the lists they wait in.
+ *
+ * Invariants:
+ * - A waiter is in at most one list; `list` says which. Removal is O(1) at any position, and may be repeated.
+ * - A waiter leaves its list before it is told anything, and it is told one thing: `deliver`, `end` or `fail`.
+ * - Telling a waiter never throws, and runs no foreign code that could reach the list in the middle of a change.
+ * - A promise settles once: by what it waits for or by its signal, and the one withdraws it from the other. A withdrawn waiter has taken nothing.
+ */
 import { addAbortListener, removeAbortListener } from '../../core/index.js';
 import { refused, settle, spend } from './budget.js';
 
-/**
- * Those who wait, and the lists they wait in.
- *
- * Invariants:
- * - A waiter is in at most one list at a time; `list` says which. Taking it out is O(1), wherever it stands, and may be repeated.
- * - A waiter is taken out of its list before it is told anything, and it is told one thing only: `deliver`, `end` or `fail`.
- * - Telling a waiter never throws, and never runs foreign code that could reach the list it was taken from in the middle of a change.
- */
-/** What stands in a {@link WaiterList}. */
+/** A node of a {@link WaiterList}. */
 export interface WaitNode {
   previous: WaitNode | null;
   next: WaitNode | null;
   list: WaiterList<WaitNode> | null;
 }
 
-/** One that waits for a value of type `T`, for the end of what it waits at, or for a failure. */
+/** Waits for a value of type `T`, for the end of its source, or for a failure. */
 export abstract class Waiter<T> implements WaitNode {
   previous: WaitNode | null = null;
   next: WaitNode | null = null;
   list: WaiterList<WaitNode> | null = null;
 
-  /** Hands over what was waited for. */
+  /** Hands over the value. */
   abstract deliver(value: T): void;
-  /** Says that nothing will ever come. */
-  abstract end(): void;
-  /** Says that what was waited at has failed. */
-  abstract fail(reason: unknown): void;
-  /** What it waits for may be a signal. */
+  /** Says that no value will ever come. */
+  end(): void {}
+  /** Says that the source has failed. */
+  fail(_reason: unknown): void {}
+  /** Delivers the reason of a signal: a signal may be the source. */
   onAbort(reason: unknown): void {
     this.deliver(reason as T);
   }
 }
 
+/** Calls back with the value. */
+export class CallbackWaiter<T> extends Waiter<T> {
+  readonly #callback: (value: T) => void;
+
+  constructor(callback: (value: T) => void) {
+    super();
+    this.#callback = callback;
+  }
+
+  override deliver(value: T): void {
+    this.#callback(value);
+  }
+}
+
 /** A queue of waiters, oldest first: an intrusive doubly linked list. */
 export class WaiterList<N extends WaitNode> {
-  /** The oldest. */
+  /** The oldest waiter. */
   head: N | null = null;
   tail: N | null = null;
 
-  /** Adds a waiter that is in no list, as the youngest. */
+  /** Appends a waiter that is in no list. */
   push(node: N): void {
     const tail = this.tail;
     node.list = this as unknown as WaiterList<WaitNode>;
@@ -50,14 +65,14 @@ export class WaiterList<N extends WaitNode> {
     this.tail = node;
   }
 
-  /** Takes out the oldest. */
+  /** Removes the oldest waiter. */
   shift(): N | null {
     const node = this.head;
     if (node !== null) this.remove(node);
     return node;
   }
 
-  /** Takes out a waiter of this list; {@link unlink} is for one that may be in any list or in none. */
+  /** Removes a waiter of this list; see {@link unlink} for a waiter of any list. */
   remove(node: N): void {
     const { previous, next } = node as { previous: N | null; next: N | null };
     if (previous === null) this.head = next;
@@ -70,8 +85,8 @@ export class WaiterList<N extends WaitNode> {
   }
 
   /**
-   * Takes out every waiter that is there now, oldest first, and calls back for each. One that joins on the way stays for the next time, one that
-   * is withdrawn on the way is not told: they stand in a list of their own meanwhile.
+   * Removes every waiter that is in the list now, oldest first, and calls back for each. They stand in a list of their own meanwhile: a waiter
+   * that joins on the way is not called, and one that is withdrawn on the way neither.
    */
   drain(tell: (node: N) => void): void {
     if (this.head === null) return;
@@ -81,23 +96,21 @@ export class WaiterList<N extends WaitNode> {
   }
 }
 
-/** Takes a waiter out of the list it is in. @returns False when it is in none. */
+/** Removes a waiter from the list it is in. @returns False when it is in none. */
 export function unlink(node: WaitNode): boolean {
   const { list } = node;
   list?.remove(node);
   return list !== null;
 }
 
-/** One that can be woken. */
+/** A node that can be woken. */
 export interface Wakeable extends WaitNode {
   deliver(): void;
 }
 
 /**
- * The waiters of one change, oldest first. To deliver is to wake.
- *
- * A lot may be part of another, as that of one receiver is of its channel's: it stands in it while it has waiters, and is woken with it. To wake
- * the part costs nothing for the waiters elsewhere in the whole.
+ * The waiters for one change, oldest first; to deliver is to wake. The lot of one receiver may be part of its channel's: while it has waiters it
+ * stands in the whole and is woken with it, and waking the part costs nothing for the waiters elsewhere.
  */
 export class ParkingLot extends WaiterList<Wakeable> implements Wakeable {
   previous: WaitNode | null = null;
@@ -130,15 +143,8 @@ export class ParkingLot extends WaiterList<Wakeable> implements Wakeable {
 }
 
 /**
- * The waiter behind every wait that is a promise.
- *
- * Invariants:
- * - It settles once: by what it waited for, or by its signal. Whichever comes first takes it out of the other's list.
- * - A withdrawn waiter has taken nothing.
- */
-
-/**
- * Waits for a `T` and promises an `R`. It is a {@link Waiter} without being below it: one constructor less for what is made for each message.
+ * Waits for a `T` and promises an `R`: the waiter behind every wait that is a promise. It implements {@link Waiter} and does not extend it, which
+ * saves a constructor per message.
  */
 export abstract class PromiseWaiter<T, R> implements Waiter<T> {
   previous: WaitNode | null = null;
@@ -149,14 +155,14 @@ export abstract class PromiseWaiter<T, R> implements Waiter<T> {
   #signal: AbortSignal | null = null;
 
   constructor() {
-    // Parked waits count as well: two tasks that wake each other would otherwise keep everything else waiting.
+    // A wait that is not ready costs a unit too: two tasks that wake each other would otherwise starve timers and I/O.
     spend();
     this.promise = new Promise<R>((resolve) => {
       this.#resolve = resolve;
     });
   }
 
-  /** The promise, whose wait, if it still waits, is abandoned when the signal fires. It must not have fired yet. */
+  /** Abandons the wait when the signal fires. @returns The promise. @param signal Must not have fired yet. */
   until(signal: AbortSignal | undefined): Promise<R> {
     if (signal !== undefined && this.list !== null) {
       try {
@@ -170,19 +176,20 @@ export abstract class PromiseWaiter<T, R> implements Waiter<T> {
   }
 
   abstract deliver(value: T): void;
-  abstract end(): void;
 
-  // To resolve with what is rejected is to reject, and needs no function of its own.
+  end(): void {}
+
+  // Resolving with a rejected promise rejects, so that no second function is kept for each wait.
   fail(reason: unknown): void {
     this.resolve(refused(reason));
   }
 
-  /** Abandons the wait, if it still waits. */
+  /** Abandons the wait, unless it is over. */
   onAbort(reason: unknown): void {
     if (this.withdraw()) this.fail(reason);
   }
 
-  /** Takes the waiter out of where it waits. @returns False when it was not waiting any more. */
+  /** Removes the waiter from its queue. @returns False when it was in none. */
   protected withdraw(): boolean {
     return unlink(this);
   }
@@ -194,7 +201,7 @@ export abstract class PromiseWaiter<T, R> implements Waiter<T> {
   }
 }
 
-/** Waits for something whose value is the promise's own. What ends without a value leaves it `undefined`. */
+/** Promises the value itself; `undefined` at the end of the source. */
 export class ValueWaiter<T> extends PromiseWaiter<T, T> {
   override deliver(value: T): void {
     this.resolve(value);

@@ -5,22 +5,22 @@ import {
   systemClock,
   requireFunction,
 } from '../../core/index.js';
-import { FullError, SendError } from '../errors.js';
-import { ignore, ready, readyVoid, refused, rejected, mayGoUnseen } from '../internal/budget.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
+import { FullError, SendError, TimeoutError } from '../errors.js';
+import { ignore, ready, readyVoid, refused, rejected, markHandled } from '../internal/budget.js';
+import { signalOf, type WaitOptions } from '../internal/wait.js';
 import { pin } from '../internal/pinned.js';
 import { Chan, UNBOUNDED, type SendSide, type ChannelOptions, settingsOf } from './chan.js';
 import { OwnedPermit, Permit, PermitIterator } from './permit.js';
 import { Receiver } from './receiver.js';
 import { SenderHandle, WeakSender } from './sender-handle.js';
-import { closedWhileReserving, closedWhileSending, noRoomWithin, ReserveWaiter, SendWaiter } from './waits.js';
+import { closedWhileReserving, closedWhileSending, ReserveWaiter, SendWaiter } from './waits.js';
 
 /**
- * Makes a bounded channel: at most `capacity` values wait in it, and a send waits for room.
+ * Makes a bounded channel: it holds at most `capacity` values, and a send waits for room.
  *
  * Values are received in the order in which they got their slots. Any value travels as it is, `undefined`, promises and thenables included.
  *
- * @param capacity How many values the channel holds, at least 1.
+ * @param capacity The number of values that the channel holds, at least 1.
  * @param options See {@link ChannelOptions}.
  * @returns The sender, which can be cloned, and the receiver.
  * @throws RangeError When the capacity is not a positive integer.
@@ -45,15 +45,15 @@ export function channel<T>(capacity: number, options?: ChannelOptions<T>): [Send
 /**
  * The sending half of a bounded channel.
  *
- * Clone it for each producer and close each clone: there is no destructor that would. `using tx = ...` closes it at the end of a block.
+ * Clone it for each producer, and close each clone: JavaScript has no destructor. `using tx = ...` closes it at the end of a block.
  */
 export class Sender<in T> extends SenderHandle<T> {
-  /** How many slots are free. Held permits count as taken. */
+  /** The number of free slots. Held permits count as taken. */
   get capacity(): number {
     return this.chan.shown(this.chan.free);
   }
 
-  /** How many slots there are in all. */
+  /** The number of all slots. */
   get maxCapacity(): number {
     return this.chan.max;
   }
@@ -61,14 +61,13 @@ export class Sender<in T> extends SenderHandle<T> {
   /**
    * Sends a value, waiting for room when the channel is full. Blocked senders are served first come, first served.
    *
-   * The send is over when the value is in the channel, which says nothing of its being received.
+   * It resolves when the value is in the channel, received or not.
    *
-   * **Cancel safety:** the message goes with the call. An aborted send has not sent its value; use {@link Sender.reserve} to have the value stay
-   * with you.
+   * **Cancel safety:** the message goes with the call: an aborted send has not sent its value. Use {@link Sender.reserve} to keep the value.
    *
    * @param value Any value.
    * @param options A signal that abandons the send.
-   * @throws SendError (rejects) When the receiver has closed or is gone, or this sender is closed; the value comes back in `error.value`.
+   * @throws SendError (rejects) When the receiver has closed or is gone, or this sender is closed; `error.value` holds the value.
    * @example
    * ```ts
    * const [tx, rx] = mpsc.channel<number>(1);
@@ -94,11 +93,11 @@ export class Sender<in T> extends SenderHandle<T> {
   }
 
   /**
-   * Sends a value if there is room now.
+   * Sends a value, if the channel has room.
    *
    * @param value Any value.
-   * @throws FullError When there is no room; the value comes back in `error.value`.
-   * @throws SendError When the receiver has closed or is gone, or this sender is closed; likewise.
+   * @throws FullError When the channel is full; `error.value` holds the value.
+   * @throws SendError When the receiver has closed or is gone, or this sender is closed; `error.value` holds the value.
    * @example
    * ```ts
    * const [tx] = mpsc.channel<number>(1);
@@ -107,22 +106,22 @@ export class Sender<in T> extends SenderHandle<T> {
    * ```
    */
   trySend(value: T): void {
-    const chan = this.chan;
+    const { chan } = this;
     if (this.isClosed) throw closedWhileSending(value);
     if (chan.free <= 0) throw new FullError('Cannot send: the channel is full', value);
     chan.offer(value);
   }
 
   /**
-   * Sends a value, waiting for room no longer than `ms`. The time is that of the channel's clock.
+   * Sends a value, waiting for room no longer than `ms` on the channel's clock.
    *
    * **Cancel safety:** the message goes with the call, as for {@link Sender.send}.
    *
    * @param value Any value.
-   * @param ms How long to wait for room, in milliseconds.
+   * @param ms The longest wait for room, in milliseconds.
    * @param options A signal that abandons the send.
-   * @throws TimeoutError (rejects) When there was no room in time; the value comes back in `error.value`.
-   * @throws SendError (rejects) When the channel is closed; likewise.
+   * @throws TimeoutError (rejects) When the channel had no room in time; `error.value` holds the value.
+   * @throws SendError (rejects) When the channel is closed; `error.value` holds the value.
    */
   sendTimeout(value: T, ms: number, options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot send', options);
@@ -139,7 +138,7 @@ export class Sender<in T> extends SenderHandle<T> {
     chan.queueSender(waiter);
     const sent = waiter.until(signal);
     if (Number.isFinite(ms)) {
-      // A timer holds the process here: somebody awaits the send.
+      // The send is awaited, so that its timer holds the process.
       const { clock = systemClock } = chan.settings ?? {};
       try {
         const timer = clock.setTimer(() => waiter.onAbort(noRoomWithin(ms, value)), ms, { ref: true });
@@ -152,23 +151,32 @@ export class Sender<in T> extends SenderHandle<T> {
   }
 
   /**
-   * Sends many values in order, waiting for room as often as needed. It takes from an iterator only what it has a slot for, and asks for its end
-   * when there is room once more; the end of an array or a set needs none.
+   * Sends many values in order, waiting for room as often as needed. A value is read from an iterator only when it has a slot, and so is the
+   * iterator's end; an array or a set is read ahead.
    *
-   * **Cancel safety:** what was sent stays sent. Pass an iterator to keep what was not: an aborted call has taken no more than it sent.
+   * **Cancel safety:** sent values stay sent. Pass an iterator to keep the others: an aborted call has read no more than it sent.
    *
-   * @param values The values; an iterator is read only as far as they are sent, and is not closed.
+   * @param values The values. An iterator is not closed.
    * @param options A signal that abandons the rest.
-   * @returns How many were sent.
-   * @throws SendError (rejects) When the channel closes; `error.value` holds those that are left, as an array. It is empty for a generator or
-   * another iterable that may have no end: what is left is still in it.
+   * @returns The number of values sent.
+   * @throws SendError (rejects) When the channel closes; `error.value` is an array of the values left. It is empty for a generator or another
+   * iterable that may have no end: the values left are still in it.
    */
   sendMany(values: Iterable<T>, options?: WaitOptions): Promise<number> {
-    return sendMany(this, values, options);
+    const signal = signalOf('Cannot send', options);
+    requireFunction('Cannot send', 'values[Symbol.iterator]', values?.[Symbol.iterator]);
+    const sending = new Promise<number>((resolve, reject) => {
+      this.#sendMany(values, signal).then(resolve, (error: unknown) => {
+        // Like a single send: a channel that closes is no unhandled rejection.
+        if (error instanceof SendError) markHandled(sending);
+        reject(error);
+      });
+    });
+    return sending;
   }
 
   /**
-   * Waits for room and holds it: a slot for one value, to be sent when there is one.
+   * Waits for room and holds it: a slot for one value, to be sent later.
    *
    * **Cancel safety:** cancel safe, but loses its place in the queue.
    *
@@ -189,9 +197,9 @@ export class Sender<in T> extends SenderHandle<T> {
   }
 
   /**
-   * Holds room for one value if there is any now.
+   * Holds room for one value, if the channel has any.
    *
-   * @throws FullError When there is no room.
+   * @throws FullError When the channel is full.
    * @throws SendError When the channel is closed.
    */
   tryReserve(): Permit<T> {
@@ -199,15 +207,15 @@ export class Sender<in T> extends SenderHandle<T> {
   }
 
   /**
-   * Waits for room for several values and holds it. What it gathers while it waits is kept from others.
+   * Waits for room for several values and holds it. The slots it gathers while it waits are kept from others.
    *
-   * **Cancel safety:** cancel safe, but loses its place in the queue; what was gathered goes to the next.
+   * **Cancel safety:** cancel safe, but loses its place in the queue; gathered slots go to the next.
    *
-   * @param count How many; 0 succeeds at once.
+   * @param count The number of slots; 0 succeeds at once.
    * @param options A signal that abandons the wait.
    * @returns The permits, given out one at a time.
    * @throws SendError (rejects) When the channel is closed.
-   * @throws RangeError When it is more than the channel can ever hold.
+   * @throws RangeError When the count is more than the channel can ever hold.
    */
   reserveMany(count: number, options?: WaitOptions): Promise<PermitIterator<T>> {
     requireNonNegativeInteger('Cannot reserve', 'count', count, this.chan.max);
@@ -215,10 +223,10 @@ export class Sender<in T> extends SenderHandle<T> {
   }
 
   /**
-   * Holds room for several values if there is enough now.
+   * Holds room for several values, if the channel has enough.
    *
-   * @param count How many; 0 succeeds even when the channel is full.
-   * @throws FullError When there is not enough room.
+   * @param count The number of slots; 0 succeeds even when the channel is full.
+   * @throws FullError When the channel has too little room.
    * @throws SendError When the channel is closed.
    */
   tryReserveMany(count: number): PermitIterator<T> {
@@ -240,36 +248,39 @@ export class Sender<in T> extends SenderHandle<T> {
   }
 
   /**
-   * Holds room, if there is any now, in a permit that owns this sender.
+   * Holds room, if the channel has any, in a permit that owns this sender.
    *
-   * @throws FullError When there is no room; the sender stays open.
+   * @throws FullError When the channel is full; the sender stays open.
    * @throws SendError When the channel is closed.
    */
   tryReserveOwned(): OwnedPermit<T> {
     return this.#own(this.#claim(1));
   }
 
-  /** Another sender into the same channel, counted and closed on its own. */
+  /**
+   * Makes another sender into the same channel, counted and closed on its own.
+   *
+   * @throws SendError When this sender is closed.
+   */
   clone(): Sender<T> {
     return new Sender(this.cloned());
   }
 
-  /** A handle that does not keep the channel open. */
+  /** Makes a handle that does not keep the channel open. */
   downgrade(): WeakSender<T> {
     return new WeakSender(this.chan, toSender);
   }
 
-  // The sender closed while its reservation waited: then the permit counts for itself.
+  // A sender that closed while its reservation waited is counted no more: the permit then counts for itself.
   #own(chan: SendSide<T>): OwnedPermit<T> {
     if (!this.leave()) chan.strong++;
     return new OwnedPermit(chan, () => toSender(chan));
   }
 
   #claim(slots: number): SendSide<T> {
-    const chan = this.chan;
+    const { chan } = this;
     if (this.isClosed) throw closedWhileReserving();
-    if (slots > chan.free) throw new FullError('Cannot reserve: the channel is full', undefined);
-    chan.free -= slots;
+    if (!chan.hold(slots)) throw new FullError('Cannot reserve: the channel is full', undefined);
     return chan;
   }
 
@@ -280,16 +291,84 @@ export class Sender<in T> extends SenderHandle<T> {
   ): Promise<R> {
     const signal = signalOf('Cannot reserve', options);
     if (signal?.aborted) return rejected(signal.reason);
-    const chan = this.chan;
+    const { chan } = this;
     if (this.isClosed) return refused(closedWhileReserving());
-    if (slots <= chan.free) {
-      chan.free -= slots;
-      return ready(toPermitOf(chan, slots));
-    }
+    if (chan.hold(slots)) return ready(toPermitOf(chan, slots));
     const waiter = new ReserveWaiter(chan, slots, toPermitOf);
     chan.queueSender(waiter);
     return waiter.until(signal);
   }
+
+  /**
+   * Invariant: the slot comes first. A value is read from an iterator only when it has a slot, so that none is read and not sent. An array or a set
+   * keeps its values, and is read ahead: its end needs no slot.
+   */
+  async #sendMany(values: Iterable<T>, signal: AbortSignal | undefined): Promise<number> {
+    const iterator = values[Symbol.iterator]();
+    const left = hasSize(values) ? iterator : undefined;
+    if (signal?.aborted) return rejected(signal.reason);
+    if (this.isClosed) return rejected(closedBefore(left, undefined));
+    const { chan } = this;
+    let sent = 0;
+    let ahead: IteratorResult<T> | undefined;
+    // Counted as a sender of its own, so that it may finish when this sender is closed.
+    chan.strong++;
+    try {
+      for (;;) {
+        ahead ??= left?.next();
+        if (ahead?.done) return ready(sent);
+        if (signal?.aborted) throw signal.reason;
+        if (chan.state !== 'open') throw closedBefore(left, ahead);
+        if (!chan.hold(1) && !(await waitForSlot(chan, signal))) continue;
+        if (ahead !== undefined) chan.put(ahead.value);
+        else if (!sendNext(chan, iterator)) return ready(sent);
+        ahead = undefined;
+        sent++;
+      }
+    } finally {
+      chan.dropSender();
+    }
+  }
+}
+
+/** Waits for a slot and holds it. @returns False when the signal has fired or the channel has closed. */
+function waitForSlot<T>(chan: SendSide<T>, signal: AbortSignal | undefined): Promise<boolean> {
+  const waiter = new ReserveWaiter(chan, 1, ignore);
+  chan.queueSender(waiter);
+  return waiter.until(signal).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Sends the next value into a held slot. @returns False, and the slot is free again, at the end of the iterator. */
+function sendNext<T>(chan: SendSide<T>, iterator: Iterator<T>): boolean {
+  let next: IteratorResult<T> | undefined;
+  try {
+    next = iterator.next();
+  } finally {
+    if (next === undefined || next.done) chan.release(1);
+  }
+  if (next.done) return false;
+  chan.put(next.value);
+  return true;
+}
+
+/** Whether an iterable says how many values it has; another one, such as a generator, may never end. */
+function hasSize(values: Iterable<unknown>): boolean {
+  const { length, size } = values as { length?: unknown; size?: unknown };
+  return typeof (length ?? size) === 'number';
+}
+
+/** The error with the values left of an iterable that is read ahead, the last one read included. */
+function closedBefore<T>(left: Iterator<T> | undefined, ahead: IteratorResult<T> | undefined): SendError<T[]> {
+  const rest: T[] = [];
+  for (let next = ahead ?? left?.next(); next && !next.done; next = left?.next()) rest.push(next.value);
+  return closedWhileSending(rest);
+}
+
+function noRoomWithin(ms: number, value: unknown): TimeoutError {
+  return new TimeoutError(`Cannot send: no room within ${ms} ms`, value);
 }
 
 function toSender<T>(chan: SendSide<T>): Sender<T> {
@@ -304,7 +383,7 @@ function toPermits<T>(chan: SendSide<T>, slots: number): PermitIterator<T> {
   return new PermitIterator(chan, slots);
 }
 
-// One of everything that a wait is made of, waiting for ever.
+// One instance of every class that a wait needs, waiting for ever.
 const [tx, rx] = channel<number>(1);
 const { chan } = tx;
 void rx.recv();
@@ -318,96 +397,3 @@ pin(
   new ReserveWaiter(chan, 1, toPermit),
   new Permit(chan),
 );
-
-/**
- * Sending from an iterable into a bounded channel.
- *
- * Invariant: the slot comes first. A value is only taken from an iterator when there is one for it, so nothing is ever taken and not sent. An
- * array or a set keeps its values, and may be asked ahead: its end needs no slot.
- */
-
-const ACTION = 'Cannot send';
-
-type ManySender<T> = { readonly chan: SendSide<T>; readonly isClosed: boolean };
-
-/** Does what `Sender.sendMany` says. */
-export function sendMany<T>(
-  sender: ManySender<T>,
-  values: Iterable<T>,
-  options: WaitOptions | undefined,
-): Promise<number> {
-  const signal = signalOf(ACTION, options);
-  requireFunction(ACTION, 'values[Symbol.iterator]', values?.[Symbol.iterator]);
-  const sending = new Promise<number>((resolve, reject) => {
-    send(sender, values, signal).then(resolve, (error: unknown) => {
-      // As of a send: a channel that closes is no unhandled rejection.
-      if (error instanceof SendError) mayGoUnseen(sending);
-      reject(error);
-    });
-  });
-  return sending;
-}
-
-async function send<T>(sender: ManySender<T>, values: Iterable<T>, signal: AbortSignal | undefined): Promise<number> {
-  const iterator = values[Symbol.iterator]();
-  const left = hasSize(values) ? iterator : undefined;
-  if (signal?.aborted) return rejected(signal.reason);
-  if (sender.isClosed) return rejected(closedBefore(left, undefined));
-  const { chan } = sender;
-  let sent = 0;
-  let ahead: IteratorResult<T> | undefined;
-  // Counted as a sender of its own: closing the other one lets it finish.
-  chan.strong++;
-  try {
-    for (;;) {
-      ahead ??= left?.next();
-      if (ahead?.done) return ready(sent);
-      if (signal?.aborted) throw signal.reason;
-      if (chan.closed) throw closedBefore(left, ahead);
-      if (chan.free > 0) chan.free--;
-      else if (!(await waitForSlot(chan, signal))) continue;
-      if (ahead !== undefined) chan.put(ahead.value);
-      else if (!sendNext(chan, iterator)) return ready(sent);
-      ahead = undefined;
-      sent++;
-    }
-  } finally {
-    chan.dropSender();
-  }
-}
-
-/** Waits for a slot and holds it. @returns False when the signal has fired or the channel is closed. */
-function waitForSlot<T>(chan: SendSide<T>, signal: AbortSignal | undefined): Promise<boolean> {
-  const waiter = new ReserveWaiter(chan, 1, ignore);
-  chan.queueSender(waiter);
-  return waiter.until(signal).then(
-    () => true,
-    () => false,
-  );
-}
-
-/** Sends the next value into a slot that is held. @returns False, and the slot is free again, when there is none. */
-function sendNext<T>(chan: SendSide<T>, iterator: Iterator<T>): boolean {
-  let next: IteratorResult<T> | undefined;
-  try {
-    next = iterator.next();
-  } finally {
-    if (next === undefined || next.done) chan.release(1);
-  }
-  if (next.done) return false;
-  chan.put(next.value);
-  return true;
-}
-
-/** Whether it says how many values it has; what does not, such as a generator, may never end. */
-function hasSize(values: Iterable<unknown>): boolean {
-  const { length, size } = values as { length?: unknown; size?: unknown };
-  return typeof (length ?? size) === 'number';
-}
-
-/** The error with what is left of values that are asked ahead, the one that was asked last included. */
-function closedBefore<T>(left: Iterator<T> | undefined, ahead: IteratorResult<T> | undefined): SendError<T[]> {
-  const rest: T[] = [];
-  for (let next = ahead ?? left?.next(); next && !next.done; next = left?.next()) rest.push(next.value);
-  return closedWhileSending(rest);
-}

@@ -1,37 +1,40 @@
+/**
+ * The core of bounded and unbounded channels.
+ *
+ * Invariants:
+ * - A slot is free, held (by a permit, or gathered by a sender that waits for several) or filled: `max - free` = held + `values.length`. An
+ *   unbounded channel has 2^30 slots.
+ * - A value in the channel and a waiting receiver exclude each other; so do a free slot and a waiting sender: a call that makes room for the other
+ *   side serves it before it returns.
+ * - A value goes to the receiver that has waited longest, in the call that sends it. What wins, a value or another source that the caller waits
+ *   for, does not depend on what the channel carried before.
+ * - Slots go to waiting senders first come, first served; the oldest gathers all it needs before the next gets one.
+ * - The state only advances, by {@link CHAN_TRANSITIONS}. The channel ends when its receiver is gone, or when nothing can come any more: the
+ *   receiver has closed or no sender is left, every slot is free, and no batch is open.
+ * - `strong` leaves 0 only when a reservation outlives its sender and becomes an owned permit; until then its slot keeps the channel from ending.
+ */
 import { type Clock, requireFunction, requireOptions } from '../../core/index.js';
 import { refused, settle, spend } from '../internal/budget.js';
-import { requireClock } from '../internal/options.js';
+import { requireClock } from '../internal/wait.js';
 import { type ParkingLot, unlink, type Waiter, WaiterList, type WaitNode } from '../internal/waiters.js';
-import { ValueBlocks } from './queue.js';
+import { ENDED, FAILED, PENDING, type Poll, READY } from '../select/selectable.js';
+import type { SelectSource, SelectWaiter, Slot } from '../select/selectable.js';
+import { ValueQueue } from './queue.js';
 import { type Received, RecvWaiter, type WaitOwner } from './waits.js';
-import {
-  ENDED,
-  FAILED,
-  PENDING,
-  type Poll,
-  READY,
-  type SelectSource,
-  type SelectWaiter,
-  type Slot,
-} from '../select/selectable.js';
 
-/** What a channel takes beside its capacity. */
+/** The options of a channel, beside its capacity. */
 export interface ChannelOptions<T> {
   /**
-   * Called once with each value that was accepted and can no longer be received: those that lie in the channel when its receiver is disposed of,
-   * and those sent later on permits. For values that hold something to be released. A send that fails hands its value back instead.
+   * Called once with each value that was accepted and can no longer be received: the values in the channel when its receiver is disposed of, and
+   * those sent on permits afterwards. For values that hold something to release. A send that fails hands its value back instead.
    */
   readonly onUndelivered?: ((value: T) => void) | undefined;
   /** The clock of `sendTimeout`; the system's by default. */
   readonly clock?: Clock | undefined;
 }
 
-/**
- * Checks the options of a channel.
- *
- * @internal
- */
-export function settingsOf<T>(action: string, options: ChannelOptions<T> | undefined): ChanSettings<T> | null {
+/** Checks the options of a channel. */
+export function settingsOf<T>(action: string, options: ChannelOptions<T> | undefined): ChannelOptions<T> | null {
   if (options === undefined) return null;
   const { onUndelivered, clock } = requireOptions(action, options, ['onUndelivered', 'clock']);
   if (onUndelivered !== undefined) requireFunction(action, 'onUndelivered', onUndelivered);
@@ -39,129 +42,123 @@ export function settingsOf<T>(action: string, options: ChannelOptions<T> | undef
   return { onUndelivered, clock };
 }
 
-/**
- * The one core behind bounded and unbounded channels.
- *
- * Invariants:
- * - A slot is free, held (by a permit, or gathered by a sender that waits for several) or filled:
- *   `max - free` = held + `length`. An unbounded channel is one of 2^30 slots.
- * - A value that lies in the channel and a waiting receiver exclude each other; so do a free slot and a waiting sender: whatever makes room for
- *   the other side serves it before it returns.
- * - A value goes to the receiver that has waited longest, in the call that sends it: what comes first, a value or whatever else a receiver's caller
- *   waits for, does not depend on what the channel carried before.
- * - Slots go to waiting senders first come, first served; the oldest gathers all it needs before the next gets one.
- * - `closed` and `dropped` only go from false to true; `strong` leaves 0 only when a reservation outlives its sender and gets its owned
- *   permit. The channel has ended when nobody may send any more and every slot is free: no value, no permit, no waiting sender is left then.
- *   One whose receiver is gone has ended, whatever permits are held.
- */
-
-/** The slots of an unbounded channel: the largest power of two that stays a small integer everywhere. */
+/** The slots of an unbounded channel: the largest power of two that is a small integer on every engine. */
 export const UNBOUNDED: number = 2 ** 30;
 
-/** One that waits for slots. */
+/**
+ * The state of a channel:
+ * - `open`: values can be sent;
+ * - `closing`: the receiver takes no new sends; buffered values and those of held permits still come;
+ * - `ended`: no value will ever come.
+ */
+export type ChanState = 'open' | 'closing' | 'ended';
+
+/** The states that may follow each state. */
+export const CHAN_TRANSITIONS: Readonly<Record<ChanState, readonly ChanState[]>> = {
+  open: ['closing', 'ended'],
+  closing: ['ended'],
+  ended: [],
+};
+
+/** A waiter for slots. */
 export interface SlotWaiter extends WaitNode {
-  /** How many it still needs. */
+  /** The number of slots it still needs. */
   need: number;
-  /** How many it has already. */
+  /** The number of slots it has. */
   gathered(): number;
-  /** Called when it has them all, out of the queue. */
+  /** Called out of the queue, when it has all its slots. */
   deliver(): void;
   /** Called instead when the channel closes. */
   end(): void;
 }
 
-/** What a channel was given beside its capacity. */
-export interface ChanSettings<T> {
-  readonly onUndelivered: ((value: T) => void) | undefined;
-  readonly clock: Clock | undefined;
-}
-
-/** What senders see of a channel: values go in, and none comes out. */
+/** The channel as its senders see it: values go in, and none comes out. */
 export interface SendSide<in T>
   extends Pick<
     Chan<never>,
     | 'max'
     | 'settings'
+    | 'state'
     | 'free'
     | 'strong'
     | 'weak'
-    | 'closed'
-    | 'dropped'
     | 'failure'
-    | 'senders'
     | 'closing'
     | 'shown'
+    | 'hold'
     | 'release'
     | 'queueSender'
     | 'withdrawSender'
     | 'dropSender'
-    | 'checkEnd'
   > {
   offer(value: T): void;
   put(value: T): void;
-  discard(value: T): void;
 }
 
-export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
-  readonly settings: ChanSettings<T> | null;
+export class Chan<T> implements SelectSource<T> {
+  readonly max: number;
+  readonly settings: ChannelOptions<T> | null;
+  readonly values: ValueQueue<T>;
+  state: ChanState = 'open';
   free: number;
   /** Open senders and owned permits. */
   strong = 1;
   weak = 0;
-  /** The receiver takes no new sends. */
-  closed = false;
-  /** The receiver is gone. */
-  dropped = false;
+  /** Batches that have a value, and may return it. */
+  batches = 0;
+  /** The first reason that a sender closed with. */
   failure: { readonly reason: unknown } | null = null;
   receivers: WaiterList<Waiter<T>> | null = null;
-  /** Those who only want to know that there is something to be had. They are told when no receiver is left to be served. */
+  /** Waiters that only want to know that there is a value, or the end. They are told when no receiver is left to serve. */
   lookers: WaiterList<Waiter<void>> | null = null;
   senders: WaiterList<SlotWaiter> | null = null;
-  /** The waiters for the receiver to go: each sender has a part of its own. */
+  /** The waiters for the receiver to close: each sender has a part of its own. */
   closing: ParkingLot | null = null;
-  #solo: ((result: Received<T> | Promise<never>) => void) | null = null;
-  #soloOwner: WaitOwner<T> | null = null;
-  #granting = false;
+  // The lone receive, which has no record: see `receive`.
+  #lone: ((result: Received<T> | Promise<never>) => void) | null = null;
+  #loneOwner: WaitOwner<T> | null = null;
+  #isGranting = false;
 
-  constructor(max: number, settings: ChanSettings<T> | null) {
-    super(max);
+  constructor(max: number, settings: ChannelOptions<T> | null) {
+    this.max = max;
     this.free = max;
     this.settings = settings;
+    this.values = new ValueQueue(max);
   }
 
-  /** A number of slots as it is shown. */
+  /** A number of slots for users. */
   shown(slots: number): number {
     return this.max === UNBOUNDED ? Number.POSITIVE_INFINITY : Math.max(0, slots);
   }
 
   // Sending
 
-  /** Sends a value for which a slot is free; there must be an open sender. */
+  /** Sends a value; there must be a free slot and an open sender. */
   offer(value: T): void {
-    if (this.#solo !== null) {
-      this.#settleSolo({ done: false, value });
+    if (this.#lone !== null) {
+      this.#settleLone({ done: false, value });
     } else {
       this.free--;
       this.put(value);
     }
   }
 
-  /** Puts a value into a slot that is already held. */
+  /** Puts a value into a held slot. */
   put(value: T): void {
     if (this.#isAwaited()) {
       this.#handOver(value);
-    } else if (this.dropped) {
+    } else if (this.state === 'ended') {
       this.release(1);
-      this.discard(value);
+      this.#discard(value);
     } else {
-      this.push(value);
+      this.values.push(value);
       this.#tellLookers();
     }
   }
 
-  /** Gives a value to the one that has waited longest. */
+  /** Gives a value to the receiver that has waited longest. */
   #handOver(value: T): void {
-    if (this.#solo !== null) this.#settleSolo({ done: false, value });
+    if (this.#lone !== null) this.#settleLone({ done: false, value });
     else this.receivers?.shift()?.deliver(value);
     this.release(1);
   }
@@ -170,22 +167,29 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     this.lookers?.drain((waiter) => waiter.deliver());
   }
 
-  /** Gives slots back that hold nothing any more. */
+  /** Holds slots, if so many are free. */
+  hold(slots: number): boolean {
+    if (slots > this.free) return false;
+    this.free -= slots;
+    return true;
+  }
+
+  /** Frees slots that hold nothing any more. */
   release(slots: number): void {
     this.free += slots;
-    if (this.senders !== null && this.senders.head !== null && !this.#granting) this.#grant();
+    if (this.senders !== null && this.senders.head !== null && !this.#isGranting) this.#grant();
     if (this.free === this.max) this.checkEnd();
   }
 
-  /** Queues one that waits for slots. */
+  /** Queues a waiter for slots. */
   queueSender(waiter: SlotWaiter): void {
     this.senders ??= new WaiterList();
     this.senders.push(waiter);
-    // A sender of several slots takes what is free while it waits for the rest.
+    // A sender of several slots holds the free ones while it waits for the rest.
     if (this.free > 0) this.#grant();
   }
 
-  /** Takes a waiting sender out of the queue; what it gathered goes to the next. @returns False when it was not there. */
+  /** Withdraws a waiting sender; its slots go to the next. @returns False when it was not waiting. */
   withdrawSender(waiter: SlotWaiter): boolean {
     if (!unlink(waiter)) return false;
     this.release(waiter.gathered());
@@ -195,7 +199,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   // Iterative and guarded: a granted sender may serve a waiting receiver, which frees its slot at once.
   #grant(): void {
     const senders = this.senders as WaiterList<SlotWaiter>;
-    this.#granting = true;
+    this.#isGranting = true;
     try {
       while (this.free > 0 && senders.head !== null) {
         const waiter = senders.head;
@@ -207,7 +211,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
         waiter.deliver();
       }
     } finally {
-      this.#granting = false;
+      this.#isGranting = false;
     }
   }
 
@@ -215,123 +219,117 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
 
   /** Takes the oldest value; there must be one. */
   take(): T {
-    const value = this.shift();
+    const value = this.values.shift();
     this.release(1);
     return value;
   }
 
-  /** Takes up to `limit` values into an array of ours. @returns The array. */
-  takeMany(values: T[], limit: number): T[] {
-    for (let left = limit; left > 0 && this.length > 0; ) {
-      const batch = Math.min(left, this.length);
-      this.shiftInto(values, batch);
-      left -= batch;
-      // Served only now, as a batch: senders that wait refill what was taken.
-      this.release(batch);
+  /**
+   * Moves up to `limit` values to the end of an array. When the array refuses one, it throws, and that value and those behind it stay.
+   *
+   * @returns The number of values moved.
+   */
+  takeInto(buffer: T[], limit: number): number {
+    const { values } = this;
+    let taken = 0;
+    while (taken < limit && values.length > 0) {
+      const most = Math.min(taken + values.length, limit);
+      const before = taken;
+      try {
+        for (; taken < most && values.length > 0; taken++) {
+          const value = values.shift();
+          try {
+            buffer.push(value);
+          } catch (error) {
+            values.unshift(value);
+            throw error;
+          }
+        }
+      } finally {
+        // Only now, as a batch: senders that wait refill what was taken.
+        this.release(taken - before);
+      }
     }
-    return values;
+    return taken;
   }
 
   /**
-   * Moves values that were taken into an array of the user's. When it refuses one, that one and those behind it are the channel's next values again,
-   * beyond its capacity where their slots are filled by now.
-   *
-   * @returns How many.
+   * Moves a value that was taken to the end of an array. When the array refuses it, it throws, and the value is the channel's next again: beyond
+   * its capacity where the slot is filled by now.
    */
-  moveInto(buffer: T[], values: readonly T[]): number {
-    let moved = 0;
+  append(buffer: T[], value: T): void {
     try {
-      for (; moved < values.length; moved++) buffer.push(values[moved] as T);
-      return moved;
+      buffer.push(value);
     } catch (error) {
-      const left = values.slice(moved);
-      this.free -= left.length;
-      this.shiftInto(left, this.length);
-      for (const value of left) this.put(value);
+      this.free--;
+      if (this.#isAwaited() || this.state === 'ended') this.put(value);
+      else {
+        this.values.unshift(value);
+        this.#tellLookers();
+      }
       throw error;
     }
   }
 
   /**
-   * Waits for one value, without a record where nobody else waits and there is no signal: by far the most frequent wait there is. Such a wait
-   * cannot be abandoned, and is older than all that are in the list.
+   * Waits for one value. Without a signal and other waiting receivers, which is by far the most frequent wait, the promise's own function is the
+   * record. Such a wait cannot be abandoned by itself, and is older than all in the list.
    */
-  park(signal: AbortSignal | undefined, owner: WaitOwner<T> | null): Promise<Received<T>> {
+  receive(signal: AbortSignal | undefined, owner: WaitOwner<T> | null): Promise<Received<T>> {
     if (signal !== undefined || this.#isAwaited()) {
       const waiter = new RecvWaiter<T>(owner);
       this.register(waiter);
       return waiter.until(signal);
     }
     spend();
-    this.#soloOwner = owner;
+    this.#loneOwner = owner;
     return new Promise<Received<T>>((resolve) => {
-      this.#solo = resolve;
+      this.#lone = resolve;
     });
   }
 
-  #settleSolo(result: Received<T> | Promise<never>): void {
-    const resolve = this.#solo as (result: Received<T> | Promise<never>) => void;
-    this.#solo = null;
-    this.#soloOwner = null;
+  #settleLone(result: Received<T> | Promise<never>): void {
+    const resolve = this.#lone as (result: Received<T> | Promise<never>) => void;
+    this.#lone = null;
+    this.#loneOwner = null;
     settle(resolve, result);
   }
 
-  /** Queues one that waits for something to be had. */
+  #isAwaited(): boolean {
+    return this.#lone !== null || (this.receivers !== null && this.receivers.head !== null);
+  }
+
+  /** Queues a waiter for a value or the end. */
   queueLooker(waiter: Waiter<void>): void {
     this.lookers ??= new WaiterList();
     this.lookers.push(waiter);
   }
 
-  /** Whether no value will ever come again. */
-  hasEnded(): boolean {
-    return this.dropped || (this.free === this.max && (this.closed || this.strong === 0));
-  }
-
-  /** Whether nobody may send any more: no sender, no permit and no waiting sender is left. */
-  isSenderless(): boolean {
-    return this.strong === 0 && this.free + this.length === this.max && !this.senders?.head;
-  }
-
-  /** Ends those waits for a value that belong to one iterator. */
+  /** Ends the waits of one owner. */
   endReceiversOf(owner: WaitOwner<T>): void {
-    if (this.#soloOwner === owner) this.#settleSolo({ done: true, value: undefined });
+    if (this.#loneOwner === owner) this.#settleLone({ done: true, value: undefined });
     owner.waits?.forEach((waiter) => {
       unlink(waiter);
       waiter.end();
     });
   }
 
-  /** Ends all waits if the channel has ended. */
-  checkEnd(): void {
-    if (!this.hasEnded()) return;
-    this.#tellLookers();
-    const failure = this.failure;
-    // To resolve with what is rejected is to reject, and needs no function of its own.
-    if (this.#solo !== null) {
-      this.#settleSolo(failure === null ? { done: true, value: undefined } : refused(failure.reason));
-    }
-    this.receivers?.drain((waiter) => {
-      if (failure === null) waiter.end();
-      else waiter.fail(failure.reason);
-    });
-  }
-
-  #isAwaited(): boolean {
-    return this.#solo !== null || (this.receivers !== null && this.receivers.head !== null);
-  }
-
   // Closing
 
-  /** One sender less. */
+  /** Whether no sender, no permit and no waiting sender is left. */
+  isSenderless(): boolean {
+    return this.strong === 0 && this.free + this.values.length === this.max && !this.senders?.head;
+  }
+
+  /** Counts one sender less. */
   dropSender(): void {
     this.strong--;
     this.checkEnd();
   }
 
-  /** The receiver takes no new sends; what is buffered or promised by a permit still comes. */
+  /** Refuses new sends. Buffered values and those of held permits still come. */
   close(): void {
-    if (this.closed) return;
-    this.closed = true;
+    if (!this.#advance('closing')) return;
     let gathered = 0;
     this.senders?.drain((waiter) => {
       gathered += waiter.gathered();
@@ -343,20 +341,16 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     this.closing?.wakeAll();
   }
 
-  /** The receiver goes: closes, and lets go of every value. */
+  /** Closes and ends: the receiver goes. Its values go to the hook, all of them whatever it throws; its first exception is thrown at last. */
   drop(): void {
-    this.dropped = true;
-    this.close();
-    const left: T[] = [];
-    this.shiftInto(left, this.length);
-    this.clear();
+    const left = this.values.clear();
     this.free += left.length;
-    this.checkEnd();
-    // Every value is handed over, whatever the hook throws; what it threw first is thrown in the end.
+    this.close();
+    this.#end();
     let thrown: [unknown] | undefined;
     for (const value of left) {
       try {
-        this.discard(value);
+        this.#discard(value);
       } catch (error) {
         thrown ??= [error];
       }
@@ -364,25 +358,49 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
     if (thrown !== undefined) throw thrown[0];
   }
 
-  /** Hands a value to the hook, if there is one. */
-  discard(value: T): void {
+  /** Ends the channel if no value can come any more. */
+  checkEnd(): void {
+    if (this.free !== this.max || this.batches > 0) return;
+    if (this.state === 'closing' || this.strong === 0) this.#end();
+  }
+
+  #end(): void {
+    if (!this.#advance('ended')) return;
+    this.#tellLookers();
+    const { failure } = this;
+    // Resolving with a rejected promise rejects.
+    if (this.#lone !== null) {
+      this.#settleLone(failure === null ? { done: true, value: undefined } : refused(failure.reason));
+    }
+    this.receivers?.drain((waiter) => {
+      if (failure === null) waiter.end();
+      else waiter.fail(failure.reason);
+    });
+  }
+
+  #advance(next: ChanState): boolean {
+    if (!CHAN_TRANSITIONS[this.state].includes(next)) return false;
+    this.state = next;
+    return true;
+  }
+
+  #discard(value: T): void {
     this.settings?.onUndelivered?.(value);
   }
 
-  // As an arm of select: the receiver's side
+  // The receiver as an arm of select
 
   poll(slot: Slot): Poll {
-    if (this.length > 0) {
+    if (this.values.length > 0) {
       slot.value = this.take();
       return READY;
     }
-    if (!this.hasEnded()) return PENDING;
+    if (this.state !== 'ended') return PENDING;
     if (this.failure === null) return ENDED;
     slot.value = this.failure.reason;
     return FAILED;
   }
 
-  /** Queues one that waits for a value. */
   register(waiter: Waiter<T>): void {
     this.receivers ??= new WaiterList();
     this.receivers.push(waiter);
@@ -393,7 +411,7 @@ export class Chan<T> extends ValueBlocks<T> implements SelectSource<T> {
   }
 
   isEnded(): boolean {
-    return this.failure === null && this.hasEnded();
+    return this.failure === null && this.state === 'ended';
   }
 
   endings(): WaiterList<Waiter<void>>[] {

@@ -5,8 +5,8 @@ import type { SendSide } from './chan.js';
 /**
  * A slot of a bounded channel that is held for one value: sending on it never waits and never finds the channel full.
  *
- * A permit keeps the channel open for the receiver until it is used or released, and its value is delivered even when the receiver has closed
- * in the meantime. When the receiver is gone altogether the value goes to the channel's `onUndelivered`.
+ * A permit keeps the channel open for the receiver until it is used or released. Its value is delivered although the receiver has closed meanwhile;
+ * when the receiver is gone the value goes to the channel's `onUndelivered`.
  */
 export class Permit<in T> implements Disposable {
   #chan: SendSide<T> | null;
@@ -16,13 +16,13 @@ export class Permit<in T> implements Disposable {
     this.#chan = chan;
   }
 
-  /** Whether it was sent on or released. */
+  /** Whether the permit was used or released. */
   get isUsed(): boolean {
     return this.#chan === null;
   }
 
   /**
-   * Sends the value for which the slot was held.
+   * Sends a value into the slot.
    *
    * @param value Any value.
    * @throws PermitError When the permit was used or released before.
@@ -41,7 +41,7 @@ export class Permit<in T> implements Disposable {
     chan.put(value);
   }
 
-  /** Gives the slot back, to the next that waits for one. A permit that was used or released ignores it. */
+  /** Gives the slot back, to the next waiting sender. A permit that was used or released ignores it. */
   release(): void {
     const chan = this.#chan;
     if (chan === null) return;
@@ -49,7 +49,7 @@ export class Permit<in T> implements Disposable {
     chan.release(1);
   }
 
-  /** The same as {@link Permit.release}. */
+  /** Does what {@link Permit.release} does. */
   [Symbol.dispose](): void {
     this.release();
   }
@@ -58,7 +58,7 @@ export class Permit<in T> implements Disposable {
 /**
  * Several slots of a bounded channel, given out one permit at a time.
  *
- * What is not given out when the iteration is left, or when it is disposed, goes back to the channel. Permits given out are on their own.
+ * Slots that are not given out when the iteration is left, or disposed of, go back to the channel. Permits given out are independent.
  */
 export class PermitIterator<in T> implements IterableIterator<Permit<T>>, Disposable {
   readonly #chan: SendSide<T>;
@@ -70,25 +70,25 @@ export class PermitIterator<in T> implements IterableIterator<Permit<T>>, Dispos
     this.#left = slots;
   }
 
-  /** How many permits are left. */
+  /** The number of permits left. */
   get len(): number {
     return this.#left;
   }
 
-  /** The next permit. */
+  /** Gives the next permit. */
   next(): IteratorResult<Permit<T>, undefined> {
     if (this.#left === 0) return { done: true, value: undefined };
     this.#left--;
     return { done: false, value: new Permit(this.#chan) };
   }
 
-  /** Gives back the slots that are left; called by a `for of` that is left early. */
+  /** Gives the slots left back; called by a `for of` that is left early. */
   return(): IteratorResult<Permit<T>, undefined> {
     this.release();
     return { done: true, value: undefined };
   }
 
-  /** Gives back the slots that are left. */
+  /** Gives the slots left back. */
   release(): void {
     const left = this.#left;
     this.#left = 0;
@@ -99,19 +99,15 @@ export class PermitIterator<in T> implements IterableIterator<Permit<T>>, Dispos
     return this;
   }
 
-  /** The same as {@link PermitIterator.release}. */
+  /** Does what {@link PermitIterator.release} does. */
   [Symbol.dispose](): void {
     this.release();
   }
 }
 
-export function usedBefore(action: string): PermitError {
-  return new PermitError(`${action}: the permit was used or released before`);
-}
-
 /**
- * A slot held for one value together with the sender it was reserved on: it keeps the channel open like a sender does, and gives the sender
- * back when it is used or released.
+ * A slot that is held together with the sender it was reserved on: it keeps the channel open as a sender does, and gives the sender back when it is
+ * used or released.
  */
 export class OwnedPermit<in T> extends Permit<T> {
   readonly #toSender: () => Sender<T>;
@@ -123,7 +119,7 @@ export class OwnedPermit<in T> extends Permit<T> {
   }
 
   /**
-   * Sends the value for which the slot was held.
+   * Sends a value into the slot.
    *
    * @param value Any value.
    * @returns The sender.
@@ -135,7 +131,7 @@ export class OwnedPermit<in T> extends Permit<T> {
   }
 
   /**
-   * Gives the slot back, to the next that waits for one.
+   * Gives the slot back, to the next waiting sender.
    *
    * @returns The sender.
    * @throws PermitError When the permit was used or released before.
@@ -150,4 +146,8 @@ export class OwnedPermit<in T> extends Permit<T> {
   override [Symbol.dispose](): void {
     if (!this.isUsed) this.release().close();
   }
+}
+
+function usedBefore(action: string): PermitError {
+  return new PermitError(`${action}: the permit was used or released before`);
 }

@@ -1,31 +1,33 @@
-/** Values in a row, and `undefined` where there is none. */
+/** Values in a row, and `undefined` in free places. */
 type Block<T> = (T | undefined)[];
 
 const FIRST_SIZE = 8;
 const LAST_SIZE = 1024;
 
 /**
- * First in, first out, without ever copying a value to make room: blocks in a row, of which the last is written and the first is read. One is enough
- * for a channel that runs empty now and then.
+ * The values of a channel, first in, first out: blocks in a row, of which the last is written and the first is read. It grows without copying; a
+ * channel that runs empty now and then needs one block, and one that stays full reuses two.
  */
-export class ValueBlocks<T> {
-  /** The most values there can be. */
-  readonly max: number;
+export class ValueQueue<T> {
   length = 0;
+  readonly #max: number;
   /** The block that is read, from `#at` on. */
   #head: Block<T> | null = null;
   #at = 0;
-  /** The block that is written, up to `#end`; the same one as long as one is enough. */
+  /** The block that is written, up to `#end`; it may be the one that is read. */
   #tail: Block<T> | null = null;
   #end = 0;
   /** The blocks behind the one that is read. */
   #more: Block<T>[] | null = null;
+  /** A block that was read, for the next extension. */
+  #spare: Block<T> | null = null;
 
+  /** @param max The most values there can be. */
   constructor(max: number) {
-    this.max = max;
+    this.#max = max;
   }
 
-  /** Adds a value behind all others. */
+  /** Adds a value at the end. */
   push(value: T): void {
     let block = this.#tail;
     if (block === null || this.#end === block.length) block = this.#extend(block);
@@ -33,48 +35,56 @@ export class ValueBlocks<T> {
     this.length++;
   }
 
-  /** Takes the oldest value, of which there must be one. */
+  /** Takes the oldest value; there must be one. */
   shift(): T {
     const block = this.#head as Block<T>;
     const value = block[this.#at] as T;
     block[this.#at++] = undefined;
     this.length--;
-    if (this.#at === block.length || this.length === 0) this.#advance();
+    if (this.#at === block.length || this.length === 0) this.#advance(block);
     return value;
   }
 
-  /** Takes the oldest values, of which there must be as many. */
-  shiftInto(buffer: T[], count: number): void {
-    for (let left = count; left > 0; ) {
-      const block = this.#head as Block<T>;
-      const from = this.#at;
-      const to = Math.min(from + left, block.length);
-      for (let at = from; at < to; at++) {
-        buffer.push(block[at] as T);
-        block[at] = undefined;
-      }
-      left -= to - from;
-      this.#at = to;
-      this.length -= to - from;
-      if (to === block.length || this.length === 0) this.#advance();
+  /** Puts a value before all others. */
+  unshift(value: T): void {
+    if (this.length === 0) {
+      this.push(value);
+      return;
+    }
+    if (this.#at === 0) {
+      this.#more ??= [];
+      this.#more.unshift(this.#head as Block<T>);
+      this.#head = [undefined];
+      this.#at = 1;
+    }
+    (this.#head as Block<T>)[--this.#at] = value;
+    this.length++;
+  }
+
+  /** Takes every value, and lets go of the blocks. */
+  clear(): T[] {
+    const values: T[] = [];
+    while (this.length > 0) values.push(this.shift());
+    this.#head = this.#tail = this.#more = this.#spare = null;
+    return values;
+  }
+
+  /** Goes on to the next block, or to the start of this one when no value is left. */
+  #advance(read: Block<T>): void {
+    this.#at = 0;
+    if (this.length === 0) {
+      this.#end = 0;
+    } else {
+      this.#head = (this.#more as Block<T>[]).shift() as Block<T>;
+      this.#spare = read;
     }
   }
 
-  /** Lets go of the blocks, once there is nothing in them. */
-  clear(): void {
-    this.#head = this.#tail = this.#more = null;
-  }
-
-  // Behind the block that was read, or at its start again when there is nothing in any.
-  #advance(): void {
-    if (this.length > 0) this.#head = (this.#more as Block<T>[]).shift() as Block<T>;
-    else this.#end = 0;
-    this.#at = 0;
-  }
-
   #extend(full: Block<T> | null): Block<T> {
-    const size = Math.min(full === null ? FIRST_SIZE : full.length * 2, LAST_SIZE, this.max);
-    const block: Block<T> = new Array<T | undefined>(size).fill(undefined);
+    const size = Math.min(full === null ? FIRST_SIZE : full.length * 2, LAST_SIZE, this.#max);
+    const spare = this.#spare;
+    const block: Block<T> = spare?.length === size ? spare : new Array<T | undefined>(size).fill(undefined);
+    this.#spare = null;
     if (full === null) this.#head = block;
     else {
       this.#more ??= [];

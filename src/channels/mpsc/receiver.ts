@@ -1,24 +1,18 @@
 import { faultOf, requireFunction, requireLimit } from '../../core/index.js';
 import { afterPause, ready, readyVoid, rejected, spend } from '../internal/budget.js';
 import { printedAs } from '../internal/inspect.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
+import { signalOf, type TryRecvResult, type WaitOptions } from '../internal/wait.js';
 import { ValueWaiter } from '../internal/waiters.js';
+import type { Selectable, SelectSource } from '../select/selectable.js';
 import type { Chan } from './chan.js';
 import { BatchWaiter, type Received, type RecvWaiter, type WaitOwner } from './waits.js';
-import type { Selectable, SelectSource } from '../select/selectable.js';
-
-/** What {@link Receiver.tryRecv} found. */
-export type TryReceived<T> =
-  | { readonly state: 'ok'; readonly value: T }
-  | { readonly state: 'empty' }
-  | { readonly state: 'closed'; readonly reason?: unknown };
 
 /**
  * The receiving half of a channel, bounded or unbounded.
  *
- * There is one receiver; it may be shared, and concurrent waits on it are served in order. As an arm of `select` it wins with the next value, and
- * is disabled once the channel has ended (see `withEnd`). As an async iterable it gives every value; leaving the iteration early leaves the
- * channel open.
+ * A channel has one receiver. It may be shared: concurrent waits are served in order. As an arm of `select` it wins with the next value, and is
+ * disabled once the channel has ended (see `withEnd`). As an async iterable it gives every value; leaving the iteration early leaves the channel
+ * open.
  */
 export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable, AsyncDisposable {
   readonly #chan: Chan<T>;
@@ -28,38 +22,38 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     this.#chan = chan;
   }
 
-  /** How many values are waiting. */
+  /** The number of values in the channel. */
   get len(): number {
-    return this.#chan.length;
+    return this.#chan.values.length;
   }
 
-  /** Whether no value is waiting. */
+  /** Whether the channel holds no value. */
   get isEmpty(): boolean {
     return this.len === 0;
   }
 
-  /** How many slots are free: `Infinity` for an unbounded channel. */
+  /** The number of free slots: `Infinity` for an unbounded channel. */
   get capacity(): number {
     return this.#chan.shown(this.#chan.free);
   }
 
-  /** How many slots there are in all: `Infinity` for an unbounded channel. */
+  /** The number of all slots: `Infinity` for an unbounded channel. */
   get maxCapacity(): number {
     return this.#chan.shown(this.#chan.max);
   }
 
-  /** Whether nothing can be sent any more, though values may be left: this receiver has closed, or every sender and permit is gone. */
+  /** Whether nothing more can be sent: this receiver has closed, or every sender and permit is gone. Values may be left. */
   get isClosed(): boolean {
     const chan = this.#chan;
-    return chan.closed || chan.isSenderless();
+    return chan.state !== 'open' || chan.isSenderless();
   }
 
-  /** How many senders there are, permits that own one included. */
+  /** The number of senders, owned permits included. */
   get senderStrongCount(): number {
     return this.#chan.strong;
   }
 
-  /** How many weak senders there are. */
+  /** The number of weak senders. */
   get senderWeakCount(): number {
     return this.#chan.weak;
   }
@@ -67,11 +61,11 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
   /**
    * Waits for the next value.
    *
-   * **Cancel safety:** cancel safe. An aborted wait has taken nothing; the value goes to the next.
+   * **Cancel safety:** cancel safe. An aborted wait has taken nothing; the value goes to the next wait.
    *
    * @param options A signal that abandons the wait.
-   * @returns `{ done: false, value }`, or `{ done: true }` once the channel has ended: no sender, no permit and no value is left.
-   * @throws Whatever reason a sender closed with (rejects), once the channel has ended.
+   * @returns `{ done: false, value }`, or `{ done: true }` once the channel has ended: it has no sender, no permit and no value.
+   * @throws The reason that a sender closed with (rejects), once the channel has ended.
    * @example
    * ```ts
    * const [tx, rx] = mpsc.channel<undefined>(1);
@@ -85,13 +79,13 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const signal = signalOf('Cannot receive', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
-    return chan.length > 0 ? takeOne(chan) : waitForOne(chan, signal, null);
+    return chan.values.length > 0 ? takeOne(chan) : waitForOne(chan, signal, null);
   }
 
   /**
-   * Takes the next value if there is one now.
+   * Takes the next value, without waiting.
    *
-   * @returns `{ state: 'ok', value }`, `{ state: 'empty' }` while more may come, or `{ state: 'closed' }`, with the reason if there is one.
+   * @returns `{ state: 'ok', value }`, `{ state: 'empty' }` while more may come, or `{ state: 'closed' }` with the reason that a sender closed with.
    * @example
    * ```ts
    * const [tx, rx] = mpsc.channel<number>(1);
@@ -102,22 +96,22 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * rx.tryRecv(); // => { state: 'closed' }
    * ```
    */
-  tryRecv(): TryReceived<T> {
+  tryRecv(): TryRecvResult<T> {
     const chan = this.#chan;
-    if (chan.length > 0) return { state: 'ok', value: chan.take() };
-    if (!chan.hasEnded()) return { state: 'empty' };
+    if (chan.values.length > 0) return { state: 'ok', value: chan.take() };
+    if (chan.state !== 'ended') return { state: 'empty' };
     return chan.failure === null ? { state: 'closed' } : { state: 'closed', reason: chan.failure.reason };
   }
 
   /**
-   * Waits for at least one value and takes what is there, up to `limit`, as a new array.
+   * Waits for at least one value and takes all that the channel holds, up to `limit`, as a new array.
    *
    * **Cancel safety:** cancel safe. An aborted wait has taken nothing.
    *
-   * @param limit How many at most, `Infinity` for all that there are; for 0 it resolves at once.
+   * @param limit The most values to take; `Infinity` for no limit. For 0 it resolves at once.
    * @param options A signal that abandons the wait.
-   * @returns The values; none once the channel has ended, or for a limit of 0.
-   * @throws Whatever reason a sender closed with (rejects), once the channel has ended.
+   * @returns The values; an empty array once the channel has ended, or for a limit of 0.
+   * @throws The reason that a sender closed with (rejects), once the channel has ended.
    * @example
    * ```ts
    * const [tx, rx] = mpsc.channel<number>(4);
@@ -127,39 +121,39 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
    * ```
    */
   recvMany(limit: number, options?: WaitOptions): Promise<T[]> {
-    return this.#recvMany(limit, options, (values) => values);
+    return this.#recvMany<T[]>([], limit, options, false);
   }
 
   /**
-   * Waits for at least one value and appends what is there, up to `limit`, to a buffer of yours.
+   * Waits for at least one value and appends all that the channel holds, up to `limit`, to the caller's buffer.
    *
    * **Cancel safety:** cancel safe. An aborted wait has taken nothing and left the buffer as it was.
    *
-   * @param buffer What to append to; its contents stay.
-   * @param limit How many at most, `Infinity` for all that there are; for 0 it resolves at once.
+   * @param buffer The array to append to; its contents stay.
+   * @param limit The most values to take; `Infinity` for no limit. For 0 it resolves at once.
    * @param options A signal that abandons the wait.
-   * @returns How many were appended; 0 once the channel has ended, or for a limit of 0.
-   * @throws Whatever reason a sender closed with (rejects), once the channel has ended; whatever the buffer throws when it is appended to, and
-   * then the values that are not in it are in the channel again.
+   * @returns The number of values appended; 0 once the channel has ended, or for a limit of 0.
+   * @throws The reason that a sender closed with (rejects), once the channel has ended. Any exception of the buffer (rejects); the values that are
+   * not in it stay in the channel.
    */
   recvManyInto(buffer: T[], limit: number, options?: WaitOptions): Promise<number> {
     if (!Array.isArray(buffer) || !Object.isExtensible(buffer)) {
       throw faultOf('Cannot receive', 'buffer', 'an array that can grow', buffer);
     }
-    return this.#recvMany(limit, options, (values) => this.#chan.moveInto(buffer, values));
+    return this.#recvMany<number>(buffer, limit, options, true);
   }
 
   /**
-   * Calls back for each value until the channel ends: the fastest way to take a stream of single values. What is there is taken synchronously,
-   * one value and one call at a time; a callback that returns a promise is awaited before the next value is taken.
+   * Calls back for each value until the channel ends: the fastest way to take a stream of single values. Buffered values are taken one by one
+   * without waiting in between; a callback that returns a promise is awaited before the next value is taken.
    *
-   * **Cancel safety:** cancel safe. When the signal fires no further value is taken, and a callback that is at work is awaited first; every value
-   * that was taken has been given to the callback, every other stays in the channel. The same holds when the callback throws.
+   * **Cancel safety:** cancel safe. When the signal fires, a running callback is awaited and no further value is taken: every value was either
+   * given to the callback or stays in the channel. The same holds when the callback throws.
    *
-   * @param callback What takes a value. What it throws, or rejects with, ends the call.
+   * @param callback Takes a value. An exception or rejection ends the call.
    * @param options A signal that abandons the rest.
-   * @returns When the channel has ended: no sender, no permit and no value is left.
-   * @throws What the callback throws, or whatever reason a sender closed with (rejects).
+   * @returns Resolves when the channel has ended.
+   * @throws Any exception of the callback, or the reason that a sender closed with (rejects).
    * @example
    * ```ts
    * const [tx, rx] = mpsc.channel<number>(4);
@@ -183,9 +177,9 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     for (;;) {
       if (signal?.aborted) throw signal.reason;
       let value: T;
-      if (chan.length > 0) {
+      if (chan.values.length > 0) {
         value = chan.take();
-        // A callback that sends to its own channel would otherwise keep everything else waiting.
+        // A callback that sends to its own channel would otherwise starve timers and I/O.
         if (spend()) await afterPause(undefined);
       } else {
         const received = await waitForOne(chan, signal, null);
@@ -198,8 +192,8 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
   }
 
   /**
-   * Waits until there is something to be had: until {@link Receiver.tryRecv} would not answer `empty`. It takes nothing. Where receivers share
-   * the channel, another may be quicker; so look again, and wait again.
+   * Waits until {@link Receiver.tryRecv} would not give `empty`, and takes nothing. A shared receiver may find the value gone: look again, and
+   * wait again.
    *
    * **Cancel safety:** cancel safe.
    *
@@ -216,23 +210,23 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     const signal = signalOf('Cannot wait', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
-    if (chan.length > 0 || chan.hasEnded()) return readyVoid();
+    if (chan.values.length > 0 || chan.state === 'ended') return readyVoid();
     const waiter = new ValueWaiter<void>();
     chan.queueLooker(waiter);
     return waiter.until(signal);
   }
 
   /**
-   * Closes the channel for sending, and leaves what is in it to be received: buffered values, and those of permits that are still held. Every
-   * blocked send and reservation is rejected. A second call does nothing.
+   * Closes the channel for sending. Buffered values, and those of permits that are still held, can be received; every blocked send and reservation
+   * is rejected. A second call does nothing.
    */
   close(): void {
     this.#chan.close();
   }
 
   /**
-   * The values of the channel, until it ends. Leaving the iteration early leaves the channel open and takes no value; it settles a `next()` that
-   * still waits.
+   * Iterates over the values until the channel ends. Leaving the iteration early leaves the channel open and takes no value; it settles a pending
+   * `next()`.
    *
    * **Cancel safety:** cancel safe.
    *
@@ -253,43 +247,53 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     return new ReceiverIterator(this.#chan);
   }
 
-  /** How `select` looks at it. */
+  /** The receiver as an arm of `select`. */
   selectSource(): SelectSource<T> {
     return this.#chan;
   }
 
   /**
-   * Drops the receiver: closes the channel and lets go of every value in it, to `onUndelivered` where the channel has one. Waits for a value end.
-   * A second call does nothing.
+   * Closes the channel and drops its values; `onUndelivered` of the channel is called with each. Pending receives end. A second call does
+   * nothing.
    */
   [Symbol.dispose](): void {
     this.#chan.drop();
   }
 
-  /** The same as the synchronous form. */
+  /** Does what `Symbol.dispose` does. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#chan.drop();
   }
 
-  #recvMany<R>(limit: number, options: WaitOptions | undefined, toResult: (values: T[]) => R): Promise<R> {
+  #recvMany<R extends number | T[]>(
+    buffer: T[],
+    limit: number,
+    options: WaitOptions | undefined,
+    isCounted: boolean,
+  ): Promise<R> {
     requireLimit('Cannot receive', limit);
     const signal = signalOf('Cannot receive', options);
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.#chan;
-    const waiter = new BatchWaiter(chan, limit, toResult);
-    if (limit === 0 || chan.length > 0) waiter.end();
-    else {
+    if (limit > 0 && chan.values.length === 0 && chan.state !== 'ended') {
+      const waiter = new BatchWaiter<T, R>(chan, buffer, limit, isCounted);
       chan.register(waiter);
-      chan.checkEnd();
+      return waiter.until(signal);
     }
-    return waiter.until(signal);
+    try {
+      const count = chan.takeInto(buffer, limit);
+      const result = (isCounted ? count : buffer) as R;
+      return limit > 0 && count === 0 ? atEnd(chan, result) : ready(result);
+    } catch (error) {
+      return rejected(error);
+    }
   }
 }
 
 /** The receiver's own iterator: it waits like `recv`, and ends when the channel does or when it is left. */
 class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined>, WaitOwner<T> {
   readonly #chan: Chan<T>;
-  #left = false;
+  #isLeft = false;
   waits: Set<RecvWaiter<T>> | undefined = undefined;
 
   constructor(chan: Chan<T>) {
@@ -298,12 +302,12 @@ class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined>, WaitOw
 
   next(): Promise<Received<T>> {
     const chan = this.#chan;
-    if (this.#left) return ready<Received<T>>({ done: true, value: undefined });
-    return chan.length > 0 ? takeOne(chan) : waitForOne(chan, undefined, this);
+    if (this.#isLeft) return ready<Received<T>>({ done: true, value: undefined });
+    return chan.values.length > 0 ? takeOne(chan) : waitForOne(chan, undefined, this);
   }
 
   return(): Promise<Received<T>> {
-    this.#left = true;
+    this.#isLeft = true;
     this.#chan.endReceiversOf(this);
     return ready<Received<T>>({ done: true, value: undefined });
   }
@@ -318,7 +322,7 @@ class ReceiverIterator<T> implements AsyncIterableIterator<T, undefined>, WaitOw
   }
 }
 
-// The result is made where the promise is: the compiler then knows that it is no thenable, and need not ask.
+// The result is made beside its promise, so that the compiler knows it is no thenable.
 function takeOne<T>(chan: Chan<T>): Promise<Received<T>> {
   const value = chan.take();
   return spend() ? afterPause<Received<T>>({ done: false, value }) : Promise.resolve({ done: false as const, value });
@@ -329,11 +333,11 @@ function waitForOne<T>(
   signal: AbortSignal | undefined,
   owner: WaitOwner<T> | null,
 ): Promise<Received<T>> {
-  if (chan.hasEnded()) return atEnd<Received<T>>(chan, { done: true, value: undefined });
-  return chan.park(signal, owner);
+  if (chan.state === 'ended') return atEnd<Received<T>>(chan, { done: true, value: undefined });
+  return chan.receive(signal, owner);
 }
 
-/** What a wait gives once the channel has ended. */
+/** The outcome of a wait on a channel that has ended. */
 function atEnd<R>({ failure }: Pick<Chan<never>, 'failure'>, result: R): Promise<R> {
   return failure === null ? ready(result) : rejected(failure.reason);
 }

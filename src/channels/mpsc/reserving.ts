@@ -1,23 +1,15 @@
 import { requireInstance } from '../../core/index.js';
-import { type ParkingLot, unlink, type WaiterList, type WaitNode, type Wakeable } from '../internal/waiters.js';
+import { CallbackWaiter, type ParkingLot, unlink, type WaiterList, type WaitNode } from '../internal/waiters.js';
+import { ENDED, PENDING, type Poll, READY } from '../select/selectable.js';
+import type { Selectable, SelectSource, SelectWaiter, Slot } from '../select/selectable.js';
 import { Sender } from './bounded.js';
 import type { SendSide, SlotWaiter } from './chan.js';
 import { Permit } from './permit.js';
-import {
-  type Selectable,
-  ENDED,
-  PENDING,
-  type Poll,
-  READY,
-  type SelectSource,
-  type SelectWaiter,
-  type Slot,
-} from '../select/selectable.js';
 
 /**
- * A sender as an arm: it wins with a permit as soon as there is room, and is disabled once the channel is closed.
+ * A sender as an arm of `select`: it wins with a permit as soon as the channel has room, and is disabled once the channel or the sender is closed.
  *
- * A losing arm holds no slot and loses its place in the queue.
+ * **Cancel safety:** cancel safe, but loses its place: a losing arm holds no slot.
  *
  * @param sender The sender of a bounded channel.
  * @example
@@ -33,26 +25,17 @@ export function reserving<T>(sender: Sender<T>): Selectable<Permit<T>> {
   return { selectSource: () => new ReserveSource<T>(sender) };
 }
 
-/** What this needs of a sender. */
-interface Reserving<T> {
-  readonly chan: SendSide<T>;
-  readonly isClosed: boolean;
-  closing(): ParkingLot;
-}
+class ReserveSource<T> implements SelectSource<Permit<T>> {
+  readonly #sender: Sender<T>;
 
-/** A sender as an arm: it wins with a permit, and ends when the sender is closed or the channel is. */
-export class ReserveSource<T> implements SelectSource<Permit<T>> {
-  readonly #sender: Reserving<T>;
-
-  constructor(sender: Reserving<T>) {
+  constructor(sender: Sender<T>) {
     this.#sender = sender;
   }
 
   poll(slot: Slot): Poll {
     const { chan, isClosed } = this.#sender;
     if (isClosed) return ENDED;
-    if (chan.free <= 0) return PENDING;
-    chan.free--;
+    if (!chan.hold(1)) return PENDING;
     slot.value = new Permit(chan);
     return READY;
   }
@@ -77,20 +60,19 @@ export class ReserveSource<T> implements SelectSource<Permit<T>> {
   }
 }
 
-/** The arm of a select in the queue of a channel, and among the waiters for the sender's end. */
+/** The arm in two queues: that for slots, and that for the close of its sender. */
 class ReserveLink<T> implements SlotWaiter {
   previous: WaitNode | null = null;
   next: WaitNode | null = null;
   list: WaiterList<WaitNode> | null = null;
   need = 1;
-  readonly closing: ClosingLink;
+  readonly closing: CallbackWaiter<void> = new CallbackWaiter(() => this.end());
   readonly #chan: SendSide<T>;
   readonly #target: SelectWaiter;
 
   constructor(chan: SendSide<T>, target: SelectWaiter) {
     this.#chan = chan;
     this.#target = target;
-    this.closing = new ClosingLink(this);
   }
 
   gathered(): number {
@@ -110,20 +92,5 @@ class ReserveLink<T> implements SlotWaiter {
   withdraw(): void {
     unlink(this.closing);
     this.#chan.withdrawSender(this);
-  }
-}
-
-class ClosingLink implements Wakeable {
-  previous: WaitNode | null = null;
-  next: WaitNode | null = null;
-  list: WaiterList<WaitNode> | null = null;
-  readonly #link: { end(): void };
-
-  constructor(link: { end(): void }) {
-    this.#link = link;
-  }
-
-  deliver(): void {
-    this.#link.end();
   }
 }

@@ -1,21 +1,20 @@
 import { SendError } from '../errors.js';
 import { readyVoid, rejected } from '../internal/budget.js';
 import { printedAs } from '../internal/inspect.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
-import { ValueWaiter, ParkingLot } from '../internal/waiters.js';
+import { signalOf, type WaitOptions } from '../internal/wait.js';
+import { ParkingLot, ValueWaiter } from '../internal/waiters.js';
 import type { Sender } from './bounded.js';
 import type { SendSide } from './chan.js';
 
 /**
- * What senders of both kinds share: being counted, being closed, and seeing the receiver go.
+ * The part that bounded and unbounded senders share: being counted, being closed, and seeing the receiver go.
  *
  * The channel ends for the receiver when every sender is closed, every permit is used or released and every blocked send is through.
  */
 export abstract class SenderHandle<in T> implements Disposable, AsyncDisposable {
   /** @internal */
   readonly chan: SendSide<T>;
-  /** @internal */
-  open = true;
+  #isOpen = true;
   #closing: ParkingLot | null = null;
 
   /** @internal */
@@ -23,23 +22,23 @@ export abstract class SenderHandle<in T> implements Disposable, AsyncDisposable 
     this.chan = chan;
   }
 
-  /** Whether a send can only fail: the receiver has closed or is gone, or this sender is closed. */
+  /** Whether every send fails: the receiver has closed or is gone, or this sender is closed. */
   get isClosed(): boolean {
-    return this.chan.closed || !this.open;
+    return this.chan.state !== 'open' || !this.#isOpen;
   }
 
-  /** How many senders there are, permits that own one included. */
+  /** The number of senders, owned permits included. */
   get strongCount(): number {
     return this.chan.strong;
   }
 
-  /** How many weak senders there are. */
+  /** The number of weak senders. */
   get weakCount(): number {
     return this.chan.weak;
   }
 
   /**
-   * Whether two senders send into the same channel; false for anything that is no sender.
+   * Whether two senders send into the same channel; false for a value that is no sender.
    *
    * @param other Another sender.
    */
@@ -48,7 +47,7 @@ export abstract class SenderHandle<in T> implements Disposable, AsyncDisposable 
   }
 
   /**
-   * Waits until the receiver closes or is gone, or this sender is closed, and resolves at once ever after.
+   * Waits until the receiver closes or is gone, or this sender is closed; resolves at once ever after.
    *
    * **Cancel safety:** cancel safe.
    *
@@ -66,25 +65,24 @@ export abstract class SenderHandle<in T> implements Disposable, AsyncDisposable 
   /**
    * Closes this sender; a second call does nothing.
    *
-   * The channel stays open while other senders are. Sends of this sender that are still blocked go through when there is room. A reason, where
-   * one is given, reaches the receiver when the channel ends, after the buffered values: its waits reject with it. Of several reasons the first
-   * counts.
+   * The channel stays open while it has other senders, and blocked sends of this one go through when there is room. A reason reaches the receiver
+   * at the end of the channel, after the buffered values: its waits reject with it. Of several reasons the first counts.
    *
-   * @param reason What the receiver's waits reject with at the end, such as the error that stopped a producer.
+   * @param reason The reason that the receiver's waits reject with at the end, such as the error that stopped a producer.
    */
   close(reason?: unknown): void {
     if (!this.leave()) return;
-    const chan = this.chan;
+    const { chan } = this;
     if (reason !== undefined) chan.failure ??= { reason };
     chan.dropSender();
   }
 
-  /** The same as `close()`. */
+  /** Does what `close()` does. */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** The same as `close()`. */
+  /** Does what `close()` does. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }
@@ -98,28 +96,26 @@ export abstract class SenderHandle<in T> implements Disposable, AsyncDisposable 
 
   /** @internal Closes this sender, and leaves its count to the caller. @returns False when it was closed. */
   protected leave(): boolean {
-    const was = this.open;
-    this.open = false;
+    const wasOpen = this.#isOpen;
+    this.#isOpen = false;
     this.#closing?.wakeAll();
-    return was;
+    return wasOpen;
   }
 
-  /** @internal */
+  /** @internal Counts one sender more. */
   protected cloned(): SendSide<T> {
-    if (!this.open) throw new SendError('Cannot clone sender: it is closed', undefined);
+    if (!this.#isOpen) throw new SendError('Cannot clone sender: it is closed', undefined);
     this.chan.strong++;
     return this.chan;
   }
 }
 
-printedAs(SenderHandle, 'isClosed', 'strongCount', 'weakCount');
-
-/** A handle to a channel that does not keep it open; `S` is the kind of its senders. */
+/** A handle that does not keep its channel open; `S` is the type of its senders. */
 export class WeakSender<in T, out S = Sender<T>> implements Disposable {
   /** @internal */
   readonly chan: SendSide<T>;
   readonly #toSender: (chan: SendSide<T>) => S;
-  #open = true;
+  #isOpen = true;
 
   /** @internal */
   constructor(chan: SendSide<T>, toSender: (chan: SendSide<T>) => S) {
@@ -128,40 +124,45 @@ export class WeakSender<in T, out S = Sender<T>> implements Disposable {
     this.#toSender = toSender;
   }
 
-  /** How many senders there are, permits that own one included. */
+  /** The number of senders, owned permits included. */
   get strongCount(): number {
     return this.chan.strong;
   }
 
-  /** How many weak senders there are. */
+  /** The number of weak senders. */
   get weakCount(): number {
     return this.chan.weak;
   }
 
-  /** A sender, as long as there is another one or a permit that owns one; nothing afterwards. */
+  /** Makes a sender while the channel has another one or an owned permit; undefined afterwards. */
   upgrade(): S | undefined {
-    if (!this.#open || this.chan.strong === 0) return undefined;
+    if (!this.#isOpen || this.chan.strong === 0) return undefined;
     this.chan.strong++;
     return this.#toSender(this.chan);
   }
 
-  /** Another weak sender. */
+  /**
+   * Makes another weak sender.
+   *
+   * @throws SendError When this one is closed.
+   */
   clone(): WeakSender<T, S> {
-    if (!this.#open) throw new SendError('Cannot clone weak sender: it is closed', undefined);
+    if (!this.#isOpen) throw new SendError('Cannot clone weak sender: it is closed', undefined);
     return new WeakSender(this.chan, this.#toSender);
   }
 
-  /** Lets go of this weak sender; a second call does nothing. */
+  /** Closes this weak sender; a second call does nothing. */
   close(): void {
-    if (!this.#open) return;
-    this.#open = false;
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
     this.chan.weak--;
   }
 
-  /** The same as `close()`. */
+  /** Does what `close()` does. */
   [Symbol.dispose](): void {
     this.close();
   }
 }
 
+printedAs(SenderHandle, 'isClosed', 'strongCount', 'weakCount');
 printedAs(WeakSender, 'strongCount', 'weakCount');

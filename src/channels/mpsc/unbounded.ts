@@ -1,10 +1,10 @@
-import { Chan, UNBOUNDED, type SendSide, type ChannelOptions, settingsOf } from './chan.js';
+import { Chan, type ChannelOptions, type SendSide, settingsOf, UNBOUNDED } from './chan.js';
 import { Receiver } from './receiver.js';
 import { SenderHandle, WeakSender } from './sender-handle.js';
 import { closedWhileSending } from './waits.js';
 
 /**
- * Makes an unbounded channel: a send never waits. Where producers can outrun the consumer, memory is the only bound; prefer {@link channel}.
+ * Makes an unbounded channel: a send never waits. Only memory bounds it: prefer {@link channel} where producers can outrun the consumer.
  *
  * @param options See {@link ChannelOptions}.
  * @returns The sender, which can be cloned, and the receiver.
@@ -27,20 +27,23 @@ export class UnboundedSender<in T> extends SenderHandle<T> {
    * Sends a value, at once.
    *
    * @param value Any value.
-   * @throws SendError When the receiver has closed or is gone, or this sender is closed; the value comes back in `error.value`.
+   * @throws SendError When the receiver has closed or is gone, or this sender is closed; `error.value` holds the value.
    */
   send(value: T): void {
-    const chan = this.chan;
     if (this.isClosed) throw closedWhileSending(value);
-    chan.offer(value);
+    this.chan.offer(value);
   }
 
-  /** Another sender into the same channel, counted and closed on its own. */
+  /**
+   * Makes another sender into the same channel, counted and closed on its own.
+   *
+   * @throws SendError When this sender is closed.
+   */
   clone(): UnboundedSender<T> {
     return new UnboundedSender(this.cloned());
   }
 
-  /** A handle that does not keep the channel open. */
+  /** Makes a handle that does not keep the channel open. */
   downgrade(): WeakUnboundedSender<T> {
     return new WeakSender(this.chan, toSender);
   }

@@ -1,14 +1,22 @@
-import { SendError, TimeoutError } from '../errors.js';
-import { DONE, mayGoUnseen } from '../internal/budget.js';
+/**
+ * The waits of a channel that have a record: receives, batches, blocked sends and reservations.
+ *
+ * Invariants:
+ * - A value that was delivered to a batch is the batch's, though its caller sees it a microtask later; it returns to the channel, as the next value,
+ *   only when the caller's buffer refuses it. The channel does not end before that is decided.
+ * - The slots that a sender has gathered go with it: into its value or permit when it is granted, back to the channel when it is withdrawn.
+ */
+import { SendError } from '../errors.js';
+import { DONE, markHandled } from '../internal/budget.js';
 import { PromiseWaiter } from '../internal/waiters.js';
 import type { Chan, SendSide, SlotWaiter } from './chan.js';
 
-/** What a wait for one value gives. */
+/** The result of a wait for one value. */
 export type Received<T> = IteratorResult<T, undefined>;
 
-/** One that may leave all its waits at once. */
+/** An owner that may abandon all its waits at once. */
 export interface WaitOwner<T> {
-  /** Those of its waits that have a record. */
+  /** Its waits that have a record. */
   waits: Set<RecvWaiter<T>> | undefined;
 }
 
@@ -37,44 +45,50 @@ export class RecvWaiter<T> extends PromiseWaiter<T, Received<T>> {
 }
 
 /**
- * Waits for at least one value and takes what else has come by the time the caller runs: the first value opens a batch, and the microtask that
- * settles it takes the rest.
+ * Waits for at least one value, and appends it, with what has come by the time its caller runs, to a buffer. `R` is the number of values, or the
+ * buffer.
  */
-export class BatchWaiter<T, R> extends PromiseWaiter<T, R> {
-  readonly #values: T[] = [];
+export class BatchWaiter<T, R extends number | T[]> extends PromiseWaiter<T, R> {
   readonly #chan: Chan<T>;
+  readonly #buffer: T[];
   readonly #limit: number;
-  readonly #toResult: (values: T[]) => R;
+  readonly #isCounted: boolean;
 
-  /** @param toResult What becomes of the values. What it throws rejects the wait. */
-  constructor(chan: Chan<T>, limit: number, toResult: (values: T[]) => R) {
+  /** @param isCounted Whether the promise is for the number of values. */
+  constructor(chan: Chan<T>, buffer: T[], limit: number, isCounted: boolean) {
     super();
     this.#chan = chan;
+    this.#buffer = buffer;
     this.#limit = limit;
-    this.#toResult = toResult;
+    this.#isCounted = isCounted;
   }
 
   override deliver(value: T): void {
-    this.#values.push(value);
-    void DONE.then(() => this.end());
+    this.#chan.batches++;
+    void DONE.then(() => this.#take(value));
   }
 
-  /** Takes what is there, and settles. */
   override end(): void {
-    this.#chan.takeMany(this.#values, this.#limit - this.#values.length);
+    this.#settle(0);
+  }
+
+  #take(first: T): void {
+    const chan = this.#chan;
     try {
-      this.resolve(this.#toResult(this.#values));
+      chan.append(this.#buffer, first);
+      this.#settle(1 + chan.takeInto(this.#buffer, this.#limit - 1));
     } catch (error) {
       this.fail(error);
+    } finally {
+      chan.batches--;
+      chan.checkEnd();
     }
   }
-}
 
-/**
- * The waiters for slots: a blocked send, a reservation.
- *
- * Invariant: what a waiter gathered goes with it, into its value or permit when it is granted, back to the channel when it is withdrawn.
- */
+  #settle(count: number): void {
+    this.resolve((this.#isCounted ? count : this.#buffer) as R);
+  }
+}
 
 /** A send that waits for room. */
 export class SendWaiter<T, R = void> extends PromiseWaiter<void, R> implements SlotWaiter {
@@ -97,9 +111,9 @@ export class SendWaiter<T, R = void> extends PromiseWaiter<void, R> implements S
     this.resolve(undefined as R);
   }
 
-  // A caller that does not look loses its value, but not the process.
+  // A caller that ignores the promise loses its value, and not the process.
   override end(): void {
-    mayGoUnseen(this.promise);
+    markHandled(this.promise);
     this.fail(this.refusal());
   }
 
@@ -112,7 +126,7 @@ export class SendWaiter<T, R = void> extends PromiseWaiter<void, R> implements S
   }
 }
 
-/** A reservation that waits for its slots, and then turns them into a permit. */
+/** A reservation that waits for its slots, and turns them into a permit. */
 export class ReserveWaiter<T, R> extends SendWaiter<T, R> {
   readonly #wanted: number;
   readonly #toPermit: (chan: SendSide<T>, slots: number) => R;
@@ -138,17 +152,13 @@ export class ReserveWaiter<T, R> extends SendWaiter<T, R> {
 }
 
 export function closedWhileSending<T>(value: T): SendError<T> {
-  return isClosed('Cannot send', value);
-}
-
-export function noRoomWithin(ms: number, value: unknown): TimeoutError {
-  return new TimeoutError(`Cannot send: no room within ${ms} ms`, value);
+  return closedWhile('send', value);
 }
 
 export function closedWhileReserving(): SendError<undefined> {
-  return isClosed('Cannot reserve', undefined);
+  return closedWhile('reserve', undefined);
 }
 
-function isClosed<T>(action: string, value: T): SendError<T> {
-  return new SendError(`${action}: the channel is closed`, value);
+function closedWhile<T>(doing: string, value: T): SendError<T> {
+  return new SendError(`Cannot ${doing}: the channel is closed`, value);
 }

@@ -9,7 +9,7 @@
  * - Until one that has settled already could have said so, everybody who looks is told to come back.
  * - The source lives as long as its promise. A waiter that is withdrawn leaves nothing in it.
  */
-import { DONE, mayGoUnseen } from '../internal/budget.js';
+import { DONE, markHandled } from '../internal/budget.js';
 import { unlink, type Waiter, WaiterList } from '../internal/waiters.js';
 import { FAILED, PENDING, type Poll, READY, type SelectSource, type SelectWaiter, type Slot } from './selectable.js';
 
@@ -74,7 +74,7 @@ export function promiseSource(promise: PromiseLike<unknown>): SelectSource<unkno
     source = new PromiseSource(promise);
     sources.set(promise, source);
     if (promise.constructor === Promise) source.prepare();
-    else mayGoUnseen(promise);
+    else markHandled(promise);
   }
   return source;
 }

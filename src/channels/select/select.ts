@@ -1,5 +1,5 @@
 import { rejected } from '../internal/budget.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
+import { signalOf, type WaitOptions } from '../internal/wait.js';
 import { type Order, ShuffledOrder } from './order.js';
 import { type ArmsOf, type CheckedArms, type SelectEvent, type SelectOptions, planOf } from './plan.js';
 import { PromiseTurn } from './turn.js';

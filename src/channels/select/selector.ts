@@ -1,6 +1,6 @@
 import { describeReceived, faultOf, requireOptions } from '../../core/index.js';
 import { rejected } from '../internal/budget.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
+import { signalOf, type WaitOptions } from '../internal/wait.js';
 import { pin } from '../internal/pinned.js';
 import { unlink, Waiter } from '../internal/waiters.js';
 import type { Order } from './order.js';

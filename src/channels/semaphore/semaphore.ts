@@ -1,7 +1,7 @@
 import { requireInstance, requireNonNegativeInteger } from '../../core/index.js';
 import { AcquireError, NoPermitsError } from '../errors.js';
 import { ready, rejected } from '../internal/budget.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
+import { signalOf, type WaitOptions } from '../internal/wait.js';
 import { PromiseWaiter, Waiter } from '../internal/waiters.js';
 import {
   FAILED,

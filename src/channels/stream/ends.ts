@@ -1,6 +1,6 @@
 import { MillraceError, requireFunction, requireOptions, requirePositiveInteger } from '../../core/index.js';
 import { LaggedError } from '../errors.js';
-import type { WaitOptions } from '../internal/options.js';
+import type { WaitOptions } from '../internal/wait.js';
 import { channel, type Receiver, type Sender } from '../mpsc/index.js';
 
 /** A source that a channel is fed from has broken its own protocol, or failed as it was let go; its `cause` says how. */

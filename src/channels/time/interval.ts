@@ -8,38 +8,37 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { ready, rejected } from '../internal/budget.js';
-import { signalOf, type WaitOptions, requireClock, requireInstant } from '../internal/options.js';
+import { signalOf, type WaitOptions, requireClock, requireInstant } from '../internal/wait.js';
 import { PromiseWaiter, unlink, type Waiter, WaiterList } from '../internal/waiters.js';
 import { PENDING, type Poll, READY, type Selectable, type SelectSource, type Slot } from '../select/selectable.js';
-import type { TimerOptions } from './sleep.js';
-import { HostTimerSlot } from './timer.js';
+import { type TimerOptions, TimerSlot } from './timer.js';
 
 /**
- * What becomes of ticks that were missed because nobody took them in time:
- * - `'burst'`: they come one after the other, at once, until it has caught up;
+ * The treatment of missed ticks, which were not taken in time:
+ * - `'burst'`: all of them come at once, until the interval has caught up;
  * - `'delay'`: one comes at once, the next a period after it;
  * - `'skip'`: one comes at once, the next at the next multiple of the period.
  */
 export type MissedTickBehavior = 'burst' | 'delay' | 'skip';
 
-/** What {@link interval} takes. */
+/** The options of {@link interval}. */
 export interface IntervalOptions extends TimerOptions {
-  /** What becomes of missed ticks; `'burst'` by default. */
+  /** The treatment of missed ticks; `'burst'` by default. */
   readonly missedTickBehavior?: MissedTickBehavior | undefined;
-  /** When the first tick comes, in ms on the clock; at once by default. */
+  /** The time of the first tick, in ms on the clock; now by default. */
   readonly startAt?: number | undefined;
 }
 
-// As tokio: a tick that is late by less than this was not missed.
+// As in tokio: a tick that is late by less was not missed.
 const TOLERANCE_MS = 5;
 
 /**
- * A timer that ticks. The first tick comes at once.
+ * Starts a timer that ticks. The first tick comes at once.
  *
- * As an arm of `select` it wins with a tick. A host timer runs only while somebody waits.
+ * As an arm of `select` it wins with a tick. A host timer runs only while a tick is awaited.
  *
  * @param period The time between two ticks, in milliseconds, more than 0.
- * @param options What becomes of missed ticks, the first tick, its clock, and whether it holds the process.
+ * @param options The treatment of missed ticks, the time of the first tick, the clock, and whether the timer holds the process.
  * @throws RangeError When the period is not a positive, finite number.
  * @example
  * ```ts
@@ -83,7 +82,7 @@ export class Interval implements Selectable<number>, Disposable {
     this.#core = new IntervalCore(period, start, missed, clock, ref);
   }
 
-  /** What becomes of missed ticks. */
+  /** The treatment of missed ticks. */
   get missedTickBehavior(): MissedTickBehavior {
     return this.#core.missed;
   }
@@ -98,7 +97,7 @@ export class Interval implements Selectable<number>, Disposable {
    * **Cancel safety:** cancel safe. An aborted wait leaves the tick for the next.
    *
    * @param options A signal that abandons the wait.
-   * @returns When the tick was due, in ms on the clock.
+   * @returns The time at which the tick was due, in ms on the clock.
    */
   tick(options?: WaitOptions): Promise<number> {
     const signal = signalOf('Cannot wait for a tick', options);
@@ -106,40 +105,40 @@ export class Interval implements Selectable<number>, Disposable {
     return this.#core.wait(signal);
   }
 
-  /** Has the next tick come a period from now. */
+  /** Sets the next tick to a period from now. */
   reset(): void {
     this.#core.restart(this.#core.clock.now() + this.period);
   }
 
-  /** Has the next tick come at once. */
+  /** Sets the next tick to now. */
   resetImmediately(): void {
     this.#core.restart(this.#core.clock.now());
   }
 
   /**
-   * Has the next tick come after `ms`.
+   * Sets the next tick to `ms` from now.
    *
-   * @param ms How long from now, in milliseconds; it may exceed the period. What is below 0 counts as 0.
+   * @param ms The delay in milliseconds; it may exceed the period. A negative delay counts as 0.
    */
   resetAfter(ms: number): void {
     this.#core.restart(this.#core.clock.now() + requireDuration('Cannot reset', 'ms', ms));
   }
 
   /**
-   * Has the next tick come at a point in time.
+   * Sets the next tick to a point in time.
    *
-   * @param instant When, in ms on its clock; it may lie beyond the period.
+   * @param instant The time in ms on its clock; it may lie beyond the period.
    */
   resetAt(instant: number): void {
     this.#core.restart(requireInstant('Cannot reset', 'instant', instant));
   }
 
-  /** How `select` looks at it. */
+  /** The interval as an arm of `select`. */
   selectSource(): SelectSource<number> {
     return this.#core;
   }
 
-  /** Stops it: no tick comes any more, and its host timer is gone. */
+  /** Stops the interval and its host timer: no tick comes any more. */
   [Symbol.dispose](): void {
     this.#core.restart(Number.POSITIVE_INFINITY);
   }
@@ -157,8 +156,6 @@ class TickWaiter extends PromiseWaiter<number, number> {
     this.resolve(value);
   }
 
-  override end(): void {}
-
   override onAbort(reason: unknown): void {
     try {
       super.onAbort(reason);
@@ -172,12 +169,12 @@ class TickWaiter extends PromiseWaiter<number, number> {
   }
 }
 
-/** Invariant: the host timer runs exactly while somebody waits, and is set for the next tick. */
+/** Invariant: the host timer runs exactly while the list of waiters is not empty, and is set for the next tick. */
 class IntervalCore implements SelectSource<number> {
   readonly clock: Clock;
   missed: MissedTickBehavior;
   readonly #period: number;
-  readonly #timer: HostTimerSlot;
+  readonly #timer: TimerSlot;
   readonly #waiters: WaiterList<Waiter<number>> = new WaiterList();
   #next: number;
 
@@ -186,12 +183,12 @@ class IntervalCore implements SelectSource<number> {
     this.#next = start;
     this.missed = missed;
     this.clock = clock;
-    this.#timer = new HostTimerSlot(clock, ref, () => this.#fire());
+    this.#timer = new TimerSlot(clock, ref, () => this.#fire());
   }
 
   wait(signal: AbortSignal | undefined): Promise<number> {
     try {
-      // Earlier waits come first.
+      // Waits are served in order.
       if (this.#waiters.head === null && this.clock.now() >= this.#next) return ready(this.#take());
       const waiter = new TickWaiter(this);
       this.register(waiter);
@@ -251,7 +248,7 @@ class IntervalCore implements SelectSource<number> {
       }
       if (this.#waiters.head !== null) this.#timer.start(this.#next);
     } catch (error) {
-      // Nothing would ever tell them otherwise.
+      // No other event would settle these waits.
       this.#waiters.drain((waiter) => waiter.fail(error));
     }
   }

@@ -10,8 +10,8 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { rejected } from '../internal/budget.js';
-import { requireClock, requireInstant } from '../internal/options.js';
-import { PromiseWaiter, unlink, Waiter, WaiterList } from '../internal/waiters.js';
+import { requireClock, requireInstant } from '../internal/wait.js';
+import { CallbackWaiter, PromiseWaiter, unlink, type Waiter, WaiterList } from '../internal/waiters.js';
 import {
   FAILED,
   PENDING,
@@ -21,31 +21,23 @@ import {
   type SelectSource,
   type Slot,
 } from '../select/selectable.js';
-import { HostTimerSlot } from './timer.js';
+import { type TimerOptions, TimerSlot } from './timer.js';
 
-/** How a timer runs. */
-export interface TimerOptions {
-  /** Whether it holds the process while it is awaited; true by default. */
-  readonly ref?: boolean | undefined;
-  /** The clock it runs on; the system's by default. */
-  readonly clock?: Clock | undefined;
-}
-
-/** What {@link sleep} takes. */
+/** The options of {@link sleep}. */
 export interface SleepOptions extends TimerOptions {
-  /** Abandons every wait on it: they reject with `signal.reason`. */
+  /** Abandons every wait on the timer: they reject with `signal.reason`. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * A timer that can be awaited, be an arm of `select`, and be set anew.
+ * Starts a timer that can be awaited, be an arm of `select`, and be reset.
  *
- * The time runs from this call; a host timer runs only while somebody waits.
+ * The time runs from this call; a host timer runs only while the timer is awaited.
  *
  * **Cancel safety:** cancel safe.
  *
- * @param ms How long, in milliseconds; `Infinity` for ever. What is below 0 counts as 0, so that `sleep(deadline - now)` is right when it is late.
- * @param options Its clock, whether it holds the process, and a signal.
+ * @param ms The duration in milliseconds; `Infinity` for ever. A negative duration counts as 0, so that `sleep(deadline - now)` may be late.
+ * @param options The clock, whether the timer holds the process, and a signal.
  * @example
  * ```ts
  * const clock = new SimulatedClock();
@@ -66,12 +58,12 @@ export function sleep(ms: number, options?: SleepOptions): Sleep {
 }
 
 /**
- * A timer as that of {@link sleep}, which elapses at a point in time.
+ * Starts a timer, as {@link sleep} does, that elapses at a point in time.
  *
  * **Cancel safety:** cancel safe.
  *
- * @param deadline When, in ms on its clock (`clock.now()`, or `systemClock.now()`); `Infinity` for never. One that has passed has elapsed.
- * @param options Its clock, whether it holds the process, and a signal.
+ * @param deadline The time in ms on its clock (`clock.now()`, or `systemClock.now()`); `Infinity` for never. It may have passed.
+ * @param options The clock, whether the timer holds the process, and a signal.
  * @example
  * ```ts
  * const clock = new SimulatedClock(1_000);
@@ -100,7 +92,7 @@ function requireSleepOptions(
   return { ref, clock, signal: signal ?? null };
 }
 
-/** A timer; see {@link sleep}. Awaiting it waits for its deadline. */
+/** A timer; see {@link sleep}. `await` waits for its deadline. */
 export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposable {
   readonly #core: SleepCore;
 
@@ -109,7 +101,7 @@ export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposab
     this.#core = new SleepCore(deadline, clock, ref, signal);
   }
 
-  /** When it elapses, in ms on its clock. */
+  /** The time at which it elapses, in ms on its clock. */
   get deadline(): number {
     return this.#core.deadline;
   }
@@ -120,18 +112,18 @@ export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposab
   }
 
   /**
-   * Sets it anew, to elapse `ms` milliseconds from now, whether or not it has elapsed. Those who wait wait for the new deadline.
+   * Resets the timer to elapse `ms` milliseconds from now, whether or not it has elapsed. Pending waits wait for the new deadline.
    *
-   * @param ms How long, in milliseconds; `Infinity` for ever. What is below 0 counts as 0.
+   * @param ms The duration in milliseconds; `Infinity` for ever. A negative duration counts as 0.
    */
   reset(ms: number): void {
     this.#core.resetAt(this.#core.clock.now() + requireDuration('Cannot reset', 'ms', ms));
   }
 
   /**
-   * Sets it anew, to elapse at a point in time.
+   * Resets the timer to elapse at a point in time.
    *
-   * @param deadline When, in ms on its clock.
+   * @param deadline The time in ms on its clock.
    */
   resetAt(deadline: number): void {
     requireInstant('Cannot reset', 'deadline', deadline);
@@ -153,12 +145,12 @@ export class Sleep implements PromiseLike<undefined>, Selectable<void>, Disposab
       .then(onElapsed, onFailed);
   }
 
-  /** How `select` looks at it. */
+  /** The timer as an arm of `select`. */
   selectSource(): SelectSource<void> {
     return this.#core;
   }
 
-  /** Ends every wait on it as if it never elapsed: it is set to `Infinity`, and its host timer stops. */
+  /** Resets the timer to `Infinity`, and stops its host timer. Pending waits stay pending. */
   [Symbol.dispose](): void {
     this.#core.resetAt(Number.POSITIVE_INFINITY);
   }
@@ -176,54 +168,26 @@ class SleepWaiter extends PromiseWaiter<void, undefined> {
     this.resolve(undefined);
   }
 
-  override end(): void {}
-
   protected override withdraw(): boolean {
     return this.#core.unregister(this);
   }
 }
 
-/** Tells those who wait on a timer that its signal has fired. */
-class SleepAbort extends Waiter<unknown> {
-  readonly #waiters: WaiterList<Waiter<void>>;
-  readonly #stop: () => void;
-
-  constructor(waiters: WaiterList<Waiter<void>>, stop: () => void) {
-    super();
-    this.#waiters = waiters;
-    this.#stop = stop;
-  }
-
-  override deliver(reason: unknown): void {
-    let why = reason;
-    try {
-      this.#stop();
-    } catch (error) {
-      why = error;
-    }
-    this.#waiters.drain((waiter) => waiter.fail(why));
-  }
-
-  override end(): void {}
-
-  override fail(): void {}
-}
-
 /**
- * Invariant: the host timer runs, and the listener is on the signal, exactly while somebody waits.
+ * Invariant: the host timer runs, and the listener is on the signal, exactly while the list of waiters is not empty.
  */
 class SleepCore implements SelectSource<void> {
   readonly clock: Clock;
   deadline: number;
-  readonly #timer: HostTimerSlot;
+  readonly #timer: TimerSlot;
   readonly #signal: AbortSignal | null;
   readonly #waiters: WaiterList<Waiter<void>> = new WaiterList();
-  #abort: SleepAbort | null = null;
+  #abort: CallbackWaiter<unknown> | null = null;
 
   constructor(deadline: number, clock: Clock, ref: boolean, signal: AbortSignal | null) {
     this.clock = clock;
     this.deadline = deadline;
-    this.#timer = new HostTimerSlot(clock, ref, () => this.#fire());
+    this.#timer = new TimerSlot(clock, ref, () => this.#fire());
     this.#signal = signal;
   }
 
@@ -234,7 +198,7 @@ class SleepCore implements SelectSource<void> {
   wait(): Promise<undefined> {
     if (this.#signal?.aborted) return rejected(this.#signal.reason);
     try {
-      // One that has elapsed still lets others run, as a host timer of 0 ms would.
+      // A timer that has elapsed still lets other tasks run, as a host timer of 0 ms would.
       if (this.isElapsed()) return new Promise((resolve) => scheduleMacrotask(() => resolve(undefined)));
       const waiter = new SleepWaiter(this);
       this.register(waiter);
@@ -262,7 +226,7 @@ class SleepCore implements SelectSource<void> {
   register(waiter: Waiter<void>): void {
     const first = this.#waiters.head === null;
     if (first && this.#signal !== null) {
-      const abort = new SleepAbort(this.#waiters, () => this.#stop());
+      const abort = new CallbackWaiter<unknown>((reason) => this.#onAbort(reason));
       addAbortListener(this.#signal, abort);
       this.#abort = abort;
     }
@@ -289,6 +253,16 @@ class SleepCore implements SelectSource<void> {
     if (this.#abort !== null) removeAbortListener(this.#signal as AbortSignal, this.#abort);
     this.#abort = null;
     this.#timer.stop();
+  }
+
+  #onAbort(reason: unknown): void {
+    let why = reason;
+    try {
+      this.#stop();
+    } catch (error) {
+      why = error;
+    }
+    this.#waiters.drain((waiter) => waiter.fail(why));
   }
 
   #fire(): void {

@@ -10,8 +10,8 @@ import {
   systemClock,
 } from '../../core/index.js';
 import { RecvError, TimeoutError } from '../errors.js';
-import { mayGoUnseen, rejected } from '../internal/budget.js';
-import { requireClock } from '../internal/options.js';
+import { markHandled, rejected } from '../internal/budget.js';
+import { requireClock } from '../internal/wait.js';
 import { type Operation, runUntilStopped } from '../internal/stoppable.js';
 import type { ArmValue } from '../select/plan.js';
 import { select } from '../select/select.js';
@@ -19,7 +19,7 @@ import type { Selectable } from '../select/selectable.js';
 import { withEnd } from '../select/with-end.js';
 import { Sleep } from './sleep.js';
 
-/** What {@link timeout} takes. */
+/** The options of {@link timeout}. */
 export interface TimeoutOptions {
   /** The clock it runs on; the system's by default. */
   readonly clock?: Clock | undefined;
@@ -27,20 +27,20 @@ export interface TimeoutOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a time limit can be set on: an arm of `select`, a function that heeds a signal, or a promise. */
+/** An operation with a time limit: an arm of `select`, a function that takes a signal, or a promise. */
 export type TimedOperation<T> = Selectable<T> | ((signal: AbortSignal) => PromiseLike<T> | T) | PromiseLike<T>;
 
 /**
- * Waits for an operation no longer than `ms`. A value that is ready wins over a deadline that has passed. The promise resolves with the value, so
- * that one that is a promise or thenable itself is followed: put it into an object, or use `select` with a `sleep`, to have it as it is.
+ * Waits for an operation no longer than `ms`. A value that is ready wins over a deadline that has passed. The promise resolves with the value and so
+ * follows a value that is a promise or thenable: put it into an object, or use `select` with a `sleep`, to get it as it is.
  *
- * **Cancel safety:** as the operation. A receiver or another arm, or `(signal) => rx.recv({ signal })`, has consumed nothing when the time is up;
- * a promise cannot be withdrawn, and goes on.
+ * **Cancel safety:** that of the operation. A receiver or another arm, or `(signal) => rx.recv({ signal })`, has consumed nothing when the time is
+ * up; a promise cannot be withdrawn, and goes on.
  *
- * @param ms How long, in milliseconds; `Infinity` for ever. What is below 0 counts as 0.
- * @param operation An arm of `select`, whose value it gives; a function, whose signal is aborted when the time is up; or a promise.
- * @param options Its clock, and a signal that abandons the wait.
- * @returns The value.
+ * @param ms The duration in milliseconds; `Infinity` for ever. A negative duration counts as 0.
+ * @param operation An arm of `select`; a function, whose signal is aborted when the time is up; or a promise.
+ * @param options The clock, and a signal that abandons the wait.
+ * @returns The value of the operation.
  * @throws TimeoutError (rejects) When the time was up first.
  * @throws RecvError (rejects) When the arm's channel has ended.
  * @example
@@ -56,7 +56,7 @@ export type TimedOperation<T> = Selectable<T> | ((signal: AbortSignal) => Promis
  * ```
  */
 export function timeout<T>(ms: number, operation: TimedOperation<T>, options?: TimeoutOptions): Promise<T>;
-/** The same for one of several kinds of arms. */
+/** Does the same for a union of arms. */
 export function timeout<S extends Selectable<unknown>>(
   ms: number,
   operation: S,
@@ -72,8 +72,8 @@ export function timeout<T>(ms: number, operation: TimedOperation<T>, options?: T
     throw faultOf(action, 'operation', 'an arm, a function or a promise', operation);
   }
   if (signal?.aborted) {
-    // Its failure may have no other listener.
-    if (typeof operation !== 'function') mayGoUnseen(operation as PromiseLike<T>);
+    // Its rejection may have no other listener.
+    if (typeof operation !== 'function') markHandled(operation as PromiseLike<T>);
     return rejected(signal.reason);
   }
   return isSelectable(operation)
@@ -94,7 +94,7 @@ async function timeoutOfArm<T>(
   return event.value.value;
 }
 
-// The deadline passes with a timer, after every microtask: a value that is ready wins.
+// A timer fires after all microtasks, so that a value that is ready wins.
 function timeoutOfOperation<T>(
   ms: number,
   operation: Operation<T>,

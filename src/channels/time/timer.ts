@@ -1,7 +1,15 @@
 import type { Clock, ClockTimer } from '../../core/index.js';
 
-/** Room for one timer on a clock: starting it again replaces what runs. */
-export class HostTimerSlot {
+/** The options of a timer. */
+export interface TimerOptions {
+  /** Whether the timer holds the process while it is awaited; true by default. */
+  readonly ref?: boolean | undefined;
+  /** The clock it runs on; the system's by default. */
+  readonly clock?: Clock | undefined;
+}
+
+/** At most one running timer on a clock: a new start replaces it. */
+export class TimerSlot {
   readonly #clock: Clock;
   readonly #options: { readonly ref: boolean };
   readonly #onFire: () => void;
@@ -16,13 +24,13 @@ export class HostTimerSlot {
     };
   }
 
-  /** Has it fire at a point in time; for `Infinity` it only stops what runs. When the clock refuses, what runs goes on. */
+  /** Starts the timer for a point in time; `Infinity` stops it. When the clock throws, the old timer goes on. */
   start(deadline: number): void {
     const old = this.#timer;
-    const forEver = deadline === Number.POSITIVE_INFINITY;
-    this.#timer = forEver
-      ? null
-      : this.#clock.setTimer(this.#onFire, Math.max(0, deadline - this.#clock.now()), this.#options);
+    this.#timer =
+      deadline === Number.POSITIVE_INFINITY
+        ? null
+        : this.#clock.setTimer(this.#onFire, Math.max(0, deadline - this.#clock.now()), this.#options);
     old?.cancel();
   }
 

@@ -1,7 +1,7 @@
 import { requireFunction } from '../../core/index.js';
 import { RecvError } from '../errors.js';
 import { readyVoid, rejected } from '../internal/budget.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
+import { signalOf, type WaitOptions } from '../internal/wait.js';
 import { LookSource, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from '../internal/parking.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import type { WatchState } from './state.js';

@@ -1,6 +1,6 @@
 import { requireFunction } from '../../core/index.js';
 import { SendError } from '../errors.js';
-import { signalOf, type WaitOptions } from '../internal/options.js';
+import { signalOf, type WaitOptions } from '../internal/wait.js';
 import { NOTHING, ParkingLot, park, type Watchable } from '../internal/parking.js';
 import { Receiver } from './receiver.js';
 import { WatchState } from './state.js';

@@ -1,17 +1,32 @@
 /**
- * Waiting on an `AbortSignal`: {@link addAbortListener} keeps one listener on it, however many wait, and none when nobody does.
+ * What every waiting method takes, what every `tryRecv` gives, and the checks of the options that several methods share.
  */
-import { requireOptions, requireSignal, type Clock, faultOf, requireFunction } from '../../core/index.js';
+import { type Clock, faultOf, requireFunction, requireOptions, requireSignal } from '../../core/index.js';
 
-/** What every waiting method takes. */
+/** The options of every waiting method. */
 export interface WaitOptions {
-  /** Abandons the wait: it rejects with `signal.reason`, at once, having done nothing. */
+  /** Abandons the wait: its promise rejects with `signal.reason`, and nothing has been taken. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** The result of a `tryRecv`. */
+export type TryRecvResult<T> =
+  | { readonly state: 'ok'; readonly value: T }
+  /** More may come. */
+  | { readonly state: 'empty' }
+  /** Nothing will ever come. `reason` is what a sender of an `mpsc` channel closed with. */
+  | { readonly state: 'closed'; readonly reason?: unknown };
+
+/** What a `tryRecv` of a broadcast receiver gives, beside a {@link TryRecvResult}, when values were overwritten before it read them. */
+export interface LaggedResult {
+  readonly state: 'lagged';
+  /** The number of values that the receiver lost. */
+  readonly skipped: number;
 }
 
 const SIGNAL: readonly 'signal'[] = ['signal'];
 
-/** Reads the signal out of the options of a wait, and refuses everything else. */
+/** Reads the signal from the options of a wait, and refuses unknown options. */
 export function signalOf<O extends WaitOptions>(
   action: string,
   options: O | undefined,
