@@ -10,7 +10,7 @@
  *   for, does not depend on what the channel carried before.
  * - Slots go to waiting senders first come, first served; the oldest gathers all it needs before the next gets one.
  * - The state only advances, by {@link CHAN_TRANSITIONS}. The channel ends when its receiver is gone, or when nothing can come any more: the
- *   receiver has closed or no sender is left, every slot is free, and no batch is open.
+ *   receiver has closed or no sender is left, and every slot is free.
  * - `strong` leaves 0 only when a reservation outlives its sender and becomes an owned permit; until then its slot keeps the channel from ending.
  */
 import { type Clock, requireFunction, requireOptions } from '../../core/index.js';
@@ -104,8 +104,6 @@ export class Chan<T> implements SelectSource<T> {
   /** Open senders and owned permits. */
   strong = 1;
   weak = 0;
-  /** Batches that have a value, and may return it. */
-  batches = 0;
   /** The first reason that a sender closed with. */
   failure: { readonly reason: unknown } | null = null;
   receivers: WaiterList<Waiter<T>> | null = null;
@@ -233,42 +231,17 @@ export class Chan<T> implements SelectSource<T> {
     const { values } = this;
     let taken = 0;
     while (taken < limit && values.length > 0) {
-      const most = Math.min(taken + values.length, limit);
-      const before = taken;
+      const before = values.length;
+      const count = Math.min(limit - taken, before);
       try {
-        for (; taken < most && values.length > 0; taken++) {
-          const value = values.shift();
-          try {
-            buffer.push(value);
-          } catch (error) {
-            values.unshift(value);
-            throw error;
-          }
-        }
+        values.moveInto(buffer, count);
       } finally {
         // Only now, as a batch: senders that wait refill what was taken.
-        this.release(taken - before);
+        this.release(before - values.length);
       }
+      taken += count;
     }
     return taken;
-  }
-
-  /**
-   * Moves a value that was taken to the end of an array. When the array refuses it, it throws, and the value is the channel's next again: beyond
-   * its capacity where the slot is filled by now.
-   */
-  append(buffer: T[], value: T): void {
-    try {
-      buffer.push(value);
-    } catch (error) {
-      this.free--;
-      if (this.#isAwaited() || this.state === 'ended') this.put(value);
-      else {
-        this.values.unshift(value);
-        this.#tellLookers();
-      }
-      throw error;
-    }
   }
 
   /**
@@ -360,8 +333,7 @@ export class Chan<T> implements SelectSource<T> {
 
   /** Ends the channel if no value can come any more. */
   checkEnd(): void {
-    if (this.free !== this.max || this.batches > 0) return;
-    if (this.state === 'closing' || this.strong === 0) this.#end();
+    if (this.free === this.max && (this.state === 'closing' || this.strong === 0)) this.#end();
   }
 
   #end(): void {

@@ -45,26 +45,18 @@ export class ValueQueue<T> {
     return value;
   }
 
-  /** Puts a value before all others. */
-  unshift(value: T): void {
-    if (this.length === 0) {
-      this.push(value);
-      return;
+  /** Takes the oldest values, of which there must be as many. A value that the array refuses stays, with those behind it. */
+  moveInto(buffer: T[], count: number): void {
+    for (let left = count; left > 0; left--) {
+      buffer.push((this.#head as Block<T>)[this.#at] as T);
+      this.shift();
     }
-    if (this.#at === 0) {
-      this.#more ??= [];
-      this.#more.unshift(this.#head as Block<T>);
-      this.#head = [undefined];
-      this.#at = 1;
-    }
-    (this.#head as Block<T>)[--this.#at] = value;
-    this.length++;
   }
 
   /** Takes every value, and lets go of the blocks. */
   clear(): T[] {
     const values: T[] = [];
-    while (this.length > 0) values.push(this.shift());
+    this.moveInto(values, this.length);
     this.#head = this.#tail = this.#more = this.#spare = null;
     return values;
   }

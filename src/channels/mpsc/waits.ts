@@ -2,8 +2,7 @@
  * The waits of a channel that have a record: receives, batches, blocked sends and reservations.
  *
  * Invariants:
- * - A value that was delivered to a batch is the batch's, though its caller sees it a microtask later; it returns to the channel, as the next value,
- *   only when the caller's buffer refuses it. The channel does not end before that is decided.
+ * - A batch takes its first value in the call that sends it, and the others a microtask later, before its caller runs.
  * - The slots that a sender has gathered go with it: into its value or permit when it is granted, back to the channel when it is withdrawn.
  */
 import { SendError } from '../errors.js';
@@ -45,14 +44,15 @@ export class RecvWaiter<T> extends PromiseWaiter<T, Received<T>> {
 }
 
 /**
- * Waits for at least one value, and appends it, with what has come by the time its caller runs, to a buffer. `R` is the number of values, or the
- * buffer.
+ * Waits for at least one value, and appends it to a buffer together with what has come by the time its caller runs. `R` is the number of values, or
+ * the buffer.
  */
 export class BatchWaiter<T, R extends number | T[]> extends PromiseWaiter<T, R> {
   readonly #chan: Chan<T>;
   readonly #buffer: T[];
   readonly #limit: number;
   readonly #isCounted: boolean;
+  #count = 0;
 
   /** @param isCounted Whether the promise is for the number of values. */
   constructor(chan: Chan<T>, buffer: T[], limit: number, isCounted: boolean) {
@@ -64,29 +64,24 @@ export class BatchWaiter<T, R extends number | T[]> extends PromiseWaiter<T, R> 
   }
 
   override deliver(value: T): void {
-    this.#chan.batches++;
-    void DONE.then(() => this.#take(value));
+    try {
+      this.#buffer.push(value);
+    } catch (error) {
+      this.fail(error);
+      this.#chan.offer(value);
+      return;
+    }
+    this.#count = 1;
+    void DONE.then(() => this.end());
   }
 
   override end(): void {
-    this.#settle(0);
-  }
-
-  #take(first: T): void {
-    const chan = this.#chan;
     try {
-      chan.append(this.#buffer, first);
-      this.#settle(1 + chan.takeInto(this.#buffer, this.#limit - 1));
+      this.#count += this.#chan.takeInto(this.#buffer, this.#limit - this.#count);
+      this.resolve((this.#isCounted ? this.#count : this.#buffer) as R);
     } catch (error) {
       this.fail(error);
-    } finally {
-      chan.batches--;
-      chan.checkEnd();
     }
-  }
-
-  #settle(count: number): void {
-    this.resolve((this.#isCounted ? count : this.#buffer) as R);
   }
 }
 
