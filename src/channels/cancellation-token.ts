@@ -1,9 +1,11 @@
 /**
+ * Cancellation, after `tokio_util::sync::CancellationToken`.
+ *
  * Invariants:
- * - A token is cancelled when it or an ancestor is. Being cancelled is for ever; its reason is that of the first.
- * - A child hangs on its parent only while somebody waits on it or below it, or while its `signal` is in use: a token that nobody waits on costs
- *   its ancestors nothing, and goes when its last reference goes.
- * - All of a tree is cancelled before anybody is told: who is told sees every descendant cancelled.
+ * - A token is cancelled when it or an ancestor is, for ever; its reason is that of the first cancellation.
+ * - A child is linked to its parent only while it or a descendant has waiters, or while its `signal` is in use: a token without waiters costs its
+ *   ancestors nothing, and is collected with its last reference.
+ * - All of a tree is cancelled before any waiter is told: a waiter sees every descendant cancelled.
  */
 import { addAbortListener, describeReceived, removeAbortListener, requireSignal } from '../core/index.js';
 import { markHandled, ready, readyVoid, rejected } from './internal/budget.js';
@@ -11,7 +13,7 @@ import { printedAs } from './internal/inspect.js';
 import { signalOf, type WaitOptions } from './internal/wait.js';
 import { pin } from './internal/pinned.js';
 import { runUntilStopped } from './internal/stoppable.js';
-import { PromiseWaiter, unlink, Waiter, WaiterList } from './internal/waiters.js';
+import { CallbackWaiter, PromiseWaiter, unlink, Waiter, WaiterList } from './internal/waiters.js';
 import {
   PENDING,
   type Poll,
@@ -22,7 +24,7 @@ import {
   type Slot,
 } from './select/selectable.js';
 
-/** What {@link CancellationToken.runUntilCancelled} came to. */
+/** The result of {@link CancellationToken.runUntilCancelled}. */
 export type UntilCancelled<R> =
   | { readonly state: 'ok'; readonly value: R }
   | { readonly state: 'cancelled'; readonly reason: unknown };
@@ -34,8 +36,7 @@ let tellTree: (token: CancellationToken, reason: unknown) => void;
 let unwatch: (token: CancellationToken, watcher: Waiter<unknown>) => boolean;
 
 /**
- * A request to stop, after `tokio_util::sync::CancellationToken`: cancelled once and for ever, seen by all who hold it, and handed down to its
- * children.
+ * A request to stop: cancelled once and for ever, shared by reference, and handed down to its children.
  *
  * As an arm of `select` it wins, with the reason, once it is cancelled, and stays ready.
  *
@@ -57,7 +58,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   #watchers: WaiterList<Waiter<unknown>> | null = null;
   #link: ParentLink | null = null;
   #controller: AbortController | null = null;
-  #follower: SignalFollower | null = null;
+  #follower: CallbackWaiter<unknown> | null = null;
 
   static {
     watch = (token, watcher) => token.#watch(watcher);
@@ -68,9 +69,9 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   }
 
   /**
-   * A token that is cancelled when a signal fires. Cancelling it by hand leaves the signal alone.
+   * Makes a token that is cancelled when a signal fires. Cancelling the token does not abort the signal.
    *
-   * @param signal Any `AbortSignal`. A listener is on it only while somebody waits on the token.
+   * @param signal Any `AbortSignal`. It has a listener only while the token has waiters.
    */
   static fromSignal(signal: AbortSignal): CancellationToken {
     requireSignal('Cannot create token', signal);
@@ -79,12 +80,12 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     return token;
   }
 
-  /** Whether it, or a token above it, is cancelled. */
+  /** Whether the token or an ancestor is cancelled. */
   get isCancelled(): boolean {
     return this.#source() !== null;
   }
 
-  /** What it was cancelled with, if it was. */
+  /** The reason of the cancellation; undefined before. */
   get reason(): unknown {
     const source = this.#source();
     if (source === null) return undefined;
@@ -92,9 +93,9 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   }
 
   /**
-   * The token as an `AbortSignal`: the same one every time, aborted with the reason (an `AbortError` when there is none).
+   * The token as an `AbortSignal`: the same one every time, aborted with the reason (without one, with an `AbortError`).
    *
-   * Until the token is cancelled or disposed of, a child whose signal was asked for is held by its parent.
+   * A child whose signal was read is held by its parent until it is cancelled or disposed of.
    */
   get signal(): AbortSignal {
     if (this.#controller === null) {
@@ -103,7 +104,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
       if (this.isCancelled) {
         controller.abort(this.reason);
       } else {
-        this.#follower = new SignalFollower(controller);
+        this.#follower = new CallbackWaiter<unknown>((reason) => controller.abort(reason));
         this.#watch(this.#follower);
       }
     }
@@ -111,9 +112,9 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   }
 
   /**
-   * Cancels the token and all its descendants, and wakes everybody who waits on one of them. A second call does nothing.
+   * Cancels the token and all its descendants, and wakes their waiters. A second call does nothing.
    *
-   * @param reason What `reason`, `signal.reason` and a winning arm give.
+   * @param reason The value of `reason`, of `signal.reason` and of a winning arm.
    */
   cancel(reason?: unknown): void {
     if (this.isCancelled) return;
@@ -124,7 +125,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   }
 
   /**
-   * Waits until the token is cancelled; resolves at once when it is.
+   * Waits until the token is cancelled; resolves at once ever after.
    *
    * **Cancel safety:** cancel safe.
    *
@@ -139,27 +140,27 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     return waiter.until(signal);
   }
 
-  /** A new token that is cancelled with this one, and can be cancelled without it. That of a cancelled token is born cancelled. */
+  /** Makes a token that is cancelled with this one, and can be cancelled without it. A child of a cancelled token is cancelled. */
   childToken(): CancellationToken {
     const child = new CancellationToken();
     child.#parent = this;
     return child;
   }
 
-  /** The same token: tokens are shared by reference. */
+  /** Returns this token: tokens are shared by reference. */
   clone(): this {
     return this;
   }
 
   /**
-   * Runs an operation until it settles or the token is cancelled. A promise or thenable that it gives is followed, as by any promise.
+   * Runs an operation until it settles or the token is cancelled. A promise or thenable that it gives is followed.
    *
-   * **Cancel safety:** the operation goes on unless it heeds the signal it is given; its result is lost.
+   * **Cancel safety:** an operation that ignores its signal goes on, and its result is lost.
    *
-   * @param operation A promise, or a function that gets a signal, aborted when the token is cancelled. It is not called when the token is
-   * cancelled already.
-   * @returns `{ state: 'ok', value }` with what the operation gives, or `{ state: 'cancelled', reason }` when the token was cancelled first.
-   * @throws Whatever the operation throws (rejects), unless the token was cancelled first.
+   * @param operation A promise, or a function whose signal is aborted when the token is cancelled. When the token is cancelled already, it is not
+   * called.
+   * @returns `{ state: 'ok', value }` with the result of the operation, or `{ state: 'cancelled', reason }` when the token was cancelled first.
+   * @throws Any exception of the operation (rejects), unless the token was cancelled first.
    * @example
    * ```ts
    * const stop = new CancellationToken();
@@ -178,12 +179,12 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
       );
     }
     if (this.isCancelled) {
-      // Nobody else may be left to hear of its failure.
+      // Its rejection may have no other listener.
       if (typeof operation !== 'function') markHandled(operation);
       return ready(this.#ranOut());
     }
     const listen = (stop: (reason: unknown) => void): (() => void) => {
-      const watcher = new Stopper(stop);
+      const watcher = new CallbackWaiter(stop);
       this.#watch(watcher);
       return () => void this.#unwatch(watcher);
     };
@@ -192,19 +193,19 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     );
   }
 
-  /** A guard that cancels this token at the end of a scope. */
+  /** Makes a guard that cancels this token at the end of a scope. */
   dropGuard(): DropGuard {
     return new DropGuard(this);
   }
 
-  /** How `select` looks at it. */
+  /** The token as an arm of `select`. */
   selectSource(): SelectSource<unknown> {
     return new TokenSource(this);
   }
 
   /**
-   * Lets go of the token without cancelling anything: its own `signal` no longer follows the tokens above it. Waits go on. For children whose
-   * `signal` was used; others need no disposal.
+   * Unlinks `signal` from the tokens above this one, without cancelling anything. Waits go on. For children whose `signal` was read; other tokens need
+   * no disposal.
    */
   [Symbol.dispose](): void {
     const follower = this.#follower;
@@ -218,7 +219,7 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     return { state: 'cancelled', reason: this.reason };
   }
 
-  // The nearest cancelled token upwards, itself included.
+  // The nearest cancelled token: this one or an ancestor.
   #source(): CancellationToken | null {
     let token: CancellationToken | null = this;
     while (token !== null) {
@@ -253,8 +254,8 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
     else (this.#parent as CancellationToken).#unwatch(this.#link);
   }
 
-  // Iterative: a tree may be deep. All tokens hear of it, and only then those who wait, who are still in their lists: being told may settle
-  // others among them.
+  // Iterative, as a tree may be deep. All tokens are cancelled first, then the waiters are told, out of their lists: telling one may withdraw
+  // another.
   #tell(reason: unknown): void {
     const tree: CancellationToken[] = [this];
     for (let at = 0; at < tree.length; at++) {
@@ -276,7 +277,42 @@ export class CancellationToken implements Selectable<unknown>, Disposable {
   }
 }
 
-/** How a child hangs on what is above it. */
+/**
+ * Cancels a token at the end of a scope: `using guard = token.dropGuard()`.
+ *
+ * @example
+ * ```ts
+ * const token = new CancellationToken();
+ * token.dropGuard()[Symbol.dispose]();
+ * token.isCancelled; // => true
+ * ```
+ */
+export class DropGuard implements Disposable {
+  #token: CancellationToken | null;
+
+  /** @internal */
+  constructor(token: CancellationToken) {
+    this.#token = token;
+  }
+
+  /**
+   * Takes the token from the guard, which then does nothing.
+   *
+   * @returns The token; undefined when it was taken before or cancelled by the guard.
+   */
+  disarm(): CancellationToken | undefined {
+    const token = this.#token;
+    this.#token = null;
+    return token ?? undefined;
+  }
+
+  /** Cancels the token, unless the guard was disarmed. A second call does nothing. */
+  [Symbol.dispose](): void {
+    this.disarm()?.cancel();
+  }
+}
+
+/** The link of a child to its parent or signal. */
 class ParentLink extends Waiter<unknown> {
   readonly child: CancellationToken;
 
@@ -285,50 +321,10 @@ class ParentLink extends Waiter<unknown> {
     this.child = child;
   }
 
-  // What hangs on a token hears of it before those who wait; only a signal tells it here.
+  // Tokens tell their children directly (see `#tell`); a link is delivered by a signal alone.
   override deliver(reason: unknown): void {
     tellTree(this.child, reason);
   }
-
-  override end(): void {}
-
-  override fail(): void {}
-}
-
-/** Aborts the `signal` of a token. */
-class SignalFollower extends Waiter<unknown> {
-  readonly #controller: AbortController;
-
-  constructor(controller: AbortController) {
-    super();
-    this.#controller = controller;
-  }
-
-  override deliver(reason: unknown): void {
-    this.#controller.abort(reason);
-  }
-
-  override end(): void {}
-
-  override fail(): void {}
-}
-
-/** Calls back when a token is cancelled. */
-class Stopper extends Waiter<unknown> {
-  readonly #stop: (reason: unknown) => void;
-
-  constructor(stop: (reason: unknown) => void) {
-    super();
-    this.#stop = stop;
-  }
-
-  override deliver(reason: unknown): void {
-    this.#stop(reason);
-  }
-
-  override end(): void {}
-
-  override fail(): void {}
 }
 
 class TokenWaiter extends PromiseWaiter<unknown, void> {
@@ -343,14 +339,11 @@ class TokenWaiter extends PromiseWaiter<unknown, void> {
     this.resolve(undefined);
   }
 
-  override end(): void {}
-
   protected override withdraw(): boolean {
     return unwatch(this.#token, this);
   }
 }
 
-/** A token as an arm. */
 class TokenSource implements SelectSource<unknown> {
   readonly #token: CancellationToken;
 
@@ -379,38 +372,3 @@ class TokenSource implements SelectSource<unknown> {
 
 pin(new TokenSource(new CancellationToken()), new TokenWaiter(new CancellationToken()));
 printedAs(CancellationToken, 'isCancelled');
-
-/**
- * Cancels a token at the end of a scope: `using guard = token.dropGuard()`.
- *
- * @example
- * ```ts
- * const token = new CancellationToken();
- * token.dropGuard()[Symbol.dispose]();
- * token.isCancelled; // => true
- * ```
- */
-export class DropGuard implements Disposable {
-  #token: CancellationToken | null;
-
-  /** @internal */
-  constructor(token: CancellationToken) {
-    this.#token = token;
-  }
-
-  /**
-   * Takes the token out of the guard, which then does nothing.
-   *
-   * @returns The token, or nothing when it was taken or cancelled by the guard before.
-   */
-  disarm(): CancellationToken | undefined {
-    const token = this.#token;
-    this.#token = null;
-    return token ?? undefined;
-  }
-
-  /** Cancels the token, unless the guard was disarmed. A second call does nothing. */
-  [Symbol.dispose](): void {
-    this.disarm()?.cancel();
-  }
-}

@@ -2,7 +2,7 @@ import { addAbortListener, removeAbortListener } from '../core/index.js';
 import { RecvError } from './errors.js';
 import { ready, rejected, settle } from './internal/budget.js';
 import { signalOf, type WaitOptions } from './internal/wait.js';
-import { unlink, Waiter, WaiterList } from './internal/waiters.js';
+import { CallbackWaiter, unlink, type Waiter, WaiterList } from './internal/waiters.js';
 import {
   FAILED,
   PENDING,
@@ -14,16 +14,16 @@ import {
 } from './select/selectable.js';
 
 /**
- * What a Notify and its waits share.
+ * The state that a {@link Notify} shares with its waits.
  *
  * Invariants:
- * - `permit` is set only while nobody waits.
+ * - `permit` is set only while the queue is empty.
  * - `calls` counts `notifyWaiters`; a wait that was made before such a call is over, whether or not it had joined the queue.
  */
 class NotifyCore implements SelectSource<void> {
   permit = false;
   calls = 0;
-  /** Whether the last that was told was told as the youngest. */
+  /** Whether the last notification went to the youngest waiter. */
   youngest = false;
   readonly queue: WaiterList<Waiter<void>> = new WaiterList();
 
@@ -33,7 +33,7 @@ class NotifyCore implements SelectSource<void> {
     return had;
   }
 
-  /** Tells the youngest, or else the oldest, or leaves a permit. */
+  /** Notifies the youngest or the oldest waiter, or stores a permit. */
   notify(youngest: boolean): void {
     const waiter = youngest ? this.queue.tail : this.queue.head;
     if (waiter === null) {
@@ -63,12 +63,12 @@ class NotifyCore implements SelectSource<void> {
 }
 
 /**
- * Tells waiting tasks that something has happened, without saying what: the state that changed lies elsewhere.
+ * Wakes waiting tasks when a state has changed that is kept elsewhere.
  *
- * {@link Notify.notifyOne} wakes the task that has waited longest, or leaves one permit for the next that comes, so that a notification between
- * a look at the state and the wait is not missed. {@link Notify.notifyWaiters} wakes everybody who waits and leaves nothing.
+ * {@link Notify.notifyOne} wakes the task that has waited longest, or stores one permit for the next wait, so that a notification between a look at
+ * the state and the wait is not missed. {@link Notify.notifyWaiters} wakes every waiting task and stores nothing.
  *
- * As an arm of `select` it wins when it is notified, and takes the permit if there is one.
+ * As an arm of `select` it wins when it is notified, and takes a stored permit.
  *
  * @example
  * ```ts
@@ -86,30 +86,30 @@ class NotifyCore implements SelectSource<void> {
 export class Notify implements Selectable<void> {
   readonly #core: NotifyCore = new NotifyCore();
 
-  /** Wakes the oldest waiter, or stores a permit when nobody waits. Permits do not add up: there is one or none. */
+  /** Wakes the oldest waiter, or stores a permit when the queue is empty. Permits do not add up. */
   notifyOne(): void {
     this.#core.notify(false);
   }
 
-  /** Wakes the youngest waiter, or stores a permit when nobody waits. */
+  /** Wakes the youngest waiter, or stores a permit when the queue is empty. */
   notifyLast(): void {
     this.#core.notify(true);
   }
 
-  /** Wakes everybody who waits now, and every {@link Notified} made before that has not begun to wait. Stores no permit. */
+  /** Wakes every waiter, and every {@link Notified} that was made before and has not begun to wait. Stores no permit. */
   notifyWaiters(): void {
     this.#core.calls++;
     this.#core.queue.drain((waiter) => waiter.deliver());
   }
 
   /**
-   * A wait for a notification. It joins the queue when it is awaited, enabled or raced for the first time, not before; but a
-   * {@link Notify.notifyWaiters} that comes after this call counts for it in any case.
+   * Makes a wait for a notification. It joins the queue when it is first awaited, enabled or raced; a {@link Notify.notifyWaiters} after this call
+   * counts for it in any case.
    *
-   * **Cancel safety:** cancel safe, but loses its place. An aborted wait leaves the queue and its notification goes to the next.
+   * **Cancel safety:** cancel safe, but loses its place. An aborted wait leaves the queue, and its notification goes to the next.
    *
-   * @param options.signal Gives the wait up.
-   * @returns Something to await.
+   * @param options.signal Abandons the wait.
+   * @returns The wait, to be awaited or raced.
    * @example
    * ```ts
    * const notify = new Notify();
@@ -122,7 +122,7 @@ export class Notify implements Selectable<void> {
     return new Notified(this.#core, signalOf('Cannot wait for a notification', options));
   }
 
-  /** How `select` looks at this arm. */
+  /** The notification as an arm of `select`. */
   selectSource(): SelectSource<void> {
     return this.#core;
   }
@@ -131,20 +131,20 @@ export class Notify implements Selectable<void> {
 /**
  * One wait for one notification, made by {@link Notify.notified}. Await it, or give it to `select`.
  *
- * {@link Notified.enable} takes the place in the queue at once: enable, look at the state, then await, and no {@link Notify.notifyOne} in between
- * is lost. An enabled wait that is not going to be awaited must be disposed, or its notification is lost with it.
+ * {@link Notified.enable} joins the queue at once: enable, look at the state, then await, and no {@link Notify.notifyOne} in between is lost. Dispose
+ * of an enabled wait that will not be awaited, or its notification is lost.
  */
 export class Notified implements PromiseLike<undefined>, Selectable<undefined>, Disposable {
   readonly #core: NotifyCore;
   readonly #calls: number;
   readonly #signal: AbortSignal | undefined;
   #state: 'new' | 'waiting' | 'notified' | 'over' = 'new';
-  /** Whether the notification was meant for one waiter: it is passed on, to one as old or as young, when nobody gets to see it. */
+  /** Whether the notification was for one waiter. Unseen, it is passed on to the next oldest or youngest. */
   #forOne = false;
   #youngest = false;
   #reason: unknown = undefined;
-  #node: NotifiedNode | undefined = undefined;
-  #link: NotifiedNode | undefined = undefined;
+  #node: CallbackWaiter<unknown> | undefined = undefined;
+  #link: CallbackWaiter<unknown> | undefined = undefined;
   #promise: Promise<undefined> | undefined = undefined;
   #resolve: ((value: undefined) => void) | undefined = undefined;
   #reject: ((reason: unknown) => void) | undefined = undefined;
@@ -161,7 +161,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
   /**
    * Joins the queue without awaiting, or takes the permit that is there.
    *
-   * @returns True when it is notified already, so that awaiting it takes no time; false when it is in the queue.
+   * @returns True when it is notified already; false when it is in the queue.
    * @example
    * ```ts
    * const notify = new Notify();
@@ -179,7 +179,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
   }
 
   /**
-   * Waits, as `await` does. It can be called more than once; every call sees the same notification.
+   * Waits, as `await` does. Every call sees the same notification.
    *
    * **Cancel safety:** cancel safe, but loses its place.
    */
@@ -190,7 +190,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     return this.#wait().then(onFulfilled, onRejected);
   }
 
-  /** Leaves the queue. A notification that nobody got to see goes to the next waiter. */
+  /** Leaves the queue. An unseen notification goes to the next waiter. */
   [Symbol.dispose](): void {
     const state = this.#state;
     if (state === 'over') return;
@@ -201,7 +201,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     if (state === 'waiting') this.#refuse();
   }
 
-  /** How `select` looks at this arm. */
+  /** The wait as an arm of `select`. */
   selectSource(): SelectSource<undefined> {
     return {
       poll: (slot) => {
@@ -219,7 +219,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
       },
       unregister: (waiter) => {
         unlink(waiter);
-        // One that was made for a single select and lost it is forgotten: it must not take a notification with it.
+        // A wait that was made for one select and lost it leaves the queue: it must not take a notification with it.
         if (this.#enabled || this.#promise !== undefined || this.#racers.head !== null) return;
         if (this.#state !== 'waiting') return;
         this.#leave();
@@ -229,7 +229,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     };
   }
 
-  /** Whether it is notified; takes a permit if that is what it takes. */
+  /** Whether it is notified; takes a stored permit. */
   #look(): boolean {
     if (this.#state !== 'new') return this.#state === 'notified';
     if (this.#signal?.aborted) {
@@ -247,12 +247,12 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
   #join(): void {
     if (this.#state !== 'new') return;
     if (this.#signal !== undefined) {
-      const link = new NotifiedNode(() => this.#onAbort());
+      const link = new CallbackWaiter<unknown>(() => this.#onAbort());
       addAbortListener(this.#signal, link);
       this.#link = link;
     }
     this.#state = 'waiting';
-    this.#node = new NotifiedNode(() => this.#onNotified());
+    this.#node = new CallbackWaiter<unknown>(() => this.#onNotified());
     this.#core.queue.push(this.#node);
   }
 
@@ -288,7 +288,7 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     this.#refuse();
   }
 
-  /** Tells all who wait on it that it is over. */
+  /** Rejects its promise and its arms. */
   #refuse(): void {
     this.#reject?.(this.#reason);
     this.#racers.drain((waiter) => waiter.fail(this.#reason));
@@ -300,20 +300,4 @@ export class Notified implements PromiseLike<undefined>, Selectable<undefined>, 
     this.#node = undefined;
     this.#link = undefined;
   }
-}
-
-class NotifiedNode extends Waiter<unknown> {
-  readonly #onDeliver: () => void;
-
-  constructor(onDeliver: () => void) {
-    super();
-    this.#onDeliver = onDeliver;
-  }
-
-  override deliver(): void {
-    this.#onDeliver();
-  }
-
-  override end(): void {}
-  override fail(): void {}
 }

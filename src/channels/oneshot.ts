@@ -2,15 +2,15 @@
  * A channel for one value, after `tokio::sync::oneshot`: the reply to a request.
  *
  * Invariants:
- * - States only advance: open to sent, dropped or closed; sent to taken. Whatever leaves `open` tells every waiter.
- * - The receiver is the shared core, and the sender one reference to it: a pair costs two small objects until somebody waits.
- * - `slot` holds the waiters while the channel is open, the value once it is sent, and nothing afterwards. While there are waiters for the news
- *   that the value was taken, it holds the value in a record with them.
+ * - States only advance: open to sent, dropped or closed; any of them to taken. Leaving `open` tells every waiter.
+ * - The receiver is the shared core, and the sender a reference to it: a pair costs two small objects until a wait begins.
+ * - `slot` holds the waiters while the channel is open, the value once it is sent, and nothing afterwards. Waiters for the value to be taken are in a
+ *   record with the value.
  */
 import { RecvError } from './errors.js';
 import { ready, readyVoid, rejected } from './internal/budget.js';
 import { printedAs } from './internal/inspect.js';
-import { signalOf, type WaitOptions } from './internal/wait.js';
+import { signalOf, type TryRecvResult, type WaitOptions } from './internal/wait.js';
 import { pin } from './internal/pinned.js';
 import { PromiseWaiter, ValueWaiter, unlink, type Waiter, WaiterList } from './internal/waiters.js';
 import {
@@ -24,17 +24,11 @@ import {
   type Slot,
 } from './select/selectable.js';
 
-/** What {@link Receiver.tryRecv} found. */
-export type TryReceived<T> =
-  | { readonly state: 'ok'; readonly value: T }
-  | { readonly state: 'empty' }
-  | { readonly state: 'closed' };
-
 const OPEN = 0;
 const SENT = 1;
-/** The value was taken. */
+/** The outcome, a value or the news that none will come, was taken. */
 const TAKEN = 2;
-/** The sender went without sending. */
+/** The sender closed without sending. */
 const DROPPED = 3;
 /** The receiver closed before a value was sent. */
 const CLOSED = 4;
@@ -68,7 +62,7 @@ export function channel<T>(): [Sender<T>, Receiver<T>] {
 
 /** The sending half of a channel for one value. */
 export class Sender<in T> implements Disposable {
-  // Nothing is taken out of it here.
+  // `never`: the sender takes no value out of it.
   readonly #receiver: Receiver<never>;
 
   /** @internal */
@@ -76,7 +70,7 @@ export class Sender<in T> implements Disposable {
     this.#receiver = receiver as Receiver<never>;
   }
 
-  /** Whether nobody will take a value any more: the receiver has closed or is gone. */
+  /** Whether a value can no longer be taken: the receiver has closed or is gone, or has taken it. */
   get isClosed(): boolean {
     return isAbandoned(this.#receiver);
   }
@@ -85,15 +79,15 @@ export class Sender<in T> implements Disposable {
    * Sends the value. Only the first send counts.
    *
    * @param value Any value.
-   * @returns False when it was not sent: the receiver has closed, or something was sent before, or this sender is closed. The value is yours.
+   * @returns False when the value was not sent: the receiver has closed, a value was sent before, or this sender is closed.
    */
   send(value: T): boolean {
     return sendInto<T>(this.#receiver, value);
   }
 
   /**
-   * Waits until the receiver closes or is gone before something was sent, and resolves at once ever after. Use it to stop work that nobody
-   * waits for.
+   * Waits until the receiver closes or is gone before a value was sent; resolves at once ever after. Use it to stop work whose result is not awaited
+   * any more.
    *
    * **Cancel safety:** cancel safe.
    *
@@ -105,23 +99,23 @@ export class Sender<in T> implements Disposable {
     return waitForClose(this.#receiver, signal);
   }
 
-  /** Gives up sending: the receiver's wait rejects with a `RecvError`. After a send it does nothing. */
+  /** Closes the sender: the receiver's wait rejects with a `RecvError`. After a send it does nothing. */
   close(): void {
     if (!hasSettled(this.#receiver)) dropSenderOf(this.#receiver);
   }
 
-  /** The same as {@link Sender.close}. */
+  /** Does what {@link Sender.close} does. */
   [Symbol.dispose](): void {
     this.close();
   }
 }
 
-/** Those who wait for the value and, beside them, those who wait for the receiver to go. */
+/** The waiters for the value and, beside them, the waiters for the receiver to go. */
 class Waits<T> extends WaiterList<Waiter<T>> {
   closing: WaiterList<Waiter<void>> | null = null;
 }
 
-/** A value that was sent, and the waiters that are told when it is taken. */
+/** A value that was sent, and the waiters for it to be taken. */
 class Watched<T> {
   readonly value: T;
   readonly takings: WaiterList<Waiter<void>>;
@@ -145,7 +139,7 @@ class ReplyWaiter<T> extends PromiseWaiter<T, T> {
 /**
  * The receiving half of a channel for one value.
  *
- * As an arm of `select` it wins with the value, and is disabled when there will be none or it was taken.
+ * As an arm of `select` it wins with the value, and is disabled when none will come or it was taken.
  */
 export class Receiver<T> implements Selectable<T>, Disposable {
   #state: State = OPEN;
@@ -162,12 +156,12 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     waitForClose = (receiver, signal) => receiver.#waitForClose(signal);
   }
 
-  /** Whether there is no value to take now. */
+  /** Whether no value can be taken now. */
   get isEmpty(): boolean {
     return this.#state !== SENT;
   }
 
-  /** Whether the outcome, a value or the news that there is none, has been taken. */
+  /** Whether the outcome, a value or the news that none will come, was taken. */
   get isTerminated(): boolean {
     return this.#state === TAKEN;
   }
@@ -175,12 +169,12 @@ export class Receiver<T> implements Selectable<T>, Disposable {
   /**
    * Waits for the value.
    *
-   * The value is what the promise resolves with, so that a promise or thenable that was sent is followed; `tryRecv` and `select` give it as it is.
+   * The promise resolves with the value and so follows a promise or thenable; `tryRecv` and `select` give it as it is.
    *
    * **Cancel safety:** cancel safe. An aborted wait leaves the value for the next.
    *
    * @param options A signal that abandons the wait.
-   * @throws RecvError (rejects) When the sender is gone without having sent, this receiver was closed before, or the value was taken.
+   * @throws RecvError (rejects) When the sender closed without sending, this receiver was closed before, or the value was taken.
    */
   recv(options?: WaitOptions): Promise<T> {
     const signal = signalOf('Cannot receive', options);
@@ -196,29 +190,29 @@ export class Receiver<T> implements Selectable<T>, Disposable {
   }
 
   /**
-   * Takes the value if it is there now.
+   * Takes the value, without waiting.
    *
-   * @returns `{ state: 'ok', value }` once, `{ state: 'empty' }` before the send, `{ state: 'closed' }` when there will be none.
+   * @returns `{ state: 'ok', value }` once, `{ state: 'empty' }` before the send, `{ state: 'closed' }` when none will come.
    */
-  tryRecv(): TryReceived<T> {
+  tryRecv(): TryRecvResult<T> {
     if (this.#state === SENT) return { state: 'ok', value: this.#take() };
     if (this.#state === OPEN) return { state: 'empty' };
     this.#state = TAKEN;
     return { state: 'closed' };
   }
 
-  /** Refuses a value that was not sent yet, and has the sender told. One that was sent can still be received. */
+  /** Refuses a value that was not sent yet, and tells the sender. A value that was sent can still be received. */
   close(): void {
     if (this.#state === OPEN) this.#giveUp(CLOSED);
   }
 
-  /** Drops the receiver, and the value with it. */
+  /** Closes the receiver, and drops the value. */
   [Symbol.dispose](): void {
     this.close();
     if (this.#state === SENT) this.#take();
   }
 
-  /** How `select` looks at it. */
+  /** The receiver as an arm of `select`. */
   selectSource(): SelectSource<T> {
     return new ReceiverSource(this);
   }
@@ -264,7 +258,7 @@ export class Receiver<T> implements Selectable<T>, Disposable {
     return slot.value;
   }
 
-  /** Where to wait for the news that no value will come any more: it was taken, or there is none. */
+  /** The queues to wait in for the end: the value is taken, or none will come. */
   #endings(): WaiterList<Waiter<void>>[] {
     if (this.#state === OPEN) return [this.#closing()];
     if (this.#state !== SENT) return [];
@@ -293,7 +287,6 @@ export class Receiver<T> implements Selectable<T>, Disposable {
   }
 }
 
-/** The receiver as an arm. */
 class ReceiverSource<T> implements SelectSource<T> {
   readonly #receiver: Receiver<T>;
 

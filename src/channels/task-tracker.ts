@@ -1,13 +1,14 @@
 import { faultOf, requireFunction } from '../core/index.js';
 import { markHandled, readyVoid, rejected } from './internal/budget.js';
+import { NOTHING, park } from './internal/parking.js';
 import { signalOf, type WaitOptions } from './internal/wait.js';
-import { NOTHING, ParkingLot, park } from './internal/parking.js';
+import { ParkingLot } from './internal/waiters.js';
 
-/** Counts as one task for as long as it is not disposed. Made by {@link TaskTracker.token}. */
+/** Counts as one task until it is disposed of. Made by {@link TaskTracker.token}. */
 export class TaskTrackerToken implements Disposable {
   readonly #tracker: TaskTracker;
   readonly #onDispose: () => void;
-  #live = true;
+  #isLive = true;
 
   /** @internal */
   constructor(tracker: TaskTracker, onDispose: () => void) {
@@ -15,28 +16,28 @@ export class TaskTrackerToken implements Disposable {
     this.#onDispose = onDispose;
   }
 
-  /** The tracker it counts for. */
+  /** The tracker of the token. */
   get taskTracker(): TaskTracker {
     return this.#tracker;
   }
 
-  /** Another token of the same tracker. */
+  /** Makes another token of the same tracker. */
   clone(): TaskTrackerToken {
     return this.#tracker.token();
   }
 
-  /** Counts no longer. A second call does nothing. */
+  /** Stops counting. A second call does nothing. */
   [Symbol.dispose](): void {
-    if (!this.#live) return;
-    this.#live = false;
+    if (!this.#isLive) return;
+    this.#isLive = false;
     this.#onDispose();
   }
 }
 
 /**
- * Counts tasks without keeping their results: for a shutdown that waits until all work is done.
+ * Counts tasks without keeping their results: for a shutdown that waits for all work.
  *
- * {@link TaskTracker.wait} resolves once the tracker is closed and empty; closing it does not keep tasks from being added.
+ * {@link TaskTracker.wait} resolves once the tracker is closed and empty. Tasks can be added to a closed tracker.
  *
  * @example
  * ```ts
@@ -50,24 +51,24 @@ export class TaskTrackerToken implements Disposable {
  */
 export class TaskTracker {
   #count = 0;
-  #closed = false;
-  // Grows whenever the tracker becomes closed and empty: who waited for that must hear of it, though it may be over by the time it looks.
+  #isClosed = false;
+  // Grows whenever the tracker becomes closed and empty: a wait resolves for that moment, though it may have passed when the wait looks.
   #rests = 0;
   readonly #lot: ParkingLot = new ParkingLot();
 
-  /** How many tasks and tokens there are. */
+  /** The number of tasks and tokens. */
   get len(): number {
     return this.#count;
   }
 
-  /** Whether there are none. */
+  /** Whether the tracker has no task and no token. */
   get isEmpty(): boolean {
     return this.#count === 0;
   }
 
   /** Whether {@link TaskTracker.close} was called, and not {@link TaskTracker.reopen} since. */
   get isClosed(): boolean {
-    return this.#closed;
+    return this.#isClosed;
   }
 
   /**
@@ -76,8 +77,8 @@ export class TaskTracker {
    * @returns Whether it was open.
    */
   close(): boolean {
-    if (this.#closed) return false;
-    this.#closed = true;
+    if (this.#isClosed) return false;
+    this.#isClosed = true;
     if (this.#count === 0) this.#rest();
     return true;
   }
@@ -88,8 +89,8 @@ export class TaskTracker {
    * @returns Whether it was closed.
    */
   reopen(): boolean {
-    const was = this.#closed;
-    this.#closed = false;
+    const was = this.#isClosed;
+    this.#isClosed = false;
     return was;
   }
 
@@ -99,7 +100,7 @@ export class TaskTracker {
    * **Cancel safety:** not applicable; it takes no signal, and the task runs to its end.
    *
    * @param task Called in a microtask of its own.
-   * @returns What the task answers. It need not be awaited: a failure that goes unseen is no unhandled rejection.
+   * @returns The result of the task. It need not be awaited: an unseen failure is no unhandled rejection.
    */
   spawn<T>(task: () => T | PromiseLike<T>): Promise<T> {
     requireFunction('Cannot spawn', 'task', task);
@@ -112,8 +113,8 @@ export class TaskTracker {
    * **Cancel safety:** not applicable; it takes no signal.
    *
    * @param future The promise.
-   * @returns A promise of the same. It need not be awaited: a failure that goes unseen is no unhandled rejection.
-   * @throws TypeError When it is none.
+   * @returns The result of the promise. It need not be awaited: an unseen failure is no unhandled rejection.
+   * @throws TypeError When `future` is no promise.
    */
   trackFuture<T>(future: PromiseLike<T>): Promise<T> {
     if (typeof (future as PromiseLike<T> | null | undefined)?.then !== 'function') {
@@ -131,26 +132,26 @@ export class TaskTracker {
     }
   }
 
-  /** Counts as a task until it is disposed. */
+  /** Makes a token, which counts as a task until it is disposed of. */
   token(): TaskTrackerToken {
     this.#count++;
     return new TaskTrackerToken(this, () => {
-      if (--this.#count === 0 && this.#closed) this.#rest();
+      if (--this.#count === 0 && this.#isClosed) this.#rest();
     });
   }
 
   /**
-   * Waits until the tracker is closed and empty at one and the same time. A wait that has seen that moment resolves, though the tracker is
-   * reopened or a task is added before it goes on.
+   * Waits until the tracker is closed and empty at the same time. It resolves for such a moment although the tracker is reopened or a task is added
+   * right after it.
    *
    * **Cancel safety:** cancel safe.
    *
-   * @param options.signal Gives the wait up.
+   * @param options.signal Abandons the wait.
    */
   wait(options?: WaitOptions): Promise<void> {
     const signal = signalOf('Cannot wait for tasks', options);
     if (signal?.aborted) return rejected(signal.reason);
-    if (this.#closed && this.#count === 0) return readyVoid();
+    if (this.#isClosed && this.#count === 0) return readyVoid();
     const rests = this.#rests;
     const look = (): undefined | typeof NOTHING => (this.#rests === rests ? NOTHING : undefined);
     return park({ look, lot: this.#lot }, signal);

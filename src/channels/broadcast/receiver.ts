@@ -2,32 +2,17 @@ import { requireLimit } from '../../core/index.js';
 import type { BroadcastState } from './state.js';
 import { RecvError, LaggedError } from '../errors.js';
 import { ready, rejected } from '../internal/budget.js';
-import { signalOf, type WaitOptions } from '../internal/wait.js';
-import {
-  LookIterator,
-  LookSource,
-  lookAt,
-  NOTHING,
-  ParkingLot,
-  park,
-  type Watchable,
-  wakeSoon,
-} from '../internal/parking.js';
+import { type LaggedResult, signalOf, type TryRecvResult, type WaitOptions } from '../internal/wait.js';
+import { LookIterator, LookSource, lookAt, NOTHING, park, type Watchable, wakeSoon } from '../internal/parking.js';
+import { ParkingLot } from '../internal/waiters.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
-
-/** What {@link Receiver.tryRecv} answers. */
-export type TryRecv<T> =
-  | { readonly state: 'ok'; readonly value: T }
-  | { readonly state: 'empty' }
-  | { readonly state: 'lagged'; readonly skipped: number }
-  | { readonly state: 'closed' };
 
 const ACTION = 'Cannot receive';
 const EMPTY = Object.freeze({ state: 'empty' } as const);
 const CLOSED = Object.freeze({ state: 'closed' } as const);
 
 /**
- * The receiving half of a {@link channel}: its own place in the stream of values that all receivers see.
+ * The receiving half of a {@link channel}, with its own position in the values that all receivers see.
  *
  * As an arm of `select` it wins with the next value, fails with `LaggedError` when it has fallen behind, and is disabled at the end of the
  * channel. As an async iterable it does the same.
@@ -37,7 +22,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   readonly #values: Watchable<IteratorResult<T, undefined>>;
   #next: number;
   #closed = false;
-  /** What the next look throws. */
+  /** The error of the next look. */
   #failure: { readonly error: unknown } | null = null;
 
   /** @internal */
@@ -59,9 +44,9 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
    *
    * **Cancel safety:** cancel safe. An aborted wait has read nothing.
    *
-   * @param options.signal Gives the wait up.
+   * @param options.signal Abandons the wait.
    * @returns `{ done: false, value }`, or `{ done: true }` when every sender is gone and every value was read.
-   * @throws LaggedError When values were overwritten before this receiver read them; the next call continues with the oldest that is kept.
+   * @throws LaggedError (rejects) When values were overwritten before this receiver read them; the next call gives the oldest value kept.
    * @example
    * ```ts
    * const [tx, rx] = broadcast.channel<string>(2);
@@ -75,12 +60,12 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 
   /**
-   * The next value, if there is one now.
+   * Takes the next value, without waiting.
    *
-   * @returns `{ state: 'ok', value }`, `'empty'`, `'closed'` at the end, or `'lagged'` with the number of values that were lost; the next call then
-   * continues with the oldest that is kept.
+   * @returns `{ state: 'ok', value }`, `'empty'`, `'closed'` at the end, or `'lagged'` with the number of lost values; the next call then gives the
+   * oldest value kept.
    */
-  tryRecv(): TryRecv<T> {
+  tryRecv(): TryRecvResult<T> | LaggedResult {
     try {
       const found = lookAt(this.#values);
       if (found === NOTHING) return EMPTY;
@@ -92,14 +77,14 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 
   /**
-   * Waits for at least one value and takes what is there, up to `limit`. Values that were lost are told of before the values after them: a call
-   * that finds them in between gives what came before, and the next one fails.
+   * Waits for at least one value and takes all values kept, up to `limit`. A call that meets lost values gives the values before them, and the next
+   * one fails.
    *
    * **Cancel safety:** cancel safe. An aborted wait has read nothing.
    *
-   * @param limit How many at most, `Infinity` for all that there are; for 0 it resolves at once.
-   * @param options.signal Gives the wait up.
-   * @returns The values; none at the end of the channel, or for a limit of 0.
+   * @param limit The most values to take; `Infinity` for no limit. For 0 it resolves at once.
+   * @param options.signal Abandons the wait.
+   * @returns The values; an empty array at the end of the channel, or for a limit of 0.
    * @throws LaggedError (rejects) When values were overwritten before this receiver read them.
    * @example
    * ```ts
@@ -126,7 +111,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
         if (next.state !== 'ok') break;
         values.push(next.value);
       } catch (error) {
-        // A clone that throws costs its own value: the others are given now, and the error with the next call.
+        // A clone that throws loses its own value: the others are given now, and the error with the next call.
         this.#failure = { error };
         break;
       }
@@ -135,12 +120,12 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 
   /**
-   * Waits until there is something to be had: until {@link Receiver.tryRecv} would not answer `empty`. It reads nothing. Where several wait on
-   * one receiver, another may be quicker; so look again, and wait again.
+   * Waits until {@link Receiver.tryRecv} would not give `empty`, and reads nothing. A shared receiver may find the value gone: look again, and wait
+   * again.
    *
    * **Cancel safety:** cancel safe.
    *
-   * @param options.signal Gives the wait up.
+   * @param options.signal Abandons the wait.
    * @example
    * ```ts
    * const [tx, rx] = broadcast.channel<string>(2);
@@ -155,28 +140,28 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     return park({ look, lot: this.#values.lot }, signalOf('Cannot wait for a value', options));
   }
 
-  /** How many values this receiver has not read, those included that it has lost and not been told of. */
+  /** The number of values that this receiver has not read, lost values before their `LaggedError` included. */
   get len(): number {
     return this.#closed ? 0 : this.#state.ring.tail - this.#next;
   }
 
-  /** Whether there is nothing to read. */
+  /** Whether every value was read. */
   get isEmpty(): boolean {
     return this.len === 0;
   }
 
-  /** Whether nothing will be sent any more; values may be left. */
+  /** Whether nothing more will be sent. Values may be left. */
   get isClosed(): boolean {
     return this.#closed || this.#state.ended;
   }
 
-  /** How many senders there are. */
+  /** The number of senders. */
   get senderCount(): number {
     return this.#state.senders;
   }
 
   /**
-   * Another receiver of the same channel, which starts with the next value that is sent.
+   * Makes another receiver of the same channel, which starts with the next value sent.
    *
    * @throws RecvError When this receiver is closed.
    */
@@ -185,14 +170,14 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     return new Receiver(this.#state);
   }
 
-  /** Whether another receiver listens to the same channel; false for anything else. */
+  /** Whether another receiver is of the same channel; false for a value that is no receiver. */
   sameChannel(other: Receiver<T>): boolean {
     return other instanceof Receiver && other.#state === this.#state;
   }
 
   /**
-   * The values as an async iterator. Leaving it early keeps the receiver open; a lag ends a `for await` with `LaggedError`, and a new one
-   * continues with the oldest value that is kept.
+   * Iterates over the values. Leaving the iteration early keeps the receiver open; a lag ends it with `LaggedError`, and a new one goes on with the
+   * oldest value kept.
    *
    * **Cancel safety:** cancel safe. `return()` settles a pending `next()`, which has then read nothing.
    */
@@ -200,7 +185,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     return new LookIterator(this.#values);
   }
 
-  /** Lets go of the channel and of the values it holds for this receiver. Waits on it end. */
+  /** Closes this receiver, and drops the values kept for it. Its waits end. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -209,12 +194,12 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     this.#state.removeReceiver();
   }
 
-  /** The same as {@link Receiver.close}. */
+  /** Does what {@link Receiver.close} does. */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** How `select` looks at this arm. */
+  /** The receiver as an arm of `select`. */
   selectSource(): SelectSource<T> {
     return new LookSource(this.#values, () => this.isClosed && this.len === 0 && this.#failure === null);
   }
@@ -233,7 +218,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
       throw new LaggedError(skipped);
     }
     if (this.#next === ring.tail) return ended ? { done: true, value: undefined } : NOTHING;
-    // The cursor moves first: a clone that throws costs its own value and no other.
+    // The cursor moves first: a clone that throws loses its own value and no other.
     const value = ring.read(this.#next++);
     if (ended && this.#next === ring.tail) wakeSoon(this.#values.lot);
     return { done: false, value };

@@ -3,15 +3,16 @@ import { Receiver } from './receiver.js';
 import { BroadcastState } from './state.js';
 import { SendError } from '../errors.js';
 import { signalOf, type WaitOptions } from '../internal/wait.js';
-import { NOTHING, ParkingLot, park, type Watchable } from '../internal/parking.js';
+import { NOTHING, park, type Watchable } from '../internal/parking.js';
+import { ParkingLot } from '../internal/waiters.js';
 
 const MAX_CAPACITY = 2 ** 31 - 1;
 
-/** Options of {@link channel}. */
+/** The options of {@link channel}. */
 export interface ChannelOptions<T> {
   /**
-   * Makes each receiver's own copy of a value, when that receiver reads it; `structuredClone` is one. Without it all receivers share the value.
-   * When it throws, that receive fails and the value is lost to that receiver.
+   * Makes each receiver's own copy of a value when it reads it, such as `structuredClone`. Without it all receivers share the value. When it
+   * throws, that receive fails and the value is lost to that receiver.
    */
   readonly clone?: ((value: T) => T) | undefined;
 }
@@ -19,10 +20,10 @@ export interface ChannelOptions<T> {
 /**
  * Makes a broadcast channel: every receiver sees every value sent after it subscribed.
  *
- * A sender never waits for slow receivers. The last `capacity` values are kept; a receiver that falls further behind is told by `LaggedError`
- * exactly how many it has lost, and goes on with the oldest that is kept. A value is let go once every receiver has read it.
+ * A sender never waits for slow receivers. The last `capacity` values are kept; a receiver that falls further behind is told by `LaggedError` how
+ * many it has lost, and goes on with the oldest value kept. A value is dropped once every receiver has read it.
  *
- * @param capacity How many values are kept: exactly so many (tokio rounds up to a power of two).
+ * @param capacity The number of values kept: exactly so many (tokio rounds up to a power of two).
  * @param options.clone Makes each receiver's own copy of a value.
  * @returns A sender and a receiver.
  * @throws RangeError When the capacity is not a positive integer up to 2,147,483,647.
@@ -42,9 +43,9 @@ export function channel<T>(capacity: number, options?: ChannelOptions<T>): [Send
 }
 
 /**
- * Makes a broadcast channel without a receiver: it is closed until somebody subscribes.
+ * Makes a broadcast channel without a receiver: it is closed until one subscribes.
  *
- * @param capacity How many values are kept.
+ * @param capacity The number of values kept.
  * @param options.clone Makes each receiver's own copy of a value.
  * @returns A sender.
  */
@@ -60,7 +61,7 @@ function newState<T>(capacity: number, options: ChannelOptions<T> | undefined): 
   return new BroadcastState(capacity, clone);
 }
 
-/** The sending half of a {@link channel}. Senders can be cloned; the channel ends for its receivers when the last one is closed. */
+/** The sending half of a {@link channel}. Senders can be cloned; the channel ends for its receivers when the last sender is closed. */
 export class Sender<in out T> implements Disposable {
   readonly #state: BroadcastState<T>;
   readonly #departed: Watchable<void>;
@@ -75,12 +76,12 @@ export class Sender<in out T> implements Disposable {
   }
 
   /**
-   * Sends a value to every receiver there is. It never waits: when the channel is full, the oldest value is overwritten, and receivers that
-   * had not read it are told so by `LaggedError`.
+   * Sends a value to every receiver. It never waits: in a full channel the oldest value is overwritten, and receivers that had not read it get a
+   * `LaggedError`.
    *
-   * @param value What to send.
-   * @returns How many receivers will see it.
-   * @throws SendError When there is no receiver, or this sender is closed; the value is in `error.value`.
+   * @param value Any value.
+   * @returns The number of receivers that will see it.
+   * @throws SendError When the channel has no receiver, or this sender is closed; `error.value` holds the value.
    * @example
    * ```ts
    * const [tx, rx] = broadcast.channel<number>(16);
@@ -99,13 +100,13 @@ export class Sender<in out T> implements Disposable {
     return receivers;
   }
 
-  /** A new receiver, which starts with the next value that is sent. */
+  /** Makes a receiver, which starts with the next value sent. */
   subscribe(): Receiver<T> {
     return new Receiver(this.#state);
   }
 
   /**
-   * Another sender of the same channel.
+   * Makes another sender of the same channel.
    *
    * @throws SendError When this sender is closed.
    */
@@ -114,12 +115,12 @@ export class Sender<in out T> implements Disposable {
     return new Sender(this.#state);
   }
 
-  /** A handle that does not keep the channel open for its receivers. */
+  /** Makes a handle that does not keep the channel open for its receivers. */
   downgrade(): WeakSender<T> {
     return new WeakSender(this.#state);
   }
 
-  /** How many values are kept for receivers that have still to read them. */
+  /** The number of values that some receiver has not read. */
   get len(): number {
     return this.#state.ring.held;
   }
@@ -129,48 +130,48 @@ export class Sender<in out T> implements Disposable {
     return this.len === 0;
   }
 
-  /** How many values are kept at most: exactly what {@link channel} was given. */
+  /** The number of values that are kept: exactly that given to {@link channel}. */
   get capacity(): number {
     return this.#state.ring.capacity;
   }
 
-  /** How many receivers there are. */
+  /** The number of receivers. */
   get receiverCount(): number {
     return this.#state.receivers;
   }
 
-  /** How many senders there are. */
+  /** The number of senders. */
   get strongCount(): number {
     return this.#state.senders;
   }
 
-  /** How many weak senders there are. */
+  /** The number of weak senders. */
   get weakCount(): number {
     return this.#state.weakSenders;
   }
 
-  /** Whether there is no receiver now (or this sender is closed). */
+  /** Whether the channel has no receiver now, or this sender is closed. */
   get isClosed(): boolean {
     return !this.#open || this.#state.receivers === 0;
   }
 
   /**
-   * Waits until there is no receiver. One that subscribes in the turn in which the last goes keeps it waiting.
+   * Waits until the channel has no receiver. A receiver that subscribes in the turn in which the last one goes keeps it waiting.
    *
    * **Cancel safety:** cancel safe.
    *
-   * @param options.signal Gives the wait up.
+   * @param options.signal Abandons the wait.
    */
   closed(options?: WaitOptions): Promise<void> {
     return park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
   }
 
-  /** Whether another sender sends into the same channel; false for anything else. */
+  /** Whether another sender sends into the same channel; false for a value that is no sender. */
   sameChannel(other: Sender<T>): boolean {
     return other instanceof Sender && other.#state === this.#state;
   }
 
-  /** Lets go of the channel; the last sender to do so ends it: receivers read what is kept, then the end. */
+  /** Closes this sender. The last one to close ends the channel: receivers read the values kept, then the end. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -178,13 +179,13 @@ export class Sender<in out T> implements Disposable {
     this.#state.removeSender();
   }
 
-  /** The same as {@link Sender.close}. */
+  /** Does what {@link Sender.close} does. */
   [Symbol.dispose](): void {
     this.close();
   }
 }
 
-/** A handle on a broadcast channel that does not keep it open for its receivers. */
+/** A handle to a broadcast channel that does not keep it open for its receivers. */
 export class WeakSender<in out T> implements Disposable {
   readonly #state: BroadcastState<T>;
   #open = true;
@@ -195,13 +196,13 @@ export class WeakSender<in out T> implements Disposable {
     state.weakSenders++;
   }
 
-  /** A sender, as long as there is another one; undefined once the last has gone. */
+  /** Makes a sender while the channel has another one; undefined afterwards. */
   upgrade(): Sender<T> | undefined {
     return this.#state.ended || !this.#open ? undefined : new Sender(this.#state);
   }
 
   /**
-   * Another weak sender.
+   * Makes another weak sender.
    *
    * @throws SendError When this one is closed.
    */
@@ -210,24 +211,24 @@ export class WeakSender<in out T> implements Disposable {
     return new WeakSender(this.#state);
   }
 
-  /** How many senders there are. */
+  /** The number of senders. */
   get strongCount(): number {
     return this.#state.senders;
   }
 
-  /** How many weak senders there are. */
+  /** The number of weak senders. */
   get weakCount(): number {
     return this.#state.weakSenders;
   }
 
-  /** Lets go of the channel. */
+  /** Closes this weak sender; a second call does nothing. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
     this.#state.weakSenders--;
   }
 
-  /** The same as {@link WeakSender.close}. */
+  /** Does what {@link WeakSender.close} does. */
   [Symbol.dispose](): void {
     this.close();
   }

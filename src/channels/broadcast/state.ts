@@ -1,17 +1,17 @@
-import { ParkingLot } from '../internal/parking.js';
+import { ParkingLot } from '../internal/waiters.js';
 
-/** What all ends of a broadcast share. A change is complete before anybody is woken. */
+/** The state that all ends of a broadcast share. A change is complete before a waiter is woken. */
 export class BroadcastState<T> {
   readonly ring: Ring<T>;
   readonly clone: ((value: T) => T) | undefined;
   senders = 0;
   weakSenders = 0;
   receivers = 0;
-  /** Set with the last sender: nothing revives a channel that has ended. */
+  /** Whether the last sender is gone; a channel that has ended stays so. */
   ended = false;
-  /** Receivers that wait for a value: each has a part of its own. */
+  /** The waiters for a value: each receiver has a part of its own. */
   readonly arrivals: ParkingLot = new ParkingLot();
-  /** Senders that wait for the last receiver to go, likewise. */
+  /** The waiters for the last receiver to go: each sender has a part of its own. */
   readonly departures: ParkingLot = new ParkingLot();
 
   constructor(capacity: number, clone: ((value: T) => T) | undefined) {
@@ -31,20 +31,20 @@ export class BroadcastState<T> {
 }
 
 /**
- * The buffer that the receivers of a broadcast share.
+ * The buffer of a broadcast.
  *
  * Invariants:
  * - Positions count sends from 0 and never go back; position `p` lives in slot `p % capacity`, and the kept window is the last `capacity`
  *   positions before `tail`.
- * - `unread[slot]` is how many receivers have still to read the value there. At 0 the slot holds no value: what every receiver has read, or
- *   given up, is not retained.
+ * - `unread[slot]` is the number of receivers that have not read the value there. At 0 the slot holds no value: a value that every receiver has
+ *   read, or abandoned, is not retained.
  * - A receiver is a cursor; it lags when its cursor has left the window.
  */
 export class Ring<T> {
   readonly capacity: number;
   /** The position of the next send. */
   tail = 0;
-  /** How many values are held. */
+  /** The number of values held. */
   held = 0;
   // Both grow to `capacity` as values come, so that a large capacity costs nothing before it is used.
   readonly #values: (T | undefined)[] = [];
@@ -54,7 +54,7 @@ export class Ring<T> {
     this.capacity = capacity;
   }
 
-  /** The oldest position that is kept. */
+  /** The oldest position kept. */
   get head(): number {
     return Math.max(0, this.tail - this.capacity);
   }
@@ -73,7 +73,7 @@ export class Ring<T> {
     this.tail++;
   }
 
-  /** Reads the value at a kept position on behalf of one receiver, who must not have read it. */
+  /** Reads the value at a kept position for one receiver, which must not have read it. */
   read(position: number): T {
     const slot = position % this.capacity;
     const value = this.#values[slot] as T;
@@ -81,7 +81,7 @@ export class Ring<T> {
     return value;
   }
 
-  /** Gives up everything from a position on, on behalf of one receiver. */
+  /** Abandons every value from a position on, for one receiver. */
   abandonFrom(position: number): void {
     for (let at = Math.max(position, this.head); at < this.tail; at++) this.#release(at % this.capacity);
   }

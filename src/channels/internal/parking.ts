@@ -1,58 +1,64 @@
 /**
- * How receivers that look before they wait do their waiting: watch, broadcast, JoinSet and the like. What they wait for lies in shared state, and a
- * wake-up says only that it is worth another look.
+ * Waits that look before they wait: watch, broadcast, JoinSet and the like. What they wait for is in shared state, and a wake-up says only that it
+ * is worth another look.
  *
  * Invariants:
- * - Nothing is taken on behalf of a waiter: its own look takes it, so a waiter that is withdrawn has taken nothing.
+ * - Nothing is taken on behalf of a waiter: its own look takes it, so that a withdrawn waiter has taken nothing.
  * - A look takes in one step: it runs no foreign code and wakes no waiter before it returns, so that two arms of one select never look at the same
- *   time. What foreign code makes of a value (`finish`) is made when the wait is over.
- * - A wake-up reaches every waiter that was there when it was given, and ends: one that finds nothing and parks again waits for the next.
+ *   time. Foreign code that makes the value (`finish`) runs when the wait is over.
+ * - A wake-up reaches every waiter that is in the lot, and ends: a waiter that finds nothing and parks again waits for the next one.
  */
+import { ENDED, FAILED, PENDING, type Poll, READY } from '../select/selectable.js';
+import type { SelectSource, SelectWaiter, Slot } from '../select/selectable.js';
 import { DONE, ready, rejected } from './budget.js';
-import { PromiseWaiter, ParkingLot, unlink, Waiter } from './waiters.js';
-import {
-  ENDED,
-  FAILED,
-  PENDING,
-  type Poll,
-  READY,
-  type SelectSource,
-  type SelectWaiter,
-  type Slot,
-} from '../select/selectable.js';
+import { ParkingLot, PromiseWaiter, unlink, Waiter } from './waiters.js';
 
-export { ParkingLot };
-
-/** What a look answers when there is nothing yet. */
+/** The result of a look that found nothing yet. */
 export const NOTHING: unique symbol = Symbol('nothing yet');
 
-/** Something that can be looked at, with a place to wait for a change. */
+/** A state that can be looked at, with a place to wait for its change. */
 export interface Watchable<T> {
-  /** Takes what is ready, or answers {@link NOTHING} and leaves no trace. What it throws rejects the wait. */
+  /** Takes a value, or answers {@link NOTHING} and leaves no trace. An exception rejects the wait. */
   look(): T | typeof NOTHING;
   readonly lot: ParkingLot;
-  /** Whether a waiter that was woken looks a microtask later, at how things are by then. */
+  /** Whether a woken waiter looks a microtask later, at the state by then. */
   readonly later?: boolean | undefined;
-  /** What becomes of what a look has taken, as late as can be. What it throws rejects the wait. */
+  /** Makes the value for the caller, at the last moment. An exception rejects the wait. */
   finish?(found: T): T;
-  /** Puts back what a look has taken and no waiter has seen. */
+  /** Puts back a value that was taken and not seen. */
   undo?(): void;
 }
 
-/** Wakes all a microtask later: for who finds in the middle of a look that others can look for something as well, such as the end. */
+/** Wakes all a microtask later: for a change that is found in the middle of a look, such as the end. */
 export function wakeSoon(lot: ParkingLot): void {
   if (lot.head !== null) void DONE.then(() => lot.wakeAll());
 }
 
-/** Looks, and finishes what is found. */
+/** Looks, and finishes the value. */
 export function lookAt<T>(source: Watchable<T>): T | typeof NOTHING {
   const found = source.look();
   return found === NOTHING || source.finish === undefined ? found : source.finish(found);
 }
 
+/**
+ * Waits until a look finds a value.
+ *
+ * **Cancel safety:** that of the look: an aborted wait has taken nothing.
+ */
+export function park<T>(source: Watchable<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal?.aborted) return rejected(signal.reason);
+  let found: T | typeof NOTHING;
+  try {
+    found = lookAt(source);
+  } catch (error) {
+    return rejected(error);
+  }
+  return found === NOTHING ? new LookWaiter(source).until(signal) : ready(found);
+}
+
 class LookWaiter<T> extends PromiseWaiter<void, T> {
   readonly #source: Watchable<T>;
-  #settled = false;
+  #isSettled = false;
 
   constructor(source: Watchable<T>) {
     super();
@@ -65,18 +71,16 @@ class LookWaiter<T> extends PromiseWaiter<void, T> {
     else this.#look();
   }
 
-  override end(): void {}
-
   // Between its wake-up and its look it is in no list, and waits all the same.
   protected override withdraw(): boolean {
-    const waiting = !this.#settled;
-    this.#settled = true;
+    const isWaiting = !this.#isSettled;
+    this.#isSettled = true;
     unlink(this);
-    return waiting;
+    return isWaiting;
   }
 
   #look(): void {
-    if (this.#settled) return;
+    if (this.#isSettled) return;
     const source = this.#source;
     try {
       const found = source.look();
@@ -84,35 +88,17 @@ class LookWaiter<T> extends PromiseWaiter<void, T> {
         source.lot.push(this);
         return;
       }
-      // Before the value is finished: by now an abort would lose it.
-      this.#settled = true;
+      // Before the value is finished: from here on an abort would lose it.
+      this.#isSettled = true;
       this.resolve(source.finish === undefined ? found : source.finish(found));
     } catch (error) {
-      this.#settled = true;
+      this.#isSettled = true;
       this.fail(error);
     }
   }
 }
 
-/**
- * Waits until a look finds something.
- *
- * **Cancel safety:** as the look is: an aborted wait has taken nothing.
- */
-export function park<T>(source: Watchable<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal?.aborted) return rejected(signal.reason);
-  let found: T | typeof NOTHING;
-  try {
-    found = lookAt(source);
-  } catch (error) {
-    return rejected(error);
-  }
-  if (found !== NOTHING) return ready(found);
-  const waiter = new LookWaiter(source);
-  return waiter.until(signal);
-}
-
-/** Lets anything that can be looked at be an arm of `select`: a result that is done is the end, a look that throws is a failure. */
+/** A watchable as an arm of `select`: a result that is done is the end, an exception a failure. */
 export class LookSource<T> implements SelectSource<T> {
   readonly #source: Watchable<IteratorResult<T, undefined>>;
   readonly #isEnded: () => boolean;
@@ -154,7 +140,7 @@ export class LookSource<T> implements SelectSource<T> {
   }
 }
 
-/** A waiter of a select in a parking lot. */
+/** The waiter of a select in a parking lot. */
 class LookNode<T> extends Waiter<void> {
   readonly #source: Watchable<IteratorResult<T, undefined>>;
   readonly #waiter: SelectWaiter;
@@ -182,14 +168,11 @@ class LookNode<T> extends Waiter<void> {
       this.#waiter.deliverLate(() => source.finish?.(taken).value, source.undo && (() => source.undo?.()));
     }
   }
-
-  override end(): void {}
-  override fail(): void {}
 }
 
 /**
- * An async iterator over something that can be looked at. Leaving it early ends the iterator alone: the source stays open, and a `next()` that is
- * pending then settles without having taken anything.
+ * An async iterator over a watchable. Leaving it early ends the iterator alone: the source stays open, and a pending `next()` settles without having
+ * taken anything.
  */
 export class LookIterator<T>
   implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable, Watchable<IteratorResult<T, undefined>>
@@ -197,7 +180,7 @@ export class LookIterator<T>
   readonly #source: Watchable<IteratorResult<T, undefined>>;
   /** @internal */
   readonly lot: ParkingLot;
-  #ended = false;
+  #isLeft = false;
 
   constructor(source: Watchable<IteratorResult<T, undefined>>) {
     this.#source = source;
@@ -209,7 +192,7 @@ export class LookIterator<T>
   }
 
   async return(): Promise<IteratorReturnResult<undefined>> {
-    this.#ended = true;
+    this.#isLeft = true;
     this.lot.wakeAll();
     return { done: true, value: undefined };
   }
@@ -224,7 +207,7 @@ export class LookIterator<T>
 
   /** @internal */
   look(): IteratorResult<T, undefined> | typeof NOTHING {
-    return this.#ended ? { done: true, value: undefined } : this.#source.look();
+    return this.#isLeft ? { done: true, value: undefined } : this.#source.look();
   }
 
   /** @internal */

@@ -1,29 +1,29 @@
 /**
- * Running an operation that can be stopped from outside: what `timeout` and `runUntilCancelled` have in common.
+ * Running an operation that can be stopped from outside: the common part of `timeout` and `runUntilCancelled`.
  *
  * Invariants:
- * - The operation is told before its caller is. A value that it had taken by then arrives all the same, however many waits and wrappers it has to
- *   pass: the caller is answered that it was stopped when the operation settles without a value, or when a turn of the event loop has passed in
- *   which no settlement was held back. An operation that does not heed its signal goes on, and what it gives is lost.
- * - It settles once. A value that came first is not lost to a stop after it.
- * - Nothing is started when what stops it can't be listened to; what can't be taken back in the end costs no value.
+ * - The operation is told to stop before its caller is answered. A value that it had taken by then arrives, through any number of waits and wrappers:
+ *   the caller is told of the stop when the operation settles without a value, or after a turn of the event loop in which no settlement was
+ *   held. An operation that ignores its signal goes on, and its value is lost.
+ * - The promise settles once. A stop after a value does not lose the value.
+ * - Nothing is started when the stop cannot be listened to; a listener that cannot be removed in the end costs no value.
  */
 import { afterQuietTurn, ignore, markHandled, settle, spend } from './budget.js';
 
-/** As many turns are waited for at most when each of them has a pause. */
+/** The most turns to wait for an operation when each turn has a pause. */
 const MAX_TURNS = 32;
-/** The same for a promise, which can't be told and may take for ever. */
+/** The same for a promise, which cannot be told to stop and may never settle. */
 const PROMISE_TURNS = 2;
 
-/** Work that is under way, or a function that starts it and is given the signal of its stop. */
+/** Running work, or a function that starts it and is given the signal of its stop. */
 export type Operation<T> = PromiseLike<T> | ((signal: AbortSignal) => PromiseLike<T> | T);
 
 /**
  * Runs an operation until it settles or is stopped.
  *
- * @param operation What to run.
- * @param listen Is given what stops it, and answers how to stop listening.
- * @param answer Settles the promise of one that was stopped.
+ * @param operation The operation.
+ * @param listen Is given the function that stops the operation; returns a function that stops listening.
+ * @param answer Settles the promise of a stopped operation.
  */
 export function runUntilStopped<T>(
   operation: Operation<T>,
@@ -81,7 +81,7 @@ export function runUntilStopped<T>(
         }
       },
       (error: unknown) => {
-        // What it makes of being stopped is not news.
+        // The failure of a stopped operation is a consequence of the stop.
         if (answerStop !== null) answerStop();
         else finish(() => reject(error));
       },

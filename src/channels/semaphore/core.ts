@@ -1,17 +1,17 @@
 /**
- * The permits of a semaphore and those who wait for some.
+ * The permits of a semaphore, and their waiters.
  *
  * Invariants:
- * - Fair: permits go to the head of the queue, as many as come, until it has all it asked for; only then to the next. While anybody waits,
- *   `available` is 0.
- * - A permit is in one place: `available`, gathered by a waiter, or held. Whoever leaves the queue gives back what it gathered.
- * - Once closed, nobody waits.
+ * - Fair: permits go to the head of the queue until it has its whole count, and only then to the next. While the queue is not empty, `available`
+ *   is 0.
+ * - A permit is in one place: `available`, gathered by a waiter, or held. A waiter that leaves the queue gives back what it gathered.
+ * - The queue of a closed semaphore is empty.
  */
 import { requireInstance, requireNonNegativeInteger } from '../../core/index.js';
 import { AcquireError } from '../errors.js';
 import { unlink, type Waiter, WaiterList } from '../internal/waiters.js';
 
-/** One that waits for permits. */
+/** A waiter for permits. */
 export interface Acquirer extends Waiter<SemaphorePermit> {
   readonly count: number;
   gathered: number;
@@ -26,7 +26,7 @@ export class SemaphoreCore {
     this.available = permits;
   }
 
-  /** Takes permits that are free, or answers undefined. */
+  /** Takes free permits; undefined when too few are free. */
   take(count: number): SemaphorePermit | undefined {
     if (this.available < count) return undefined;
     this.available -= count;
@@ -39,7 +39,7 @@ export class SemaphoreCore {
     this.#queue.push(acquirer);
   }
 
-  /** Takes a waiter out of the queue. @returns False when it was not there. */
+  /** Withdraws a waiter. @returns False when it was not in the queue. */
   withdraw(acquirer: Acquirer): boolean {
     if (!unlink(acquirer)) return false;
     const { gathered } = acquirer;
@@ -71,7 +71,7 @@ export class SemaphoreCore {
 }
 
 /**
- * Permits that are held. Releasing them, which `using` does on leaving the scope, gives them to the next in the queue.
+ * Permits that are held. Releasing them, which `using` does at the end of the scope, gives them to the next in the queue.
  *
  * @example
  * ```ts
@@ -93,7 +93,7 @@ export class SemaphorePermit implements Disposable {
     this.#count = count;
   }
 
-  /** How many permits this holds: 0 once they are released, forgotten or merged into another. */
+  /** The number of permits it holds: 0 once they are released, forgotten or merged into another. */
   get numPermits(): number {
     return this.#count;
   }
@@ -105,16 +105,16 @@ export class SemaphorePermit implements Disposable {
     this.#core.release(count);
   }
 
-  /** Takes the permits out of the semaphore for ever. */
+  /** Removes the permits from the semaphore for ever. */
   forget(): void {
     this.#count = 0;
   }
 
   /**
-   * Takes over the permits of another, which then holds none.
+   * Takes over the permits of another one, which then holds none.
    *
    * @param other Permits of the same semaphore.
-   * @throws TypeError When they are another semaphore's.
+   * @throws TypeError When `other` belongs to another semaphore.
    */
   merge(other: SemaphorePermit): void {
     requireInstance('Cannot merge permits', 'other', 'a permit of the same semaphore', other, SemaphorePermit);
@@ -131,8 +131,8 @@ export class SemaphorePermit implements Disposable {
   /**
    * Splits off some of the permits.
    *
-   * @param count How many.
-   * @returns What was split off, or undefined when this holds fewer.
+   * @param count The number of permits to split off.
+   * @returns The permits split off; undefined when this holds fewer.
    */
   split(count: number): SemaphorePermit | undefined {
     requireNonNegativeInteger('Cannot split permits', 'count', count);
@@ -141,7 +141,7 @@ export class SemaphorePermit implements Disposable {
     return new SemaphorePermit(this.#core, count);
   }
 
-  /** The same as {@link SemaphorePermit.release}. */
+  /** Does what {@link SemaphorePermit.release} does. */
   [Symbol.dispose](): void {
     this.release();
   }

@@ -18,12 +18,10 @@ import { type Acquirer, SemaphoreCore, type SemaphorePermit } from './core.js';
 const cores = new WeakMap<Semaphore, SemaphoreCore>();
 
 /**
- * A fair counting semaphore: at most so many at a time.
+ * A fair counting semaphore: it bounds how many tasks do something at a time.
  *
- * Whoever comes first is served first, those who ask for many as well: a large request at the head of the queue holds up small ones behind it,
- * and {@link Semaphore.tryAcquire} never overtakes those who wait.
- *
- * To wait for permits among other things, give `acquiring(semaphore, count)` to `select`.
+ * Requests are served in order: a large one at the head of the queue holds up small ones behind it, and {@link Semaphore.tryAcquire} never
+ * overtakes a waiting request. `acquiring(semaphore, count)` is an arm of `select`.
  *
  * @example
  * ```ts
@@ -41,14 +39,14 @@ const cores = new WeakMap<Semaphore, SemaphoreCore>();
  * ```
  */
 export class Semaphore {
-  /** The most permits a semaphore can have. */
+  /** The most permits that a semaphore can have. */
   static readonly MAX_PERMITS: number = Number.MAX_SAFE_INTEGER;
 
   readonly #core: SemaphoreCore;
 
   /**
-   * @param permits How many permits there are at first, 0 or more.
-   * @throws RangeError When it is negative, fractional or more than {@link Semaphore.MAX_PERMITS}.
+   * @param permits The number of permits at first, 0 or more.
+   * @throws RangeError When the number is negative, fractional or more than {@link Semaphore.MAX_PERMITS}.
    */
   constructor(permits: number) {
     this.#core = new SemaphoreCore(requireNonNegativeInteger('Cannot create semaphore', 'permits', permits));
@@ -58,11 +56,11 @@ export class Semaphore {
   /**
    * Waits for a permit.
    *
-   * **Cancel safety:** cancel safe, but loses its place. An aborted wait gives back what it has gathered.
+   * **Cancel safety:** cancel safe, but loses its place. An aborted wait gives back the permits it has gathered.
    *
-   * @param options.signal Gives the wait up.
+   * @param options.signal Abandons the wait.
    * @returns The permit, to be released.
-   * @throws AcquireError When the semaphore is closed, before or while this waits.
+   * @throws AcquireError (rejects) When the semaphore is closed, before or during the wait.
    */
   acquire(options?: WaitOptions): Promise<SemaphorePermit> {
     return this.#acquire(1, options);
@@ -71,23 +69,23 @@ export class Semaphore {
   /**
    * Waits for several permits at once.
    *
-   * More than there will ever be is waited for until somebody adds them. 0 permits are had at once.
+   * A request for more permits than the semaphore has waits until some are added. A request for 0 permits is granted at once.
    *
-   * **Cancel safety:** cancel safe, but loses its place. An aborted wait gives back what it has gathered.
+   * **Cancel safety:** cancel safe, but loses its place. An aborted wait gives back the permits it has gathered.
    *
-   * @param count How many.
-   * @param options.signal Gives the wait up.
+   * @param count The number of permits.
+   * @param options.signal Abandons the wait.
    * @returns The permits, to be released together or split.
-   * @throws AcquireError When the semaphore is closed, before or while this waits.
+   * @throws AcquireError (rejects) When the semaphore is closed, before or during the wait.
    */
   acquireMany(count: number, options?: WaitOptions): Promise<SemaphorePermit> {
     return this.#acquire(count, options);
   }
 
   /**
-   * Takes a permit if one is free and nobody waits.
+   * Takes a permit, without waiting.
    *
-   * @throws NoPermitsError When none is free.
+   * @throws NoPermitsError When no permit is free.
    * @throws AcquireError When the semaphore is closed.
    * @example
    * ```ts
@@ -103,10 +101,10 @@ export class Semaphore {
   }
 
   /**
-   * Takes several permits if so many are free and nobody waits.
+   * Takes several permits, without waiting.
    *
-   * @param count How many.
-   * @throws NoPermitsError When there are fewer.
+   * @param count The number of permits.
+   * @throws NoPermitsError When fewer are free.
    * @throws AcquireError When the semaphore is closed.
    */
   tryAcquireMany(count: number): SemaphorePermit {
@@ -117,16 +115,16 @@ export class Semaphore {
     throw new NoPermitsError(`Cannot acquire: ${count} permits wanted, ${this.#core.available} free`);
   }
 
-  /** How many permits are free. */
+  /** The number of free permits. */
   get availablePermits(): number {
     return this.#core.available;
   }
 
   /**
-   * Adds permits, to a closed semaphore as well.
+   * Adds permits; the semaphore may be closed.
    *
-   * @param count How many.
-   * @throws RangeError When there would be more than {@link Semaphore.MAX_PERMITS}.
+   * @param count The number of permits.
+   * @throws RangeError When the semaphore would have more than {@link Semaphore.MAX_PERMITS}.
    */
   addPermits(count: number): void {
     requireNonNegativeInteger('Cannot add permits', 'count', count, Semaphore.MAX_PERMITS - this.#core.available);
@@ -134,10 +132,10 @@ export class Semaphore {
   }
 
   /**
-   * Takes free permits out for ever, as many as there are up to a count.
+   * Removes free permits for ever, up to a count.
    *
-   * @param count How many at most.
-   * @returns How many it was.
+   * @param count The most permits to remove.
+   * @returns The number of permits removed.
    */
   forgetPermits(count: number): number {
     requireNonNegativeInteger('Cannot forget permits', 'count', count);
@@ -146,17 +144,17 @@ export class Semaphore {
     return forgotten;
   }
 
-  /** Rejects everybody who waits and everybody who comes. Permits that are held stay valid. */
+  /** Rejects every pending and every later request. Held permits stay valid. */
   close(): void {
     this.#core.close();
   }
 
-  /** Whether it was closed. */
+  /** Whether the semaphore is closed. */
   get isClosed(): boolean {
     return this.#core.closed;
   }
 
-  /** The same as {@link Semaphore.close}. */
+  /** Does what {@link Semaphore.close} does. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -188,8 +186,6 @@ class AcquireWaiter extends PromiseWaiter<SemaphorePermit, SemaphorePermit> impl
     this.resolve(permit);
   }
 
-  override end(): void {}
-
   protected override withdraw(): boolean {
     return this.#core.withdraw(this);
   }
@@ -198,10 +194,10 @@ class AcquireWaiter extends PromiseWaiter<SemaphorePermit, SemaphorePermit> impl
 /**
  * Permits of a semaphore as an arm of `select`: it wins with the permits, and fails with `AcquireError` when the semaphore is closed.
  *
- * **Cancel safety:** cancel safe, but loses its place: a losing arm gives back what it has gathered.
+ * **Cancel safety:** cancel safe, but loses its place: a losing arm gives back the permits it has gathered.
  *
  * @param semaphore The semaphore.
- * @param count How many permits.
+ * @param count The number of permits.
  * @example
  * ```ts
  * const semaphore = new Semaphore(1);

@@ -1,38 +1,26 @@
-import { MillraceError, requireFunction, requireOptions, requirePositiveInteger } from '../../core/index.js';
+import { requireFunction, requireOptions, requirePositiveInteger } from '../../core/index.js';
 import { LaggedError } from '../errors.js';
-import type { WaitOptions } from '../internal/wait.js';
+import type { LaggedResult, TryRecvResult, WaitOptions } from '../internal/wait.js';
 import { channel, type Receiver, type Sender } from '../mpsc/index.js';
 
-/** A source that a channel is fed from has broken its own protocol, or failed as it was let go; its `cause` says how. */
-export class StreamSourceError extends MillraceError {
-  override readonly code = 'ERR_STREAM_SOURCE';
-}
-
-/** What a {@link StreamSource} has now. */
-export type Taken<T> =
-  | { readonly state: 'ok'; readonly value: T }
-  | { readonly state: 'empty' }
-  | { readonly state: 'lagged'; readonly skipped: number }
-  | { readonly state: 'closed'; readonly reason?: unknown };
-
-/** What values can be streamed out of: the receivers of `mpsc` and `broadcast`. */
+/** A source of a stream: the receivers of `mpsc` and `broadcast`. */
 export interface StreamSource<out T> extends Disposable {
   /**
-   * Waits until `tryRecv` would not answer `empty`.
+   * Waits until `tryRecv` would not give `empty`.
    *
    * **Cancel safety:** cancel safe.
    */
   ready(options?: WaitOptions): Promise<void>;
-  /** Takes the next value if there is one now. */
-  tryRecv(): Taken<T>;
+  /** Takes the next value, without waiting. */
+  tryRecv(): TryRecvResult<T> | LaggedResult;
 }
 
-/** What values can be streamed into: the senders of `mpsc`. */
+/** A sink of a stream: the senders of `mpsc`. */
 export interface StreamSink<in T> {
-  // A function and not a method: what takes some values takes no others.
-  /** Sends a value; a promise that it answers is awaited. */
+  // A property and not a method: methods are bivariant in their parameters.
+  /** Sends a value; a promise that it returns is awaited. */
   readonly send: (value: T, options?: WaitOptions) => unknown;
-  /** Says that nothing more is sent, and why. */
+  /** Ends the sending, with a reason or without. */
   close(reason?: unknown): void;
   /**
    * Waits until the receiver is gone.
@@ -42,11 +30,11 @@ export interface StreamSink<in T> {
   closed(options?: WaitOptions): Promise<void>;
 }
 
-/** How many values a channel holds that is fed from a stream or feeds one, and what becomes of those that are left. */
+/** The options of a channel between a stream and its user. */
 export interface PumpOptions<in T = never> {
-  /** Values on the way, besides the one that is being handed over. 1 by default. */
+  /** The number of values in the channel, beside the one that is being handed over. 1 by default. */
   readonly capacity?: number | undefined;
-  /** Called once with each value that was taken in and can no longer be handed on, as that of a channel. */
+  /** Called once with each value that was taken from the source and cannot be handed on. */
   readonly onUndelivered?: ((value: T) => void) | undefined;
 }
 
@@ -63,7 +51,7 @@ export function requireSink(action: string, sink: StreamSink<never>): void {
   requireFunction(action, 'sink.closed', sink.closed);
 }
 
-/** The channel between a stream and its user. */
+/** Makes the channel between a stream and its user. */
 export function pumpChannel<T>(
   action: string,
   options: PumpOptions<T> | undefined,
@@ -75,7 +63,7 @@ export function pumpChannel<T>(
   return [tx, rx, onUndelivered];
 }
 
-/** Sends a value that was read already: one that is refused goes to the hook. */
+/** Sends a value that was read from its source; a refused value goes to the hook. */
 export async function sendOrLetGo<T>(
   tx: Sender<T>,
   value: T,
@@ -89,7 +77,7 @@ export async function sendOrLetGo<T>(
   }
 }
 
-/** Tells the hook of values one by one; what it throws is thrown when it has been told of all. */
+/** Calls the hook with each value; its first exception is thrown at the end. */
 export function letGo<T>(values: Iterable<T>, onUndelivered: ((value: T) => void) | undefined): void {
   if (onUndelivered === undefined) return;
   let failure: { readonly error: unknown } | undefined;
@@ -104,7 +92,7 @@ export function letGo<T>(values: Iterable<T>, onUndelivered: ((value: T) => void
 }
 
 /**
- * Waits for one value and hands it on in the very step in which it is taken, so that none is lost between the two when the signal fires.
+ * Waits for one value and hands it on in the step in which it is taken, so that a signal that fires loses none.
  *
  * @param give Takes the value.
  * @returns False at the end of the source, or when the signal has fired.
@@ -129,11 +117,5 @@ export async function takeOne<T>(
         return false;
       case 'empty':
     }
-  }
-}
-
-declare module '../../core/errors.js' {
-  interface MillraceErrors {
-    ERR_STREAM_SOURCE: StreamSourceError;
   }
 }

@@ -8,28 +8,20 @@ import {
   requireFunction,
   requirePositiveInteger,
 } from '../../core/index.js';
-import { FullError } from '../errors.js';
+import { FullError, StreamSourceError } from '../errors.js';
 import type { Receiver } from '../mpsc/index.js';
-import {
-  type PumpOptions,
-  pumpChannel,
-  requireSource,
-  type StreamSource,
-  StreamSourceError,
-  sendOrLetGo,
-  takeOne,
-} from './ends.js';
+import { type PumpOptions, pumpChannel, requireSource, type StreamSource, sendOrLetGo, takeOne } from './ends.js';
 
 /**
- * A receiver as a `Repeater`: an async iterator with the combinators `Repeater.merge`, `race`, `zip` and `latest`.
+ * Makes a `Repeater` of a receiver: an async iterator for the combinators `Repeater.merge`, `race`, `zip` and `latest`.
  *
- * A value is received when it is asked for, not before. A repeater awaits the promises among its values. Use the receiver itself in a plain
+ * A value is received when it is requested, not before. A repeater awaits the promises among its values. Use the receiver itself in a plain
  * `for await`: it is faster.
  *
  * **Cancel safety:** cancel safe. Leaving it early (`break`, `return()`) takes no value and keeps the receiver open.
  *
  * @param source A receiver of `mpsc` or `broadcast`.
- * @returns A repeater, which runs until the channel ends and fails when a receive fails.
+ * @returns A repeater. It ends with the channel, and fails when a receive fails.
  * @example
  * ```ts
  * const [tx, rx] = mpsc.channel<number>(4);
@@ -52,7 +44,7 @@ export function toRepeater<T>(source: StreamSource<T>): RepeaterIterator<T> {
     stop();
     return undefined;
   });
-  // A repeater tells its executor of its end some microtasks later: a value that is taken in between would be lost.
+  // A repeater ends its executor some microtasks later: a value taken in between would be lost.
   const { return: finish, throw: fail } = repeater;
   repeater.return = (value) => {
     left.abort();
@@ -66,24 +58,24 @@ export function toRepeater<T>(source: StreamSource<T>): RepeaterIterator<T> {
 }
 
 /**
- * An async iterator over what a source pushes: a `Repeater`, whose combinators (`Repeater.merge`, `race`, `zip`, `latest`) take it like any other
- * async iterable.
+ * An async iterator over pushed values: a `Repeater`. The combinators `Repeater.merge`, `race`, `zip` and `latest` take it as any other async
+ * iterable.
  */
 export interface RepeaterIterator<out T> extends AsyncIterableIterator<T, undefined, unknown> {
   /**
    * Waits for the next value.
    *
-   * **Cancel safety:** it takes no signal; `return()` settles one that is pending, which has then taken no value.
+   * **Cancel safety:** it takes no signal. `return()` settles a pending call, which has then taken no value.
    */
   next(value?: unknown): Promise<IteratorResult<T, undefined>>;
   /**
-   * Leaves the iteration, and lets go of the source.
+   * Ends the iteration, and releases the source.
    *
    * **Cancel safety:** not applicable; it takes no signal.
    */
   return(value?: undefined): Promise<IteratorResult<T, undefined>>;
   /**
-   * Fails the iteration, and lets go of the source.
+   * Ends the iteration with an error, and releases the source.
    *
    * **Cancel safety:** not applicable; it takes no signal.
    */
@@ -91,14 +83,14 @@ export interface RepeaterIterator<out T> extends AsyncIterableIterator<T, undefi
   [Symbol.asyncIterator](): this;
 }
 
-/** What {@link fromCallback} does with a value for which there is no room. */
+/** The treatment of a value that finds the buffer of {@link fromCallback} full. */
 export type Overflow = 'drop-oldest' | 'drop-newest' | 'fail';
 
-/** Options of {@link fromCallback}. */
+/** The options of {@link fromCallback}. */
 export interface FromCallbackOptions {
-  /** How many values wait for a slow consumer. 1024 by default. */
+  /** The number of values that wait for a slow consumer. 1024 by default. */
   readonly capacity?: number | undefined;
-  /** What happens to a value for which there is no room: the oldest goes, it goes itself, or the iterator fails. `'fail'` by default. */
+  /** A value that finds the buffer full drops the oldest one, is dropped itself, or fails the iterator. `'fail'` by default. */
   readonly overflow?: Overflow | undefined;
 }
 
@@ -110,14 +102,14 @@ const FROM_CALLBACK_OPTIONS = {
 /**
  * Makes an async iterator of a source that calls back: events, subscriptions, watchers.
  *
- * The source is subscribed to at the first `next()`, and let go when the iteration ends, however it ends.
+ * The first `next()` subscribes to the source; the end of the iteration, of any kind, unsubscribes.
  *
- * **Cancel safety:** leaving it early drops the values that wait; it is meant for a consumer of its own.
+ * **Cancel safety:** leaving it early drops the buffered values; it is meant for one consumer.
  *
- * @param subscribe Called once with `push`, and `end`, which takes the error the source failed with, if it did; answers how to unsubscribe.
- * @param options.capacity How many values wait for a slow consumer.
- * @param options.overflow What happens to a value for which there is no room. When the iterator fails, it is with `FullError` after the values
- * that wait.
+ * @param subscribe Called once with `push`, and with `end`, which takes the error of a source that failed; returns a function that unsubscribes.
+ * @param options.capacity The number of values that wait for a slow consumer.
+ * @param options.overflow The treatment of a value that finds the buffer full. An iterator that fails gives the buffered values first, then
+ * `FullError`.
  * @example
  * ```ts
  * const listeners = new Set<(n: number) => void>();
@@ -143,7 +135,7 @@ export function fromCallback<T>(
     async (push, stop) => {
       const unsubscribe = subscribe(
         (value) => {
-          // A push beyond the buffer throws, which must fail the iterator and not the source.
+          // A push into a full buffer throws: that must fail the iterator, not the source.
           try {
             push(value).catch((error: unknown) => stop(error));
           } catch (error) {
@@ -168,7 +160,7 @@ function bufferFor<T>(capacity: number, overflow: Overflow): RepeaterBuffer {
   return overflow === 'drop-newest' ? new DroppingBuffer(capacity) : new FailingBuffer<T>(capacity);
 }
 
-/** Refuses what it has no room for. It never says that it is full: a repeater would then queue what is pushed beside it. */
+/** Throws when it is full. `full` stays false, as a repeater would otherwise queue further values beside it. */
 class FailingBuffer<T> implements RepeaterBuffer<T> {
   readonly #capacity: number;
   readonly #values: T[] = [];
@@ -195,12 +187,12 @@ class FailingBuffer<T> implements RepeaterBuffer<T> {
 /**
  * Feeds a channel from an async iterable.
  *
- * The iterable is asked for the next value when there is room. Closing the receiver returns the iterator; a failure of the iterable reaches the
- * receiver after the values before it, and a `return()` that fails as `StreamSourceError`.
+ * The next value is requested when the channel has room. Closing the receiver returns the iterator. A failure of the iterable reaches the receiver
+ * after the values before it; a failure of `return()` does so as `StreamSourceError`.
  *
- * @param iterable What to read.
- * @param options.capacity How many values the channel holds. 1 by default.
- * @param options.onUndelivered Called with each value that was read and that nobody will receive.
+ * @param iterable The source.
+ * @param options.capacity The number of values that the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was read and will not be received.
  * @returns The receiver.
  * @example
  * ```ts
@@ -235,12 +227,12 @@ export function fromAsyncIterable<T>(iterable: AsyncIterable<T>, options?: PumpO
       tx.close();
     } catch (error) {
       over.abort();
-      // A receiver that closed knows; what the source failed with is news.
+      // A receiver that has closed needs no reason; another one gets the failure of the source.
       tx.close(tx.isClosed ? undefined : error);
     }
   }
 
-  /** The receiver has closed. What the iterator makes of it is for the waits still under way. */
+  /** Returns the iterator after the receiver has closed. A failure goes to the pending waits. */
   async function leave(): Promise<void> {
     try {
       const result: unknown = await iterator.return?.();

@@ -1,8 +1,8 @@
 /**
- * Node streams and channels, both ways: `import { toNodeReadable } from 'millrace/channels/node'`. Apart from the rest, because it is the one part
- * that needs Node.
+ * Node streams and channels, both ways: `import { toNodeReadable } from 'millrace/channels/node'`. It is an entry of its own because it needs
+ * Node.
  *
- * All streams are in object mode. A Node stream cannot carry `null` (it means the end), so `null` and `undefined` are refused.
+ * All streams are in object mode. A Node stream cannot carry `null`, which means its end: `null` and `undefined` are refused.
  *
  * @module millrace/channels/node
  */
@@ -22,13 +22,14 @@ import {
 } from './ends.js';
 import { fromAsyncIterable } from './iterators.js';
 
-export type { PumpOptions, StreamSink, StreamSource, Taken } from './ends.js';
+export type { LaggedResult, TryRecvResult } from '../internal/wait.js';
+export type { PumpOptions, StreamSink, StreamSource } from './ends.js';
 
 /**
- * A receiver as a Node `Readable` in object mode.
+ * Makes a Node `Readable` in object mode of a receiver.
  *
- * A value is received when the stream is read, not before. The stream owns the receiver: destroying the stream disposes of it, and what lies in
- * the channel goes to its `onUndelivered`.
+ * A value is received when the stream is read, not before. The stream owns the receiver: destroying the stream disposes of it, and the values in
+ * the channel go to its `onUndelivered`.
  *
  * @param source A receiver of `mpsc` or `broadcast`.
  * @example
@@ -77,11 +78,11 @@ export function toNodeReadable<T>(source: StreamSource<T>): Readable {
 /**
  * Feeds a channel from a Node `Readable`.
  *
- * The stream is read when there is room. Closing the receiver destroys it; its failure reaches the receiver after the values before it.
+ * The stream is read when the channel has room. Closing the receiver destroys it; its failure reaches the receiver after the values before it.
  *
- * @param stream What to read.
- * @param options.capacity How many values the channel holds. 1 by default.
- * @param options.onUndelivered Called with each value that was read and that nobody will receive.
+ * @param stream The source.
+ * @param options.capacity The number of values that the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was read and will not be received.
  * @returns The receiver.
  * @example
  * ```ts
@@ -96,7 +97,7 @@ export function fromNodeReadable<T>(stream: Readable, options?: PumpOptions<T>):
   const values = stream[Symbol.asyncIterator]() as AsyncIterator<T>;
   const iterator: AsyncIterator<T> = {
     next: () => values.next(),
-    // The stream's own return() would wait behind a next() that is pending.
+    // The stream's own return() would wait for a pending next().
     async return() {
       stream.destroy();
       return { done: true, value: undefined };
@@ -106,9 +107,9 @@ export function fromNodeReadable<T>(stream: Readable, options?: PumpOptions<T>):
 }
 
 /**
- * A sender as a Node `Writable` in object mode.
+ * Makes a Node `Writable` in object mode of a sender.
  *
- * Writing waits for room in the channel. The stream owns the sender: ending the stream closes it, destroying the stream closes it with the error,
+ * A write waits for room in the channel. The stream owns the sender: ending the stream closes it, destroying the stream closes it with the error,
  * and when the receiver goes the stream is destroyed with `SendError`.
  *
  * @param sink A sender of `mpsc`.
@@ -155,13 +156,13 @@ export function toNodeWritable<T>(sink: StreamSink<T>): Writable {
 /**
  * Feeds a Node `Writable` from a channel.
  *
- * Values are written as the stream takes them. It is ended when the last sender is closed, or destroyed with the reason a sender closed with; when it
+ * Values are written as the stream takes them. It is ended with the last sender, or destroyed with the reason that a sender closed with; when it
  * fails or closes, sends fail with `SendError`.
  *
- * @param stream Where to write.
- * @param options.capacity How many values the channel holds. 1 by default.
- * @param options.onUndelivered Called with each value that was accepted and not written: one that the stream failed to write, one whose write it
- * had not reported when it closed, those in its buffer and those in the channel.
+ * @param stream The sink.
+ * @param options.capacity The number of values that the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was accepted and not written: a value whose write failed or was not reported when the
+ * stream closed, those in the stream's buffer and those in the channel.
  * @returns The sender.
  * @example
  * ```ts
@@ -187,7 +188,7 @@ export function fromNodeWritable<T>(stream: Writable, options?: PumpOptions<T>):
   requireFunction(action, 'stream.write', stream?.write);
   const [tx, rx, onUndelivered] = pumpChannel<T>(action, options);
   const over = new AbortController();
-  // Given to the stream, which has not said yet what became of them.
+  // Values given to the stream, whose callback is outstanding.
   const underWay = new Set<{ readonly value: T }>();
   let resume: (() => void) | undefined;
   const onDrain = (): void => resume?.();
@@ -196,7 +197,7 @@ export function fromNodeWritable<T>(stream: Writable, options?: PumpOptions<T>):
     stream.off('drain', onDrain);
     over.abort();
     resume?.();
-    // The oldest is being written: its callback may still say what becomes of it, within a turn. That of a stream destroyed meanwhile may never come.
+    // The oldest value is being written. Its callback may still come within a turn; that of a destroyed stream may never come.
     const [oldest, ...left] = underWay;
     underWay.clear();
     if (oldest !== undefined) {

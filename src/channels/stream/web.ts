@@ -14,15 +14,15 @@ import {
 } from './ends.js';
 
 /**
- * A receiver as a web `ReadableStream`.
+ * Makes a web `ReadableStream` of a receiver.
  *
- * A value is received when the stream is read, not before. The stream owns the receiver: cancelling the stream disposes of it, and what lies in
- * the channel goes to its `onUndelivered`. A loop that is to leave the rest in the channel reads `values({ preventCancel: true })`.
+ * A value is received when the stream is read, not before. The stream owns the receiver: cancelling the stream disposes of it, and the values in
+ * the channel go to its `onUndelivered`. Read `values({ preventCancel: true })` in a loop that leaves the rest in the channel.
  *
  * **Cancel safety:** a cancelled read takes no value.
  *
  * @param source A receiver of `mpsc` or `broadcast`.
- * @returns The stream, which closes at the end of the channel and fails when a receive fails.
+ * @returns The stream. It closes at the end of the channel, and fails when a receive fails.
  * @example
  * ```ts
  * const [tx, rx] = mpsc.channel<string>(4);
@@ -54,12 +54,12 @@ export function toReadableStream<T>(source: StreamSource<T>): ReadableStream<T> 
 /**
  * Feeds a channel from a web `ReadableStream`.
  *
- * The stream is read when there is room, and locked. Closing the receiver cancels it; its failure reaches the receiver after the values before
- * it.
+ * The stream is locked, and read when the channel has room. Closing the receiver cancels it; its failure reaches the receiver after the values
+ * before it.
  *
- * @param stream What to read.
- * @param options.capacity How many values the channel holds. 1 by default.
- * @param options.onUndelivered Called with each value that was read and that nobody will receive.
+ * @param stream The source.
+ * @param options.capacity The number of values that the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was read and will not be received.
  * @returns The receiver.
  * @example
  * ```ts
@@ -95,7 +95,7 @@ export function fromReadableStream<T>(stream: ReadableStream<T>, options?: PumpO
       tx.close();
     } catch (error) {
       over.abort();
-      // A receiver that closed knows; what the source failed with is news.
+      // A receiver that has closed needs no reason; another one gets the failure of the source.
       tx.close(tx.isClosed ? undefined : error);
     } finally {
       over.abort();
@@ -105,9 +105,9 @@ export function fromReadableStream<T>(stream: ReadableStream<T>, options?: PumpO
 }
 
 /**
- * A sender as a web `WritableStream`.
+ * Makes a web `WritableStream` of a sender.
  *
- * Writing waits for room in the channel. The stream owns the sender: closing the stream closes it, aborting the stream closes it with the reason,
+ * A write waits for room in the channel. The stream owns the sender: closing the stream closes it, aborting the stream closes it with the reason,
  * and when the receiver goes the stream fails with `SendError`.
  *
  * @param sink A sender of `mpsc`.
@@ -132,7 +132,7 @@ export function toWritableStream<T>(sink: StreamSink<T>): WritableStream<T> {
       );
     },
     async write(value, controller) {
-      // Fires while a write is under way; the stream's own abort() is called only after it.
+      // This signal fires during a write; the stream calls `abort` only after it.
       await sink.send(value, { signal: (controller as { signal?: AbortSignal }).signal });
     },
     close() {
@@ -149,12 +149,12 @@ export function toWritableStream<T>(sink: StreamSink<T>): WritableStream<T> {
 /**
  * Feeds a web `WritableStream` from a channel.
  *
- * Values are written as the stream asks for them, and the stream is locked. It is closed when the last sender is, or aborted with the reason a
- * sender closed with; when it fails, sends fail with `SendError`, and what was accepted and not written goes to `onUndelivered`.
+ * The stream is locked, and written to when it is ready. It is closed with the last sender, or aborted with the reason that a sender closed with.
+ * When it fails, sends fail with `SendError`, and values that were accepted and not written go to `onUndelivered`.
  *
- * @param stream Where to write.
- * @param options.capacity How many values the channel holds. 1 by default.
- * @param options.onUndelivered Called with each value that was accepted and not written: one that the stream failed to write, those in its buffer
+ * @param stream The sink.
+ * @param options.capacity The number of values that the channel holds. 1 by default.
+ * @param options.onUndelivered Called with each value that was accepted and not written: a value whose write failed, those in the stream's buffer
  * and those in the channel.
  * @returns The sender.
  * @example
@@ -183,12 +183,12 @@ export function fromWritableStream<T>(stream: WritableStream<T>, options?: PumpO
     failed.abort();
     rx[Symbol.dispose]();
   };
-  // A stream that fails while nothing is being sent: senders must hear of it all the same.
+  // For a stream that fails while no value is being written.
   writer.closed.catch(fail);
   void pump();
   return tx;
 
-  // A stream that fails rejects what lies in its own buffer as well.
+  // A stream that fails rejects the writes in its buffer too.
   function write(value: T): void {
     writer.write(value).catch(() => letGo([value], onUndelivered));
   }

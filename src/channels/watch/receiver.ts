@@ -2,15 +2,16 @@ import { requireFunction } from '../../core/index.js';
 import { RecvError } from '../errors.js';
 import { readyVoid, rejected } from '../internal/budget.js';
 import { signalOf, type WaitOptions } from '../internal/wait.js';
-import { LookSource, NOTHING, ParkingLot, park, type Watchable, wakeSoon } from '../internal/parking.js';
+import { LookSource, NOTHING, park, type Watchable, wakeSoon } from '../internal/parking.js';
+import { ParkingLot } from '../internal/waiters.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import type { WatchState } from './state.js';
 
 /**
- * The receiving half of a {@link channel}: a view of one value and of when it changes. Every receiver keeps its own account of what it has seen.
+ * The receiving half of a {@link channel}: it sees the newest value, and each receiver knows which value it has seen.
  *
- * As an arm of `select` it wins with the newest value as soon as there is one it has not seen, and marks that seen; as an async iterable it
- * gives the value there is, then every change.
+ * As an arm of `select` it wins with the newest value once that is unseen, and marks it seen. As an async iterable it gives the current value, then
+ * every change.
  */
 export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable {
   readonly #state: WatchState<T>;
@@ -27,20 +28,18 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 
   /**
-   * The value there is, which stays unseen if it was.
+   * The newest value, without marking it seen. It can be read for ever, even after the senders are gone and after {@link Receiver.close}.
    *
-   * It can be read for ever, after the senders are gone and after {@link Receiver.close} as well.
-   *
-   * @returns The newest value, or the one that {@link channel} was given.
+   * @returns The newest value.
    */
   borrow(): T {
     return this.#state.value;
   }
 
   /**
-   * The value there is, marked seen.
+   * The newest value, which it marks seen.
    *
-   * Use it in a loop over {@link Receiver.changed}: a value that comes between the two calls is then not reported once more.
+   * Use it in a loop over {@link Receiver.changed}: a value that comes between the two calls is then not reported again.
    *
    * @returns The newest value.
    */
@@ -50,10 +49,10 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 
   /**
-   * Whether there is a value that this receiver has not seen.
+   * Whether this receiver has not seen the newest value.
    *
    * @returns True until the value is marked seen.
-   * @throws RecvError When every sender is gone (or this receiver is closed), whether or not the last value was seen.
+   * @throws RecvError When every sender is gone, or this receiver is closed, whether or not the last value was seen.
    */
   hasChanged(): boolean {
     if (this.#isOver()) throw new RecvError('Cannot look for a change: the watch channel is closed');
@@ -63,11 +62,11 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   /**
    * Waits for a value that this receiver has not seen, and marks it seen.
    *
-   * It resolves at once when there is such a value. Several sends between two looks are one change: only the last value is there to be seen.
+   * It resolves at once when the newest value is unseen. Several sends between two looks are one change: only the last value is seen.
    *
    * **Cancel safety:** cancel safe. An aborted wait marks nothing seen.
    *
-   * @param options.signal Gives the wait up.
+   * @param options.signal Abandons the wait.
    * @throws RecvError When every sender is gone and the last value has been seen.
    * @example
    * ```ts
@@ -83,24 +82,23 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
 
   async #changed(signal: AbortSignal | undefined): Promise<void> {
     await park(this.#unseen, signal);
-    // Only now, not at the wake-up: what was sent in between is what the caller is about to look at.
+    // Only now, not at the wake-up: the caller is about to look at the last value sent in between.
     this.#see(this.#state.version);
   }
 
   /**
    * Waits until the value passes a test, and marks that value seen.
    *
-   * The value there is comes first, seen or not, on a closed channel as well. Values that are replaced before this receiver looks are not
-   * tested. The promise resolves with the value, so that one that is a promise or thenable itself is followed; {@link Receiver.borrow} gives it
-   * as it is.
+   * The current value is tested first, seen or not, and on a closed channel too. Values that are replaced before this receiver looks are not tested.
+   * The promise resolves with the value and so follows a promise or thenable; {@link Receiver.borrow} gives it as it is.
    *
    * **Cancel safety:** cancel safe.
    *
-   * @param predicate Called with the newest value, and again after changes, until it says true.
-   * @param options.signal Gives the wait up.
+   * @param predicate Called with the newest value, and again after changes, until it returns true.
+   * @param options.signal Abandons the wait.
    * @returns The value that passed.
-   * @throws RecvError When every sender is gone and the last value did not pass.
-   * @throws Whatever the predicate throws.
+   * @throws RecvError (rejects) When every sender is gone and the last value did not pass.
+   * @throws Any exception of the predicate (rejects).
    * @example
    * ```ts
    * const [tx, rx] = watch.channel({ connections: 0 });
@@ -139,7 +137,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 
   /**
-   * Another receiver of the same channel, which has seen what this one has seen.
+   * Makes another receiver of the same channel, which has seen the same value.
    *
    * @throws RecvError When this receiver is closed.
    */
@@ -148,29 +146,29 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     return new Receiver(this.#state, this.#seen);
   }
 
-  /** Whether another receiver watches the same channel; false for anything else. */
+  /** Whether another receiver watches the same channel; false for a value that is no receiver. */
   sameChannel(other: Receiver<T>): boolean {
     return other instanceof Receiver && other.#state === this.#state;
   }
 
-  /** How many senders there are; at 0 the value is final. */
+  /** The number of senders; at 0 the value is final. */
   get senderCount(): number {
     return this.#state.senders;
   }
 
   /**
-   * Changes as an async iterator, without the value there is already unless it is unseen.
+   * Iterates over changes. A value that was seen before is not given.
    *
-   * Leaving it early keeps the receiver open. It ends when the last sender has gone and the last value was given.
+   * Leaving the iteration early keeps the receiver open. It ends when the last sender is gone and the last value was given.
    *
-   * **Cancel safety:** cancel safe. `return()` settles a pending `next()`, and the value that comes then stays unseen.
+   * **Cancel safety:** cancel safe. `return()` settles a pending `next()`, and a value that comes afterwards stays unseen.
    */
   changes(): AsyncIterableIterator<T, undefined, undefined> {
     return new Changes(this.#watched(), false);
   }
 
   /**
-   * The value there is, then every change, as {@link Receiver.changes}.
+   * Iterates over the current value and then every change, as {@link Receiver.changes} does.
    *
    * **Cancel safety:** cancel safe.
    */
@@ -178,7 +176,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     return new Changes(this.#watched(), true);
   }
 
-  /** Lets go of the channel: waits on this receiver reject with `RecvError`, and a sender without other receivers is closed. */
+  /** Closes this receiver: its waits reject with `RecvError`. Senders are closed when it was the last receiver. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -186,19 +184,19 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     this.#state.removeReceiver();
   }
 
-  /** The same as {@link Receiver.close}. */
+  /** Does what {@link Receiver.close} does. */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** How `select` looks at this arm. */
+  /** The receiver as an arm of `select`. */
   selectSource(): SelectSource<T> {
     const look = (): IteratorResult<T, undefined> | typeof NOTHING => {
       const state = this.#look();
       if (state === NOTHING) return NOTHING;
       return state ? { done: false, value: this.borrowAndUpdate() } : { done: true, value: undefined };
     };
-    // The first change wins, with what the value is by the time that the caller runs: several sends of one turn are one change.
+    // The first change wins, with the value at the time when the caller runs: several sends of one turn are one change.
     const finish = (found: IteratorResult<T, undefined>): IteratorResult<T, undefined> =>
       found.done ? found : { done: false, value: this.borrowAndUpdate() };
     const undo = (): void => this.markChanged();
@@ -207,7 +205,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
 
   #see(version: number): void {
     this.#seen = version;
-    // What was to be seen last has been: nothing will ever be again.
+    // The last value has been seen: other waits end.
     if (this.#isOver()) wakeSoon(this.#unseen.lot);
   }
 
@@ -221,7 +219,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
     return state === true ? undefined : NOTHING;
   }
 
-  /** Whether there is something to see: true, false when there never will be again, or not yet. */
+  /** Whether a value is unseen: true, false at the end, or not yet. */
   #look(): boolean | typeof NOTHING {
     if (this.#closed) return false;
     if (this.#seen !== this.#state.version) return true;
@@ -233,16 +231,16 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 }
 
-/** What the iterator of a watch receiver needs of it. */
+/** A receiver as its iterator sees it. */
 interface Watched<T> {
-  /** Whether there is something to see: true, false at the end, or not yet. */
+  /** Whether a value is unseen: true, false at the end, or not yet. */
   look(): boolean | typeof NOTHING;
   see(): T;
   readonly lot: ParkingLot;
 }
 
 /**
- * Changes as an async iterator. It looks at the value when its `next()` resumes and not when it is woken, so that several sends in one turn are one
+ * The iterator over changes. It looks at the value when its `next()` resumes and not when it is woken, so that several sends in one turn are one
  * change.
  */
 export class Changes<T> implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable, Watchable<boolean> {
@@ -261,7 +259,7 @@ export class Changes<T> implements AsyncIterableIterator<T, undefined, undefined
   async next(): Promise<IteratorResult<T, undefined>> {
     for (;;) {
       if (!(await park<boolean>(this, undefined))) return { done: true, value: undefined };
-      // Another next() may have seen it in between.
+      // Another next() may have seen the value meanwhile.
       if (!this.#first && this.#watched.look() !== true) continue;
       this.#first = false;
       return { done: false, value: this.#watched.see() };

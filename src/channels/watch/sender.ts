@@ -1,7 +1,8 @@
 import { requireFunction } from '../../core/index.js';
 import { SendError } from '../errors.js';
 import { signalOf, type WaitOptions } from '../internal/wait.js';
-import { NOTHING, ParkingLot, park, type Watchable } from '../internal/parking.js';
+import { NOTHING, park, type Watchable } from '../internal/parking.js';
+import { ParkingLot } from '../internal/waiters.js';
 import { Receiver } from './receiver.js';
 import { WatchState } from './state.js';
 
@@ -10,7 +11,7 @@ import { WatchState } from './state.js';
  *
  * Only the newest value is kept. A new receiver has seen the value it finds.
  *
- * @param initial The value until something is sent.
+ * @param initial The value before the first send.
  * @returns A sender and a receiver. Both can be cloned.
  * @example
  * ```ts
@@ -27,9 +28,9 @@ export function channel<T>(initial: T): [Sender<T>, Receiver<T>] {
 }
 
 /**
- * Makes a watch channel without a receiver: it is closed until somebody subscribes, and its value can be set meanwhile.
+ * Makes a watch channel without a receiver: it is closed until one subscribes, and its value can be set meanwhile.
  *
- * @param initial The value until something is sent.
+ * @param initial The value before the first send.
  * @returns A sender.
  * @example
  * ```ts
@@ -42,15 +43,14 @@ export function sender<T>(initial: T): Sender<T> {
   return new Sender(new WatchState(initial));
 }
 
-/** The place of the value while {@link Sender.sendModify} or {@link Sender.sendIfModified} change it. */
+/** The value while {@link Sender.sendModify} or {@link Sender.sendIfModified} change it. */
 export interface Slot<T> {
-  /** The value: change it, or put another in its place. */
+  /** The value: change it, or assign another one. */
   value: T;
 }
 
 /**
- * The sending half of a {@link channel}. Senders can be cloned and all set the same value; the channel ends for its receivers when the last one
- * is closed.
+ * The sending half of a {@link channel}. Clones set the same value; the channel ends for its receivers when the last sender is closed.
  */
 export class Sender<in out T> implements Disposable {
   readonly #state: WatchState<T>;
@@ -66,12 +66,12 @@ export class Sender<in out T> implements Disposable {
   }
 
   /**
-   * Sets the value and tells every receiver.
+   * Sets the value and wakes every receiver.
    *
    * A receiver that has not looked since an earlier send sees only this value.
    *
    * @param value The new value.
-   * @throws SendError When no receiver is left, or this sender is closed; the value is in `error.value` and the old one stays. Use
+   * @throws SendError When the channel has no receiver, or this sender is closed; `error.value` holds the value, and the old one stays. Use
    * {@link Sender.sendReplace} to set it all the same.
    * @example
    * ```ts
@@ -90,7 +90,7 @@ export class Sender<in out T> implements Disposable {
   }
 
   /**
-   * Sets the value whether or not there are receivers, and answers the one it replaces.
+   * Sets the value, with or without receivers, and returns the old one.
    *
    * @param value The new value.
    * @returns The old value.
@@ -104,12 +104,12 @@ export class Sender<in out T> implements Disposable {
   }
 
   /**
-   * Changes the value in place, or replaces it, and tells every receiver. It needs no receivers.
+   * Changes the value in place, or replaces it, and wakes every receiver. It needs no receivers.
    *
-   * @param modify Called once, at once, with a slot that holds the value; what the slot holds afterwards is published. When it throws, nothing
-   * is, and the slot's value is dropped. It must not send into the channel itself.
+   * @param modify Called once, at once, with a slot that holds the value; the slot's value is published afterwards. When it throws, nothing is
+   * published, and the slot's value is dropped. It must not send into the channel.
    * @throws SendError When this sender is closed.
-   * @throws ModifyingError Out of a send within the callback; the value is in `error.value`.
+   * @throws ModifyingError From a send within the callback; `error.value` holds the value.
    * @example
    * ```ts
    * const [tx, rx] = watch.channel(1);
@@ -126,10 +126,10 @@ export class Sender<in out T> implements Disposable {
   }
 
   /**
-   * As {@link Sender.sendModify}, but tells the receivers only when the callback says that it changed something.
+   * Does what {@link Sender.sendModify} does if the callback returns true; otherwise the value stays as it was.
    *
-   * @param modify Answers true to publish what the slot holds, false to leave the value as it was.
-   * @returns What the callback answered.
+   * @param modify Returns whether to publish the slot's value.
+   * @returns The result of the callback.
    * @throws SendError When this sender is closed.
    */
   sendIfModified(modify: (slot: Slot<T>) => boolean): boolean {
@@ -149,18 +149,18 @@ export class Sender<in out T> implements Disposable {
     return modified;
   }
 
-  /** The value there is. */
+  /** The current value. */
   borrow(): T {
     return this.#state.value;
   }
 
-  /** A new receiver, which has seen the value there is. It opens a channel again that was closed for want of receivers. */
+  /** Makes a receiver, which has seen the current value. It reopens a channel that had no receiver. */
   subscribe(): Receiver<T> {
     return new Receiver(this.#state, this.#state.version);
   }
 
   /**
-   * Another sender of the same channel.
+   * Makes another sender of the same channel.
    *
    * @throws SendError When this sender is closed.
    */
@@ -169,38 +169,38 @@ export class Sender<in out T> implements Disposable {
     return new Sender(this.#state);
   }
 
-  /** Whether there is no receiver now (or this sender is closed). */
+  /** Whether the channel has no receiver now, or this sender is closed. */
   get isClosed(): boolean {
     return !this.#open || this.#state.receivers === 0;
   }
 
   /**
-   * Waits until there is no receiver. One that subscribes in the turn in which the last goes keeps it waiting.
+   * Waits until the channel has no receiver. A receiver that subscribes in the turn in which the last one goes keeps it waiting.
    *
    * **Cancel safety:** cancel safe.
    *
-   * @param options.signal Gives the wait up.
+   * @param options.signal Abandons the wait.
    */
   closed(options?: WaitOptions): Promise<void> {
     return park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
   }
 
-  /** How many receivers there are. */
+  /** The number of receivers. */
   get receiverCount(): number {
     return this.#state.receivers;
   }
 
-  /** How many senders there are. */
+  /** The number of senders. */
   get senderCount(): number {
     return this.#state.senders;
   }
 
-  /** Whether another sender sets the same value; false for anything else. */
+  /** Whether another sender sets the same value; false for a value that is no sender. */
   sameChannel(other: Sender<T>): boolean {
     return other instanceof Sender && other.#state === this.#state;
   }
 
-  /** Lets go of the channel; the last sender to do so ends it: receivers still see the last value. */
+  /** Closes this sender. The last one to close ends the channel; receivers still see the last value. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -208,7 +208,7 @@ export class Sender<in out T> implements Disposable {
     this.#state.removeSender();
   }
 
-  /** The same as {@link Sender.close}. */
+  /** Does what {@link Sender.close} does. */
   [Symbol.dispose](): void {
     this.close();
   }

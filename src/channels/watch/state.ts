@@ -1,24 +1,24 @@
 /**
- * What both ends of a watch channel share.
+ * The state that both ends of a watch channel share.
  *
  * Invariants:
  * - `version` grows by one with every published value; a receiver has seen the value when it has seen that version.
- * - A change is complete before anybody is woken, so a wake-up may send, subscribe or close.
+ * - A change is complete before a waiter is woken, so that a wake-up may send, subscribe or close.
  * - Once the last sender is gone the channel never opens again; without receivers it is closed only until one subscribes.
  */
 import { ModifyingError } from '../errors.js';
-import { ParkingLot } from '../internal/parking.js';
+import { ParkingLot } from '../internal/waiters.js';
 
 export class WatchState<T> {
   value: T;
   version = 0;
   senders = 0;
   receivers = 0;
-  /** Whether a callback changes the value now. */
+  /** Whether a `sendModify` callback is running. */
   isModifying = false;
-  /** Receivers that wait for a change: each has a part of its own. */
+  /** The waiters for a change: each receiver has a part of its own. */
   readonly changes: ParkingLot = new ParkingLot();
-  /** Senders that wait for the last receiver to go, likewise. */
+  /** The waiters for the last receiver to go: each sender has a part of its own. */
   readonly departures: ParkingLot = new ParkingLot();
 
   constructor(value: T) {
