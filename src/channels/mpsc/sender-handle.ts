@@ -114,14 +114,15 @@ export abstract class SenderHandle<in T> implements Disposable, AsyncDisposable 
 export class WeakSender<in T, out S = Sender<T>> implements Disposable {
   /** @internal */
   readonly chan: SendSide<T>;
-  readonly #toSender: (chan: SendSide<T>) => S;
+  /** Typed by the widest channel: a member that takes `SendSide<T>` would make the class invariant in `T`. */
+  readonly #toSender: (chan: SendSide<never>) => S;
   #isOpen = true;
 
   /** @internal */
   constructor(chan: SendSide<T>, toSender: (chan: SendSide<T>) => S) {
     chan.weak++;
     this.chan = chan;
-    this.#toSender = toSender;
+    this.#toSender = toSender as (chan: SendSide<never>) => S;
   }
 
   /** The number of senders, owned permits included. */
