@@ -237,7 +237,7 @@ export abstract class JoinGroup<T> implements Selectable<TaskResult<T>>, Disposa
     this.detachAll();
   }
 
-  /** Does what `shutdown()` does. */
+  /** The same as `shutdown()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }

@@ -19,6 +19,7 @@ export type TryRecvResult<T> =
 
 /** What a `tryRecv` of a broadcast receiver gives, beside a {@link TryRecvResult}, when values were overwritten before it read them. */
 export interface LaggedResult {
+  /** Tells it from the other results. */
   readonly state: 'lagged';
   /** The number of values that the receiver lost. */
   readonly skipped: number;

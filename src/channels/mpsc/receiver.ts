@@ -260,7 +260,7 @@ export class Receiver<T> implements Selectable<T>, AsyncIterable<T>, Disposable,
     this.#chan.drop();
   }
 
-  /** Does what `Symbol.dispose` does. */
+  /** The same as `Symbol.dispose`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#chan.drop();
   }

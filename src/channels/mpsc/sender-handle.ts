@@ -77,12 +77,12 @@ export abstract class SenderHandle<in T> implements Disposable, AsyncDisposable 
     chan.dropSender();
   }
 
-  /** Does what `close()` does. */
+  /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** Does what `close()` does. */
+  /** The same as `close()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }
@@ -159,7 +159,7 @@ export class WeakSender<in T, out S = Sender<T>> implements Disposable {
     this.chan.weak--;
   }
 
-  /** Does what `close()` does. */
+  /** The same as `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -56,7 +56,7 @@ export type TimedOperation<T> = Selectable<T> | ((signal: AbortSignal) => Promis
  * ```
  */
 export function timeout<T>(ms: number, operation: TimedOperation<T>, options?: TimeoutOptions): Promise<T>;
-/** Does the same for a union of arms. */
+/** The same for a union of arms. */
 export function timeout<S extends Selectable<unknown>>(
   ms: number,
   operation: S,
