@@ -7,7 +7,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { scheduleMacrotask } from '../core/index.js';
-import { packageFile } from '../worker/index.js';
+import { packageFile } from '../worker/internal.js';
 
 /** How rows are kept: as they are, or rounded to bytes, for a quarter of the memory and of the time. */
 export type ScanPrecision = 'float32' | 'int8';

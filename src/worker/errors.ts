@@ -1,4 +1,4 @@
-import { type Fault, MillraceError, type MillraceErrorOptions } from '../core/index.js';
+import { type Fault, hide, isError, MillraceError, type MillraceErrorOptions } from '../core/index.js';
 
 /** The worker was closed, drained or destroyed: it takes no more requests, or could not answer this one. `cause` says why, where known. */
 export class WorkerClosedError extends MillraceError {
@@ -115,6 +115,18 @@ export class BatchContractError extends MillraceError {
 /** A worker was asked to go from one state to another that its table does not allow. */
 export class WorkerStateError extends MillraceError {
   readonly code = 'ERR_WORKER_STATE' as const;
+}
+
+/**
+ * Says of an error that it is the caller's, where it does not say whose it is and can be told: for what refuses a call, or keeps its input from crossing.
+ */
+export function blameCaller(error: unknown): void {
+  try {
+    if (!isError(error) || (error as { fault?: unknown }).fault !== undefined) return;
+    hide(error, 'fault', 'caller');
+  } catch {
+    // A frozen one, or a proxy.
+  }
 }
 
 declare module '../core/errors.js' {

@@ -28,7 +28,7 @@ import {
   requireFits,
   type StreamOperation,
 } from './operation.js';
-import { blameCaller, noteStreamCall, noteTimeInModel, noteUnreached, tellStreamCall } from './reached.js';
+import { blameCaller } from './errors.js';
 import { type Outcome, Request, type RequestFields, type RequestListener } from './request.js';
 import { isLive, type WorkerStateView } from './state.js';
 import { type ReplyStream, StreamingRequest } from './streaming-request.js';
@@ -135,13 +135,6 @@ export interface WorkerHandle<Ops extends Operations> extends AsyncDisposable {
    * watched, and killed when it stays silent. Always false in the other hosts, which live and stop with this process.
    */
   isSilent(): boolean;
-  /**
-   * Waits until the worker next lets go of a request, or ends. A call that was given up or ran out of time is answered at once, while its request may
-   * still be inside the model: `stats()` counts it in `inFlight` (or `queued`) until then.
-   *
-   * **Cancel safety:** takes no signal; nothing is lost when the promise is dropped.
-   */
-  released(): Promise<void>;
   /**
    * Asks the loop beside the model how it is.
    *
@@ -256,7 +249,7 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
     if (queue === undefined) {
       const name = textOf(operation);
       const message = `Cannot call ${name}: operation must be one of ${[...account.queues.keys()].join(', ')}, received '${name}'`;
-      return noteUnreached(Promise.reject(new UnknownOperationError(message, name)));
+      return Promise.reject(new UnknownOperationError(message, name));
     }
     const declaration = queue.operation;
     let signal: AbortSignal | undefined;
@@ -287,15 +280,14 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
       account.noteRefused();
       // The reason of an abort is whatever the caller says it is.
       if (signal?.aborted !== true) blameCaller(error);
-      return noteUnreached(declaration.kind === 'unary' ? Promise.reject(error) : new RefusedStream(error));
+      return declaration.kind === 'unary' ? Promise.reject(error) : new RefusedStream(error);
     }
     if (declaration.kind === 'unary') {
       const reply = new PromisedReply();
       account.accept(new Request(fields, reply));
       return reply.promise;
     }
-    const request = new StreamingRequest(fields, streamReply);
-    noteStreamCall(request.stream, new StreamView(request));
+    const request = new StreamingRequest(fields);
     account.accept(request);
     return request.stream;
   }
@@ -306,10 +298,6 @@ class ChannelHandle<Ops extends Operations> implements WorkerHandle<Ops> {
 
   isSilent(): boolean {
     return this.#account.isSilent();
-  }
-
-  released(): Promise<void> {
-    return this.#account.released();
   }
 
   async ping(options?: PingOptions): Promise<WorkerHealth> {
@@ -493,38 +481,10 @@ class PromisedReply implements RequestListener {
     });
   }
 
-  onAnswered(request: Request, outcome: Outcome, result: unknown): void {
-    noteFor(this.promise, request, outcome);
+  onAnswered(_request: Request, outcome: Outcome, result: unknown): void {
     if (outcome === 'succeeded') this.#resolve(result);
     else this.#reject(result);
   }
-}
-
-class StreamView {
-  onAnswered: ((outcome: Outcome, error: unknown) => void) | undefined;
-  readonly #request: StreamingRequest;
-
-  constructor(request: StreamingRequest) {
-    this.#request = request;
-  }
-
-  get heldBackMs(): number {
-    return this.#request.heldBackMs;
-  }
-}
-
-/** A stream is read from its request: only what a pool may ask about it is noted. */
-const streamReply: RequestListener = {
-  onAnswered(request, outcome, result) {
-    const { stream } = request as StreamingRequest;
-    noteFor(stream, request, outcome);
-    tellStreamCall(stream, outcome, result);
-  },
-};
-
-function noteFor(reply: object, request: Request, outcome: Outcome): void {
-  if (outcome === 'expired') noteTimeInModel(reply, request.msInModel);
-  if (request.isUnreached) noteUnreached(reply);
 }
 
 /** The stream of a call that was refused: it fails when it is first read, and is over then. */

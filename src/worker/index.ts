@@ -22,14 +22,7 @@ export {
   type BatcherOptions,
   createBatcher,
 } from './batcher.js';
-/** @internal */
-export { decodeError, encodeError } from './codec/error-codec.js';
-export type { EncodedError } from './codec/error-codec.js';
 export { type ErrorClass, RemoteError, registerErrorClass } from './codec/error-registry.js';
-/** @internal */
-export { inputBytes, requireFits } from './operation.js';
-/** @internal */
-export { EventFeed } from './events.js';
 export type { RequestReport } from './events.js';
 export type { CallOptions, CloseOptions, OperationSender, PingOptions, ReplyOf, WorkerHandle } from './handle.js';
 export type { ReplyStream } from './streaming-request.js';
@@ -61,14 +54,6 @@ export {
   type StreamOperationOptions,
   type UnaryOperation,
 } from './operation.js';
-/** @internal */
-export { packageFile, packageUrl } from './package-file.js';
-/** @internal */
-export type { Outcome as RequestOutcome } from './request.js';
-/** @internal */
-export { type StreamCall, streamCallOf } from './reached.js';
-/** @internal */
-export { blameCaller, failedBeforeModel, timeInModel } from './reached.js';
 export type {
   AnyRequest,
   ModelForRequest,
@@ -81,19 +66,13 @@ export type {
 export { answerRequest } from './answer-request.js';
 export { type RunWorkerOptions, runWorker } from './loop.js';
 export {
-  requireSpawnOptions,
-  type SpawnSettings,
   type CommonWorkerOptions,
   type SpawnWorkerOptions,
   type WorkerSource,
   type TransferOptions,
 } from './spawn.js';
 export { spawnWorker } from './spawn.js';
-/** @internal */
-export { crashedWorker } from './executor/host-exit.js';
 export type { Trace } from './trace.js';
-/** @internal */
-export { inNeutralContext, type RunInContext } from './trace.js';
 export { createWorkerChannels, type Ping, type WorkerChannels, type WorkerChannelsOptions } from './channels.js';
 export {
   BadInputError,
@@ -118,6 +97,6 @@ export type {
   WorkerStateEvent,
 } from './events.js';
 export type { LastError, WorkerHealth, WorkerProgress } from './account/model-account.js';
-export { canTransition, isLive, type WorkerState, type WorkerStatus, workerTransitions } from './state.js';
+export { type WorkerState, type WorkerStatus, workerTransitions } from './state.js';
 export type { LatencySummary } from './account/latency-window.js';
 export type { WorkerLedger, WorkerStats } from './account/ledger.js';

@@ -8,7 +8,7 @@
  *
  * @module
  */
-export { blameCaller } from './reached.js';
+export { blameCaller } from './errors.js';
 export { decodeError, type EncodedError, encodeError } from './codec/error-codec.js';
 export { EventFeed, keepTrace } from './events.js';
 export { inheritedExecArgv } from './executor/exec-argv.js';

@@ -176,9 +176,8 @@ test('ReplyStream.return() returns the iterator of the model once', async () => 
   runWorker({ count: () => iterator }, channels);
   const stream = handle.call('count', 1);
   expect(await stream.next()).toEqual({ done: false, value: 0 });
-  const released = handle.released();
   await stream.return();
-  await released;
+  while (handle.stats().inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
   expect(returned).toBe(1);
   await handle.close();
 });

@@ -1,11 +1,6 @@
 import { expect, test } from 'vitest';
-import {
-  canTransition,
-  createWorkerChannels,
-  operation,
-  type WorkerState,
-  workerTransitions,
-} from '../../src/worker/index.js';
+import { createWorkerChannels, operation, type WorkerState, workerTransitions } from '../../src/worker/index.js';
+import { canTransition } from '../../src/worker/internal.js';
 import { StateMachine } from '../../src/worker/state.js';
 
 const states = Object.keys(workerTransitions) as WorkerState[];

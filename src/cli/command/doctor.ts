@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { availableCores } from '../../pool/index.js';
 import { availableMemory } from '../../pool/internal.js';
-import { packageFile } from '../../worker/index.js';
+import { packageFile } from '../../worker/internal.js';
 import { describeFailure, EXIT, type ExitCode, errorCode, errorMessage } from '../errors.js';
 import { formatDuration } from '../terminal/text.js';
 import type { CommandContext } from './context.js';

@@ -8,7 +8,8 @@ import {
   type PoolOptions,
   processMemoryGovernor,
 } from '../../pool/index.js';
-import { DeadlineExceededError, packageUrl, registerErrorClass } from '../../worker/index.js';
+import { DeadlineExceededError, registerErrorClass } from '../../worker/index.js';
+import { packageUrl } from '../../worker/internal.js';
 import { imageErrorClasses } from '../image-errors.js';
 import { isOnCpu } from '../inference/session.js';
 import { modelErrorClasses } from '../model/model-errors.js';

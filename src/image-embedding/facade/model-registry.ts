@@ -1,6 +1,7 @@
 /** The models of a facade: named, resolved once, registered with the pool below. */
 import type { Pool } from '../../pool/index.js';
-import { DeadlineExceededError, inNeutralContext } from '../../worker/index.js';
+import { DeadlineExceededError } from '../../worker/index.js';
+import { inNeutralContext } from '../../worker/internal.js';
 import { fetchModel } from '../hub/fetch-model.js';
 import { modelBytes } from '../model/external-weights.js';
 import { labelOfSource, type ModelSource, nameOfSource, resolveModel } from '../model/resolve-model.js';

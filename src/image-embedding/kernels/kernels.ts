@@ -3,7 +3,7 @@
  * `kernels.wasm` beside this file.
  */
 import { readFile } from 'node:fs/promises';
-import { packageFile } from '../../worker/index.js';
+import { packageFile } from '../../worker/internal.js';
 import { ModelLoadError } from '../model/model-errors.js';
 
 /** What `assembly/` says of each. Places are bytes from the beginning of the memory. */

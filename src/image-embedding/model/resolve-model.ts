@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { describeReceived, requireOptions, requireString } from '../../core/index.js';
-import { packageFile } from '../../worker/index.js';
+import { packageFile } from '../../worker/internal.js';
 import { ModelNotFoundError } from './model-errors.js';
 import { type ModelFolderOptions, readModelFolder } from './model-folder.js';
 import { builtInNames, nearestName } from './model-names.js';

@@ -10,7 +10,7 @@
  *   that costs bulk little.
  */
 import { type AbortListener, addAbortListener, removeAbortListener, scheduleMacrotask } from '../../core/index.js';
-import { inNeutralContext } from '../../worker/index.js';
+import { inNeutralContext } from '../../worker/internal.js';
 
 /** What makes a batch of images out of those that it is given at once, and runs it. */
 export interface Runner<Item, Result> {

@@ -1,7 +1,8 @@
 /** Prepares a model for this machine, once for all processes and all times. */
 import path from 'node:path';
 import { requireOptions, requirePositiveInteger, requireString } from '../../core/index.js';
-import { operation, packageUrl, spawnWorker } from '../../worker/index.js';
+import { operation, spawnWorker } from '../../worker/index.js';
+import { packageUrl } from '../../worker/internal.js';
 import { withFileLock } from '../file-lock.js';
 import { isOnCpu, type SessionOptions } from '../inference/session.js';
 import { modelBytes } from '../model/external-weights.js';

@@ -16,7 +16,7 @@ import { mkdir, open, readdir, readFile, realpath, rename, rm, stat, utimes, wri
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
-import { packageFile } from '../../worker/index.js';
+import { packageFile } from '../../worker/internal.js';
 import { homeFolder } from '../home-folder.js';
 import { PREPARED_GRAPH, PREPARED_WEIGHTS } from '../inference/session.js';
 import { makeFolder } from '../make-folder.js';

@@ -3,14 +3,13 @@
  * loop, and would take as many runs, with its timeouts running all the while. Started by the first URL.
  */
 import {
-  isLive,
   operation,
-  packageUrl,
   registerErrorClass,
   spawnWorker,
   type UnaryOperation,
   type WorkerHandle,
 } from '../../worker/index.js';
+import { isLive, packageUrl } from '../../worker/internal.js';
 import { imageErrorClasses } from '../image-errors.js';
 import type { UrlLimits } from './limits.js';
 

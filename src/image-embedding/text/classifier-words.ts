@@ -3,7 +3,7 @@
  * classes that it names or is more general than. Nouns, no sentences: WordNet says which nouns.
  */
 import { readFile } from 'node:fs/promises';
-import { packageFile } from '../../worker/index.js';
+import { packageFile } from '../../worker/internal.js';
 import { normalizeInPlace } from '../embedding-vector.js';
 import { nearestName } from '../model/model-names.js';
 import { type ClassRows, readClassRows } from './class-rows.js';

@@ -1,4 +1,4 @@
-import { CancellationToken, Notify } from '../../channels/index.js';
+import { CancellationToken } from '../../channels/index.js';
 import { type Clock, messageOf } from '../../core/index.js';
 import { WorkerClosedError, WorkerFullError } from '../errors.js';
 import { EventHub, keepTrace, type RequestReport, requestChannel } from '../events.js';
@@ -41,7 +41,6 @@ export class Account implements RequestOwner {
   startNow: (request: Request) => boolean = () => false;
   readonly #latency: LatencyWindow = new LatencyWindow();
   readonly #ledger: Ledger = new Ledger();
-  readonly #released: Notify = new Notify();
   #onQuiet: (() => void)[] = [];
   #inFlight = 0;
   #isAccepting = true;
@@ -173,7 +172,6 @@ export class Account implements RequestOwner {
   onPlaceFree(request: Request): void {
     const queue = request.queue as OperationQueue;
     queue.freePlace(request);
-    if (request.phase === 'answered') this.#released.notifyWaiters();
     request.releaseIfDone();
     this.#admitWaiting(queue);
   }
@@ -218,7 +216,6 @@ export class Account implements RequestOwner {
     request.isInFlight = false;
     this.#inFlight--;
     this.#syncState(at);
-    this.#released.notifyWaiters();
   }
 
   // --- the loop
@@ -329,12 +326,6 @@ export class Account implements RequestOwner {
     deadlineTimerOf(this.clock).trim();
     this.hub.end();
     this.ended.cancel();
-    this.#released.notifyWaiters();
-  }
-
-  /** Resolves when a request next leaves the worker: the model, or a queue in which it was answered before it was taken. */
-  async released(): Promise<void> {
-    if (!this.#isOver) await this.#released.notified();
   }
 
   // --- reports

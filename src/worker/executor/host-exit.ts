@@ -17,18 +17,6 @@ function hasEatenItsHeap({ cause, stderr }: HostExit): boolean {
   return stderr.some((line) => line.startsWith('FATAL ERROR: ') && line.includes('out of memory'));
 }
 
-const crashed = new WeakMap<object, string>();
-
-/**
- * The id of the worker whose crash an error tells of. Undefined for any other error, and for one that has crossed from another host: that tells of a
- * worker which a model has for itself.
- *
- * @internal
- */
-export function crashedWorker(error: unknown): string | undefined {
-  return typeof error === 'object' && error !== null ? crashed.get(error) : undefined;
-}
-
 /**
  * What the calls of a host that has ended are answered with.
  *
@@ -44,14 +32,12 @@ export function crashError(
   const running = [...new Set(operations)].join(', ');
   const what = `${stalled ?? describeExit(exit)}${running === '' ? '' : ` while running ${running}`}`;
   const stderr = exit.stderr.join('\n');
-  const error = new WorkerCrashedError(`Worker ${id} ${what}`, {
+  return new WorkerCrashedError(`Worker ${id} ${what}`, {
     exitCode: exit.exitCode,
     signal: exit.signal,
     stderr,
     ...(exit.cause === undefined ? {} : { cause: exit.cause }),
   });
-  crashed.set(error, id);
-  return error;
 }
 
 /** V8's last words. Behind them comes the native stack, one numbered line for each frame. */

@@ -6,8 +6,7 @@ import { decodeError, type EncodedError, encodeError } from '../codec/error-code
 import { type HostHealth, type HostInit, Kind, type Message, sharedNow } from '../codec/messages.js';
 import { isSmallData } from '../codec/payload.js';
 import { findTransferable } from '../codec/payload.js';
-import { WorkerLoadError } from '../errors.js';
-import { blameCaller } from '../reached.js';
+import { blameCaller, WorkerLoadError } from '../errors.js';
 import type { Request } from '../request.js';
 import type { StreamingRequest } from '../streaming-request.js';
 import { crashError, describeExit } from './host-exit.js';

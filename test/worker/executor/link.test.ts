@@ -23,22 +23,31 @@ test('LinkExecutor refuses any number of inputs in a row that cannot be cloned, 
 });
 
 test('WorkerHandle.stats() counts a call that was given up on its way to the host as in flight while the model is at it', async () => {
-  const { handle, host } = await spawnSimulated(operations);
+  const { handle, host, clock } = await spawnSimulated(operations);
   const controller = new AbortController();
-  const call = handle.call('work', 1, { signal: controller.signal });
+  const told: string[] = [];
+  const request = new Request(
+    {
+      operation: 'work',
+      declaration: operations.work,
+      input: 1,
+      bytes: 0,
+      clock,
+      calledAt: clock.now(),
+      signal: controller.signal,
+    },
+    { onAnswered: (_, outcome) => told.push(outcome), onReleased: () => told.push('released') },
+  );
+  (handle as unknown as Worker).start(request);
   controller.abort(new Error('given up'));
-  await expect(call).rejects.toThrow('given up');
+  expect(told).toEqual(['cancelled']);
   expect(handle.stats()).toMatchObject({ cancelled: 1, queued: 1, inFlight: 0 });
-  let isReleased = false;
-  void handle.released().then(() => {
-    isReleased = handle.stats().inFlight === 0;
-  });
   host.say([Kind.Taken, 1]);
   await turn();
   expect(handle.stats()).toMatchObject({ queued: 0, inFlight: 1 });
-  expect(isReleased).toBe(false);
+  expect(told).toEqual(['cancelled']);
   host.say([Kind.Gone, 1]);
-  await turn();
+  expect(told).toEqual(['cancelled', 'released']);
   expect(handle.stats()).toMatchObject({ queued: 0, inFlight: 0, pending: 0 });
   await handle.destroy();
 });
