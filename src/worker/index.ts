@@ -65,11 +65,11 @@ export type {
 } from './answer-request.js';
 export { answerRequest } from './answer-request.js';
 export { type RunWorkerOptions, runWorker } from './loop.js';
-export {
-  type CommonWorkerOptions,
-  type SpawnWorkerOptions,
-  type WorkerSource,
-  type TransferOptions,
+export type {
+  CommonWorkerOptions,
+  SpawnWorkerOptions,
+  WorkerSource,
+  TransferOptions,
 } from './spawn.js';
 export { spawnWorker } from './spawn.js';
 export type { Trace } from './trace.js';
