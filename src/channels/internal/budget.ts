@@ -3,9 +3,9 @@
  * timers and I/O (tokio: cooperative scheduling).
  *
  * Invariants:
- * - Every wait spends one unit, ready or not. When the units are used up, or have lasted too long, a pause begins: every settlement is held
+ * - Every wait spends one unit, ready or not. When the units are used up, or have lasted too long, a pause begins: every outcome is held
  *   until the next macrotask, in the order it was made, so that no wait overtakes an older one.
- * - A held settlement has happened: its value is taken, and an abort after it changes nothing.
+ * - A held outcome has happened: its value is taken, and an abort after it changes nothing.
  */
 import { monotonicNow, scheduleMacrotask } from '../../core/index.js';
 
@@ -39,10 +39,10 @@ function endPause(): void {
   pausing = false;
   left = UNITS;
   burstStart = monotonicNow();
-  const settlements = held;
+  const outcomes = held;
   held = [];
-  for (let at = 0; at < settlements.length; at += 2) {
-    (settlements[at] as (value: unknown) => void)(settlements[at + 1]);
+  for (let at = 0; at < outcomes.length; at += 2) {
+    (outcomes[at] as (value: unknown) => void)(outcomes[at + 1]);
   }
 }
 

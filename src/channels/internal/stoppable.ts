@@ -3,7 +3,7 @@
  *
  * Invariants:
  * - The operation is told to stop before its caller is answered. A value that it had taken by then arrives, through any number of waits and wrappers:
- *   the caller is told of the stop when the operation settles without a value, or after a turn of the event loop in which no settlement was
+ *   the caller is told of the stop when the operation settles without a value, or after a turn of the event loop in which no outcome was
  *   held. An operation that ignores its signal goes on, and its value is lost.
  * - The promise settles once. A stop after a value does not lose the value.
  * - Nothing is started when the stop cannot be listened to; a listener that cannot be removed in the end costs no value.

@@ -3,7 +3,7 @@
  *
  * Invariants:
  * - Every arm is looked at once, whatever the order.
- * - Rotation starts behind the last winner, so that of any arms that stay ready each wins equally often, whoever stands between them. A draw
+ * - Rotation starts behind the last winner, so that of any arms that stay ready each wins equally often, whatever arms stand between them. A draw
  *   is a shuffle (Fisher and Yates, as far as it is needed), which is fair to every subset as well; a random start would not be.
  */
 import { pin } from '../internal/pinned.js';
