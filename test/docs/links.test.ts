@@ -49,6 +49,27 @@ test('every link between the pages of the documentation leads somewhere', async 
   expect(count).toBeGreaterThan(30);
 });
 
+test('the pages for contributors name files and folders that there are', async () => {
+  const named: string[] = [];
+  for (const page of ['ARCHITECTURE.md', 'CONTRIBUTING.md']) {
+    const spans = withoutBlocks(await read(page)).matchAll(/`((?:[\w.-]+\/)+[\w.-]*|[\w-]+\.ts)`/g);
+    named.push(...[...spans].map(([, span = '']) => span).filter((span) => span !== 'dist/'));
+  }
+  for (const [, label = ''] of (await read('docs/request.svg')).matchAll(/<text class="f"[^>]*>([^<]*)</g)) {
+    let folder = '';
+    for (const part of label.split(', ')) {
+      // `a/b/c, d` are two files of one folder.
+      named.push(part.includes('/') || part.endsWith('/') ? part : `${folder}/${part}`);
+      folder = path.dirname(part);
+    }
+  }
+  expect(named.length).toBeGreaterThan(40);
+  const files = await glob(['**/*', '!**/node_modules', '!dist'], { cwd: root, onlyFiles: false, dot: true });
+  const isThere = (name: string) =>
+    files.some((file) => new RegExp(`(?:^|/)${name.replaceAll('.', '\\.')}(?:\\.ts)?/?$`).test(file));
+  expect(named.filter((name) => !isThere(name.replace(/\/$/, '')))).toEqual([]);
+});
+
 test('every guide is in the README and in the API reference', async () => {
   const guides = pages.filter((page) => /^docs\/[^/]+\.md$/.test(page)).map((page) => path.basename(page));
   const readme = await read('README.md');
