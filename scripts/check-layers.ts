@@ -39,6 +39,7 @@ const PORTABLE_EXCEPTIONS = new Set(['channels/stream/node.ts']);
 const SINGLE_IMPORTERS: readonly { readonly packages: RegExp; readonly name: string; readonly folder?: string }[] = [
   { packages: /^onnxruntime-node$/, name: 'onnxruntime-node' },
   { packages: /^sharp$/, name: 'sharp' },
+  { packages: /^@huggingface\/tokenizers$/, name: '@huggingface/tokenizers' },
   { packages: /^@nats-io\//, name: '@nats-io/*', folder: 'nats/' },
   { packages: /^(hono|@hono\/node-server)(\/|$)/, name: 'hono', folder: 'serve/' },
 ];

@@ -65,7 +65,7 @@ message ModelProto {
 const ModelProto = protobuf.parse(SCHEMA, { keepCase: true }).root.lookupType('onnx.ModelProto');
 
 /** Element types, with ONNX's numbers. */
-export const ELEMENT = { float32: 1, uint8: 2, int8: 3, int64: 7, float16: 10 } as const;
+export const ELEMENT = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, float16: 10 } as const;
 export type ElementType = keyof typeof ELEMENT;
 
 /** A dimension: a size, or the name of one that is known only at run time. */

@@ -23,6 +23,7 @@ export type {
   EmbedImagesOptions,
   EmbedOneOptions,
   EmbedOptions,
+  EmbedTextOptions,
   WarmOptions,
 } from './facade/embed-options.js';
 export type { SettledEmbedding, StreamResult } from './facade/embed-images.js';

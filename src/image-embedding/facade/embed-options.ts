@@ -35,6 +35,9 @@ export interface EmbedOneOptions extends EmbedOptions {
   readonly wait?: boolean | undefined;
 }
 
+/** Options of {@link ImageEmbeddingPool.embedText}. */
+export type EmbedTextOptions = Pick<EmbedOptions, 'model' | 'signal' | 'timeoutMs' | 'priority' | 'traceparent'>;
+
 /** An embedding, and how it came about. */
 export interface DetailedEmbedding {
   readonly embedding: Float32Array;
@@ -98,4 +101,10 @@ export function requireModelAndSignal(
 ): void {
   if (model !== undefined) requireModelSource(action, model);
   if (signal !== undefined) requireWorkingSignal(action, signal);
+}
+
+/** Checks the options of {@link ImageEmbeddingPool.embedText}. */
+export function requireTextOptions(action: string, options: EmbedTextOptions | undefined): Partial<EmbedTextOptions> {
+  const known = ['model', 'signal', 'timeoutMs', 'priority', 'traceparent'] as const;
+  return requireEmbedOptions(action, requireOptions<EmbedTextOptions>(action, options, known));
 }

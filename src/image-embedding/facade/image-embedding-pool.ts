@@ -9,7 +9,7 @@ import {
   type PoolStats,
 } from '../../pool/index.js';
 import { similarity } from '../embedding-vector.js';
-import { wordVectors } from '../text/text-vectors.js';
+import { meanVector, TextVectors } from '../text/text-vectors.js';
 import { disableTelemetry } from '../inference/session.js';
 import type { ModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
@@ -20,6 +20,7 @@ import {
   type SettledEmbedding,
   type StreamResult,
 } from './embed-images.js';
+import { callOptions, findModel } from './embed-call.js';
 import { embedOne, embedOneDetailed, type OneImage } from './embed-one.js';
 import {
   type BatchEmbedOptions,
@@ -27,8 +28,10 @@ import {
   type EmbedImagesOptions,
   type EmbedOneOptions,
   type EmbedOptions,
+  type EmbedTextOptions,
   requireEmbedOptions,
   requireModelAndSignal,
+  requireTextOptions,
   requireWarmOptions,
   type WarmOptions,
 } from './embed-options.js';
@@ -48,6 +51,9 @@ import { plainError, spareHosts } from './loaded-model.js';
 import { ModelRegistry } from './model-registry.js';
 import { type FacadeSettings, type ImageEmbeddingPoolOptions, requireFacadeOptions } from './pool-options.js';
 
+/** How long a text worker without work lives: searching is rare, and its memory is wanted. */
+const TEXT_IDLE_MS = 60_000;
+
 const inspect: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never;
 
 /** Embeds images by models in workers of their own. Made by {@link createImageEmbeddingPool}. */
@@ -55,6 +61,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   readonly #settings: FacadeSettings;
   readonly #pool: Pool;
   readonly #registry: ModelRegistry;
+  readonly #texts: TextVectors;
 
   /** @internal */
   constructor(settings: FacadeSettings) {
@@ -63,6 +70,9 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     if (settings.host === 'thread') disableTelemetry();
     this.#pool = createPool({ name: 'image-embedding', ...spareHosts(settings), ...definedOf(settings.pool ?? {}) });
     this.#registry = new ModelRegistry(this.#pool, settings);
+    const { host, session, capacity } = settings;
+    const idleTimeoutMs = settings.passed.idleTimeoutMs ?? TEXT_IDLE_MS;
+    this.#texts = new TextVectors(this.#pool, { host, session, capacity, idleTimeoutMs });
   }
 
   /**
@@ -220,16 +230,39 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * The vectors that stand for a text among a model's embeddings, of length 1; of several the best match counts. A model with a classifier of
-   * ImageNet's classes, as the built-in one, knows nouns and no sentences: one vector for each class that the noun stands for.
+   * Embeds a text, by the text tower of a model such as CLIP or SigLIP: among the pictures' embeddings it lies near what it describes. The tower is a
+   * model of its own in the pool, with a queue of its own; it is loaded for the first text and ends after `idleTimeoutMs` (a minute by default)
+   * without one. The built-in model knows nouns and no sentences.
    *
-   * **Cancel safety:** cancel safe.
+   * **Cancel safety:** the message goes with the call. A call that is given up in the queue is never run.
+   *
+   * @param text A text, or several.
+   * @param options See {@link EmbedTextOptions}.
+   * @returns The embedding, or those of the texts in their order, of length 1.
+   * @throws ModelNoTextError When the model has nothing for text; WordUnknownError when the built-in model does not know the noun.
+   * @throws DeadlineExceededError, PoolOverloadedError, BreakerOpenError, WorkerCrashedError, PoolClosedError See {@link createPool}.
+   */
+  embedText(text: string, options?: EmbedTextOptions): Promise<Float32Array>;
+  embedText(texts: readonly string[], options?: EmbedTextOptions): Promise<Float32Array[]>;
+  async embedText(
+    text: string | readonly string[],
+    options?: EmbedTextOptions,
+  ): Promise<Float32Array | Float32Array[]> {
+    if (!Array.isArray(text)) return meanVector(await this.textVectors(text as string, options));
+    const all = await Promise.all((text as readonly string[]).map((each) => this.textVectors(each, options)));
+    return all.map(meanVector);
+  }
+
+  /**
+   * The vectors that stand for a text among a model's embeddings, of length 1; of several the best match counts. A text tower gives one. A classifier
+   * of ImageNet's classes, as the built-in model has, knows nouns and no sentences, and gives one for each class that the noun stands for.
+   *
+   * **Cancel safety:** as {@link ImageEmbeddingPool.embedText}.
    *
    * @param text Words, as they are typed.
-   * @param options The model and a signal.
+   * @param options See {@link EmbedTextOptions}.
    * @returns At least one vector.
-   * @throws ModelNoTextError When the model has nothing for words.
-   * @throws WordUnknownError When a model that knows nouns does not know this one.
+   * @throws What {@link ImageEmbeddingPool.embedText} throws.
    * @example
    * ```ts
    * const pool = createImageEmbeddingPool({ workers: { max: 1 } });
@@ -238,16 +271,17 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * await pool.close();
    * ```
    */
-  async textVectors(
-    text: string,
-    options?: { readonly model?: ModelSource | undefined; readonly signal?: AbortSignal | undefined },
-  ): Promise<readonly Float32Array[]> {
+  async textVectors(text: string, options?: EmbedTextOptions): Promise<readonly Float32Array[]> {
     const action = 'Cannot embed text';
+    const started = performance.now();
+    const given = requireTextOptions(action, options);
     const words = requireString(action, 'text', text);
-    const given = requireOptions<NonNullable<typeof options>>(action, options, ['model', 'signal']);
-    requireModelAndSignal(action, given);
-    const { spec } = await this.#registry.load(given);
-    return await wordVectors(spec, words);
+    const loaded = await findModel(this.#registry, action, given, started);
+    try {
+      return await this.#texts.vectorsOf(loaded, words, callOptions(given, 'normal', started));
+    } catch (error) {
+      throw plainError(error);
+    }
   }
 
   /** The cosine similarity of two embeddings; the same as the function {@link similarity}. */

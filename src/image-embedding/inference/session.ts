@@ -103,6 +103,66 @@ export async function preloadRuntime(): Promise<void> {
   await session.release();
 }
 
+/**
+ * A graph that is loaded, whatever goes in.
+ *
+ * @internal
+ */
+export interface OpenGraph {
+  readonly session: Runtime.InferenceSession;
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  tensor(type: 'int32' | 'int64', data: Int32Array | BigInt64Array, dims: readonly number[]): Runtime.Tensor;
+  run(
+    feeds: Readonly<Record<string, Runtime.Tensor>>,
+    output: string,
+  ): Promise<{ readonly numbers: Float32Array; readonly dims: readonly number[] }>;
+}
+
+/**
+ * Loads a graph that takes something else than images.
+ *
+ * @throws ModelNotFoundError, ModelCorruptError, ModelLoadError, ModelRuntimeMissingError
+ * @internal
+ */
+export async function openGraph(file: string, options: SessionOptions): Promise<OpenGraph> {
+  const runtime = await loadRuntime();
+  const session = await createSession(runtime, file, options);
+  return {
+    session,
+    inputs: session.inputMetadata.map(toValueInfo),
+    outputs: session.outputMetadata.map(toValueInfo),
+    tensor: (type, data, dims) => new runtime.Tensor(type as 'int32', data as Int32Array, dims),
+    async run(feeds, output) {
+      const result = (await session.run(feeds, [output]))[output] as Runtime.Tensor;
+      return { numbers: toFloat32(result), dims: result.dims };
+    },
+  };
+}
+
+async function createSession(
+  runtime: Native,
+  file: string,
+  options: SessionOptions,
+): Promise<Runtime.InferenceSession> {
+  await requireModelFile(file);
+  const { extra, executionProviders, ...rest } = options;
+  try {
+    return await runtime.InferenceSession.create(file, {
+      intraOpNumThreads: 1,
+      interOpNumThreads: 1,
+      logSeverityLevel: 3,
+      // A pattern is kept for each size of batch, beside the arena that the first run of it has grown.
+      enableMemPattern: false,
+      ...definedOf(rest),
+      ...extra,
+      executionProviders: [...(executionProviders ?? ['cpu'])] as string[],
+    });
+  } catch (cause) {
+    throw await sessionError(file, cause, runtime);
+  }
+}
+
 /** One model, loaded, checked against its spec, and ready to run. */
 export class EmbeddingSession {
   readonly #runtime: Native;
@@ -152,23 +212,7 @@ export class EmbeddingSession {
   static async #open(spec: ModelSpec, options: SessionOptions, isAlone: boolean): Promise<EmbeddingSession> {
     const runtime = await loadRuntime();
     await loadKernels();
-    await requireModelFile(spec.file);
-    const { extra, executionProviders, ...rest } = options;
-    let session: Runtime.InferenceSession;
-    try {
-      session = await runtime.InferenceSession.create(spec.file, {
-        intraOpNumThreads: 1,
-        interOpNumThreads: 1,
-        logSeverityLevel: 3,
-        // A pattern is kept for each size of batch, beside the arena that the first run of it has grown.
-        enableMemPattern: false,
-        ...definedOf(rest),
-        ...extra,
-        executionProviders: [...(executionProviders ?? ['cpu'])] as string[],
-      });
-    } catch (cause) {
-      throw await sessionError(spec.file, cause, runtime);
-    }
+    const session = await createSession(runtime, spec.file, options);
     try {
       return new EmbeddingSession(runtime, session, spec, isAlone);
     } catch (error) {

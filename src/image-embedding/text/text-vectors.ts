@@ -1,26 +1,103 @@
-/** The vectors that stand for a text, by whatever a model has for it. */
+/** The texts of a facade: each model's text tower, a second model of the same pool, or the nouns of its classifier. */
+import type { ModelHandle, Pool, PoolCallOptions } from '../../pool/index.js';
+import { packageUrl, registerErrorClass } from '../../worker/index.js';
+import { normalizeInPlace } from '../embedding-vector.js';
+import type { SessionOptions } from '../inference/session.js';
+import { modelBytes } from '../model/external-weights.js';
+import { modelErrorClasses } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { ClassifierWords } from './classifier-words.js';
 import { ModelNoTextError } from './text-errors.js';
+import { declareTextOperations, type TextOperations } from './text-operations.js';
+import { readTextSpec, type TextSpec } from './text-spec.js';
 
-const words = new Map<string, Promise<ClassifierWords | undefined>>();
+/** How text towers are run. */
+export interface TextSettings {
+  readonly host: 'process' | 'thread' | 'inline';
+  readonly session: SessionOptions;
+  readonly capacity: number;
+  /** How long a text worker without work lives, in ms. */
+  readonly idleTimeoutMs: number;
+}
 
-/**
- * The vectors of a noun, by the classifier of a model that has no text tower.
- *
- * @throws ModelNoTextError When it has no classifier of known classes; WordUnknownError when the noun is none of its words.
- */
-export async function wordVectors(spec: ModelSpec, text: string): Promise<Float32Array[]> {
-  let loading = words.get(spec.file);
-  if (loading === undefined) {
-    loading = ClassifierWords.load(spec.file);
-    words.set(spec.file, loading);
+/** A model whose texts are asked for. */
+export interface TextModel {
+  readonly key: string;
+  readonly spec: ModelSpec;
+}
+
+/** What a worker's process costs without a model, in MB, and what a loaded model costs for each byte of its file. */
+const PROCESS_MB = 100;
+const BYTES_PER_MODEL_BYTE = 1.6;
+
+type Source =
+  | { readonly kind: 'tower'; readonly handle: ModelHandle<TextOperations> }
+  | { readonly kind: 'words'; readonly words: ClassifierWords };
+
+export class TextVectors {
+  readonly #pool: Pool;
+  readonly #settings: TextSettings;
+  readonly #sources = new Map<string, Promise<Source>>();
+
+  constructor(pool: Pool, settings: TextSettings) {
+    this.#pool = pool;
+    this.#settings = settings;
   }
-  const known = await loading;
-  if (known === undefined) {
+
+  /**
+   * The vectors of a text, of length 1: one by a text tower, one for each class by a classifier.
+   *
+   * @throws ModelNoTextError When the model has neither; WordUnknownError when a noun is none of its classifier's.
+   */
+  async vectorsOf(model: TextModel, text: string, options: PoolCallOptions): Promise<readonly Float32Array[]> {
+    const source = await this.#sourceOf(model);
+    if (source.kind === 'words') return source.words.vectorsOf(text);
+    return [normalizeInPlace((await source.handle.call('embedText', text, options)).slice())];
+  }
+
+  async #sourceOf({ key, spec }: TextModel): Promise<Source> {
+    let source = this.#sources.get(key);
+    if (source === undefined) {
+      source = this.#find(key, spec);
+      this.#sources.set(key, source);
+      source.catch(() => this.#sources.delete(key));
+    }
+    return await source;
+  }
+
+  async #find(key: string, spec: ModelSpec): Promise<Source> {
+    const tower = await readTextSpec(spec);
+    if (tower !== undefined) return { kind: 'tower', handle: await this.#register(key, tower) };
+    const words = await ClassifierWords.load(spec.file);
+    if (words !== undefined) return { kind: 'words', words };
     throw new ModelNoTextError(
       `Cannot embed text: ${spec.name} has no text tower; search by a picture, or by a model such as CLIP or SigLIP`,
     );
   }
-  return known.vectorsOf(text);
+
+  /** A worker of its own, with its own queue: it starts with the first text, and leaves when no more come. */
+  async #register(key: string, spec: TextSpec): Promise<ModelHandle<TextOperations>> {
+    const { host, session, capacity, idleTimeoutMs } = this.#settings;
+    for (const each of modelErrorClasses) registerErrorClass(each);
+    const bytes = await modelBytes(spec.file);
+    return this.#pool.register<TextOperations>(`${key} (text)`, {
+      label: `${spec.name} text`,
+      operations: declareTextOperations(capacity),
+      module: packageUrl('image-embedding/text/text-worker-model.js'),
+      options: { spec, session },
+      host,
+      ...(host === 'process' ? { costMb: Math.round(PROCESS_MB + (BYTES_PER_MODEL_BYTE * bytes) / 1e6) } : {}),
+      minWorkers: 0,
+      maxWorkers: 1,
+      idleTimeoutMs,
+    });
+  }
+}
+
+/** One vector for several: their mean, at length 1. */
+export function meanVector(vectors: readonly Float32Array[]): Float32Array {
+  const sum = new Float32Array((vectors[0] as Float32Array).length);
+  for (const vector of vectors)
+    for (let at = 0; at < sum.length; at++) sum[at] = (sum[at] as number) + (vector[at] as number);
+  return normalizeInPlace(sum);
 }

@@ -1,0 +1,158 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { writeTestModel } from '../../../scripts/make-test-models.js';
+import {
+  buildTextTower,
+  clipTokenizer,
+  siglipTokenizer,
+  type TextTowerConfig,
+} from '../../../scripts/make-text-towers.js';
+import { createImageEmbeddingPool, type ImageEmbeddingPool, similarity } from '../../../src/image-embedding/index.js';
+
+const clip = clipTokenizer(['c a', 'ca t</w>', 'd o', 'do g</w>']);
+const siglip = siglipTokenizer(['▁a', '▁photo', '▁cat', '▁dog', 's', '▁']);
+const CLIP_TOWER: TextTowerConfig = {
+  vocabulary: 518,
+  dimension: 24,
+  seed: 1,
+  output: 'text_embeds',
+  pooling: 'highest id',
+};
+const SIGLIP_TOWER: TextTowerConfig = {
+  vocabulary: 8,
+  dimension: 32,
+  seed: 1,
+  output: 'pooler_output',
+  pooling: 'last',
+};
+
+let below: string;
+const pools: ImageEmbeddingPool[] = [];
+
+beforeAll(async () => {
+  below = await mkdtemp(path.join(tmpdir(), 'millrace-text-'));
+});
+
+afterEach(async () => {
+  await Promise.all(pools.splice(0).map((pool) => pool.close()));
+});
+
+afterAll(async () => {
+  await rm(below, { recursive: true, force: true });
+});
+
+async function folderOf(
+  name: string,
+  tower: TextTowerConfig,
+  tokenizer: object,
+  config: object,
+  file = 'onnx/text_model.onnx',
+): Promise<string> {
+  const model = await writeTestModel(name, await mkdtemp(path.join(below, 'model-')));
+  const text = path.join(model, file);
+  await mkdir(path.dirname(text), { recursive: true });
+  await writeFile(text, buildTextTower(tower));
+  const place = file.startsWith('textual/') ? path.join(model, 'textual') : model;
+  await writeFile(path.join(place, 'tokenizer.json'), JSON.stringify(tokenizer));
+  await writeFile(path.join(place, 'tokenizer_config.json'), JSON.stringify(config));
+  return model;
+}
+
+function open(options: Parameters<typeof createImageEmbeddingPool>[0]): ImageEmbeddingPool {
+  const pool = createImageEmbeddingPool({ workers: { max: 1 }, ...options });
+  pools.push(pool);
+  return pool;
+}
+
+describe('ImageEmbeddingPool.embedText()', () => {
+  it('embeds by the text tower of CLIP, in the space of its pictures', async () => {
+    const pool = open({ model: await folderOf('tiny-clip', CLIP_TOWER, clip, { pad_token: '<|endoftext|>' }) });
+    const [cat, dog, again] = await pool.embedText(['cat', 'dog', ' CAT ']);
+    expect([cat?.length, await pool.embeddingDimension()]).toEqual([24, 24]);
+    expect(similarity(cat as Float32Array, cat as Float32Array)).toBeCloseTo(1, 6);
+    expect(cat).toEqual(again);
+    expect(similarity(cat as Float32Array, dog as Float32Array)).toBeLessThan(0.99);
+    expect(await pool.embedText('cat')).toEqual(cat);
+    expect(await pool.textVectors('cat')).toEqual([cat]);
+  });
+
+  it('runs a graph of fixed lengths, of int32 ids, with a mask, of another output: each as its exporter made it', async () => {
+    const config = { pad_token: '<|endoftext|>' };
+    const free = open({ model: await folderOf('tiny-clip', { ...CLIP_TOWER, hasMask: true }, clip, config) });
+    const masked = await free.embedText('cat');
+    const immich = await folderOf(
+      'tiny-clip',
+      { ...CLIP_TOWER, input: { name: 'text', type: 'int32' }, batch: 1, length: 77, output: 'embedding' },
+      clip,
+      config,
+      'textual/model.onnx',
+    );
+    expect((await open({ model: immich }).embedText('cat')).length).toBe(24);
+    const batched = await folderOf('tiny-clip', { ...CLIP_TOWER, hasMask: true, batch: 3 }, clip, config);
+    expect(await open({ model: batched }).embedText('cat')).toEqual(masked);
+  });
+
+  it("fills SigLIP's rows to 64, whatever the graph would take", async () => {
+    const config = { pad_token: '</s>', tokenizer_class: 'SiglipTokenizer' };
+    const free = open({ model: await folderOf('tiny-siglip', SIGLIP_TOWER, siglip, config) });
+    const fixed = open({ model: await folderOf('tiny-siglip', { ...SIGLIP_TOWER, length: 64 }, siglip, config) });
+    const text = 'A photo, cats!';
+    expect(await free.embedText(text)).toEqual(await fixed.embedText(text));
+    expect(await free.embedText('a photo cats')).toEqual(await free.embedText(text));
+  });
+
+  it('has deadlines, aborts and a closed pool as pictures have', async () => {
+    const model = await folderOf('tiny-clip', CLIP_TOWER, clip, {});
+    const pool = open({ model });
+    await expect(pool.embedText('cat', { timeoutMs: 0 })).rejects.toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
+    const reason = new Error('enough');
+    await expect(pool.embedText('cat', { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await expect(pool.embedText('')).rejects.toThrow(RangeError);
+    await expect(pool.embedText('cat', { priorty: 'batch' } as never)).rejects.toThrow(/unknown option 'priorty'/);
+    await pool.embedText('cat');
+    await pool.close();
+    await expect(pool.embedText('cat')).rejects.toMatchObject({ code: 'ERR_POOL_CLOSED' });
+  });
+
+  it('has a worker of its own, which leaves when no text comes', async () => {
+    const model = await folderOf('tiny-clip', CLIP_TOWER, clip, {});
+    const pool = open({ model, idleTimeoutMs: 300 });
+    await pool.embedText('cat');
+    const workers = (): number => {
+      const [, text] = Object.entries(pool.health().models).find(([key]) => key.endsWith('(text)')) ?? [];
+      return Object.values(text?.workers ?? { missing: Number.NaN }).reduce((sum, each) => sum + each, 0);
+    };
+    expect(workers()).toBe(1);
+    const began = Date.now();
+    while (workers() !== 0 && Date.now() - began < 10_000) await new Promise((go) => setTimeout(go, 20));
+    expect(workers()).toBe(0);
+    expect((await pool.embedText('cat')).length).toBe(24);
+  });
+
+  it('says that a model has nothing for text, and that a tower is none', async () => {
+    const none = open({ model: await writeTestModel('tiny-vit', await mkdtemp(path.join(below, 'none-'))) });
+    await expect(none.embedText('cat')).rejects.toMatchObject({ code: 'ERR_MODEL_NO_TEXT', fault: 'caller' });
+    const model = await folderOf('tiny-clip', CLIP_TOWER, clip, {});
+    await writeFile(path.join(model, 'onnx', 'text_model.onnx'), 'no graph');
+    await expect(open({ model }).embedText('cat')).rejects.toMatchObject({ code: 'ERR_MODEL_CORRUPT' });
+  });
+});
+
+describe('ImageEmbeddingPool.textVectors() of the built-in model', () => {
+  it('knows nouns in any form, and no sentences', async () => {
+    const pool = open({});
+    const vectors = await pool.textVectors('dogs');
+    expect(vectors).toHaveLength(118);
+    for (const vector of vectors) expect(similarity(vector, vector)).toBeCloseTo(1, 5);
+    expect(await pool.textVectors('The  Tabby Cat')).toHaveLength(1);
+    expect((await pool.embedText('dog')).length).toBe(256);
+    expect(pool.stats().accepted).toBe(0);
+    await expect(pool.textVectors('beach')).rejects.toMatchObject({
+      code: 'ERR_WORD_UNKNOWN',
+      message: expect.stringMatching(/near ones: beach wag/),
+    });
+    await expect(pool.textVectors('a dog on a boat')).rejects.toThrow(/known of it: dog, boat/);
+  });
+});
