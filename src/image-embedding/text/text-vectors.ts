@@ -1,6 +1,7 @@
 /** The texts of a facade: each model's text tower, a second model of the same pool, or the nouns of its classifier. */
 import type { ModelHandle, Pool, PoolCallOptions } from '../../pool/index.js';
-import { packageUrl, registerErrorClass } from '../../worker/index.js';
+import { registerErrorClass } from '../../worker/index.js';
+import { packageUrl } from '../../worker/internal.js';
 import { normalizeInPlace } from '../embedding-vector.js';
 import type { SessionOptions } from '../inference/session.js';
 import { modelBytes } from '../model/external-weights.js';
