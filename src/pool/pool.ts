@@ -28,14 +28,7 @@ export interface PoolCloseOptions {
 
 const CLOSE_OPTIONS = { timeoutMs: option(millisecondsOrInfinity) } satisfies OptionTable<PoolCloseOptions>;
 
-/** The states of a pool, and those that each can be followed by. */
-export type PoolState = 'open' | 'draining' | 'closing' | 'closed';
-export const poolTransitions: Readonly<Record<PoolState, readonly PoolState[]>> = {
-  open: ['draining', 'closing'],
-  draining: ['closing'],
-  closing: ['closing', 'closed'],
-  closed: ['closing'],
-};
+type PoolState = 'open' | 'draining' | 'closing' | 'closed';
 
 const inspect = Symbol.for('nodejs.util.inspect.custom');
 
@@ -226,10 +219,7 @@ export class Pool implements AsyncDisposable {
    * **Cancel safety:** takes no signal.
    */
   async drain(): Promise<void> {
-    if (this.#state === 'open') {
-      this.#state = 'draining';
-      this.#emit('drain', '');
-    }
+    if (this.#state === 'open') this.#become('draining', 'drain');
     const models = [...this.#models.values(), ...this.#leaving];
     await Promise.all(models.map((model) => model.drain('the pool is draining')));
   }
@@ -272,12 +262,17 @@ export class Pool implements AsyncDisposable {
   }
 
   async #end(end: (model: RegisteredModel) => Promise<void>): Promise<void> {
-    this.#state = 'closing';
-    this.#emit('close', '');
+    if (this.#isOpen()) this.#become('closing', 'close');
     await Promise.all([this.#spares?.close(), ...[...this.#models.values(), ...this.#leaving].map(end)]);
     this.#state = 'closed';
     withdrawMetrics(this.#settings);
     this.#events.close();
+  }
+
+  /** States only advance. */
+  #become(state: 'draining' | 'closing', event: 'drain' | 'close'): void {
+    this.#state = state;
+    this.#emit(event, '');
   }
 
   #isOpen(): boolean {

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { linux, pidNamespaces, posix, testNeeding } from '../support/needs.js';
-import { descendants } from './process-tree.js';
+import { descendants } from '../support/process-tree.js';
 
 const fixture = fileURLToPath(new URL('./fixtures/closing.mjs', import.meta.url));
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
-import { runLiveness } from './liveness.js';
 import { simulate, simulated } from '../support/simulated-worker.js';
+import { runLiveness } from './liveness.js';
 
 test('while a request waits a worker is there, is coming or is due, whatever happens in whatever order', async () => {
   await runLiveness(400);

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect, test, vi } from 'vitest';
-import { createPool, type CommonModelOptions, type ModelOptions } from '../../src/pool/index.js';
+import { type CommonModelOptions, createPool, type ModelOptions } from '../../src/pool/index.js';
 import { operation } from '../../src/worker/index.js';
-import { isAlive, treeBytes } from './process-tree.js';
+import { isAlive, treeBytes } from '../support/process-tree.js';
 
 // On a machine that has other things to do, a process takes seconds to start.
 vi.setConfig({ testTimeout: 90_000 });

@@ -8,7 +8,7 @@ import { createPool, MemoryGovernor, type ModelOptions } from '../../src/pool/in
 // A part of the pool, tested by itself.
 import { SpareHosts } from '../../src/pool/spare-hosts.js';
 import { operation, type SpareHost } from '../../src/worker/index.js';
-import { isAlive } from './process-tree.js';
+import { isAlive } from '../support/process-tree.js';
 
 // On a machine that has other things to do, a process takes seconds to start.
 vi.setConfig({ testTimeout: 90_000 });

@@ -1,7 +1,7 @@
 /** Requests that wait for something else than their worker take no places from the others. */
 import { expect, test, vi } from 'vitest';
-import { createPool, type ModelOptions } from '../../src/pool/index.js';
-import { operation } from '../../src/worker/index.js';
+import { createPool, type ModelOptions } from '../../../src/pool/index.js';
+import { operation } from '../../../src/worker/index.js';
 
 /** A pool of one worker whose calls named `parked` wait until they are let go, and are told by its health. */
 function stage(options: Pick<ModelOptions, 'maxParked' | 'reserve'>) {

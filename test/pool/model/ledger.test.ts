@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/core/index.js';
-import { MemoryGovernor, type PoolStats } from '../../src/pool/index.js';
-import { simulate, simulated } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/core/index.js';
+import { MemoryGovernor, type PoolStats } from '../../../src/pool/index.js';
+import { simulate, simulated } from '../../support/simulated-worker.js';
 
 type Step =
   | {

@@ -1,10 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/core/index.js';
-import { createPool, type PoolEvent } from '../../src/pool/index.js';
-import { Histogram } from '../../src/pool/observe/counts.js';
-import { simulate, simulated } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/core/index.js';
+import { createPool, type PoolEvent } from '../../../src/pool/index.js';
+import { Histogram } from '../../../src/pool/observe/counts.js';
+import { simulate, simulated } from '../../support/simulated-worker.js';
 
 async function exercised(registry?: Registry) {
   const clock = new SimulatedClock();

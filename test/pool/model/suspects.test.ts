@@ -1,9 +1,9 @@
 /** What becomes of the requests of workers that crash; the workers are simulated. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/channels/index.js';
-import { codeOf } from '../support/outcomes.js';
-import { type Behaviour, type SimulatedWorker, simulate, simulated } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/channels/index.js';
+import { codeOf } from '../../support/outcomes.js';
+import { type Behaviour, type SimulatedWorker, simulate, simulated } from '../../support/simulated-worker.js';
 
 const outcomeOf = (call: Promise<unknown>) => call.then((value) => value, codeOf);
 

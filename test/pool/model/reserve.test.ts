@@ -1,8 +1,8 @@
 /** Places of a worker that requests of the class `'batch'` leave to the others. */
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/core/index.js';
-import type { ModelOptions } from '../../src/pool/index.js';
-import { simulate, simulated } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/core/index.js';
+import type { ModelOptions } from '../../../src/pool/index.js';
+import { simulate, simulated } from '../../support/simulated-worker.js';
 
 const OPTIONS = { concurrency: 6, reserve: 2, maxWorkers: 1 } satisfies Partial<
   Pick<ModelOptions, 'concurrency' | 'reserve' | 'maxWorkers' | 'shares'>

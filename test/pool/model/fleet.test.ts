@@ -1,10 +1,10 @@
 /** What a pool does with its workers where several things happen at once; the workers are simulated. */
 import { expect, test, vi } from 'vitest';
-import { SimulatedClock } from '../../src/channels/index.js';
-import { MemoryGovernor } from '../../src/pool/index.js';
-import { WorkerCrashedError, WorkerLoadError } from '../../src/worker/index.js';
-import { codeOf } from '../support/outcomes.js';
-import { simulate, simulated } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/core/index.js';
+import { MemoryGovernor } from '../../../src/pool/index.js';
+import { WorkerCrashedError, WorkerLoadError } from '../../../src/worker/index.js';
+import { codeOf, outcomes } from '../../support/outcomes.js';
+import { simulate, simulated } from '../../support/simulated-worker.js';
 
 test('Pool.close() gives up what waits for memory: nobody is evicted for it, and nobody waits behind it', async () => {
   const clock = new SimulatedClock();
@@ -304,4 +304,158 @@ test('Pool.warm() outlives workers that are killed while they load', async () =>
   await warm;
   expect(pool.stats().models.m).toMatchObject({ workers: 2, crashes: 2 });
   await pool.close();
+});
+
+test('ModelHandle.call() starts one worker for all racing first calls', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 500, serviceMs: () => 10 });
+  const model = pool.register('m', simulated({ concurrency: 4 }));
+  const results = outcomes(Array.from({ length: 20 }, (_, index) => model.call('echo', index)));
+  await clock.advance(499);
+  expect(workers).toHaveLength(1);
+  expect(workers[0]?.given).toEqual([]);
+  await clock.advance(51);
+  expect(results).toEqual(Array.from({ length: 20 }, (_, index) => index));
+});
+
+test('ModelHandle.call() waits for a cold start under its own deadline', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { loadMs: 500 });
+  const model = pool.register('m', simulated());
+  const results = outcomes([
+    model.call('echo', 'short', { timeoutMs: 100 }),
+    model.call('echo', 'long', { timeoutMs: 1_000 }),
+  ]);
+  await clock.advance(100);
+  expect(results).toEqual(['ERR_DEADLINE_EXCEEDED', 'pending']);
+  await clock.advance(400);
+  expect(results).toEqual(['ERR_DEADLINE_EXCEEDED', 'long']);
+  expect(workers[0]?.given).toEqual(['long']);
+});
+
+test('a failed load rejects all waiters at once with the cause, releases its memory once, and backs off before the next', async () => {
+  const clock = new SimulatedClock();
+  const cause = new Error('no such file');
+  const { pool, workers, governor } = simulate(clock, {
+    loadMs: 50,
+    loadError: (index) => (index < 2 ? cause : undefined),
+  });
+  const model = pool.register('m', simulated({ costMb: 10, backOffMs: 1_000 }));
+  const results = outcomes(Array.from({ length: 10 }, (_, index) => model.call('echo', index)));
+  await clock.advance(0);
+  expect(governor.heldBytes).toBe(10e6);
+  await clock.advance(50);
+  expect(results).toEqual(Array(10).fill(cause));
+  expect(governor.heldBytes).toBe(0);
+  expect(pool.health()).toMatchObject({ status: 'unhealthy' });
+  // The back-off holds the next call, and refuses one that does not want to wait.
+  await expect(model.tryCall('echo', 'x')).rejects.toMatchObject({
+    code: 'ERR_POOL_OVERLOADED',
+    retryAfterMs: 1_000,
+    cause,
+  });
+  const next = outcomes([model.call('echo', 'again')]);
+  await clock.advance(999);
+  expect(workers).toHaveLength(1);
+  await clock.advance(1);
+  expect(workers).toHaveLength(2);
+  await clock.advance(50);
+  expect(next).toEqual([cause]);
+  // Twice as long the second time.
+  const last = outcomes([model.call('echo', 'third')]);
+  await clock.advance(1_999);
+  expect(workers).toHaveLength(2);
+  await clock.advance(51);
+  expect(last).toEqual(['third']);
+  expect(pool.health().status).toBe('healthy');
+  expect(pool.stats()).toMatchObject({ accepted: 12, failed: 11, succeeded: 1, refused: 1 });
+});
+
+test('a crashed worker is replaced, and an idempotent request is run again on another worker', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers, governor } = simulate(clock, { serviceMs: () => 100 });
+  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, costMb: 1, routing: 'roundRobin' }));
+  await clock.advance(1);
+  const results = outcomes([model.call('echo', 'again'), model.call('once', 'lost')]);
+  await clock.advance(50);
+  workers[0]?.crash();
+  await clock.advance(0);
+  expect(results).toEqual(['pending', 'pending']);
+  expect(workers).toHaveLength(3);
+  workers[1]?.crash();
+  await clock.advance(500);
+  expect(results).toEqual(['again', 'ERR_WORKER_CRASHED']);
+  await clock.advance(1_000);
+  expect(workers.filter((worker) => worker.state.current === 'ready')).toHaveLength(2);
+  expect(governor.heldBytes).toBe(2e6);
+  expect(pool.stats()).toMatchObject({ accepted: 2, succeeded: 1, failed: 1, retried: 1 });
+  expect(pool.stats().models.m).toMatchObject({ crashes: 2, workers: 2 });
+});
+
+test('a request that crashes its workers is run retries + 1 times', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
+  const model = pool.register('m', simulated({ retries: 2, backOffMs: 10 }));
+  const results = outcomes([model.call('echo', 'poison')]);
+  for (let turn = 0; turn < 3; turn += 1) {
+    await clock.advance(50);
+    workers.at(-1)?.crash();
+  }
+  await clock.advance(1_000);
+  expect(results).toEqual(['ERR_WORKER_CRASHED']);
+  expect(workers.filter((worker) => worker.given.length > 0)).toHaveLength(3);
+});
+
+test('workers that die before their first answer, more often than the restart budget allows, are replaced every five seconds', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
+  const model = pool.register('m', simulated({ minWorkers: 1, restartsPerMinute: 2, backOffMs: 10, retries: 0 }));
+  for (let turn = 0; turn < 3; turn += 1) {
+    await clock.advance(100);
+    workers.at(-1)?.crash();
+  }
+  await clock.advance(100);
+  expect(workers).toHaveLength(3);
+  expect(pool.health().status).toBe('unhealthy');
+  const results = outcomes([model.call('echo', 1, { timeoutMs: 1_000 })]);
+  await clock.advance(1_000);
+  expect(results).toEqual(['ERR_DEADLINE_EXCEEDED']);
+  await clock.advance(5_000 - 100 - 1_000 - 1);
+  expect(workers).toHaveLength(3);
+  await clock.advance(1);
+  expect(workers).toHaveLength(4);
+  expect(pool.health().status).toBe('healthy');
+});
+
+test('a worker that ends by itself after its work is replaced without counting as a crash', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { serviceMs: () => 10 });
+  const model = pool.register('m', simulated({ maxWorkers: 1, restartsPerMinute: 1 }));
+  for (let turn = 0; turn < 5; turn += 1) {
+    const results = outcomes([model.call('echo', turn)]);
+    await clock.advance(10);
+    expect(results).toEqual([turn]);
+    const next = outcomes([model.call('echo', 'again')]);
+    await clock.advance(5);
+    workers.at(-1)?.retire();
+    await clock.advance(10);
+    expect(next).toEqual(['again']);
+  }
+  expect(workers).toHaveLength(6);
+  expect(pool.stats().models.m).toMatchObject({ crashes: 0, workers: 1 });
+  // One that ends before it has done anything is no different from one that crashes.
+  workers.at(-1)?.crash();
+  await clock.advance(1);
+  expect(pool.stats().models.m).toMatchObject({ crashes: 1 });
+});
+
+test('Pool.warm() says that the pool is closing when it is closed meanwhile', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock, { loadMs: 1_000 });
+  pool.register('m', simulated());
+  const warm = outcomes([pool.warm('m')]);
+  await clock.advance(1);
+  void pool.destroy();
+  await clock.advance(1);
+  expect(warm).toEqual(['ERR_POOL_CLOSED']);
 });

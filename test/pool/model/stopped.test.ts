@@ -1,10 +1,10 @@
 /** What a pool does about workers that stand still; the workers are simulated. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/channels/index.js';
-import { blockedLimitMs } from '../../src/pool/model/supervision.js';
-import { codeOf } from '../support/outcomes.js';
-import { type SimulatedWorker, simulate, simulated } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/channels/index.js';
+import { blockedLimitMs } from '../../../src/pool/model/supervision.js';
+import { codeOf } from '../../support/outcomes.js';
+import { type SimulatedWorker, simulate, simulated } from '../../support/simulated-worker.js';
 
 describe('a worker that gives no sign of life', () => {
   test('is given nothing while another does, and what waits goes to that', async () => {

@@ -1,8 +1,8 @@
 /** What callers do wrong is theirs: it opens no breaker, in no host, and the ledger stays exact. */
 import { MessageChannel } from 'node:worker_threads';
 import { describe, expect, test, vi } from 'vitest';
-import { createPool, type ModelOptions, type Pool, type PoolCallOptions } from '../../src/pool/index.js';
-import { BadInputError, operation } from '../../src/worker/index.js';
+import { createPool, type ModelOptions, type Pool, type PoolCallOptions } from '../../../src/pool/index.js';
+import { BadInputError, operation } from '../../../src/worker/index.js';
 
 // On a machine that has other things to do, a process takes seconds to start.
 vi.setConfig({ testTimeout: 120_000 });
@@ -30,7 +30,7 @@ const register = (
   const options: ModelOptions<typeof operations> = {
     operations,
     host,
-    module: new URL('./fixtures/judging-model.mjs', import.meta.url),
+    module: new URL('../fixtures/judging-model.mjs', import.meta.url),
     concurrency: 8,
     maxWorkers: 1,
     timeoutMs: 100_000,

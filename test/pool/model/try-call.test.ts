@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/core/index.js';
-import { operation } from '../../src/worker/index.js';
-import { simulate } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/core/index.js';
+import { operation } from '../../../src/worker/index.js';
+import { simulate } from '../../support/simulated-worker.js';
 
 test('tryCall() does not wait outside of a full queue with an identical call that does', async () => {
   const clock = new SimulatedClock();

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/core/index.js';
-import { RateEstimate } from '../../src/pool/observe/counts.js';
-import { simulate, simulated } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/core/index.js';
+import { RateEstimate } from '../../../src/pool/observe/counts.js';
+import { simulate, simulated } from '../../support/simulated-worker.js';
 
 test('under three times its capacity, with deadlines of ten service times, a pool gives 95 % of its capacity in answers in time', async () => {
   const clock = new SimulatedClock();

@@ -1,10 +1,10 @@
 /** Streams through a pool whose readers do as they like. */
 import { getEventListeners } from 'node:events';
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/channels/index.js';
-import { createPool } from '../../src/pool/index.js';
-import { type InternalPoolOptions, spawnPooledWorker, type WorkerStart } from '../../src/pool/internal.js';
-import { operation, type WorkerHandle } from '../../src/worker/index.js';
+import { SimulatedClock } from '../../../src/channels/index.js';
+import { createPool } from '../../../src/pool/index.js';
+import { type InternalPoolOptions, spawnPooledWorker, type WorkerStart } from '../../../src/pool/internal.js';
+import { operation, type WorkerHandle } from '../../../src/worker/index.js';
 
 const operations = { count: operation.stream<number, number>({ chunkCapacity: 2 }), echo: operation<number, number>() };
 const load = () => ({
@@ -199,7 +199,7 @@ test.each(['inline', 'thread', 'process'] as const)(
     const model = pool.register('m', {
       operations: shared,
       host,
-      module: new URL('./fixtures/judging-model.mjs', import.meta.url),
+      module: new URL('../fixtures/judging-model.mjs', import.meta.url),
       concurrency: 4,
       maxWorkers: 2,
       breaker: false,

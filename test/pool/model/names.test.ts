@@ -1,8 +1,8 @@
 /** Names that every object has, wherever a user may choose one. */
 import { describe, expect, test, vi } from 'vitest';
-import { mpsc, select } from '../../src/channels/index.js';
-import { createPool, type ModelOptions } from '../../src/pool/index.js';
-import { operation, type Operations, registerErrorClass, spawnWorker } from '../../src/worker/index.js';
+import { mpsc, select } from '../../../src/channels/index.js';
+import { createPool, type ModelOptions } from '../../../src/pool/index.js';
+import { type Operations, operation, registerErrorClass, spawnWorker } from '../../../src/worker/index.js';
 
 // On a machine that has other things to do, a process takes seconds to start.
 vi.setConfig({ testTimeout: 120_000 });
@@ -18,7 +18,7 @@ const operationNames = names.filter((name) => !reserved.includes(name));
 const operationsOf = (some: readonly string[]): Operations =>
   Object.fromEntries(some.map((name) => [name, operation<string, string>({ idempotent: true })]));
 
-const module = new URL('./fixtures/named-model.mjs', import.meta.url);
+const module = new URL('../fixtures/named-model.mjs', import.meta.url);
 
 describe.each(['inline', 'thread', 'process'] as const)('in the host %s', (host) => {
   test('an operation answers with its own method, whatever its name, and two inputs are two calls', async () => {

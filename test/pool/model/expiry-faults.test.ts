@@ -1,9 +1,9 @@
 /** When a call that ran out of time says something about its model. */
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/core/index.js';
-import { createPool } from '../../src/pool/index.js';
-import { operation } from '../../src/worker/index.js';
-import { simulate, simulated } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/core/index.js';
+import { createPool } from '../../../src/pool/index.js';
+import { operation } from '../../../src/worker/index.js';
+import { simulate, simulated } from '../../support/simulated-worker.js';
 
 /** One failure that counts is enough to open it. */
 const strict = { failures: 1, failureRate: 1e-9 };

@@ -3,10 +3,10 @@
  * service times go through the pool, through one shared queue, and through queues bound at once by power of two choices.
  */
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/core/index.js';
-import { powerOfTwoChoices } from '../../src/pool/index.js';
-import { seeded } from '../seeded.js';
-import { simulate, simulated } from '../support/simulated-worker.js';
+import { SimulatedClock } from '../../../src/core/index.js';
+import { powerOfTwoChoices } from '../../../src/pool/index.js';
+import { simulate, simulated } from '../../support/simulated-worker.js';
+import { seeded } from '../../seeded.js';
 
 const WORKERS = 4;
 const LOAD = 0.8;
