@@ -98,5 +98,5 @@ export type {
 } from './events.js';
 export type { LastError, WorkerHealth, WorkerProgress } from './account/model-account.js';
 export { type WorkerState, type WorkerStatus, workerTransitions } from './state.js';
-export type { LatencySummary } from './account/latency-window.js';
+export type { LatencySummary } from './account/ledger.js';
 export type { WorkerLedger, WorkerStats } from './account/ledger.js';

@@ -32,7 +32,7 @@ import { startProcessHost } from './executor/process.js';
 import { startThreadHost } from './executor/thread.js';
 import type { WorkerHandle } from './handle.js';
 import { loadModel } from './host/load-model.js';
-import type { HostInit } from './codec/messages.js';
+import type { HostInit } from './codec/link.js';
 import type { Request } from './request.js';
 import { inNeutralContext } from './trace.js';
 

@@ -7,7 +7,7 @@ import type { Outcome, Phase, Request, RequestOwner } from '../request.js';
 import { canTransition, isLive, StateMachine, type WorkerState } from '../state.js';
 import { deadlineTimerOf } from './deadline-timer.js';
 import type { WorkerHealth } from './model-account.js';
-import { LatencyWindow } from './latency-window.js';
+import { LatencyWindow } from './ledger.js';
 import { Ledger, type WorkerStats } from './ledger.js';
 import { ModelAccount } from './model-account.js';
 import { OperationQueue } from './operation-queue.js';

@@ -1,7 +1,7 @@
 import { describeThrown } from '../../core/index.js';
 import type { EventHub } from '../events.js';
 import type { Request } from '../request.js';
-import { type LatencySummary, LatencyWindow } from './latency-window.js';
+import { type LatencySummary, LatencyWindow } from './ledger.js';
 import type { WorkerState } from '../state.js';
 
 /** The account of the calls into the model: which are inside, since when, and how those that left it fared. */

@@ -1,18 +1,18 @@
+// Timers not from the globals, which a test environment may have replaced by a browser's: theirs can't be unreferenced.
+import { clearInterval, setInterval } from 'node:timers';
 import { CancellationToken, select, sleep } from '../../channels/index.js';
 import { monotonicNow } from '../../core/index.js';
 import type { Account } from '../account/account.js';
 import type { WorkerHealth } from '../account/model-account.js';
 import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
-import { type HostHealth, type HostInit, Kind, type Message, sharedNow } from '../codec/messages.js';
-import { isSmallData } from '../codec/payload.js';
-import { findTransferable } from '../codec/payload.js';
+import { type HostHealth, type HostInit, Kind, type Message, sharedNow } from '../codec/link.js';
+import { findTransferable, isSmallData } from '../codec/payload.js';
 import { blameCaller, WorkerLoadError } from '../errors.js';
 import type { Request } from '../request.js';
 import type { StreamingRequest } from '../streaming-request.js';
 import { crashError, describeExit } from './host-exit.js';
 import type { Executor } from './executor.js';
 import type { Host } from './host.js';
-import { KeepAlive } from './keep-alive.js';
 import { StallDetector, type StallLimits, type WatchedHost } from './stall-detector.js';
 
 // Invariants:
@@ -372,4 +372,47 @@ export class LinkExecutor implements Executor, WatchedHost {
 function unreadableError({ operation }: Request): DOMException {
   const message = `Cannot call ${operation}: input and output must be data, one could not be read where it arrived`;
   return new DOMException(message, 'DataCloneError');
+}
+
+/** The longest interval a timer takes; it does nothing when it fires. */
+const FOR_EVER_MS = 2 ** 31 - 1;
+
+/**
+ * Holds the process while there is a reason to. Everything of a host is unreferenced, so that an idle worker holds nothing; one timer, made once
+ * and referenced as needed, holds the process while calls are under way, a host is starting or a worker is closing.
+ */
+export class KeepAlive {
+  readonly #timer: NodeJS.Timeout = setInterval(() => {}, FOR_EVER_MS).unref();
+  readonly #reasons = new Set<string>();
+  #hasCalls = false;
+  #isHeld = false;
+
+  hold(reason: string): void {
+    this.#reasons.add(reason);
+    this.#update();
+  }
+
+  release(reason: string): void {
+    if (this.#reasons.size > 0 && this.#reasons.delete(reason)) this.#update();
+  }
+
+  /** Says whether calls are under way, which they begin and cease to be all the time. */
+  holdForCalls(hasCalls: boolean): void {
+    if (hasCalls === this.#hasCalls) return;
+    this.#hasCalls = hasCalls;
+    this.#update();
+  }
+
+  close(): void {
+    this.#reasons.clear();
+    clearInterval(this.#timer);
+  }
+
+  #update(): void {
+    const isHeld = this.#hasCalls || this.#reasons.size > 0;
+    if (isHeld === this.#isHeld) return;
+    this.#isHeld = isHeld;
+    if (isHeld) this.#timer.ref();
+    else this.#timer.unref();
+  }
 }

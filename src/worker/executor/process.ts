@@ -6,7 +6,7 @@ import { clearTimeout, setTimeout } from 'node:timers';
 import { Serializer } from 'node:v8';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../codec/link.js';
-import { socketTransport } from '../codec/transports.js';
+import { socketTransport } from '../codec/frames.js';
 import { packageFile } from '../package-file.js';
 import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from '../host/progress-board.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';

@@ -1,6 +1,6 @@
 import { fillOptions, option } from '../../core/index.js';
-import { Kind } from '../codec/messages.js';
-import type { Message } from '../codec/messages.js';
+import { Kind } from '../codec/link.js';
+import type { Message } from '../codec/link.js';
 import { HOST_OPTIONS, type Host, type HostOptions, requireModuleUrl } from './host.js';
 import { startProcessHost } from './process.js';
 

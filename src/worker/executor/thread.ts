@@ -3,7 +3,7 @@ import { clearTimeout, setTimeout } from 'node:timers';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
 import { createLink } from '../codec/link.js';
-import { portTransport } from '../codec/transports.js';
+import { portTransport } from '../codec/link.js';
 import { packageFile } from '../package-file.js';
 import type { Host, HostExit } from './host.js';
 import type { HostSettings } from './host.js';

@@ -7,7 +7,7 @@ import { Socket } from 'node:net';
 import path from 'node:path';
 import { createLink } from '../codec/link.js';
 import { serveModel } from './serve-model.js';
-import { socketTransport } from '../codec/transports.js';
+import { socketTransport } from '../codec/frames.js';
 import { afterPrinted } from './serve-model.js';
 import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from './progress-board.js';
 import { HELLO, ProgressBoard } from './progress-board.js';

@@ -1,7 +1,7 @@
 import { type ClockTimer, messageOf, monotonicNow, scheduleMacrotask, systemClock } from '../../core/index.js';
 import { type EncodedError, decodeError, encodeError } from '../codec/error-codec.js';
 import type { Link } from '../codec/link.js';
-import { type HostInit, Kind, type Message, ownTime, sharedNow } from '../codec/messages.js';
+import { type HostInit, Kind, type Message, ownTime, sharedNow } from '../codec/link.js';
 import { findTransferable, isSmallData, plainCopy } from '../codec/payload.js';
 import { DeadlineExceededError, WorkerLoadError } from '../errors.js';
 import {

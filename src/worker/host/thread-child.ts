@@ -1,7 +1,7 @@
 /** The entry file of a worker thread that hosts a worker. */
 import { workerData } from 'node:worker_threads';
 import { createLink } from '../codec/link.js';
-import { portTransport } from '../codec/transports.js';
+import { portTransport } from '../codec/link.js';
 import { serveModel } from './serve-model.js';
 import { afterPrinted } from './serve-model.js';
 import { ProgressBoard } from './progress-board.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { LatencyWindow } from '../../../src/worker/account/latency-window.js';
+import { LatencyWindow } from '../../../src/worker/account/ledger.js';
 
 test('LatencyWindow.summarise() of nothing is all zero', () => {
   expect(new LatencyWindow().summarise(0)).toEqual({ count: 0, p50: 0, p95: 0, p99: 0 });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { createLink, type Parcel } from '../../../src/worker/codec/link.js';
-import { Kind } from '../../../src/worker/codec/messages.js';
+import { Kind } from '../../../src/worker/codec/link.js';
 
 test('createLink() sends one message as it is and several as a batch, and hands either on as a batch', async () => {
   const sent: Parcel[] = [];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Message } from '../../../src/worker/codec/messages.js';
+import type { Message } from '../../../src/worker/codec/link.js';
 import { Outbox } from '../../../src/worker/codec/link.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

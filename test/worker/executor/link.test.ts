@@ -1,7 +1,7 @@
 /** What a worker makes of a host's words, word by word: the hosts are simulated. */
 import { expect, test } from 'vitest';
 import { operation } from '../../../src/worker/index.js';
-import { Kind } from '../../../src/worker/codec/messages.js';
+import { Kind } from '../../../src/worker/codec/link.js';
 import { Request, type Worker } from '../../../src/worker/internal.js';
 import { spawnSimulated, turn } from './simulated-host.js';
 

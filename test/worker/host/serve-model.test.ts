@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { encodeError } from '../../../src/worker/codec/error-codec.js';
 import { ProgressBoard } from '../../../src/worker/host/progress-board.js';
 import { createLink, type Parcel } from '../../../src/worker/codec/link.js';
-import { Kind, sharedNow } from '../../../src/worker/codec/messages.js';
+import { Kind, sharedNow } from '../../../src/worker/codec/link.js';
 import { serveModel } from '../../../src/worker/host/serve-model.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
