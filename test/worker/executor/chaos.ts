@@ -55,6 +55,23 @@ function spawn(): TestHandle {
   return spawnTestWorker({ host: 'process', concurrency: 4, stallTimeoutMs: 500 });
 }
 
+/** The worker of a place, once it is ready; one that has ended is replaced. */
+async function readyWorker(workers: TestHandle[], ended: TestHandle[], index: number): Promise<TestHandle> {
+  for (;;) {
+    const handle = workers[index] as TestHandle;
+    if (isLive(handle.state.current)) {
+      const isReady = await handle.state.waitFor(['ready', 'processing', 'idle']).then(
+        () => true,
+        () => false,
+      );
+      if (isReady) return handle;
+    } else if (workers[index] === handle) {
+      ended.push(handle);
+      workers[index] = spawn();
+    }
+  }
+}
+
 async function runClient(
   workers: TestHandle[],
   ended: TestHandle[],
@@ -65,13 +82,7 @@ async function runClient(
 ): Promise<void> {
   while (tally.made < plan.calls) {
     tally.made++;
-    const index = Math.floor(next() * workers.length);
-    let handle = workers[index] as TestHandle;
-    if (!isLive(handle.state.current)) {
-      ended.push(handle);
-      handle = spawn();
-      workers[index] = handle;
-    }
+    const handle = await readyWorker(workers, ended, Math.floor(next() * workers.length));
     let outcome = 'value';
     try {
       await callOnce(handle, next);
