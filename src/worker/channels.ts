@@ -1,17 +1,12 @@
-import { type CancellationToken, mpsc, type oneshot } from '../channels/index.js';
+import { type CancellationToken, mpsc } from '../channels/index.js';
 import { type Clock, requireClock, requireOneOf, requireOptions, requireString, systemClock } from '../core/index.js';
 import { Account } from './account/account.js';
-import type { WorkerHealth } from './account/model-account.js';
+import type { Ping, WorkerHealth } from './account/model-account.js';
 import type { RequestOf } from './answer-request.js';
 
 import { createHandle, type WorkerHandle } from './handle.js';
 import { type OperationName, type Operations, requireOperations } from './operation.js';
 import type { WorkerState } from './state.js';
-
-/** A question for the loop: how is it? To be answered with {@link WorkerChannels.report}. */
-export interface Ping {
-  readonly reply: oneshot.Sender<WorkerHealth>;
-}
 
 /** Options of {@link createWorkerChannels}. */
 export interface WorkerChannelsOptions {

@@ -15,7 +15,7 @@ import type { Account } from './account/account.js';
 import type { WorkerHealth } from './account/model-account.js';
 import type { WorkerStats } from './account/ledger.js';
 import type { OperationQueue } from './account/operation-queue.js';
-import type { Ping } from './channels.js';
+import type { Ping } from './account/model-account.js';
 import { UnknownOperationError, WorkerClosedError } from './errors.js';
 import type { WorkerEvent } from './events.js';
 import {

@@ -10,7 +10,8 @@ import {
 import type { Account } from './account/account.js';
 import type { WorkerProgress } from './account/model-account.js';
 import { QueueTurns } from './account/operation-queue.js';
-import { type Ping, type WorkerChannels, accountOf } from './channels.js';
+import { type Ping } from './account/model-account.js';
+import { type WorkerChannels, accountOf } from './channels.js';
 import { WorkerLoadError } from './errors.js';
 import type { Executor } from './executor/executor.js';
 import { InlineExecutor } from './executor/inline.js';

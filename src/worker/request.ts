@@ -1,6 +1,5 @@
 import { type AbortListener, addAbortListener, type Clock, type Linked, removeAbortListener } from '../core/index.js';
 import { type DeadlineEntry, deadlineTimerOf } from './account/deadline-timer.js';
-import type { OperationQueue } from './account/operation-queue.js';
 import { DeadlineExceededError } from './errors.js';
 import type { AnyOperation } from './operation.js';
 import { type RequestTrace, untraced } from './trace.js';
@@ -77,8 +76,8 @@ export class Request implements Linked<Request>, AbortListener {
   readonly traceparent: string | undefined;
   phase: Phase = 'waiting';
   owner: RequestOwner | undefined = undefined;
-  /** The queue of the worker that has it. */
-  queue: OperationQueue | undefined = undefined;
+  /** Its queue, as the account of its worker has it. */
+  queue: unknown = undefined;
   hasPlace = false;
   /** What its input counts for in a queue; 0 once that was given back. */
   bytes: number;

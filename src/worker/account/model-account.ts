@@ -1,8 +1,14 @@
+import type { oneshot } from '../../channels/index.js';
 import { describeThrown } from '../../core/index.js';
 import type { EventHub } from '../events.js';
 import type { Request } from '../request.js';
 import { type LatencySummary, LatencyWindow } from './ledger.js';
 import type { WorkerState } from '../state.js';
+
+/** A question for the loop: how is it? To be answered with `channels.report()`. */
+export interface Ping {
+  readonly reply: oneshot.Sender<WorkerHealth>;
+}
 
 /** The account of the calls into the model: which are inside, since when, and how those that left it fared. */
 export class ModelAccount {
