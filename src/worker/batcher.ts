@@ -3,14 +3,14 @@ import { mpsc, select, sleep, withEnd } from '../channels/index.js';
 import {
   type AbortListener,
   addAbortListener,
-  type Filled,
-  removeAbortListener,
   type Clock,
+  type Filled,
   fillOptions,
-  type OptionTable,
   option,
-  required,
+  type OptionTable,
+  removeAbortListener,
   requireClock,
+  required,
   requireFunction,
   requireMilliseconds,
   requireOptions,
@@ -18,8 +18,8 @@ import {
   requireWorkingSignal,
   systemClock,
 } from '../core/index.js';
-import { inNeutralContext } from './trace.js';
 import { BatchContractError, BatcherClosedError } from './errors.js';
+import { inNeutralContext } from './trace.js';
 
 /** What a batch is run with beside its items. */
 export interface BatchContext {

@@ -3,7 +3,6 @@ import { type Clock, requireClock, requireOneOf, requireOptions, requireString, 
 import { Account } from './account/account.js';
 import type { Ping, WorkerHealth } from './account/model-account.js';
 import type { RequestOf } from './answer-request.js';
-
 import { createHandle, type WorkerHandle } from './handle.js';
 import { type OperationName, type Operations, requireOperations } from './operation.js';
 import type { WorkerState } from './state.js';

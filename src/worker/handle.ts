@@ -12,23 +12,21 @@ import {
   textOf,
 } from '../core/index.js';
 import type { Account } from './account/account.js';
-import type { WorkerHealth } from './account/model-account.js';
 import type { WorkerStats } from './account/ledger.js';
+import type { Ping, WorkerHealth } from './account/model-account.js';
 import type { OperationQueue } from './account/operation-queue.js';
-import type { Ping } from './account/model-account.js';
-import { UnknownOperationError, WorkerClosedError } from './errors.js';
+import { blameCaller, UnknownOperationError, WorkerClosedError } from './errors.js';
 import type { WorkerEvent } from './events.js';
 import {
   type CallArguments,
-  type InputOf,
   inputBytes,
+  type InputOf,
   type OperationName,
   type Operations,
   type OutputOf,
   requireFits,
   type StreamOperation,
 } from './operation.js';
-import { blameCaller } from './errors.js';
 import { type Outcome, Request, type RequestFields, type RequestListener } from './request.js';
 import { isLive, type WorkerStateView } from './state.js';
 import { type ReplyStream, StreamingRequest } from './streaming-request.js';

@@ -73,7 +73,7 @@ export type {
 } from './spawn.js';
 export { spawnWorker } from './spawn.js';
 export type { Trace } from './trace.js';
-export { type Ping } from './account/model-account.js';
+export type { Ping } from './account/model-account.js';
 export { createWorkerChannels, type WorkerChannels, type WorkerChannelsOptions } from './channels.js';
 export {
   BadInputError,

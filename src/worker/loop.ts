@@ -1,4 +1,4 @@
-import { Notify, type Selectable, type Selector, createSelector, mpsc, sleep } from '../channels/index.js';
+import { createSelector, mpsc, Notify, type Selectable, type Selector, sleep } from '../channels/index.js';
 import {
   type Clock,
   type ClockTimer,
@@ -8,10 +8,9 @@ import {
   requirePositiveInteger,
 } from '../core/index.js';
 import type { Account } from './account/account.js';
-import type { WorkerProgress } from './account/model-account.js';
+import type { Ping, WorkerProgress } from './account/model-account.js';
 import { QueueTurns } from './account/operation-queue.js';
-import { type Ping } from './account/model-account.js';
-import { type WorkerChannels, accountOf } from './channels.js';
+import { accountOf, type WorkerChannels } from './channels.js';
 import { WorkerLoadError } from './errors.js';
 import type { Executor } from './executor/executor.js';
 import { InlineExecutor } from './executor/inline.js';

@@ -1,6 +1,6 @@
-import type { InputOf, Operations, OutputOf, StreamOperation } from './operation.js';
-import { ModelContractError } from './errors.js';
 import { type Clock, type ClockTimer, messageOf } from '../core/index.js';
+import { ModelContractError } from './errors.js';
+import type { InputOf, Operations, OutputOf, StreamOperation } from './operation.js';
 
 /** What a model's method is told about the call beside its input. */
 export interface CallContext {

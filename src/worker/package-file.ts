@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
-import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import path from 'node:path';
 
 /** A file of this one's folder by which the package is known to be there. */
 const LANDMARK = 'host/process-child.js';

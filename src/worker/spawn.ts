@@ -1,38 +1,38 @@
 import {
   type Check,
   type Clock,
-  type Filled,
-  type OptionTable,
   describeReceived,
+  type Filled,
   fillOptions,
   group,
   messageOf,
   millisecondsOrInfinity,
   oneOf,
   option,
+  type OptionTable,
   requireBoolean,
   requireClock,
+  required,
   requireFunction,
   requirePositiveInteger,
   requireString,
-  required,
   systemClock,
 } from '../core/index.js';
-import { HOST_OPTIONS, type HostOptions, type HostSettings, requireModuleUrl } from './executor/host.js';
-import { SpareHost } from './executor/spare-host.js';
-import type { ModelContext, ModelOf, WorkerHost } from './model.js';
-import { type Operations, requireOperations } from './operation.js';
-import { runLoop } from './loop.js';
-import { type WorkerChannels, accountOf, createWorkerChannels } from './channels.js';
+import { accountOf, createWorkerChannels, type WorkerChannels } from './channels.js';
+import type { HostInit } from './codec/link.js';
 import { WorkerLoadError } from './errors.js';
 import type { Executor } from './executor/executor.js';
+import { HOST_OPTIONS, type HostOptions, type HostSettings, requireModuleUrl } from './executor/host.js';
 import { InlineExecutor } from './executor/inline.js';
 import { LinkExecutor } from './executor/link.js';
 import { startProcessHost } from './executor/process.js';
+import { SpareHost } from './executor/spare-host.js';
 import { startThreadHost } from './executor/thread.js';
 import type { WorkerHandle } from './handle.js';
 import { loadModel } from './host/load-model.js';
-import type { HostInit } from './codec/link.js';
+import { runLoop } from './loop.js';
+import type { ModelContext, ModelOf, WorkerHost } from './model.js';
+import { type Operations, requireOperations } from './operation.js';
 import type { Request } from './request.js';
 import { inNeutralContext } from './trace.js';
 

@@ -1,15 +1,13 @@
 import { CancellationToken } from '../../channels/index.js';
 import { type Clock, messageOf } from '../../core/index.js';
 import { WorkerClosedError, WorkerFullError } from '../errors.js';
-import { EventHub, keepTrace, type RequestReport, requestChannel } from '../events.js';
+import { EventHub, keepTrace, requestChannel, type RequestReport } from '../events.js';
 import type { Operations } from '../operation.js';
 import type { Outcome, Phase, Request, RequestOwner } from '../request.js';
 import { canTransition, isLive, StateMachine, type WorkerState } from '../state.js';
 import { deadlineTimerOf } from './deadline-timer.js';
-import type { WorkerHealth } from './model-account.js';
-import { LatencyWindow } from './ledger.js';
-import { Ledger, type WorkerStats } from './ledger.js';
-import { ModelAccount } from './model-account.js';
+import { LatencyWindow, Ledger, type WorkerStats } from './ledger.js';
+import { ModelAccount, type WorkerHealth } from './model-account.js';
 import { OperationQueue } from './operation-queue.js';
 
 // Invariants:

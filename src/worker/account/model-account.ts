@@ -2,8 +2,8 @@ import type { oneshot } from '../../channels/index.js';
 import { describeThrown } from '../../core/index.js';
 import type { EventHub } from '../events.js';
 import type { Request } from '../request.js';
-import { type LatencySummary, LatencyWindow } from './ledger.js';
 import type { WorkerState } from '../state.js';
+import { type LatencySummary, LatencyWindow } from './ledger.js';
 
 /** A question for the loop: how is it? To be answered with `channels.report()`. */
 export interface Ping {

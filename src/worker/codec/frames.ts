@@ -1,5 +1,5 @@
-import { Deserializer, Serializer } from 'node:v8';
 import type { Socket } from 'node:net';
+import { Deserializer, Serializer } from 'node:v8';
 import type { LinkTransport, Parcel } from './link.js';
 
 // A frame is one value on a stream of bytes, all numbers being unsigned, of 32 bits and little-endian:

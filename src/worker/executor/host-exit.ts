@@ -1,5 +1,5 @@
-import type { HostExit } from './host.js';
 import { WorkerCrashedError } from '../errors.js';
+import type { HostExit } from './host.js';
 
 /** How a host ended, in words that follow its name. */
 export function describeExit(exit: HostExit): string {

@@ -1,8 +1,8 @@
 import {
   describeReceived,
-  type OptionTable,
   oneOf,
   option,
+  type OptionTable,
   positiveIntegerUpTo,
   requirePositiveInteger,
   requireString,

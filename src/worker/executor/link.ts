@@ -10,8 +10,8 @@ import { findTransferable, isSmallData } from '../codec/payload.js';
 import { blameCaller, WorkerLoadError } from '../errors.js';
 import type { Request } from '../request.js';
 import type { StreamingRequest } from '../streaming-request.js';
-import { crashError, describeExit } from './host-exit.js';
 import type { Executor } from './executor.js';
+import { crashError, describeExit } from './host-exit.js';
 import type { Host } from './host.js';
 import { StallDetector, type StallLimits, type WatchedHost } from './stall-detector.js';
 

@@ -5,17 +5,15 @@ import { constants, getPriority, setPriority } from 'node:os';
 import { clearTimeout, setTimeout } from 'node:timers';
 import { Serializer } from 'node:v8';
 import { monotonicNow } from '../../core/index.js';
-import { createLink } from '../codec/link.js';
 import { socketTransport } from '../codec/frames.js';
+import { createLink } from '../codec/link.js';
+import { HELLO, INPUT_FD, OUTPUT_FD, type Progress, WATCHDOG_FD } from '../host/progress-board.js';
 import { packageFile } from '../package-file.js';
-import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from '../host/progress-board.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
-import type { Host, HostExit } from './host.js';
-import type { HostSettings } from './host.js';
-import { CHILD_THREADS, hasControllingTerminal, isStarved, threadShortage } from './process-state.js';
-import { HELLO, type Progress } from '../host/progress-board.js';
-import { reaper } from './reaper.js';
 import { StderrTail } from './host-exit.js';
+import type { Host, HostExit, HostSettings } from './host.js';
+import { CHILD_THREADS, hasControllingTerminal, isStarved, threadShortage } from './process-state.js';
+import { reaper } from './reaper.js';
 
 /** How long what a dead child wrote is waited for, in ms: a grandchild may hold the pipes open for ever. */
 const LAST_WORDS_MS = 200;

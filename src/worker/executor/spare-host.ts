@@ -1,7 +1,6 @@
 import { fillOptions, option } from '../../core/index.js';
-import { Kind } from '../codec/link.js';
-import type { Message } from '../codec/link.js';
-import { HOST_OPTIONS, type Host, type HostOptions, requireModuleUrl } from './host.js';
+import { Kind, type Message } from '../codec/link.js';
+import { type Host, HOST_OPTIONS, type HostOptions, requireModuleUrl } from './host.js';
 import { startProcessHost } from './process.js';
 
 /** Options of {@link startSpareHost}: how the process is started, as for `spawnWorker`, and what it makes ready. */

@@ -2,14 +2,12 @@ import type { Readable } from 'node:stream';
 import { clearTimeout, setTimeout } from 'node:timers';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
-import { createLink } from '../codec/link.js';
-import { portTransport } from '../codec/link.js';
-import { packageFile } from '../package-file.js';
-import type { Host, HostExit } from './host.js';
-import type { HostSettings } from './host.js';
+import { createLink, portTransport } from '../codec/link.js';
 import { ProgressBoard } from '../host/progress-board.js';
-import { StderrTail } from './host-exit.js';
+import { packageFile } from '../package-file.js';
 import { flagsForThread, threadEnvironment } from './exec-argv.js';
+import { StderrTail } from './host-exit.js';
+import type { Host, HostExit, HostSettings } from './host.js';
 
 /** How long the reader of an ended thread's output may take for the next piece of it, in ms. */
 const OUTPUT_GRACE_MS = 200;

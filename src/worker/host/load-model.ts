@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { describeThrown, isError } from '../../core/index.js';
-import type { ModelContext } from '../model.js';
 import { ModelContractError, WorkerLoadError } from '../errors.js';
 import { childEnvironment, filterExecArgv } from '../executor/exec-argv.js';
+import type { ModelContext } from '../model.js';
 
 /**
  * Imports a model module and calls its factory: the default export, or the one named `createModel`.

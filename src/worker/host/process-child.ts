@@ -4,14 +4,12 @@
  */
 import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import path from 'node:path';
-import { createLink } from '../codec/link.js';
-import { serveModel } from './serve-model.js';
 import { socketTransport } from '../codec/frames.js';
-import { afterPrinted } from './serve-model.js';
-import { INPUT_FD, OUTPUT_FD, WATCHDOG_FD } from './progress-board.js';
-import { HELLO, ProgressBoard } from './progress-board.js';
+import { createLink } from '../codec/link.js';
+import { HELLO, INPUT_FD, OUTPUT_FD, ProgressBoard, WATCHDOG_FD } from './progress-board.js';
+import { afterPrinted, serveModel } from './serve-model.js';
 import { startWatchdog } from './watchdog.js';
+import path from 'node:path';
 
 // The parent drains its workers; a signal to the whole group must not end them under it.
 process.on('SIGINT', () => {});

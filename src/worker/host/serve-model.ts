@@ -1,20 +1,19 @@
+import { Writable } from 'node:stream';
 import { type ClockTimer, messageOf, monotonicNow, scheduleMacrotask, systemClock } from '../../core/index.js';
-import { type EncodedError, decodeError, encodeError } from '../codec/error-codec.js';
-import type { Link } from '../codec/link.js';
-import { type HostInit, Kind, type Message, ownTime, sharedNow } from '../codec/link.js';
+import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
+import { type HostInit, Kind, type Link, type Message, ownTime, sharedNow } from '../codec/link.js';
 import { findTransferable, isSmallData, plainCopy } from '../codec/payload.js';
 import { DeadlineExceededError, WorkerLoadError } from '../errors.js';
 import {
   type CallContext,
   ModelHealth,
-  type UntypedModel,
-  type WorkerHost,
   requireChunks,
   requireModel,
+  type UntypedModel,
+  type WorkerHost,
 } from '../model.js';
 import { isPermanentLoadError, loadModel, preloadModel } from './load-model.js';
 import type { ProgressBoard } from './progress-board.js';
-import { Writable } from 'node:stream';
 
 // Invariants:
 // - Every call that arrives gets exactly one final message, sent when its method has left the model, or is sure never to enter it: that message

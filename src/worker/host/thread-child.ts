@@ -1,11 +1,9 @@
 /** The entry file of a worker thread that hosts a worker. */
 import { workerData } from 'node:worker_threads';
-import { createLink } from '../codec/link.js';
-import { portTransport } from '../codec/link.js';
-import { serveModel } from './serve-model.js';
-import { afterPrinted } from './serve-model.js';
-import { ProgressBoard } from './progress-board.js';
+import { createLink, portTransport } from '../codec/link.js';
 import type { ThreadData } from '../executor/thread.js';
+import { ProgressBoard } from './progress-board.js';
+import { afterPrinted, serveModel } from './serve-model.js';
 
 const { board, port } = workerData as ThreadData;
 

@@ -1,6 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { WATCHDOG_FD } from './progress-board.js';
-import type { ProgressBoard } from './progress-board.js';
+import { type ProgressBoard, WATCHDOG_FD } from './progress-board.js';
 
 /** How often the watchdog looks, in ms. */
 export const WATCHDOG_INTERVAL_MS = 100;
