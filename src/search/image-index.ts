@@ -205,9 +205,9 @@ export class ImageIndex implements AsyncDisposable {
     const given = fillOptions(action, options, SEARCH_OPTIONS);
     const { limit, minScore, signal } = given;
     const filter = createFilter(given);
-    const prepared = prepareQuery(action, query, this.dimension);
     signal?.throwIfAborted();
     await this.refresh();
+    const prepared = prepareQuery(action, query, this.dimension);
     const state = this.#open().retain();
     try {
       const accepts = (row: number): boolean => !state.isHidden(row) && (filter?.(state.item(row)) ?? true);
@@ -424,7 +424,8 @@ export async function createIndex(folder: string, options: CreateIndexOptions): 
     itemBytes: 0,
     gone: [],
     failed: [],
-    generation: 1,
+    // Not that of an index which this one takes the place of: its readers have to see the difference.
+    generation: Date.now(),
   });
   return await ImageIndex.open(place, { writable: true });
 }

@@ -143,6 +143,29 @@ describe('millrace index', () => {
     ]);
   });
 
+  it('makes an index anew by --reindex, while readers go on', async () => {
+    const folder = path.join(root, 'again.idx');
+    const model = {
+      name: 'other',
+      digest: 'f'.repeat(32),
+      preprocess: 'fast',
+      normalized: true,
+      dimensions: 8,
+    } as const;
+    const old = await createIndex(folder, { dimension: 8, model });
+    await old.add([{ path: '/old.jpg', vector: new Float32Array(8).fill(1) }]);
+    await old.close();
+    const reader = await openIndex(folder);
+    expect(await reader.search(new Float32Array(8).fill(1))).toHaveLength(1);
+    const { code, stderr } = await run(['index', 'photos', '--index', folder, '--reindex']);
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/22 embedded.*again\.idx is made anew\n$/s)]);
+    await reader.refresh();
+    expect([reader.size, reader.dimension, reader.get('/old.jpg')]).toEqual([22, 256, undefined]);
+    await reader.close();
+    expect((await readdir(root)).filter((name) => name.startsWith('again'))).toEqual(['again.idx']);
+    expect((await run(['index', 'photos', '--index', folder])).stderr).toContain('22 unchanged');
+  });
+
   it('leaves an index that opens when the disk is full', async () => {
     const folder = path.join(root, 'full.idx');
     expect((await run(['index', 'photos/cat-1.jpg', 'photos/clock.jpg', '--index', folder])).code).toBe(0);

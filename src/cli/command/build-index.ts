@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { isMillraceError } from '../../core/index.js';
 import type { ImageEmbeddingPool, ModelIdentity, PreprocessMode } from '../../image-embedding/index.js';
@@ -37,6 +37,7 @@ export async function buildIndexCommand(
   const folder = options.index ?? DEFAULT_INDEX;
   if (options.watch && args.includes('-')) throw new UsageError("Cannot watch: '-' is a list, not a folder");
   const interrupt = new AbortController();
+  await recoverReplacement(folder);
   const known = await openIndexFolder(folder).catch((error: unknown) => {
     if (isMillraceError((error as Error).cause, 'ERR_INDEX_NOT_FOUND')) return undefined;
     throw error;
@@ -45,6 +46,8 @@ export async function buildIndexCommand(
   const model = given ?? (known === undefined || options.reindex ? undefined : sourceOf(known));
   const preprocess = options.preprocess ?? known?.model?.preprocess ?? 'fast';
   await known?.close();
+  const replaced = options.reindex && known !== undefined ? await IndexReplacement.begin(folder) : undefined;
+  const place = replaced?.place ?? folder;
   const status: Status = {};
   const pool = createIndexPool({
     model,
@@ -68,9 +71,16 @@ export async function buildIndexCommand(
   let index: ImageIndex | undefined;
   try {
     const identity = await identifyPool(pool, options.model, preprocess);
-    index = await openForUpdate(folder, known !== undefined, identity, options);
-    const run = { context, args, options, folder, index, pool, signal: interrupt.signal, status };
+    index = await openForUpdate(place, identity, options);
+    const run = { context, args, options, folder: place, index, pool, signal: interrupt.signal, status };
     let code = await updateOnce(run);
+    if (replaced !== undefined && !interrupt.signal.aborted) {
+      await index.close();
+      await replaced.finish();
+      index = await openIndexFolder(folder, { writable: true });
+      context.stderr.write(`${folder} is made anew\n`);
+      Object.assign(run, { index, folder });
+    }
     if (options.watch && !interrupt.signal.aborted) {
       context.stderr.write('watching: Ctrl-C ends it\n');
       for await (const _ of watchFolders(args, interrupt.signal)) {
@@ -87,8 +97,51 @@ export async function buildIndexCommand(
   } finally {
     release();
     await index?.close();
+    await replaced?.release();
     await pool.destroy(new Error('the command has ended'));
   }
+}
+
+/** A new index beside the one that it takes the place of, which stays searchable until then. */
+class IndexReplacement {
+  readonly #folder: string;
+  readonly #old: ImageIndex;
+
+  private constructor(folder: string, old: ImageIndex) {
+    this.#folder = folder;
+    this.#old = old;
+  }
+
+  /** Keeps other writers away from the old index. @throws UsageError when one is at work. */
+  static async begin(folder: string): Promise<IndexReplacement> {
+    return new IndexReplacement(folder, await openIndexFolder(folder, { writable: true }));
+  }
+
+  /** Where the new one is made. One that was interrupted is continued. */
+  get place(): string {
+    return `${this.#folder}.new`;
+  }
+
+  /** Puts the new one into place, and removes the old one. */
+  async finish(): Promise<void> {
+    const old = `${this.#folder}.old`;
+    await this.release();
+    await rm(old, { recursive: true, force: true });
+    await rename(this.#folder, old);
+    await rename(this.place, this.#folder);
+    await rm(old, { recursive: true, force: true });
+  }
+
+  async release(): Promise<void> {
+    await this.#old.close();
+  }
+}
+
+/** Finishes a replacement that was cut off between its two renames. */
+async function recoverReplacement(folder: string): Promise<void> {
+  const isThere = async (name: string): Promise<boolean> => (await stat(name).catch(() => undefined)) !== undefined;
+  if ((await isThere(folder)) || !(await isThere(`${folder}.old`))) return;
+  await rename((await isThere(`${folder}.new`)) ? `${folder}.new` : `${folder}.old`, folder);
 }
 
 interface Status {
@@ -107,13 +160,12 @@ interface IndexRun {
 }
 
 /** Opens the index for the model, or makes it. @throws UsageError */
-async function openForUpdate(
-  folder: string,
-  isThere: boolean,
-  model: ModelIdentity,
-  options: BuildIndexOptions,
-): Promise<ImageIndex> {
-  if (isThere && !options.reindex) return await openIndexFolder(folder, { writable: true, model });
+async function openForUpdate(folder: string, model: ModelIdentity, options: BuildIndexOptions): Promise<ImageIndex> {
+  const isThere = await stat(path.join(folder, 'index.json')).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) return await openIndexFolder(folder, { writable: true, model });
   const { model: from, dtype, revision } = options;
   const named = {
     from: from ?? 'default',
@@ -142,7 +194,7 @@ async function updateOnce(run: IndexRun, isQuiet = false): Promise<ExitCode> {
   const { stderr } = context;
   const inputs = await collectInputs(args, {
     endings: IMAGE_ENDINGS,
-    exclude: [...(options.exclude ?? []), path.resolve(folder)],
+    exclude: [...(options.exclude ?? [])],
     isNullSeparated: options.null,
     stdin: context.stdin,
     signal,
