@@ -3,9 +3,9 @@ import path from 'node:path';
 import {
   fillOptions,
   numberFrom,
+  type OptionTable,
   oneOf,
   option,
-  type OptionTable,
   requireBoolean,
   workingSignal,
 } from '../core/index.js';

@@ -2,16 +2,16 @@
 import path from 'node:path';
 import {
   type Check,
-  faultOf,
   type Filled,
+  faultOf,
   fillOptions,
   numberFrom,
-  option,
   type OptionRow,
   type OptionTable,
+  option,
+  required,
   requireFunction,
   requireString,
-  required,
 } from '../core/index.js';
 import type { IndexItem } from './item.js';
 

@@ -1,7 +1,7 @@
 /** What an open index has read: one generation of its files, which grows with the commits that are seen. */
 import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
-import { ITEM_FILE, type IndexSnapshot, openSnapshot, readFully, readRows, offsetOf } from './index-files.js';
+import { type IndexSnapshot, ITEM_FILE, offsetOf, openSnapshot, readFully, readRows } from './index-files.js';
 import { type IndexItem, parseItem } from './item.js';
 import { ItemTable } from './item-table.js';
 import type { Manifest } from './manifest.js';

@@ -7,14 +7,16 @@
  * @module millrace/search
  */
 export type { DuplicateCopy, DuplicateGroup, DuplicateOptions } from './duplicates.js';
+export { embedExpression, type QueryEmbedder } from './embed-expression.js';
+export { type ExpressionTerm, type IsPicture, parseExpression } from './expression.js';
 export type { FilterOptions, Near } from './filter.js';
 export {
-  createIndex,
   type CreateIndexOptions,
+  createIndex,
   ImageIndex,
   type IndexEntry,
-  openIndex,
   type OpenIndexOptions,
+  openIndex,
   type SearchHit,
   type SearchOptions,
 } from './image-index.js';
@@ -30,7 +32,5 @@ export {
   IndexNotFoundError,
   IndexWriteError,
 } from './search-errors.js';
+export { type ImageEmbedder, type IndexProgress, type UpdateOptions, updateIndex } from './update-index.js';
 export type { ScanPrecision } from './vector-scan.js';
-export { type ImageEmbedder, type IndexProgress, updateIndex, type UpdateOptions } from './update-index.js';
-export { embedExpression, type QueryEmbedder } from './embed-expression.js';
-export { type ExpressionTerm, type IsPicture, parseExpression } from './expression.js';

@@ -5,9 +5,9 @@
  */
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { fillOptions, option, type OptionTable, requireBoolean, workingSignal } from '../core/index.js';
+import { fillOptions, type OptionTable, option, requireBoolean, workingSignal } from '../core/index.js';
 import { encodePath, printablePath, type StreamResult } from '../image-embedding/index.js';
-import { contentHash } from './content-hash.js';
+import { type FileContent, readContent } from './file-content.js';
 import type { ImageIndex, IndexEntry } from './image-index.js';
 import type { ItemError } from './item.js';
 
@@ -59,7 +59,7 @@ const UPDATE_OPTIONS = {
 } satisfies OptionTable<UpdateOptions>;
 
 const STATS_AT_ONCE = 64;
-const HASHES_AT_ONCE = 16;
+const READS_AT_ONCE = 16;
 const COMMIT_ENTRIES = 512;
 const COMMIT_MS = 2_000;
 const PROGRESS_FILES = 2_048;
@@ -74,7 +74,7 @@ interface Candidate {
   readonly key: string;
   readonly size?: number;
   readonly mtime?: number;
-  readonly hash?: string;
+  readonly content?: FileContent;
 }
 
 /**
@@ -223,8 +223,8 @@ class Update {
 
   /** The pictures that have to be embedded; the others are dealt with on the way. */
   async *toEmbed(): AsyncGenerator<string | URL, void, void> {
-    for (let at = 0; at < this.#candidates.length; at += HASHES_AT_ONCE) {
-      const group = await Promise.all(this.#candidates.slice(at, at + HASHES_AT_ONCE).map(withHash));
+    for (let at = 0; at < this.#candidates.length; at += READS_AT_ONCE) {
+      const group = await Promise.all(this.#candidates.slice(at, at + READS_AT_ONCE).map(withContent));
       for (const candidate of group) {
         if (await this.#reuse(candidate)) continue;
         const input = candidate.size === undefined ? new URL(candidate.file) : candidate.file;
@@ -236,14 +236,13 @@ class Update {
   }
 
   /** Takes the vector of a picture with the same content. */
-  async #reuse({ file, ...candidate }: Candidate): Promise<boolean> {
-    const { hash, key } = candidate;
-    const same = hash === undefined ? undefined : this.#contents.get(hash);
+  async #reuse(candidate: Candidate): Promise<boolean> {
+    const { content, key } = candidate;
+    const same = content === undefined ? undefined : this.#contents.get(content.hash);
     if (same === undefined) return false;
     const vector = await this.#index.vector(same);
     if (vector === undefined) return false;
-    const { path: _, size, mtime, ...kept } = this.#index.get(same) ?? { path: key };
-    this.#entries.push({ ...kept, ...fileOf(candidate), path: key, vector });
+    this.#entries.push({ ...fileOf(candidate), path: key, vector });
     this.#moved++;
     return true;
   }
@@ -291,17 +290,13 @@ function isIn(file: string, root: string): boolean {
   return file === root || file.startsWith(root.endsWith(path.sep) ? root : `${root}${path.sep}`);
 }
 
-function fileOf({ size, mtime, hash }: Pick<Candidate, 'size' | 'mtime' | 'hash'>): Partial<IndexEntry> {
-  return {
-    ...(size === undefined ? {} : { size }),
-    ...(mtime === undefined ? {} : { mtime }),
-    ...(hash === undefined ? {} : { hash }),
-  };
+function fileOf({ size, mtime, content }: Candidate): Partial<IndexEntry> {
+  return { ...(size === undefined ? {} : { size }), ...(mtime === undefined ? {} : { mtime }), ...content };
 }
 
-/** Without a hash where the file can't be read: the pool says why. */
-async function withHash(candidate: Candidate): Promise<Candidate> {
+/** Without its content where the file can't be read: the pool says why. */
+async function withContent(candidate: Candidate): Promise<Candidate> {
   if (candidate.size === undefined) return candidate;
-  const hash = await contentHash(candidate.file, candidate.size).catch(() => undefined);
-  return hash === undefined ? candidate : { ...candidate, hash };
+  const content = await readContent(candidate.file, candidate.size).catch(() => undefined);
+  return content === undefined ? candidate : { ...candidate, content };
 }

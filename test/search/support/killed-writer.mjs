@@ -1,8 +1,9 @@
 // Writes to an index and kills itself at the n-th call to the file system: before it, after it, or in the middle of a write.
 // Prints each change that is durable, and with ~ each removal that is about to come. Arguments: folder, n, 'before' | 'after' | 'torn'.
+
+import { writeSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
-import { writeSync } from 'node:fs';
 import path from 'node:path';
 
 const [folder, at, how] = process.argv.slice(2);
