@@ -17,7 +17,7 @@ type ReadExif = typeof import('exif-reader');
 let reader: Promise<ReadExif | undefined> | undefined;
 
 /**
- * Reads the head of a file. What is missing, damaged or of another format is left out: it is no reason to leave out the picture.
+ * Reads the head of a file. Facts that are missing, damaged or of another format are left out: the picture is indexed all the same.
  *
  * @param head The first bytes of a JPEG, PNG or WebP file.
  */
