@@ -94,7 +94,7 @@ function withoutStack<E extends Error>(make: () => E): E {
 
 /** What a refusal or a failure of the pool's begins with. */
 export function subjectOf(key: string, operation?: string): string {
-  return `Cannot call '${key}${operation === undefined ? '' : `.${operation}`}'`;
+  return `Cannot call ${key}${operation === undefined ? '' : `.${operation}`}`;
 }
 
 export function closedError(key: string, operation: string | undefined, why: string, cause?: unknown): PoolClosedError {

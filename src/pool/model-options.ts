@@ -22,7 +22,6 @@ import {
 import type { CommonWorkerOptions, InputOf, ModelContext, ModelOf, Operations, WorkerHost } from '../worker/index.js';
 import { type BreakerRules, requireBreakerRules } from './breaker.js';
 import { autoWorkers, availableCores } from './machine.js';
-import type { ScalingRules } from './model/scaling.js';
 import { type PoolSettings, passedOn } from './pool-options.js';
 import type { WorkerStart } from './pooled-worker.js';
 import type { PriorityShares } from './priority.js';
@@ -132,27 +131,24 @@ export interface CommonModelOptions<Ops extends Operations = Operations>
   readonly backOffMs?: number | undefined;
 }
 
-/** Options that are the same when they are filled. */
-type PlainOption =
-  | 'label'
-  | 'operations'
-  | 'maxBatch'
-  | 'maxParked'
-  | 'reserve'
-  | 'memoryWaitMs'
-  | 'queueLimit'
-  | 'timeoutMs'
-  | 'retries'
-  | 'refuseEarly'
-  | 'restartsPerMinute'
-  | 'backOffMs';
+/** Options that are something else when they are filled. */
+type OtherwiseFilled =
+  | keyof WorkerPart
+  | 'concurrency'
+  | 'maxWorkers'
+  | 'costMb'
+  | 'routing'
+  | 'shares'
+  | 'breaker'
+  | 'coalesce';
 
 /**
  * Model options, checked and filled.
  *
  * @internal
  */
-export interface ModelSettings extends Filled<Pick<CommonModelOptions, PlainOption>>, ScalingRules {
+export interface ModelSettings extends Filled<Omit<CommonModelOptions, OtherwiseFilled>> {
+  readonly maxWorkers: number;
   readonly key: string;
   readonly host: WorkerHost;
   readonly worker: WorkerPart;

@@ -129,7 +129,7 @@ export class RegisteredModel {
   callDetailed(name: string, input: unknown, options: PoolCallOptions | undefined): Promise<unknown> {
     try {
       if (this.operations.get(name)?.declaration.kind === 'stream') {
-        throw new TypeError(`Cannot call '${this.key}.${name}' in detail: it is a stream operation, use call()`);
+        throw new TypeError(`${subjectOf(this.key, name)} in detail: it is a stream operation, use call()`);
       }
       const settings = this.#check(name, options, false, true);
       return this.#submit(this.#require(name), input, settings);
@@ -142,7 +142,7 @@ export class RegisteredModel {
   // --- admission
 
   #check(name: string, options: PoolCallOptions | undefined, isTry: boolean, isDetailed: boolean): CallSettings {
-    const checked = fillOptions(`Cannot call '${this.key}.${textOf(name)}'`, options, CALL_OPTIONS);
+    const checked = fillOptions(subjectOf(this.key, textOf(name)), options, CALL_OPTIONS);
     return { ...checked, timeoutMs: checked.timeoutMs ?? this.settings.timeoutMs, isTry, isDetailed };
   }
 

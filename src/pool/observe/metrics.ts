@@ -172,30 +172,21 @@ function defineMetrics(prom: typeof Prom, registry: Prom.Registry, sources: Read
       else for (const [more, value] of values) yield [{ ...labels, ...more }, value];
     }
   }
-  const counters = <T>(rows: readonly Row<T>[], labels: string[], measured: () => Iterable<[Labels, T]>) => {
+  const define = <T>(
+    Kind: typeof prom.Counter | typeof prom.Gauge,
+    rows: readonly Row<T>[],
+    labels: readonly string[],
+    measured: () => Iterable<[Labels, T]>,
+  ) => {
     for (const row of rows) {
-      new prom.Counter({
-        name: `millrace_pool_${row.name}_total`,
+      new Kind({
+        name: `millrace_pool_${row.name}${Kind === prom.Counter ? '_total' : ''}`,
         help: row.help,
         labelNames: [...labels, ...(row.labels ?? [])],
         registers,
-        collect() {
+        collect(this: Prom.Counter | Prom.Gauge) {
           this.reset();
           for (const [each, value] of samples(measured(), row)) this.inc(each, value);
-        },
-      });
-    }
-  };
-  const gauges = <T>(rows: readonly Row<T>[], labels: string[], measured: () => Iterable<[Labels, T]>) => {
-    for (const row of rows) {
-      new prom.Gauge({
-        name: `millrace_pool_${row.name}`,
-        help: row.help,
-        labelNames: [...labels, ...(row.labels ?? [])],
-        registers,
-        collect() {
-          this.reset();
-          for (const [each, value] of samples(measured(), row)) this.set(each, value);
         },
       });
     }
@@ -219,11 +210,11 @@ function defineMetrics(prom: typeof Prom, registry: Prom.Registry, sources: Read
     Object.assign(metric, { get, getForPromString: get });
   };
 
-  counters(OPERATION_COUNTERS, OPERATION, operations);
-  counters(MODEL_COUNTERS, MODEL, models);
-  gauges(MODEL_GAUGES, MODEL, models);
-  gauges(OPERATION_GAUGES, OPERATION, operations);
-  gauges(POOL_GAUGES, ['pool'], pools);
+  define(prom.Counter, OPERATION_COUNTERS, OPERATION, operations);
+  define(prom.Counter, MODEL_COUNTERS, MODEL, models);
+  define(prom.Gauge, MODEL_GAUGES, MODEL, models);
+  define(prom.Gauge, OPERATION_GAUGES, OPERATION, operations);
+  define(prom.Gauge, POOL_GAUGES, ['pool'], pools);
   histogram('queue_wait_seconds', 'From the call to a worker.', OPERATION, () =>
     [...operations()].map(([labels, { waitSeconds }]) => [labels, waitSeconds]),
   );
