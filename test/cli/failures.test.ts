@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { describeFailure, errorCode, modelError, UsageError } from '../../src/cli/errors.js';
 import { withFlag } from '../../src/cli/command/options.js';
+import { describeFailure, errorCode, modelError, UsageError } from '../../src/cli/errors.js';
 import { ModelDownloadError } from '../../src/image-embedding/model/model-errors.js';
 import { WorkerLoadError } from '../../src/worker/index.js';
 

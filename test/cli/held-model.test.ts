@@ -1,12 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { writeFile } from 'node:fs/promises';
+import { describe, expect, test } from 'vitest';
 import { UsageError } from '../../src/cli/errors.js';
-import { isSameModel, requireHeldModel } from '../../src/cli/output/resume.js';
 import { formatRecord, parseRecord } from '../../src/cli/output/record.js';
-import { readHeldOutput } from '../../src/cli/output/resume.js';
+import { isSameModel, readHeldOutput, requireHeldModel } from '../../src/cli/output/resume.js';
 import type { ModelIdentity } from '../../src/image-embedding/index.js';
+import { tempFolder } from '../support/temp-folder.js';
 
 const model: ModelIdentity = {
   name: 'one',
@@ -18,15 +16,11 @@ const model: ModelIdentity = {
 };
 const vectors = { a: [0.6, 0.8, 0], b: [0, 0.6, 0.8], c: [0.8, 0, 0.6] };
 
-let folder = '';
-beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace held '));
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
+const at = tempFolder('held');
 
 /** An output that holds a vector for each of `a`, `b`, `c`, with what it says of its model. */
 async function holding(...models: readonly (ModelIdentity | undefined)[]) {
-  const out = path.join(folder, 'held.jsonl');
+  const out = at('held.jsonl');
   const records = Object.entries(vectors).map(([name, vector], index) =>
     formatRecord({ path: name, embedding: Float32Array.from(vector), model: models[index] ?? models[0] }),
   );
@@ -88,7 +82,7 @@ describe('requireHeldModel()', () => {
   });
 
   test('has nothing against an output without vectors', async () => {
-    const out = path.join(folder, 'errors.jsonl');
+    const out = at('errors.jsonl');
     await writeFile(out, '{"path":"a","error":{"code":"ERR_IMAGE_READ","message":"no"}}\n');
     await requireHeldModel(out, await readHeldOutput(out), model, embedder(1));
   });

@@ -1,21 +1,19 @@
-import { chmod, mkdir, mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, mkdir, open, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { UsageError } from '../../src/cli/errors.js';
 import { collectInputs, type EmbedInput, IMAGE_ENDINGS } from '../../src/cli/input/inputs.js';
 import { imageFilesIn } from '../../src/image-embedding/facade/image-files.js';
 import { encodePath } from '../../src/image-embedding/file-name.js';
 import { linux, posix, testNeeding } from '../support/needs.js';
 import { withoutRoot } from '../support/other-user.js';
+import { tempFolder } from '../support/temp-folder.js';
 
-let folder = '';
-const at = (...names: string[]): string => path.join(folder, ...names);
+const at = tempFolder('[in] ü');
 const endings = IMAGE_ENDINGS;
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace [in] ü '));
   await mkdir(at('photos (1)', 'inner'), { recursive: true });
   await mkdir(at('empty'));
   await mkdir(at('photos (1)', '.hidden'));
@@ -24,12 +22,11 @@ beforeAll(async () => {
   }
   await symlink(at('photos (1)'), at('photos (1)', 'inner', 'loop'));
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function names(args: string[], output?: string, taken: ReadonlySet<string> = endings): Promise<string[]> {
   const found: string[] = [];
   for await (const item of (await collectInputs(args, { endings: taken, output })).items) found.push(item.name);
-  return found.map((name) => (path.isAbsolute(name) ? path.relative(folder, name) : name));
+  return found.map((name) => (path.isAbsolute(name) ? path.relative(at(), name) : name));
 }
 
 describe('collectInputs()', () => {
@@ -63,7 +60,7 @@ describe('collectInputs()', () => {
     await symlink('gone', at('both', 'broken.jpg'));
     await writeFile(at('both', '.hidden.jpg'), '');
     const walked: string[] = [];
-    for await (const file of imageFilesIn(at('both'))) walked.push(path.relative(folder, file));
+    for await (const file of imageFilesIn(at('both'))) walked.push(path.relative(at(), file));
     expect(walked.sort()).toEqual((await names([at('both')], undefined, IMAGE_ENDINGS)).sort());
     expect(walked).toHaveLength(IMAGE_ENDINGS.size + 2);
   });
@@ -138,7 +135,7 @@ describe('collectInputs()', () => {
   });
 
   test('refuses a folder in place of the list, which Node takes for an empty file', async () => {
-    const handle = await open(folder);
+    const handle = await open(at());
     const stdin = Object.assign(Readable.from([]), { fd: handle.fd });
     await expect(collectInputs(['-'], { endings, stdin })).rejects.toThrow('standard input: it is a folder');
     await handle.close();
@@ -174,7 +171,7 @@ describe('collectInputs()', () => {
   testNeeding(posix)('keeps a folder that can not be read apart, and refuses one that is named', async () => {
     await mkdir(at('library', 'locked'), { recursive: true });
     await writeFile(at('library', 'a.jpg'), '');
-    await chmod(folder, 0o755);
+    await chmod(at(), 0o755);
     await chmod(at('library', 'locked'), 0);
     try {
       await withoutRoot(async () => {
@@ -202,7 +199,7 @@ describe('collectInputs()', () => {
       [[], ['!**/inner/**', '!*.PNG']],
     ] as const) {
       const list = await collectInputs([at('photos (1)'), ...more], { endings, exclude });
-      const found = [...(list.items as Iterable<{ name: string }>)].map(({ name }) => path.relative(folder, name));
+      const found = [...(list.items as Iterable<{ name: string }>)].map(({ name }) => path.relative(at(), name));
       expect(found).toEqual(everything.filter((name) => !/inner|PNG/.test(name)));
       expect(list.notes).toContain('2 left out by --exclude');
     }
@@ -216,7 +213,7 @@ describe('collectInputs()', () => {
   test('takes a file whose name begins with ! for what it is', async () => {
     await writeFile(at('!x.jpg'), '');
     const before = process.cwd();
-    process.chdir(folder);
+    process.chdir(at());
     try {
       expect((await collectInputs(['!x.jpg'], { endings })).total).toBe(1);
     } finally {

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { RunError, UsageError } from '../../src/cli/errors.js';
-import { listNames, type ListOptions } from '../../src/cli/input/raw-names.js';
+import { type ListOptions, listNames } from '../../src/cli/input/raw-names.js';
 
 /** The names in a list that comes in these chunks. */
 async function names(chunks: readonly (Uint8Array | string)[], options: ListOptions = {}): Promise<string[]> {

@@ -1,38 +1,21 @@
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import {
-  access,
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  readFile,
-  readlink,
-  rm,
-  symlink,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { access, mkdir, open, readdir, readFile, readlink, symlink, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import path from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ClosedPipeError, OutputTakenError, UsageError } from '../../src/cli/errors.js';
-import { JsonlFileWriter } from '../../src/cli/output/jsonl-writer.js';
-import { linkTarget } from '../../src/cli/output/replacing-file.js';
+import { JsonlFileWriter, JsonlStreamWriter } from '../../src/cli/output/jsonl-writer.js';
 import { lockOutput } from '../../src/cli/output/output-lock.js';
 import { type EmbedRecord, formatFloat32, formatRecord, parseRecord } from '../../src/cli/output/record.js';
-import { ReplacingFile } from '../../src/cli/output/replacing-file.js';
+import { linkTarget, ReplacingFile } from '../../src/cli/output/replacing-file.js';
 import { dropErrors, readHeldOutput } from '../../src/cli/output/resume.js';
-import { JsonlStreamWriter } from '../../src/cli/output/jsonl-writer.js';
+import { tempFolder } from '../support/temp-folder.js';
 
-let folder = '';
-beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace output ü '));
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
+const at = tempFolder('output ü');
 
 const good: EmbedRecord = { path: 'a b/ü.jpg', embedding: Float32Array.of(0.1, -0.25, 0) };
 const bad: EmbedRecord = { path: 'x\n.jpg', error: { code: 'ERR_IMAGE_CORRUPT', message: 'no "image"' } };
@@ -67,7 +50,7 @@ test('formatFloat32() gives back the same float32, in at most nine digits', () =
 
 describe('JsonlFileWriter', () => {
   test('leaves the file to the run that began later, whose lines stay whole', async () => {
-    const file = path.join(folder, 'shared.jsonl');
+    const file = at('shared.jsonl');
     await writeFile(file, '');
     const first = await JsonlFileWriter.open(file);
     const second = await JsonlFileWriter.open(file);
@@ -82,7 +65,7 @@ describe('JsonlFileWriter', () => {
   });
 
   test('appends whole lines, in the order of the calls', async () => {
-    const file = path.join(folder, 'order.jsonl');
+    const file = at('order.jsonl');
     const writer = await JsonlFileWriter.open(file);
     for (let index = 0; index < 20; index++) await writer.write({ ...good, path: `${index}` });
     await writer.close();
@@ -94,7 +77,7 @@ describe('JsonlFileWriter', () => {
   });
 
   test('keeps what a file holds until the first record', async () => {
-    const file = path.join(folder, 'kept.jsonl');
+    const file = at('kept.jsonl');
     await writeFile(file, 'precious\n');
     const unused = await JsonlFileWriter.open(file);
     await unused.close();
@@ -106,7 +89,7 @@ describe('JsonlFileWriter', () => {
   });
 
   test('makes no file before the first record', async () => {
-    const file = path.join(folder, 'unmade.jsonl');
+    const file = at('unmade.jsonl');
     await (await JsonlFileWriter.open(file)).close();
     await expect(access(file)).rejects.toThrow('ENOENT');
     const both = [await JsonlFileWriter.open(file), await JsonlFileWriter.open(file)];
@@ -117,7 +100,7 @@ describe('JsonlFileWriter', () => {
   });
 
   test('goes on behind the bytes it is told to keep', async () => {
-    const file = path.join(folder, 'torn.jsonl');
+    const file = at('torn.jsonl');
     const line = `${formatRecord(good)}\n`;
     await writeFile(file, `${line}{"path":"b","dim":3,"embe`);
     const held = await readHeldOutput(file);
@@ -130,7 +113,7 @@ describe('JsonlFileWriter', () => {
   });
 
   test('writes into a pipe, and ends quietly when its reader has gone', async () => {
-    const pipe = path.join(folder, 'pipe.jsonl');
+    const pipe = at('pipe.jsonl');
     await promisify(execFile)('mkfifo', [pipe]);
     const reader = await open(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
     const writer = await JsonlFileWriter.open(pipe);
@@ -145,21 +128,21 @@ describe('JsonlFileWriter', () => {
   });
 
   test('makes the file that a link leads to', async () => {
-    const file = path.join(folder, 'link.jsonl');
+    const file = at('link.jsonl');
     await symlink('linked.jsonl', file);
     const writer = await JsonlFileWriter.open(file);
     await writer.write(good);
     await writer.close();
-    expect(await readFile(path.join(folder, 'linked.jsonl'), 'utf8')).toBe(`${formatRecord(good)}\n`);
+    expect(await readFile(at('linked.jsonl'), 'utf8')).toBe(`${formatRecord(good)}\n`);
   });
 
   test('makes or replaces the file that a link leads to, in formats that are written as a whole, and leaves the link', async () => {
-    const inner = path.join(folder, 'inner');
+    const inner = at('inner');
     await mkdir(inner);
-    await symlink(path.join('inner', 'second.npy'), path.join(folder, 'first.npy'));
+    await symlink(path.join('inner', 'second.npy'), at('first.npy'));
     await symlink('file.npy', path.join(inner, 'second.npy'));
     for (const text of ['new', 'newer']) {
-      const file = await ReplacingFile.open(path.join(folder, 'first.npy'));
+      const file = await ReplacingFile.open(at('first.npy'));
       await file.append(Buffer.from(text));
       expect((await readdir(inner)).sort()).toContain('file.npy.partial');
       await file.commit();
@@ -167,8 +150,8 @@ describe('JsonlFileWriter', () => {
     }
     expect((await readdir(inner)).sort()).toEqual(['file.npy', 'second.npy']);
     expect(await readlink(path.join(inner, 'second.npy'))).toBe('file.npy');
-    await symlink('circle.npy', path.join(folder, 'circle.npy'));
-    const { code } = (await linkTarget(path.join(folder, 'circle.npy'))
+    await symlink('circle.npy', at('circle.npy'));
+    const { code } = (await linkTarget(at('circle.npy'))
       .then(readFile)
       .catch((error: unknown) => error)) as { code: string };
     expect(code).toBe('ELOOP');
@@ -179,16 +162,14 @@ describe('JsonlFileWriter', () => {
     ['.', /it is a folder/],
     ['file/out.jsonl', /its folder is a file/],
   ])('refuses %s with the reason', async (name, reason) => {
-    await writeFile(path.join(folder, 'file'), '');
-    const opening = JsonlFileWriter.open(path.join(folder, name));
+    await writeFile(at('file'), '');
+    const opening = JsonlFileWriter.open(at(name));
     await expect(opening).rejects.toThrow(reason);
     await expect(opening).rejects.toBeInstanceOf(UsageError);
   });
 });
 
 describe('lockOutput()', () => {
-  const at = (name: string) => path.join(folder, name);
-
   test('refuses a second run until the first gives it back', async () => {
     const lock = await lockOutput(at('locked.npy'));
     const refused = lockOutput(at('locked.npy'));
@@ -198,7 +179,7 @@ describe('lockOutput()', () => {
     const next = await lockOutput(at('locked.npy'));
     expect(next).toBeDefined();
     await next?.release();
-    expect((await readdir(folder)).filter((each) => each.startsWith('locked'))).toEqual([]);
+    expect((await readdir(at())).filter((each) => each.startsWith('locked'))).toEqual([]);
   });
 
   test('knows the output by any of its names', async () => {
@@ -261,22 +242,22 @@ describe('lockOutput()', () => {
 
 describe('dropErrors()', () => {
   test('takes out errors and the torn end, and leaves every other line as it is', async () => {
-    const file = path.join(folder, 'retry.jsonl');
+    const file = at('retry.jsonl');
     const line = formatRecord(good);
     await writeFile(file, `${line}\n${formatRecord(bad)}\n${line.replace('a b', 'c')}\n{"path"`);
     await dropErrors(file);
     expect(await readFile(file, 'utf8')).toBe(`${line}\n${line.replace('a b', 'c')}\n`);
-    expect((await readdir(folder)).filter((each) => each.endsWith('.partial'))).toEqual([]);
+    expect((await readdir(at())).filter((each) => each.endsWith('.partial'))).toEqual([]);
   });
 });
 
 describe('readHeldOutput()', () => {
   test('holds nothing where there is no file', async () => {
-    expect(await readHeldOutput(path.join(folder, 'none.jsonl'))).toMatchObject({ bytes: 0, isTorn: false });
+    expect(await readHeldOutput(at('none.jsonl'))).toMatchObject({ bytes: 0, isTorn: false });
   });
 
   test('reads what was cut at any byte, and never loses a whole line', async () => {
-    const file = path.join(folder, 'cut.jsonl');
+    const file = at('cut.jsonl');
     const text = Buffer.from(
       [good, bad, { ...good, path: '猫' }].map((record) => `${formatRecord(record)}\n`).join(''),
     );
@@ -289,13 +270,13 @@ describe('readHeldOutput()', () => {
   });
 
   test('leaves a file alone that is something else', async () => {
-    const file = path.join(folder, 'other.jsonl');
+    const file = at('other.jsonl');
     await writeFile(file, `${formatRecord(good)}\nhello\n`);
     await expect(readHeldOutput(file)).rejects.toThrow(/line 2 is not a record of 'millrace embed'/);
   });
 
   test('refuses vectors of two dimensions', async () => {
-    const file = path.join(folder, 'two.jsonl');
+    const file = at('two.jsonl');
     await writeFile(file, `${formatRecord(good)}\n${formatRecord({ path: 'b', embedding: Float32Array.of(1) })}\n`);
     await expect(readHeldOutput(file)).rejects.toThrow(/line 2 has 1 dimensions, those before it 3/);
   });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { formatDuration, formatRate } from '../../src/cli/terminal/text.js';
 import { Progress } from '../../src/cli/terminal/progress.js';
+import { formatDuration, formatRate } from '../../src/cli/terminal/text.js';
 import { SimulatedClock } from '../../src/core/index.js';
 
 class FakeStream {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { renderReport } from '../../src/cli/output/report.js';
-import { findNeighbours } from '../../src/cli/output/report.js';
+import { findNeighbours, renderReport } from '../../src/cli/output/report.js';
 
 describe('findNeighbours()', () => {
   test('finds the most alike, nearest first, never the vector itself', async () => {

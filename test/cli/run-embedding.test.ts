@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Embedder } from '../../src/cli/command/context.js';
+import { type EmbeddingRun, runEmbedding } from '../../src/cli/command/run-embedding.js';
 import { RunError, UsageError } from '../../src/cli/errors.js';
 import type { EmbedInput } from '../../src/cli/input/inputs.js';
 import type { EmbedRecord, RecordWriter } from '../../src/cli/output/record.js';
-import { type EmbeddingRun, runEmbedding } from '../../src/cli/command/run-embedding.js';
 import { Progress } from '../../src/cli/terminal/progress.js';
 import { SimulatedClock } from '../../src/core/index.js';
 import { ImageReadError } from '../../src/image-embedding/index.js';

@@ -1,8 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { handleInterrupts } from '../../src/cli/terminal/interrupts.js';
-import { renderTable } from '../../src/cli/terminal/text.js';
-import { printable, shorten, textWidth } from '../../src/cli/terminal/text.js';
+import { printable, renderTable, shorten, textWidth } from '../../src/cli/terminal/text.js';
 import { SimulatedClock } from '../../src/core/index.js';
 
 describe('renderTable()', () => {

@@ -1,20 +1,18 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { tempFolder } from '../support/temp-folder.js';
 import { Examples, exampleFiles, root } from './run-example.js';
 
 const photos = path.join(root, 'examples', 'photos');
 let examples: Examples;
-let folder = '';
+const at = tempFolder('examples ü');
 beforeAll(async () => {
   examples = await Examples.prepare();
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace examples ü '));
 });
 afterAll(async () => {
   await examples.remove();
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** How many lines select-shutdown.ts has written. */
@@ -37,7 +35,7 @@ test('every example says in its header how it is started, and is in the list', a
 // Several processes each, beside whatever else the machine does.
 describe.concurrent('examples', { timeout: 90_000 }, () => {
   test('pipeline.ts counts words, and ends with the error of a stage', async () => {
-    const file = path.join(folder, 'words.txt');
+    const file = at('words.txt');
     await writeFile(file, `${'water wheel\r\n'.repeat(2_000)}water mill`);
     const done = await examples.run('pipeline', [file]);
     expect(done).toMatchObject({ code: 0, stderr: '' });
@@ -46,7 +44,7 @@ describe.concurrent('examples', { timeout: 90_000 }, () => {
       '  2001  water',
       '  2000  wheel',
     ]);
-    const failed = await examples.run('pipeline', [file, path.join(folder, 'absent.txt'), file]);
+    const failed = await examples.run('pipeline', [file, at('absent.txt'), file]);
     expect(failed).toMatchObject({ code: 1, stdout: '' });
     expect(failed.stderr).toContain('Cannot count words: ENOENT');
   });
@@ -99,7 +97,7 @@ describe.concurrent('examples', { timeout: 90_000 }, () => {
   });
 
   test('image-pool.ts embeds each image, and goes on past one that fails', async () => {
-    const bad = path.join(folder, 'not-an-image.jpg');
+    const bad = at('not-an-image.jpg');
     await writeFile(bad, 'no image');
     const { code, stdout, stderr } = await examples.run('image-pool', [path.join(photos, 'cat-1.jpg'), bad]);
     expect(stdout).toMatch(/^1\/2 .*cat-1\.jpg: 256 numbers: /);
@@ -108,12 +106,12 @@ describe.concurrent('examples', { timeout: 90_000 }, () => {
   });
 
   test('photo-search.ts embeds a folder once, finds the other picture of the cat, and makes a page', async () => {
-    const library = path.join(folder, 'library <1>');
+    const library = at('library <1>');
     await mkdir(library);
     for (const name of ['cat-1.jpg', 'cat-2.jpg', 'rocket-1.jpg']) {
       await copyFile(path.join(photos, name), path.join(library, name));
     }
-    const page = path.join(folder, 'results.html');
+    const page = at('results.html');
     const query = path.join(library, 'cat-1.jpg');
     const first = await examples.run('photo-search', [library, query, page]);
     expect(first).toMatchObject({ code: 0, stderr: '' });
@@ -137,7 +135,7 @@ describe.concurrent('examples', { timeout: 90_000 }, () => {
   });
 
   test('dedupe-photos.ts finds copies in another format, and leaves everything where it is', async () => {
-    const library = await mkdtemp(path.join(folder, 'dedupe-'));
+    const library = await mkdtemp(at('dedupe-'));
     await copyFile(path.join(photos, 'stairs.jpg'), path.join(library, 'stairs.jpg'));
     await copyFile(path.join(photos, 'cat-1.jpg'), path.join(library, 'cat.jpg'));
     await sharp(path.join(photos, 'stairs.jpg'))

@@ -7,8 +7,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FileLock, type LockHolder, withFileLock } from '../../src/image-embedding/file-lock.js';
-import { until } from '../integration/cli-process.js';
 import { pidNamespaces, testNeeding } from '../support/needs.js';
+import { until } from '../support/until.js';
 
 const CHILD = fileURLToPath(new URL('./lock-process.mjs', import.meta.url));
 

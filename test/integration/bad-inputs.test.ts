@@ -1,15 +1,14 @@
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { PHOTOS, ROOT, readRecords, runCli, startCli, until } from './cli-process.js';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { tempFolder } from '../support/temp-folder.js';
+import { until } from '../support/until.js';
+import { PHOTOS, ROOT, readRecords, runCli, startCli } from './cli-process.js';
 
-let folder = '';
-const at = (name: string): string => path.join(folder, name);
+const at = tempFolder('bad ü');
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace bad ü '));
   await copyFile(path.join(PHOTOS, 'cat-1.jpg'), at('good.jpg'));
   await mkdir(at('folder.jpg'));
   await mkdir(at('folder.jsonl'));
@@ -21,7 +20,6 @@ beforeAll(async () => {
   await writeFile(at('broken.b64'), 'data:image/jpeg;base64,####');
   await writeFile(at('good.b64'), jpeg.toString('base64'));
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** What became of each input, by the name of its file. */
 async function outcomes(file: string): Promise<Record<string, string>> {
@@ -34,7 +32,7 @@ async function outcomes(file: string): Promise<Record<string, string>> {
 describe('millrace embed, bad input', { timeout: 60_000 }, () => {
   test('gives every bad image its coded line, in order, and goes on', async () => {
     const names = ['missing.jpg', 'folder.jpg', 'empty.jpg', 'text.jpg', 'cut.jpg', 'good.jpg'];
-    const ended = await runCli(['embed', '-', '--out', at('bad.jsonl')], { cwd: folder, stdin: names.join('\n') });
+    const ended = await runCli(['embed', '-', '--out', at('bad.jsonl')], { cwd: at(), stdin: names.join('\n') });
     expect(await outcomes(at('bad.jsonl'))).toEqual({
       'missing.jpg': 'ERR_IMAGE_NOT_FOUND',
       'folder.jpg': 'ERR_IMAGE_UNSUPPORTED',
@@ -50,7 +48,7 @@ describe('millrace embed, bad input', { timeout: 60_000 }, () => {
 
   test('tells broken base64 from good, and the good gives what the path gives', async () => {
     const args = ['embed', 'broken.b64', 'good.b64', 'good.jpg', '--op', 'base64', '--out', 'b64.jsonl'];
-    const ended = await runCli(args, { cwd: folder });
+    const ended = await runCli(args, { cwd: at() });
     expect(ended.code).toBe(1);
     const [broken, encoded, read] = await readRecords(at('b64.jsonl'));
     expect(broken).toMatchObject({ path: 'broken.b64', error: { code: 'ERR_BASE64_INVALID' } });
@@ -171,7 +169,7 @@ describe('millrace embed, bad usage', () => {
   ];
   test.each(cases)('%s', async (_name, args, reason) => {
     const before = await readFile(at('good.jpg'));
-    const ended = await runCli(args, { cwd: folder });
+    const ended = await runCli(args, { cwd: at() });
     expect(ended.stderr).toMatch(reason);
     expect(ended.code).toBe(2);
     expect(ended.stdout).toBe('');

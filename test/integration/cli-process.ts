@@ -1,7 +1,8 @@
 /** The real command in a process of its own, as a user starts it. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { type EmbedRecord, parseRecord } from '../../src/cli/output/record.js';
 
@@ -46,6 +47,18 @@ export function startCli(args: readonly string[], options: StartOptions = {}): R
     detached: options.ownGroup ?? false,
     stdio: ['pipe', 'pipe', 'pipe'],
   });
+  child.stdin.on('error', () => {});
+  if (!options.isStdinOpen) child.stdin.end(options.stdin ?? '');
+  return follow(child);
+}
+
+/** Runs any program to its end, without standard input. */
+export function runProgram(words: readonly string[], options: SpawnOptions = {}): Promise<Ended> {
+  const [program, ...args] = words as [string, ...string[]];
+  return follow(spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })).ended;
+}
+
+function follow(child: ChildProcess & { readonly stdout: Readable; readonly stderr: Readable }): Running {
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -54,8 +67,6 @@ export function startCli(args: readonly string[], options: StartOptions = {}): R
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  child.stdin.on('error', () => {});
-  if (!options.isStdinOpen) child.stdin.end(options.stdin ?? '');
   const ended = new Promise<Ended>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
@@ -80,21 +91,6 @@ export async function readRecords(file: string): Promise<EmbedRecord[]> {
       if (record === undefined) throw new Error(`not a record: ${line.slice(0, 100)}`);
       return record;
     });
-}
-
-/** Asks again and again until something holds, for what real processes do in their own time. */
-export async function until<T>(
-  what: string,
-  ask: () => Promise<T | undefined> | T | undefined,
-  ms = 15_000,
-): Promise<T> {
-  const end = performance.now() + ms;
-  for (;;) {
-    const answer = await ask();
-    if (answer !== undefined && answer !== false) return answer;
-    if (performance.now() > end) throw new Error(`${what} did not come about within ${ms} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 /** How many whole lines a file has so far. */

@@ -1,8 +1,5 @@
-/** The kinds of containers in one go. What this system does not let be tried is skipped by name. */
-import { spawn } from 'node:child_process';
-import { chmod, mkdtemp, readdir, readFile, rm, utimes } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+/** The command in containers of several kinds. */
+import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { expect, vi } from 'vitest';
 import {
   linux,
@@ -13,14 +10,15 @@ import {
   root,
   testNeeding,
 } from '../support/needs.js';
-import { PHOTOS, until } from './cli-process.js';
+import { tempFolder } from '../support/temp-folder.js';
+import { MAIN, PHOTOS } from './cli-process.js';
 import {
   asAnyUser,
   asPidOne,
   DOCTOR,
   EMBED,
   expectEmbedded,
-  MAIN,
+  killAndResume,
   MemoryGroup,
   memoryGroups,
   readable,
@@ -28,6 +26,9 @@ import {
   runIn,
   withoutHome,
 } from './container-kinds.js';
+
+const at = tempFolder('containers');
+const DEMO = [process.execPath, MAIN, 'demo'];
 
 // Several starts of the command in one case, on a machine that may be busy.
 vi.setConfig({ testTimeout: 60_000 });
@@ -54,17 +55,13 @@ testNeeding(
   program('setpriv'),
   readable,
 )('millrace demo works without a home, as any user, with the network cut', async () => {
-  const folder = await mkdtemp(path.join(tmpdir(), 'millrace-demo-'));
-  try {
-    await chmod(folder, 0o777);
-    const inFolder = ['env', `--chdir=${folder}`];
-    const demo = [process.execPath, MAIN, 'demo'];
-    const { code, stderr } = await runIn(['unshare', '--net'], inFolder, asAnyUser, withoutHome, demo);
-    expect(code, stderr).toBe(0);
-    expect(await readdir(folder, { recursive: true })).toHaveLength(3);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  await mkdir(at('any'));
+  await chmod(at(), 0o755);
+  await chmod(at('any'), 0o777);
+  const inFolder = ['env', `--chdir=${at('any')}`];
+  const { code, stderr } = await runIn(['unshare', '--net'], inFolder, asAnyUser, withoutHome, DEMO);
+  expect(code, stderr).toBe(0);
+  expect(await readdir(at('any'), { recursive: true })).toHaveLength(3);
 });
 
 testNeeding(
@@ -86,19 +83,14 @@ testNeeding(
 )(
   'millrace demo works on a read-only file system, home and caches among it, where only its folder can be written',
   async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), 'millrace-demo-'));
-    try {
-      // The folder's own mount stays writable when all else becomes read-only; what is in it is gone with the namespace.
-      const script =
-        'cd "$1" && mount -t tmpfs none . && cd "$1" && mount -o remount,bind,ro / && shift && "$@" && find . -type f';
-      const inFolder = ['unshare', '--net', '--mount', 'sh', '-c', script, 'sh', folder];
-      const { code, stdout, stderr } = await runIn(inFolder, [process.execPath, MAIN, 'demo']);
-      expect(code, stderr).toBe(0);
-      const files = stdout.split('\n').filter((line) => line.startsWith('./'));
-      expect(files.sort()).toEqual(['./demo-out/embeddings.jsonl', './demo-out/index.html']);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+    // The folder's own mount stays writable when the rest becomes read-only; its files go with the namespace.
+    const script =
+      'cd "$1" && mount -t tmpfs none . && cd "$1" && mount -o remount,bind,ro / && shift && "$@" && find . -type f';
+    const inFolder = ['unshare', '--net', '--mount', 'sh', '-c', script, 'sh', at()];
+    const { code, stdout, stderr } = await runIn(inFolder, DEMO);
+    expect(code, stderr).toBe(0);
+    const files = stdout.split('\n').filter((line) => line.startsWith('./'));
+    expect(files.sort()).toEqual(['./demo-out/embeddings.jsonl', './demo-out/index.html']);
   },
 );
 
@@ -107,42 +99,16 @@ testNeeding(
   root,
   mountNamespaces,
 )('millrace demo says that the file system is read-only where its folder cannot be made', async () => {
-  const { code, stderr } = await runIn(readOnly, [process.execPath, MAIN, 'demo']);
+  const { code, stderr } = await runIn(readOnly, DEMO);
   expect(code).toBe(2);
   expect(stderr).toContain('Cannot make folder demo-out: EROFS: read-only file system');
 });
 
-// The lock of the killed run is another container's: half a minute without a sign of life, most of which is over here. The long form waits for it.
 testNeeding(
   linux,
   root,
   pidNamespaces,
-)('millrace embed --resume goes on in a container that was killed and started again', async () => {
-  const folder = await mkdtemp(path.join(tmpdir(), 'millrace-killed-'));
-  try {
-    const out = path.join(folder, 'killed.jsonl');
-    const embed = [process.execPath, MAIN, 'embed', PHOTOS, '--out', out, '--workers', '1', '--resume'];
-    const [command, ...args] = [...asPidOne, ...embed] as [string, ...string[]];
-    const first = spawn(command, args, { stdio: 'ignore' });
-    await until(
-      'a first record',
-      async () => (await readFile(out, 'utf8').catch(() => '')).includes('\n') || undefined,
-    );
-    const closed = new Promise((resolve) => first.once('close', resolve));
-    first.kill('SIGKILL');
-    await closed;
-    const before = new Date(Date.now() - 28_000);
-    await utimes(`${out}.lock`, before, before).catch(() => {});
-    const second = await runIn(asPidOne, embed);
-    expect(second.code, second.stderr).toBe(0);
-    const lines = (await readFile(out, 'utf8')).trim().split('\n');
-    const paths = lines.map((line) => (JSON.parse(line) as { path: string }).path);
-    expect(new Set(paths).size).toBe(paths.length);
-    expect(paths.length).toBeGreaterThanOrEqual(20);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-});
+)('millrace embed --resume continues in a new container after the first was killed', () => killAndResume(at(), 28_000));
 
 testNeeding(
   linux,

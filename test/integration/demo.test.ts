@@ -1,19 +1,18 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Ended, PHOTOS, readRecords, startCli, until } from './cli-process.js';
+import { readFile } from 'node:fs/promises';
+import { beforeAll, expect, test } from 'vitest';
+import { tempFolder } from '../support/temp-folder.js';
+import { until } from '../support/until.js';
+import { type Ended, PHOTOS, readRecords, startCli } from './cli-process.js';
 import { startIdleLoop } from './idle-loop.js';
 import { descendants } from './processes.js';
 
-let folder = '';
+const at = tempFolder('demo ü');
 let ended: Ended;
 let idleDelayMs = 0;
 let workers: number[] = [];
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace demo ü '));
   const idle = startIdleLoop();
-  const run = startCli(['demo', PHOTOS], { cwd: folder });
+  const run = startCli(['demo', PHOTOS], { cwd: at() });
   workers = await until('two workers', async () => {
     const found = await descendants(run.pid);
     return found.length >= 2 ? found : undefined;
@@ -21,7 +20,6 @@ beforeAll(async () => {
   ended = await run.ended;
   idleDelayMs = await idle.stop();
 }, 90_000);
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test('millrace demo: two workers are two processes', () => {
   expect(new Set(workers).size).toBeGreaterThanOrEqual(2);
@@ -48,14 +46,14 @@ test("millrace demo: the parent's event loop stays free", () => {
 });
 
 test('millrace demo: writes the vectors and a page that needs nothing else', async () => {
-  const records = await readRecords(path.join(folder, 'demo-out', 'embeddings.jsonl'));
+  const records = await readRecords(at('demo-out', 'embeddings.jsonl'));
   expect(records.length).toBeGreaterThanOrEqual(12);
   for (const record of records) {
     if (!('embedding' in record)) throw new Error(record.error.message);
     const length = Math.hypot(...record.embedding);
     expect(length).toBeCloseTo(1, 5);
   }
-  const page = await readFile(path.join(folder, 'demo-out', 'index.html'), 'utf8');
+  const page = await readFile(at('demo-out', 'index.html'), 'utf8');
   expect(page.match(/<article /g)).toHaveLength(records.length);
   expect(page.match(/<img src="data:image\/jpeg;base64,/g)).toHaveLength(records.length * 4);
   expect(page).not.toMatch(/(?:src|href)="(?!data:|#)/);
@@ -66,6 +64,6 @@ test('millrace demo: shows its progress, line by line where there is no terminal
 });
 
 test('millrace demo: refuses what is no folder, before anything is started', async () => {
-  const run = await startCli(['demo', 'nowhere'], { cwd: folder }).ended;
+  const run = await startCli(['demo', 'nowhere'], { cwd: at() }).ended;
   expect(run).toMatchObject({ code: 2, stderr: 'millrace: Cannot show nowhere: it is not a folder\n' });
 });

@@ -1,22 +1,19 @@
-import { copyFile, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, mkdir, readdir, symlink } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { linux, testNeeding } from '../support/needs.js';
-import { countLines, PHOTOS, readRecords, runCli, startCli, until } from './cli-process.js';
+import { tempFolder } from '../support/temp-folder.js';
+import { until } from '../support/until.js';
+import { countLines, PHOTOS, readRecords, runCli, startCli } from './cli-process.js';
 import { descendants, listProcesses } from './processes.js';
 import { makeSlowPhotos } from './slow-photos.js';
 
-let folder = '';
-beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace faults ü '));
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
+const at = tempFolder('faults ü');
 
 describe('millrace embed, under way', { timeout: 90_000 }, () => {
   test('gives 100 results for 100 images though a worker is killed in the middle', async () => {
-    const photos = await makeSlowPhotos(path.join(folder, 'photos'), 100);
-    const out = path.join(folder, 'kill.jsonl');
+    const photos = await makeSlowPhotos(at('photos'), 100);
+    const out = at('kill.jsonl');
     const run = startCli(['embed', photos, '--out', out, '--workers', '2']);
     await until('the tenth line', async () => (await countLines(out)) >= 10);
     const [victim, ...others] = await descendants(run.pid);
@@ -31,12 +28,12 @@ describe('millrace embed, under way', { timeout: 90_000 }, () => {
   });
 
   test.for([1, 2])('embeds all pictures but the one that kills whoever opens it, with %i workers', async (workers) => {
-    const photos = path.join(folder, `killer photos ${workers}`);
+    const photos = at(`killer photos ${workers}`);
     await mkdir(photos);
     const [photo] = (await readdir(PHOTOS)).filter((name) => name.endsWith('.jpg')) as [string];
     const names = Array.from({ length: 60 }, (_, n) => (n === 31 ? 'killing.jpg' : `${n}.jpg`));
     for (const name of names) await copyFile(path.join(PHOTOS, photo), path.join(photos, name));
-    const out = path.join(folder, `killer ${workers}.jsonl`);
+    const out = at(`killer ${workers}.jsonl`);
     const preload = new URL('./fixtures/killing-preload.mjs', import.meta.url).href;
     const env = { NODE_OPTIONS: `--import=${preload}` };
     const ended = await runCli(['embed', photos, '--out', out, '--workers', String(workers)], { env });
@@ -50,7 +47,7 @@ describe('millrace embed, under way', { timeout: 90_000 }, () => {
   });
 
   test('goes on though the first workers are killed as it starts', async () => {
-    const out = path.join(folder, 'early.jsonl');
+    const out = at('early.jsonl');
     const run = startCli(['embed', PHOTOS, '--out', out, '--workers', '1']);
     const killed = new Set<number>();
     let isOver = false;
@@ -73,7 +70,7 @@ describe('millrace embed, under way', { timeout: 90_000 }, () => {
   });
 
   testNeeding(linux)('says that the disk is full, and ends', async () => {
-    const out = path.join(folder, 'full.jsonl');
+    const out = at('full.jsonl');
     await symlink('/dev/full', out);
     const ended = await runCli(['embed', PHOTOS, '--out', out, '--workers', '1']);
     expect(ended.stderr).toContain(`millrace: Cannot write ${out}: ENOSPC`);
@@ -81,12 +78,10 @@ describe('millrace embed, under way', { timeout: 90_000 }, () => {
   });
 
   test('runs twice at once', async () => {
-    const args = (out: string): string[] => ['embed', PHOTOS, '--out', path.join(folder, out), '--workers', '1'];
+    const args = (out: string): string[] => ['embed', PHOTOS, '--out', at(out), '--workers', '1'];
     const both = await Promise.all([runCli(args('one.jsonl')), runCli(args('two.jsonl'))]);
     expect(both.map((ended) => ended.code)).toEqual([0, 0]);
-    expect(await readRecords(path.join(folder, 'one.jsonl'))).toEqual(
-      await readRecords(path.join(folder, 'two.jsonl')),
-    );
+    expect(await readRecords(at('one.jsonl'))).toEqual(await readRecords(at('two.jsonl')));
   });
 });
 

@@ -1,24 +1,23 @@
-import { access, appendFile, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { access, appendFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { countLines, readRecords, runCli, startCli, until } from './cli-process.js';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { tempFolder } from '../support/temp-folder.js';
+import { until } from '../support/until.js';
+import { countLines, readRecords, runCli, startCli } from './cli-process.js';
 import { descendants, isAlive } from './processes.js';
 import { makeSlowPhotos } from './slow-photos.js';
 
 const COUNT = 120;
-let folder = '';
+const at = tempFolder('stop ü');
 let photos = '';
 let expected: string[] = [];
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace stop ü '));
-  photos = await makeSlowPhotos(path.join(folder, 'photos of 猫'), COUNT);
+  photos = await makeSlowPhotos(at('photos of 猫'), COUNT);
   expected = Array.from({ length: COUNT }, (_, index) =>
     path.join(photos, `photo-${String(index).padStart(3, '0')}.jpg`),
   );
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const embed = (out: string, ...more: string[]): string[] => ['embed', photos, '--out', out, '--workers', '2', ...more];
 
@@ -31,8 +30,8 @@ async function expectWhole(out: string): Promise<void> {
 // Real processes on a machine that may be busy.
 describe('millrace embed, stopped', { timeout: 90_000 }, () => {
   test('drains when SIGINT comes to its process group, says how to continue, and continues', async () => {
-    const out = path.join(folder, 'sigint.jsonl');
-    const run = startCli(embed(out), { cwd: folder, ownGroup: true });
+    const out = at('sigint.jsonl');
+    const run = startCli(embed(out), { cwd: at(), ownGroup: true });
     await until('the third line', async () => (await countLines(out)) >= 3);
     const children = await descendants(run.pid);
     process.kill(-run.pid, 'SIGINT');
@@ -46,19 +45,19 @@ describe('millrace embed, stopped', { timeout: 90_000 }, () => {
     expect(children.length).toBeGreaterThanOrEqual(2);
     await until('the end of the workers', () => !children.some(isAlive) || undefined);
 
-    const resumed = await runCli(embed(out, '--resume'), { cwd: folder });
+    const resumed = await runCli(embed(out, '--resume'), { cwd: at() });
     expect(resumed.stderr).toContain(`resuming: ${out} holds ${records.length}`);
     expect(resumed.code).toBe(0);
     await expectWhole(out);
-    const idle = await runCli(embed(out, '--resume'), { cwd: folder });
+    const idle = await runCli(embed(out, '--resume'), { cwd: at() });
     expect(idle).toMatchObject({ code: 0 });
     expect(idle.stderr).toContain('nothing to do');
     await expectWhole(out);
   });
 
   test('quits at once when SIGINT comes again', async () => {
-    const out = path.join(folder, 'twice.jsonl');
-    const run = startCli(embed(out), { cwd: folder, ownGroup: true });
+    const out = at('twice.jsonl');
+    const run = startCli(embed(out), { cwd: at(), ownGroup: true });
     await until('the first line', async () => (await countLines(out)) >= 1);
     const children = await descendants(run.pid);
     process.kill(-run.pid, 'SIGINT');
@@ -73,8 +72,8 @@ describe('millrace embed, stopped', { timeout: 90_000 }, () => {
   });
 
   test('leaves no child behind when it is killed, and continues behind a torn line', async () => {
-    const out = path.join(folder, 'sigkill.jsonl');
-    const run = startCli(embed(out), { cwd: folder });
+    const out = at('sigkill.jsonl');
+    const run = startCli(embed(out), { cwd: at() });
     await until('the third line', async () => (await countLines(out)) >= 3);
     const children = await descendants(run.pid);
     expect(children.length).toBeGreaterThanOrEqual(2);
@@ -83,18 +82,18 @@ describe('millrace embed, stopped', { timeout: 90_000 }, () => {
     await until('the end of the workers', () => !children.some(isAlive) || undefined);
 
     await appendFile(out, '{"path":"torn","dim":256,"embedding":[0.1');
-    const resumed = await runCli(embed(out, '--resume'), { cwd: folder });
+    const resumed = await runCli(embed(out, '--resume'), { cwd: at() });
     expect(resumed.stderr).toContain('the last line was torn');
     expect(resumed.code).toBe(0);
     await expectWhole(out);
 
     await appendFile(out, '{"path":"torn again');
-    expect((await runCli(embed(out, '--resume'), { cwd: folder })).stderr).toContain('nothing to do');
+    expect((await runCli(embed(out, '--resume'), { cwd: at() })).stderr).toContain('nothing to do');
     await expectWhole(out);
   });
 
   test('ends quietly when the reader of its output goes', async () => {
-    const run = startCli(['embed', photos, '--out', '-', '--workers', '1'], { cwd: folder });
+    const run = startCli(['embed', photos, '--out', '-', '--workers', '1'], { cwd: at() });
     await until('the first line', () => run.said().includes('"embedding"'));
     run.child.stdout?.destroy();
     const ended = await run.ended;

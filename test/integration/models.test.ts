@@ -1,29 +1,27 @@
-import { mkdir, mkdtemp, open, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parquetReadObjects } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testModelFiles, testModels, writeTestModel } from '../../scripts/make-test-models.js';
 import { OnnxBuilder } from '../../scripts/onnx/onnx-builder.js';
 import { type LocalHub, startLocalHub } from '../image-embedding/hub/local-hub.js';
+import { tempFolder } from '../support/temp-folder.js';
 import { PHOTOS, readRecords, runCli } from './cli-process.js';
 
 const NAME = 'millrace/tiny-clip';
 const photo = path.join(PHOTOS, 'cat-1.jpg');
-let folder = '';
+const at = tempFolder('models ü');
 let hub: LocalHub;
 let env: Record<string, string>;
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace models ü '));
   hub = await startLocalHub(NAME, testModelFiles(testModels[0] as (typeof testModels)[number]));
-  env = { HF_ENDPOINT: hub.endpoint, HF_HOME: path.join(folder, 'home'), HF_HUB_OFFLINE: '' };
+  env = { HF_ENDPOINT: hub.endpoint, HF_HOME: at('home'), HF_HUB_OFFLINE: '' };
 });
 afterAll(async () => {
   await hub.close();
-  await rm(folder, { recursive: true, force: true });
 });
 
 describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
@@ -32,7 +30,7 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
     expect(inspected).toMatchObject({ code: 0, stderr: '' });
     const { family, dimension } = JSON.parse(inspected.stdout) as { family: string; dimension: number };
     expect(family).toMatch(/clip/);
-    const out = path.join(folder, 'hub.jsonl');
+    const out = at('hub.jsonl');
     // Offline by now: the cache is enough.
     const offline = { ...env, HF_HUB_OFFLINE: '1' };
     expect(await runCli(['embed', photo, '--model', NAME, '--out', out], { env: offline })).toMatchObject({ code: 0 });
@@ -41,7 +39,7 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
   });
 
   test('brings it ahead of its first use', async () => {
-    const other = { ...env, HF_HOME: path.join(folder, 'prepared'), XDG_CACHE_HOME: path.join(folder, 'cache') };
+    const other = { ...env, HF_HOME: at('prepared'), XDG_CACHE_HOME: at('cache') };
     const prepared = await runCli(['prepare', NAME], { env: other });
     expect(prepared).toMatchObject({
       code: 0,
@@ -52,7 +50,7 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
   });
 
   test('prepares a large one, holds it against its digests, and makes it again when it differs', async () => {
-    const model = await writeTestModel('tiny-clip', await mkdtemp(path.join(folder, 'large ')));
+    const model = await writeTestModel('tiny-clip', await mkdtemp(at('large ')));
     const builder = new OnnxBuilder();
     builder.input('pixel_values', 'float32', ['batch', 3, 32, 32]);
     const weight = builder.externalWeight('weight', [3, 1_400_000], 'weights.raw');
@@ -65,11 +63,11 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
       new Uint8Array(new Float32Array(3 * 1_400_000).fill(0.5).buffer),
     );
     const prepare = (...more: string[]) =>
-      runCli(['prepare', model, ...more], { env: { XDG_CACHE_HOME: path.join(folder, 'prepared ü') } });
+      runCli(['prepare', model, ...more], { env: { XDG_CACHE_HOME: at('prepared ü') } });
     const first = await prepare();
     expect(first).toMatchObject({ code: 0, stderr: '' });
     const [, made = ''] = /^prepared {6}(.*) \(\d+ MB\)$/m.exec(first.stdout) ?? [];
-    expect(made.startsWith(path.join(folder, 'prepared ü', 'millrace', 'prepared'))).toBe(true);
+    expect(made.startsWith(at('prepared ü', 'millrace', 'prepared'))).toBe(true);
     expect((await prepare('--verify')).stdout).toMatch(/^verified {6}yes$/m);
 
     const weights = path.join(made, 'weights.bin');
@@ -84,11 +82,11 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
   });
 
   test('says that it could not prepare one, and why', async () => {
-    await mkdir(path.join(folder, 'large'));
-    const model = await writeTestModel('tiny-clip', path.join(folder, 'large'));
+    await mkdir(at('large'));
+    const model = await writeTestModel('tiny-clip', at('large'));
     await truncate(path.join(model, 'onnx', 'vision_model.onnx'), 16_000_000);
-    await writeFile(path.join(folder, 'file'), '');
-    const ended = await runCli(['prepare', model], { env: { XDG_CACHE_HOME: path.join(folder, 'file') } });
+    await writeFile(at('file'), '');
+    const ended = await runCli(['prepare', model], { env: { XDG_CACHE_HOME: at('file') } });
     expect(ended).toMatchObject({
       code: 1,
       stdout: expect.stringContaining('prepared      no: it is loaded as it is'),
@@ -117,7 +115,7 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
       ['millrace/tiny-clpi', NAME],
       ['mobilenet-v1', 'mobilenet-v1-0.25'],
     ] as const) {
-      const ended = await runCli(['embed', photo, '--model', given, '--out', path.join(folder, 'x.jsonl')], {
+      const ended = await runCli(['embed', photo, '--model', given, '--out', at('x.jsonl')], {
         env: offline,
       });
       expect(ended).toMatchObject({ code: 2, stderr: expect.stringContaining(`did you mean '${meant}'?`) });
@@ -125,7 +123,7 @@ describe('millrace, with a model of the hub', { timeout: 60_000 }, () => {
   });
 
   test('refuses to continue an output with a model of another dimension', async () => {
-    const out = path.join(folder, 'other.jsonl');
+    const out = at('other.jsonl');
     await runCli(['embed', photo, '--model', NAME, '--out', out], { env });
     const before = await readFile(out, 'utf8');
     const ended = await runCli(['embed', PHOTOS, '--out', out, '--resume']);
@@ -142,8 +140,8 @@ test('millrace embed takes paths and URLs on standard input, and writes NumPy an
   try {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/cat`;
     const stdin = `${photo}\n${url}\n`;
-    const npy = path.join(folder, 'v.npy');
-    const parquet = path.join(folder, 'v.parquet');
+    const npy = at('v.npy');
+    const parquet = at('v.parquet');
     for (const out of [npy, parquet]) {
       const ended = await runCli(['embed', '-', '--allow-private-urls', '--out', out], { stdin });
       expect(ended).toMatchObject({ code: 0 });

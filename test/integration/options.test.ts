@@ -1,21 +1,19 @@
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EmbedRecord } from '../../src/cli/output/record.js';
 import { describeNeeding, linux } from '../support/needs.js';
+import { tempFolder } from '../support/temp-folder.js';
 import { PHOTOS, readRecords, runCli } from './cli-process.js';
 
 const cat = path.join(PHOTOS, 'cat-1.jpg');
-let folder = '';
+const at = tempFolder('options');
 let server: Server;
-const at = (name: string): string => path.join(folder, name);
 const vector = (record: EmbedRecord | undefined): Float32Array => (record as { embedding: Float32Array }).embedding;
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace options '));
   await copyFile(cat, at('a.jpg'));
   // It takes a request and never answers.
   server = createServer(() => {});
@@ -24,14 +22,13 @@ beforeAll(async () => {
 afterAll(async () => {
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** Embeds into a fresh output; answers how it ended and its records. */
 async function embed(...args: string[]) {
   const out = at('v.jsonl');
   await rm(out, { force: true });
-  const ended = await runCli(['embed', ...args, '--out', out], { cwd: folder });
+  const ended = await runCli(['embed', ...args, '--out', out], { cwd: at() });
   const records = ended.code === 2 ? [] : await readRecords(out);
   return { ...ended, records };
 }
@@ -139,14 +136,14 @@ describe('millrace embed', { timeout: 60_000 }, () => {
       ]);
       const out = at('odd.jsonl');
       await rm(out, { force: true });
-      expect(await runCli(['embed', ...args, '--out', out], { cwd: folder, stdin: list })).toMatchObject({ code: 0 });
+      expect(await runCli(['embed', ...args, '--out', out], { cwd: at(), stdin: list })).toMatchObject({ code: 0 });
       const wanted = [...odd.map((name) => path.join('odd', name)), url].sort();
       expect((await readRecords(out)).map((record) => record.path).sort()).toEqual(wanted);
       expect((await readFile(out, 'utf8')).split(/[\n\u2028\u2029\u0085]/)).toHaveLength(wanted.length + 1);
     });
 
     test('knows a file again by the name that it has in an output', async () => {
-      const again = await runCli(['embed', url, '--out', at('odd.jsonl'), '--resume'], { cwd: folder });
+      const again = await runCli(['embed', url, '--out', at('odd.jsonl'), '--resume'], { cwd: at() });
       expect(again.stderr).toContain('nothing to do');
     });
   });

@@ -1,8 +1,8 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parquetMetadata } from 'hyparquet';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { tempFolder } from '../support/temp-folder.js';
 import { PHOTOS, ROOT, readRecords, runCli } from './cli-process.js';
 
 const cat = path.join(PHOTOS, 'cat-1.jpg');
@@ -15,11 +15,9 @@ const IDENTITY = {
   normalized: true,
   dimensions: 256,
 };
-let folder = '';
-const at = (name: string): string => path.join(folder, name);
+const at = tempFolder('provenance ü');
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace provenance ü '));
   const built = path.join(ROOT, 'models', 'mobilenet-v1-0.25');
   await cp(built, at('same'), { recursive: true });
   await cp(built, at('other'), { recursive: true });
@@ -27,7 +25,6 @@ beforeAll(async () => {
   const config = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
   await writeFile(file, JSON.stringify({ ...config, rescale_factor: 0.002 }));
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('millrace embed says of which model its vectors are', { timeout: 60_000 }, () => {
   describe('in lines of JSON', () => {

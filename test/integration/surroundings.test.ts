@@ -1,23 +1,20 @@
-import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { chmod, copyFile, mkdir, readdir, symlink } from 'node:fs/promises';
 import path from 'node:path';
-import type { Readable } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { linux, mountNamespaces, type Need, posix, testNeeding } from '../support/needs.js';
 import { OTHER_USER } from '../support/other-user.js';
-import { type Ended, MAIN, PHOTOS, readRecords, runCli, startCli, until } from './cli-process.js';
+import { tempFolder } from '../support/temp-folder.js';
+import { until } from '../support/until.js';
+import { type Ended, MAIN, PHOTOS, readRecords, runCli, runProgram, startCli } from './cli-process.js';
 import { listProcesses } from './processes.js';
 
 const cat = path.join(PHOTOS, 'cat-1.jpg');
-let folder = '';
-const at = (...names: string[]): string => path.join(folder, ...names);
+const at = tempFolder('around');
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'millrace around '));
-  await chmod(folder, 0o777);
+  await chmod(at(), 0o777);
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** Another user than root, who can run the command where it lies. */
 const otherUser: Need = {
@@ -39,26 +36,13 @@ const NOBODY_KNOWN = 54_321;
 /** Runs the command as a user who is not root. */
 function runAs(...args: string[]): Promise<Ended> {
   const user = process.getuid?.() === 0 ? { uid: OTHER_USER, gid: OTHER_USER } : {};
-  return collect(spawn(process.execPath, [MAIN, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], ...user }));
+  return runProgram([process.execPath, MAIN, ...args], { cwd: at(), ...user });
 }
 
 /** Runs a shell script in which `$millrace` is the command. */
 function runShell(script: string, wrapper: readonly string[] = []): Promise<Ended> {
-  const [file = '', ...args] = [...wrapper, 'sh', '-c', script];
   const env = { ...process.env, node: process.execPath, main: MAIN, cat };
-  return collect(spawn(file, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] }));
-}
-
-/** How a process ended, and what it said. */
-function collect(child: ChildProcessByStdio<null, Readable, Readable>): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    let stdout = '';
-    let stderr = '';
-    child.stdout.on('data', (text) => (stdout += text));
-    child.stderr.on('data', (text) => (stderr += text));
-    child.once('error', reject);
-    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
-  });
+  return runProgram([...wrapper, 'sh', '-c', script], { cwd: at(), env });
 }
 
 describe('a command whose output is lost', { timeout: 60_000 }, () => {
@@ -163,9 +147,7 @@ describe('without a home', { timeout: 60_000 }, () => {
   function runHomeless(...args: string[]): Promise<Ended> {
     const user = process.getuid?.() === 0 ? { uid: NOBODY_KNOWN, gid: NOBODY_KNOWN } : {};
     const env = { PATH: process.env.PATH ?? '' };
-    return collect(
-      spawn(process.execPath, [MAIN, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'], ...user }),
-    );
+    return runProgram([process.execPath, MAIN, ...args], { cwd: at(), env, ...user });
   }
 
   testNeeding(otherUser)('embeds', async () => {
@@ -266,7 +248,7 @@ describe('an output', { timeout: 60_000 }, () => {
   test('through a link is written where the link leads', async () => {
     await mkdir(at('deep'));
     await symlink(path.join('deep', 'real.jsonl'), at('link.jsonl'));
-    const embed = (...more: string[]) => runCli(['embed', cat, '--out', 'link.jsonl', ...more], { cwd: folder });
+    const embed = (...more: string[]) => runCli(['embed', cat, '--out', 'link.jsonl', ...more], { cwd: at() });
     expect(await embed()).toMatchObject({ code: 0 });
     expect(await readRecords(at('deep', 'real.jsonl'))).toHaveLength(1);
     expect((await embed('--resume')).stderr).toContain('nothing to do');
@@ -282,7 +264,7 @@ describe('an output', { timeout: 60_000 }, () => {
     // One that comes after another has ended may write it again.
     expect(codes.every((code) => code === 0 || code === 2)).toBe(true);
     expect(await readRecords(at('race.jsonl'))).toMatchObject([{ path: cat, embedding: { length: 256 } }]);
-    expect((await readdir(folder)).filter((name) => name.startsWith('race.jsonl.'))).toEqual([]);
+    expect((await readdir(at())).filter((name) => name.startsWith('race.jsonl.'))).toEqual([]);
   });
 
   test('holds the records of a long list that names few things many times', async () => {

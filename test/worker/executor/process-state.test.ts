@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { expect } from 'vitest';
 import { isStarved } from '../../../src/worker/executor/process-state.js';
-import { until } from '../../integration/cli-process.js';
 import { linux, testNeeding } from '../../support/needs.js';
+import { until } from '../../support/until.js';
 
 testNeeding(linux)(
   'isStarved() tells a process that was stopped from one that runs, and from one that is gone',
