@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
+  builtInNames,
   type HubProgress,
   type ModelDescription,
   type PreparedModel,
@@ -30,11 +31,12 @@ export async function modelsCommand({ stdout }: CommandContext): Promise<ExitCod
   return EXIT.ok;
 }
 
+/** The built-in image models; `models/` of the package also has files that are none. */
 async function builtInModels(): Promise<FoundModel[]> {
   const folder = fileURLToPath(new URL('models', PACKAGE_ROOT));
-  const names = (await listFolder(folder)).filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  const names = (await listFolder(folder)).map((entry) => entry.name).filter((name) => builtInNames.includes(name));
   return await Promise.all(
-    names.sort().map(async (name) => ({ name, revision: 'built in', ...(await weigh(path.join(folder, name))) })),
+    names.map(async (name) => ({ name, revision: 'built in', ...(await weigh(path.join(folder, name))) })),
   );
 }
 
