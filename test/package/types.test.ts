@@ -19,7 +19,7 @@ beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'millrace-types-'));
   await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: root });
   const tarball = (await readdir(folder)).find((name) => name.endsWith('.tgz')) as string;
-  const store = path.join(folder, 'node_modules', '.pnpm', 'millrace@0.1.0', 'node_modules');
+  const store = path.join(folder, 'node_modules', '.pnpm', 'millrace@0.2.0', 'node_modules');
   await mkdir(store, { recursive: true });
   await run('tar', ['-xzf', path.join(folder, tarball), '-C', folder]);
   await rename(path.join(folder, 'package'), path.join(store, 'millrace'));

@@ -174,9 +174,7 @@ class LookNode<T> extends Waiter<void> {
  * An async iterator over a watchable. Leaving it early ends the iterator alone: the source stays open, and a pending `next()` settles without having
  * taken anything.
  */
-export class LookIterator<T>
-  implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable, Watchable<IteratorResult<T, undefined>>
-{
+export class LookIterator<T> implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
   readonly #source: Watchable<IteratorResult<T, undefined>>;
   /** @internal */
   readonly lot: ParkingLot;

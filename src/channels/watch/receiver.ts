@@ -243,7 +243,7 @@ interface Watched<T> {
  * The iterator over changes. It looks at the value when its `next()` resumes and not when it is woken, so that several sends in one turn are one
  * change.
  */
-export class Changes<T> implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable, Watchable<boolean> {
+export class Changes<T> implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
   readonly #watched: Watched<T>;
   /** @internal */
   readonly lot: ParkingLot;
