@@ -1,7 +1,7 @@
 import { type CancellationToken, mpsc } from '../channels/index.js';
 import { type Clock, requireClock, requireOneOf, requireOptions, requireString, systemClock } from '../core/index.js';
 import { Account } from './account/account.js';
-import type { Ping, WorkerHealth } from './account/model-account.js';
+import type { Ping, WorkerHealth } from './account/ledger.js';
 import type { RequestOf } from './answer-request.js';
 import { createHandle, type WorkerHandle } from './handle.js';
 import { type OperationName, type Operations, requireOperations } from './operation.js';

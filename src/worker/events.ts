@@ -145,6 +145,7 @@ function describe(event: WorkerEvent): string {
  */
 export class EventFeed<Event> {
   readonly #sender: broadcast.Sender<Event>;
+  #readers = 0;
 
   constructor(capacity: number) {
     this.#sender = broadcast.sender<Event>(capacity);
@@ -152,7 +153,7 @@ export class EventFeed<Event> {
 
   /** Whether there is a reader. */
   get hasReaders(): boolean {
-    return this.#sender.receiverCount > 0;
+    return this.#readers > 0;
   }
 
   emit(event: Event): void {
@@ -161,7 +162,10 @@ export class EventFeed<Event> {
 
   /** The events from now on. */
   read(): AsyncIterableIterator<Event, void, void> {
-    return new EventReader(this.#sender.subscribe());
+    this.#readers++;
+    return new EventReader(this.#sender.subscribe(), () => {
+      this.#readers--;
+    });
   }
 
   /** Ends every reader, after what is kept for it. */
@@ -172,9 +176,11 @@ export class EventFeed<Event> {
 
 class EventReader<Event> implements AsyncIterableIterator<Event, void, void> {
   readonly #receiver: broadcast.Receiver<Event>;
+  #onLeft: (() => void) | undefined;
 
-  constructor(receiver: broadcast.Receiver<Event>) {
+  constructor(receiver: broadcast.Receiver<Event>, onLeft: () => void) {
     this.#receiver = receiver;
+    this.#onLeft = onLeft;
   }
 
   async next(): Promise<IteratorResult<Event, void>> {
@@ -192,6 +198,8 @@ class EventReader<Event> implements AsyncIterableIterator<Event, void, void> {
 
   async return(): Promise<IteratorResult<Event, void>> {
     this.#receiver.close();
+    this.#onLeft?.();
+    this.#onLeft = undefined;
     return { done: true, value: undefined };
   }
 

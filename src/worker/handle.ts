@@ -12,8 +12,7 @@ import {
   textOf,
 } from '../core/index.js';
 import type { Account } from './account/account.js';
-import type { WorkerStats } from './account/ledger.js';
-import type { Ping, WorkerHealth } from './account/model-account.js';
+import type { Ping, WorkerHealth, WorkerStats } from './account/ledger.js';
 import type { OperationQueue } from './account/operation-queue.js';
 import { blameCaller, UnknownOperationError, WorkerClosedError } from './errors.js';
 import type { WorkerEvent } from './events.js';

@@ -73,7 +73,7 @@ export type {
 } from './spawn.js';
 export { spawnWorker } from './spawn.js';
 export type { Trace } from './trace.js';
-export type { Ping } from './account/model-account.js';
+export type { Ping } from './account/ledger.js';
 export { createWorkerChannels, type WorkerChannels, type WorkerChannelsOptions } from './channels.js';
 export {
   BadInputError,
@@ -97,7 +97,7 @@ export type {
   WorkerStallEvent,
   WorkerStateEvent,
 } from './events.js';
-export type { LastError, WorkerHealth, WorkerProgress } from './account/model-account.js';
+export type { LastError, WorkerHealth, WorkerProgress } from './account/ledger.js';
 export { type WorkerState, type WorkerStatus, workerTransitions } from './state.js';
 export type { LatencySummary } from './account/ledger.js';
 export type { WorkerLedger, WorkerStats } from './account/ledger.js';

@@ -8,7 +8,7 @@ import {
   requirePositiveInteger,
 } from '../core/index.js';
 import type { Account } from './account/account.js';
-import type { Ping, WorkerProgress } from './account/model-account.js';
+import type { Ping, WorkerProgress } from './account/ledger.js';
 import { QueueTurns } from './account/operation-queue.js';
 import { accountOf, type WorkerChannels } from './channels.js';
 import { WorkerLoadError } from './errors.js';

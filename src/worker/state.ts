@@ -99,40 +99,41 @@ export interface WorkerStateView {
 
 /** The one owner of a worker's state: every step goes through the table and out on a watch channel. */
 export class StateMachine implements WorkerStateView {
-  readonly #sender: watch.Sender<WorkerStatus>;
+  /** Made for the first subscriber. */
+  #sender: watch.Sender<WorkerStatus> | undefined;
   readonly #now: () => number;
   readonly #onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void;
   readonly #waiters = new Set<StateWaiter>();
-  #current: WorkerState = 'spawning';
+  #status: WorkerStatus;
 
   constructor(now: () => number, onStep: (from: WorkerState, to: WorkerState, cause: unknown) => void) {
     this.#now = now;
     this.#onStep = onStep;
-    const [sender, receiver] = watch.channel<WorkerStatus>({ state: 'spawning', enteredAt: now() });
-    // Only subscribers count.
-    receiver.close();
-    this.#sender = sender;
+    this.#status = { state: 'spawning', enteredAt: now() };
   }
 
   get current(): WorkerState {
-    return this.#current;
+    return this.#status.state;
   }
 
   borrow(): WorkerStatus {
-    return this.#sender.borrow();
+    return this.#status;
   }
 
   subscribe(): watch.Receiver<WorkerStatus> {
-    return this.#sender.subscribe();
+    if (this.#sender !== undefined) return this.#sender.subscribe();
+    const [sender, receiver] = watch.channel(this.#status);
+    this.#sender = sender;
+    return receiver;
   }
 
   /** Takes a step of the table, and publishes it. */
   enter(to: WorkerState, cause?: unknown, enteredAt: number = this.#now()): void {
-    const from = this.#current;
+    const from = this.#status.state;
     requireTransition(from, to);
-    this.#current = to;
     const status = cause === undefined ? { state: to, enteredAt } : { state: to, enteredAt, cause };
-    this.#sender.sendReplace(status);
+    this.#status = status;
+    this.#sender?.sendReplace(status);
     for (const waiter of this.#waiters) waiter.look(status);
     this.#onStep(from, to, cause);
   }

@@ -6,8 +6,7 @@ import type { Operations } from '../operation.js';
 import type { Outcome, Phase, Request, RequestOwner } from '../request.js';
 import { canTransition, isLive, StateMachine, type WorkerState } from '../state.js';
 import { deadlineTimerOf } from './deadline-timer.js';
-import { LatencyWindow, Ledger, type WorkerStats } from './ledger.js';
-import { ModelAccount, type WorkerHealth } from './model-account.js';
+import { LatencyWindow, Ledger, ModelAccount, type WorkerHealth, type WorkerStats } from './ledger.js';
 import { OperationQueue } from './operation-queue.js';
 
 // Invariants:

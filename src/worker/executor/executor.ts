@@ -1,5 +1,5 @@
 import type { CancellationToken } from '../../channels/index.js';
-import type { WorkerHealth } from '../account/model-account.js';
+import type { WorkerHealth } from '../account/ledger.js';
 import type { Request } from '../request.js';
 
 /**

@@ -1,7 +1,7 @@
 import { CancellationToken } from '../../channels/index.js';
 import { messageOf, scheduleMacrotask } from '../../core/index.js';
 import type { Account } from '../account/account.js';
-import type { WorkerHealth } from '../account/model-account.js';
+import type { WorkerHealth } from '../account/ledger.js';
 import { WorkerLoadError } from '../errors.js';
 import { type CallContext, ModelHealth, requireChunks, requireModel, type UntypedModel } from '../model.js';
 import type { Operations } from '../operation.js';

@@ -3,7 +3,7 @@ import { clearInterval, setInterval } from 'node:timers';
 import { CancellationToken, select, sleep } from '../../channels/index.js';
 import { monotonicNow } from '../../core/index.js';
 import type { Account } from '../account/account.js';
-import type { WorkerHealth } from '../account/model-account.js';
+import type { WorkerHealth } from '../account/ledger.js';
 import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
 import { type HostHealth, type HostInit, Kind, type Message, sharedNow } from '../codec/link.js';
 import { findTransferable, isSmallData } from '../codec/payload.js';
@@ -52,6 +52,7 @@ export class LinkExecutor implements Executor, WatchedHost {
   #stall: StallDetector | undefined;
   /** How it hangs, when it does. */
   #stalled: string | undefined;
+  #isDown = false;
   #ids = 0;
   #lastRss = 0;
   #onLoaded: (failure?: { readonly error: unknown }) => void = () => {};
@@ -64,11 +65,11 @@ export class LinkExecutor implements Executor, WatchedHost {
     this.#settings = settings;
     this.#operations = Object.keys(settings.init.operations);
     account.isDistant = true;
-    account.isSilent = () => !this.closed.isCancelled && this.#stall?.isSilent() === true;
+    account.isSilent = () => !this.#isDown && this.#stall?.isSilent() === true;
   }
 
   get hasRoom(): boolean {
-    return this.held.size < this.#settings.concurrency && !this.closed.isCancelled;
+    return this.held.size < this.#settings.concurrency && !this.#isDown;
   }
 
   get isEmpty(): boolean {
@@ -125,7 +126,7 @@ export class LinkExecutor implements Executor, WatchedHost {
     this.#stall = new StallDetector(this.#account.clock, this.#settings, this, (reason, runningMs) => {
       this.#stalled = reason;
       this.#account.hub.emit({ type: 'stall', runningMs });
-      this.closed.cancel();
+      this.#goDown();
     });
     this.#stall.watch();
   }
@@ -134,6 +135,11 @@ export class LinkExecutor implements Executor, WatchedHost {
     this.#stall?.stop();
     for (const resolve of this.#pings.values()) resolve(undefined);
     this.#pings.clear();
+    this.#goDown();
+  }
+
+  #goDown(): void {
+    this.#isDown = true;
     this.closed.cancel();
   }
 
@@ -336,7 +342,7 @@ export class LinkExecutor implements Executor, WatchedHost {
 
   /** Asks the host how it is. Undefined when it ends. */
   ping(): Promise<HostHealth | undefined> {
-    if (this.closed.isCancelled) return Promise.resolve(undefined);
+    if (this.#isDown) return Promise.resolve(undefined);
     const id = ++this.#ids;
     return new Promise((resolve) => {
       this.#pings.set(id, resolve);
