@@ -142,7 +142,7 @@ export class RegisteredModel {
   // --- admission
 
   #check(name: string, options: PoolCallOptions | undefined, isTry: boolean, isDetailed: boolean): CallSettings {
-    const checked = fillOptions(subjectOf(this.key, textOf(name)), options, CALL_OPTIONS);
+    const checked = fillOptions(`Cannot call ${this.key}.${textOf(name)}`, options, CALL_OPTIONS);
     return { ...checked, timeoutMs: checked.timeoutMs ?? this.settings.timeoutMs, isTry, isDetailed };
   }
 
@@ -170,18 +170,19 @@ export class RegisteredModel {
     if (this.#closing !== undefined) throw dispatcher.refused(operation, closedError(this.key, name, this.#closing));
     const hasTime = timeoutMs >= SHORTEST_MS;
     let key: unknown;
-    let bytes: number;
+    let twin: Job | undefined;
+    let bytes = 0;
     try {
       key = operation.keyOf?.(input as never);
-      const twin = key === undefined ? undefined : operation.shared.get(key);
-      if (twin !== undefined && hasTime) return this.#join(twin, settings, reply);
-      bytes = operation.sizeOf(input);
+      if (key !== undefined && hasTime) twin = operation.shared.get(key);
+      if (twin === undefined) bytes = operation.sizeOf(input);
     } catch (error) {
       blameCaller(error);
       throw dispatcher.refused(operation, error);
     }
     // Measuring runs code of the caller's.
     if (signal?.aborted) throw dispatcher.refused(operation, signal.reason);
+    if (twin !== undefined) return this.#join(twin, settings, reply);
     const now = this.#clock.now();
     if (!hasTime) {
       const job = new Job(dispatcher, operation, priority, bytes, undefined);
@@ -217,7 +218,7 @@ export class RegisteredModel {
     if (isTry && twin.phase !== 'running') {
       // What does not wait for room does not do so with another either.
       const refusal = this.#overload(operation.name, true, timeoutMs, twin.phase === 'queued');
-      if (refusal !== undefined) throw refusal;
+      if (refusal !== undefined) throw this.dispatcher.refused(operation, refusal);
     }
     const call = new Call(twin, reply, timeoutMs, this.#clock.now(), { isDetailed, isCoalesced: true });
     call.watch(this.#clock, signal);

@@ -129,3 +129,24 @@ test('any number of waiting calls share one listener on a signal', async () => {
   expect(results).toEqual(Array(50).fill('ERR_DEADLINE_EXCEEDED'));
   expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
 });
+
+test('a call that gives itself up while its key is made joins no run, and is refused', async () => {
+  const clock = new SimulatedClock();
+  const { pool, workers } = simulate(clock, { serviceMs: () => 10 });
+  let abort = () => {};
+  const key = (input: unknown) => {
+    if (input === 'second') abort();
+    return 'same';
+  };
+  const model = pool.register('m', simulated({ coalesce: { echo: key } }));
+  const first = outcomes([model.call('echo', 'first')]);
+  const controller = new AbortController();
+  const reason = new Error('never mind');
+  abort = () => controller.abort(reason);
+  const second = outcomes([model.call('echo', 'second', { signal: controller.signal })]);
+  await clock.advance(20);
+  expect([first, second]).toEqual([['first'], [reason]]);
+  expect(reason).not.toHaveProperty('fault');
+  expect(workers[0]?.given).toEqual(['first']);
+  expect(pool.stats()).toMatchObject({ accepted: 1, succeeded: 1, refused: 1, coalesced: 0, pending: 0 });
+});
