@@ -93,3 +93,11 @@ export function errorMessage(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message.replace(/\s+/g, ' ').trim() || 'unknown error';
 }
+
+/** The message of an import that failed since an optional package is not installed. */
+export function missingPackage(error: unknown): string | undefined {
+  if (errorCode(error) !== 'ERR_MODULE_NOT_FOUND') return undefined;
+  const name = /Cannot find package '((?:@[^'/]+\/)?[^'/]+)/.exec(errorMessage(error))?.[1];
+  if (name === undefined) return undefined;
+  return `Cannot run the command: the optional package ${name} is not installed, install it with npm install ${name}`;
+}

@@ -1,79 +1,13 @@
 #!/usr/bin/env node
-/**
- * The `millrace` command. It ends when the event loop is empty, so that its output is flushed; only a second Ctrl-C calls `process.exit`.
- */
-import { CommanderError } from 'commander';
-import type { CommandContext } from './command/context.js';
-import { packageVersion } from './command/context.js';
-import {
-  ClosedPipeError,
-  deepestCoded,
-  describeFailure,
-  EXIT,
-  type ExitCode,
-  errorCode,
-  errorMessage,
-  RunError,
-  UsageError,
-} from './errors.js';
-import { createProgram } from './program.js';
+/** The `millrace` command: loads the command line, which needs optional packages, and runs it. */
+import { EXIT, missingPackage } from './errors.js';
 
-async function main(argv: readonly string[]): Promise<ExitCode> {
-  const { stdin, stdout, stderr } = process;
-  // A reader that has closed standard output must not become an uncaught exception.
-  let lost: unknown;
-  stdout.on('error', (error) => {
-    lost ??= error;
-  });
-  stderr.on('error', () => {});
-  let exitCode: ExitCode = EXIT.ok;
-  try {
-    // Loaded on first use: --help needs no pool.
-    const context: CommandContext = {
-      stdin,
-      stdout,
-      stderr,
-      createEmbedder: async (options) => (await import('./command/pool-embedder.js')).createPoolEmbedder(options),
-      createThumbnailMaker: async () => (await import('./command/thumbnails.js')).createWorkerThumbnailMaker(),
-    };
-    const program = createProgram(context, await packageVersion(), (code) => {
-      exitCode = code;
-    });
-    await program.parseAsync([...argv]).catch((error: unknown) => {
-      // Thrown after the help or the version was printed.
-      if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error;
-    });
-    await flushed(stdout);
-    if (lost === undefined || exitCode !== EXIT.ok) return exitCode;
-    if (errorCode(lost) === 'EPIPE') return EXIT.closedPipe;
-    throw new RunError(`Cannot write to standard output: ${errorMessage(lost)}`, { cause: lost });
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    if (error instanceof ClosedPipeError) return EXIT.closedPipe;
-    if (error instanceof UsageError) {
-      stderr.write(`millrace: ${describeFailure(error)}\n`);
-      return EXIT.usage;
-    }
-    if ((error as { syscall?: unknown }).syscall === 'uv_cwd') {
-      stderr.write(
-        'millrace: Cannot resolve a relative path: the folder that the command was started in no longer exists\n',
-      );
-      return EXIT.failed;
-    }
-    const code = errorCode(deepestCoded(error));
-    const message = describeFailure(error);
-    const advice = code === 'EMFILE' || code === 'ENFILE' ? '; allow more open files (ulimit -n)' : '';
-    const isSaid = code === 'ERR_RUN' || message.startsWith(code);
-    stderr.write(`millrace: ${isSaid ? '' : `${code}: `}${message}${advice}\n`);
-    return EXIT.failed;
-  }
+try {
+  const { run } = await import('./run.js');
+  process.exitCode = await run(process.argv);
+} catch (error) {
+  const missing = missingPackage(error);
+  if (missing === undefined) throw error;
+  process.stderr.write(`millrace: ${missing}\n`);
+  process.exitCode = EXIT.failed;
 }
-
-/** Waits until everything written has been flushed or has failed. */
-function flushed(stream: NodeJS.WriteStream): Promise<void> {
-  return new Promise((resolve) => {
-    stream.write('', () => setImmediate(resolve));
-  });
-}
-
-process.exitCode = await main(process.argv);

@@ -1,6 +1,7 @@
-/** Why an optional native package could not be loaded: it is not there, or it is and does not fit this machine. */
+/** Why an optional package could not be loaded: it is not installed, or does not fit this machine. */
 import { messageOf } from '../core/index.js';
 
+const NATIVES: readonly string[] = ['onnxruntime-node', 'sharp'];
 const INSTALL = 'ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node sharp';
 
 const HINTS: readonly (readonly [RegExp, string])[] = [
@@ -26,7 +27,8 @@ const HINTS: readonly (readonly [RegExp, string])[] = [
  */
 export function describeLoadFailure(dependency: string, cause: unknown): string {
   if (isNotFound(dependency, cause)) {
-    return `the optional package ${dependency} could not be loaded, install it with ${INSTALL}`;
+    const command = NATIVES.includes(dependency) ? INSTALL : `npm install ${dependency}`;
+    return `the optional package ${dependency} could not be loaded, install it with ${command}`;
   }
   const text = messageOf(cause);
   const hint = HINTS.find(([pattern]) => pattern.test(text))?.[1];

@@ -13,6 +13,7 @@ const modules = path.join(root, 'node_modules');
 let folder = '';
 let project = '';
 let bare = '';
+let light = '';
 
 /** An empty project with the package in it, unpacked, beside links to the packages it may use. */
 async function makeProject(name: string, tarball: string, isWanted: (dependency: string) => boolean): Promise<string> {
@@ -35,6 +36,8 @@ beforeAll(async () => {
   await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: root });
   const tarball = (await readdir(folder)).find((name) => name.endsWith('.tgz')) as string;
   project = await makeProject('app', path.join(folder, tarball), () => true);
+  const { optionalDependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
+  light = await makeProject('light', path.join(folder, tarball), (name) => !(name in optionalDependencies));
   bare = await makeProject(
     'no natives',
     path.join(folder, tarball),
@@ -195,6 +198,34 @@ describe.concurrent('the packed tarball', { timeout: 90_000 }, () => {
       install,
       '',
     ]);
+  });
+
+  test('needs two packages for channels, workers and pools, and says which one a command lacks', async () => {
+    const { dependencies } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8'));
+    expect(Object.keys(dependencies)).toEqual(['@repeaterjs/repeater', 'p-queue']);
+    const code = "await Promise.all(['millrace', 'millrace/channels', 'millrace/pool'].map((n) => import(n)))";
+    expect(await evaluate(light, `${code}; console.log('all')`)).toBe('all');
+    const main = path.join(light, 'node_modules', 'millrace', 'dist', 'cli', 'main.js');
+    const refuse = (...args: string[]) =>
+      run(process.execPath, [main, ...args], { cwd: light }).then(
+        () => undefined,
+        (error: { code: number; stderr: string }) => [error.code, error.stderr],
+      );
+    const said = (name: string) =>
+      `millrace: Cannot run the command: the optional package ${name} is not installed, install it with npm install ${name}\n`;
+    expect(await refuse('--help')).toEqual([1, said('commander')]);
+    await symlink(path.join(modules, 'commander'), path.join(light, 'node_modules', 'commander'), 'junction');
+    expect(await refuse('embed', '*.jpg', '--out', 'v.jsonl')).toEqual([
+      1,
+      expect.stringMatching(/^millrace: Cannot run the command: the optional package (picomatch|tinyglobby) is not/),
+    ]);
+    const download = `import { createImageEmbeddingPool } from 'millrace/image-embedding';
+      const pool = createImageEmbeddingPool({ model: 'millrace/none', hub: { cacheDir: 'none' }, host: 'thread' });
+      let error = await pool.embedImage('none.jpg').catch((error) => error);
+      while (error.cause?.code?.startsWith('ERR_DEPENDENCY')) error = error.cause;
+      console.log(error.code, error.message);
+      await pool.close();`;
+    expect(await evaluate(light, download)).toMatch(/^ERR_DEPENDENCY_MISSING .*npm install @huggingface\/hub$/);
   });
 
   test('has a doctor that says why an installed package does not load', async () => {

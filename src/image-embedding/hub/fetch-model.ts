@@ -2,11 +2,12 @@
 import { readdir, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { isMillraceError } from '../../core/index.js';
+import { withFileLock } from '../file-lock.js';
+import { MissingDependencyError } from '../image-errors.js';
 import { weightFiles } from '../model/external-weights.js';
 import { ModelDigestError, ModelDownloadError, ModelNotFoundError, ModelOfflineError } from '../model/model-errors.js';
 import { type ModelDtype, modelDtypes, modelFileCandidates, preprocessorFiles } from '../model/model-folder.js';
 import type { ModelReference } from '../model/resolve-model.js';
-import { withFileLock } from '../file-lock.js';
 import { downloadBlob, partOf } from './download-blob.js';
 import {
   hasDigest,
@@ -125,8 +126,17 @@ function pickOnnx(names: ReadonlySet<string>, { file, dtype = 'auto' }: ModelRef
   return wanted.flatMap(modelFileCandidates).find((each) => names.has(each));
 }
 
+/** @throws MissingDependencyError when the optional package is not installed. */
+async function loadHub(name: string): Promise<typeof import('@huggingface/hub')> {
+  try {
+    return await import('@huggingface/hub');
+  } catch (cause) {
+    throw MissingDependencyError.create('@huggingface/hub', `download ${name}`, { cause });
+  }
+}
+
 async function askCommit(name: string, revision: string, client: HubClient): Promise<string> {
-  const { modelInfo } = await import('@huggingface/hub');
+  const { modelInfo } = await loadHub(name);
   const { endpoint: hubUrl, ask: fetch } = client;
   const info = await asModelError(name, client, () =>
     modelInfo({ name, revision, additionalFields: ['sha'], hubUrl, fetch }),
@@ -139,7 +149,7 @@ async function askCommit(name: string, revision: string, client: HubClient): Pro
 
 /** The files of a commit. */
 async function listRepository(name: string, commit: string, client: HubClient): Promise<Map<string, RepositoryFile>> {
-  const { listFiles } = await import('@huggingface/hub');
+  const { listFiles } = await loadHub(name);
   const { endpoint: hubUrl, ask: fetch } = client;
   const files = new Map<string, RepositoryFile>();
   await asModelError(name, client, async () => {

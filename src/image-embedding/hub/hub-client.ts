@@ -2,8 +2,9 @@
  * Requests to the hub: one policy for all of them. What may pass (the network, 408, 429, 5xx) is tried again after a pause, which is as long as the
  * server asks for, up to {@link LONGEST_PAUSE_MS}.
  */
-import { isError } from '../../core/index.js';
+
 import { setTimeout as delay } from 'node:timers/promises';
+import { isError } from '../../core/index.js';
 import { ModelDownloadError } from '../model/model-errors.js';
 import { storedToken, unusedProxy } from './hub-environment.js';
 import type { HubSettings } from './hub-options.js';
