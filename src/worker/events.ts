@@ -57,7 +57,7 @@ const isDebugging = debug.enabled;
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 /** An event before the hub adds who and when. */
-export type EventBody = DistributiveOmit<WorkerEvent, 'workerId' | 'at'>;
+type EventBody = DistributiveOmit<WorkerEvent, 'workerId' | 'at'>;
 
 const channels: { readonly [T in WorkerEvent['type']]: ReturnType<typeof channel> } = {
   state: channel('millrace:worker:state'),

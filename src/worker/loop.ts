@@ -27,7 +27,7 @@ import { inNeutralContext } from './trace.js';
 const IDLE_MS = 300_000;
 
 /** What a loop is run with, filled and checked. */
-export interface LoopSettings {
+interface LoopSettings {
   readonly idleTimeoutMs: number;
   readonly loadTimeoutMs: number;
   /** The name of the model's source, for messages. */
@@ -37,7 +37,7 @@ export interface LoopSettings {
 type Arms = Selector<Record<string, Selectable<unknown>>>;
 
 /** The loop of a worker, for every host: it loads the model, starts requests on the executor as it has room, and releases the model. */
-export class WorkerLoop {
+class WorkerLoop {
   readonly #account: Account;
   readonly #channels: WorkerChannels<never>;
   readonly #executor: Executor;
@@ -291,7 +291,7 @@ export function runLoop(channels: WorkerChannels<never>, executor: Executor, set
 // - `due` holds at most one notice.
 
 /** The timer arm of the loop: `due` receives once nothing has happened for the timeout. */
-export class IdleTimer {
+class IdleTimer {
   readonly due: mpsc.Receiver<void>;
   readonly #notice: mpsc.Sender<void>;
   readonly #clock: Clock;

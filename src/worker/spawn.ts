@@ -271,7 +271,6 @@ async function loadInline(settings: SpawnSettings, workerId: string, signal: Abo
 function describeWorker(workerId: string, settings: SpawnSettings): HostInit {
   return {
     workerId,
-    host: settings.host,
     module: settings.module as string,
     options: settings.options,
     operations: Object.fromEntries(Object.entries(settings.operations).map(([name, { kind }]) => [name, kind])),

@@ -62,7 +62,7 @@ export function isLive(state: WorkerState): boolean {
 }
 
 /** Requires a step to be in the table. */
-export function requireTransition(from: WorkerState, to: WorkerState): void {
+function requireTransition(from: WorkerState, to: WorkerState): void {
   if (!canTransition(from, to)) {
     throw new WorkerStateError(
       `Cannot change worker state: from ${from} it can go to ${workerTransitions[from].join(', ') || 'nowhere'}, received ${to}`,

@@ -1,6 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
-import type { WorkerHost } from '../model.js';
 
 /** A message as the two sides of a link exchange it: a kind, then its operands. */
 export type Message = readonly unknown[];
@@ -33,7 +32,7 @@ export const Kind = {
   Close: 5,
   /** `[Ready]` */
   Ready: 6,
-  /** `[LoadFailed, EncodedError, isPermanent]` */
+  /** `[LoadFailed, EncodedError]` */
   LoadFailed: 7,
   /** `[Answer, id, value]` */
   Answer: 8,
@@ -66,7 +65,6 @@ export const Kind = {
 /** What a host needs to know to load and run its worker. */
 export interface HostInit {
   readonly workerId: string;
-  readonly host: WorkerHost;
   /** URL of the model module. */
   readonly module: string;
   readonly options: unknown;
@@ -171,7 +169,7 @@ export function createLink(transport: LinkTransport): Link {
 export type Refused = (reason: unknown) => void;
 
 /** Sends a batch in one go, or throws before anything was sent. */
-export type SendBatch = (batch: readonly Message[], transfer: readonly ArrayBuffer[]) => void;
+type SendBatch = (batch: readonly Message[], transfer: readonly ArrayBuffer[]) => void;
 
 const none: readonly ArrayBuffer[] = Object.freeze([]);
 

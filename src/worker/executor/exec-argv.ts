@@ -37,7 +37,7 @@ const dropped = new Set([
 ]);
 
 /** The name of a flag, as the lists here have it: without its value, and with dashes for the underscores that Node takes as well. */
-export function flagName(word: string): string {
+function flagName(word: string): string {
   const name = word.includes('=') ? word.slice(0, word.indexOf('=')) : word;
   return name.startsWith('--') ? name.replaceAll('_', '-') : name;
 }
@@ -73,7 +73,7 @@ export function inheritedExecArgv(): string[] {
 }
 
 /** The words of a `NODE_OPTIONS` value; those in double quotes, with backslash escapes inside, are kept whole as Node reads them. */
-export function splitNodeOptions(value: string | undefined): string[] {
+function splitNodeOptions(value: string | undefined): string[] {
   return value?.match(/(?:[^\s"]|"(?:\\.|[^"\\])*")+/g) ?? [];
 }
 

@@ -27,7 +27,7 @@ const RELEASE_MS = 4_000;
 const BUSY_MS = 1_000;
 
 /** What a link executor is told. */
-export interface LinkSettings extends StallLimits {
+interface LinkSettings extends StallLimits {
   readonly startHost: () => Host;
   readonly init: HostInit;
   readonly transferInputs: boolean;
@@ -387,7 +387,7 @@ const FOR_EVER_MS = 2 ** 31 - 1;
  * Holds the process while there is a reason to. Everything of a host is unreferenced, so that an idle worker holds nothing; one timer, made once
  * and referenced as needed, holds the process while calls are under way, a host is starting or a worker is closing.
  */
-export class KeepAlive {
+class KeepAlive {
   readonly #timer: NodeJS.Timeout = setInterval(() => {}, FOR_EVER_MS).unref();
   readonly #reasons = new Set<string>();
   #hasCalls = false;

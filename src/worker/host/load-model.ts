@@ -60,19 +60,10 @@ async function importModule(url: string): Promise<Record<string, unknown>> {
   }
 }
 
-/** Whether another try can't go better: the module is not there, or is not what a model module has to be. */
-export function isPermanentLoadError(error: unknown): boolean {
-  if (error instanceof ModelContractError) return true;
-  const code = (error as { cause?: { code?: unknown } | null } | null)?.cause?.code;
-  return error instanceof WorkerLoadError && (missingCodes.has(code) || typeScriptCodes.has(code));
-}
-
 function isTypeScriptRefusal(url: string, error: unknown): boolean {
   if (!/\.[cm]?tsx?$/.test(new URL(url).pathname)) return false;
   return error instanceof SyntaxError || typeScriptCodes.has((error as { code?: unknown } | null)?.code);
 }
-
-const missingCodes = new Set<unknown>(['ERR_MODULE_NOT_FOUND', 'ERR_UNSUPPORTED_ESM_URL_SCHEME', 'ERR_INVALID_URL']);
 
 const typeScriptCodes = new Set<unknown>([
   'ERR_UNKNOWN_FILE_EXTENSION',

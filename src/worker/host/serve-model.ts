@@ -12,7 +12,7 @@ import {
   type UntypedModel,
   type WorkerHost,
 } from '../model.js';
-import { isPermanentLoadError, loadModel, preloadModel } from './load-model.js';
+import { loadModel, preloadModel } from './load-model.js';
 import type { ProgressBoard } from './progress-board.js';
 
 // Invariants:
@@ -32,7 +32,7 @@ const SLOW_MS = 1;
 type Method = (input: unknown, context: CallContext) => unknown;
 
 /** What the entry file of a host hands over. */
-export interface ServeOptions {
+interface ServeOptions {
   readonly link: Link;
   readonly board: ProgressBoard;
   readonly host: WorkerHost;
@@ -49,7 +49,7 @@ export function serveModel({ link, board, host, exit }: ServeOptions): void {
       served = new ServedModel(await makeModel(init, host, stop.signal), init, link, board);
       link.post([Kind.Ready]);
     } catch (error) {
-      link.post([Kind.LoadFailed, encodeError(error), isPermanentLoadError(error)]);
+      link.post([Kind.LoadFailed, encodeError(error)]);
       link.flush();
       exit();
     }

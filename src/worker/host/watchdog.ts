@@ -2,10 +2,10 @@ import { Worker } from 'node:worker_threads';
 import { type ProgressBoard, WATCHDOG_FD } from './progress-board.js';
 
 /** How often the watchdog looks, in ms. */
-export const WATCHDOG_INTERVAL_MS = 100;
+const WATCHDOG_INTERVAL_MS = 100;
 
 /** What the watchdog thread is started with. */
-export interface WatchdogData {
+interface WatchdogData {
   readonly board: SharedArrayBuffer;
   readonly parentPid: number;
   readonly fd: number;
