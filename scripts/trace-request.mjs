@@ -3,6 +3,7 @@
  *
  *     npm run trace                     this checkout
  *     npm run trace -- <folder>         another checkout, built and with its packages installed
+ *     npm run trace -- --check          fails when there are more than the limits
  *
  * Left out are node_modules and the work itself: decode, kernels and inference of the image layer.
  */
@@ -14,6 +15,7 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const WARM_UP_CALLS = 20;
+const TRACED_CALLS = 3;
 const LIMITS = { caller: 40, worker: 35, both: 60 };
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -46,14 +48,21 @@ try {
   await post('Profiler.enable');
   await post('Profiler.startPreciseCoverage', { callCount: true, detailed: false });
 
-  await ask(pid, 1);
-  await post('Profiler.takePreciseCoverage');
-  await pool.embedImage(photo);
-  const caller = filesOf((await post('Profiler.takePreciseCoverage')).result);
-  const worker = filesOf(await ask(pid, 2));
+  // A timer may fire beside the call: the fewest files of several calls are those of the call.
+  let caller;
+  let worker;
+  let both;
+  for (let call = 0; call < TRACED_CALLS; call++) {
+    await ask(pid, 2 * call + 1);
+    await post('Profiler.takePreciseCoverage');
+    await pool.embedImage(photo);
+    const inCaller = filesOf((await post('Profiler.takePreciseCoverage')).result);
+    const inWorker = filesOf(await ask(pid, 2 * call + 2));
+    const all = new Set([...inCaller, ...inWorker]);
+    if (both === undefined || all.size < both.size) [caller, worker, both] = [inCaller, inWorker, all];
+  }
   await pool.close();
 
-  const both = new Set([...caller, ...worker]);
   for (const [title, files] of [
     ['caller', caller],
     ['worker', worker],
