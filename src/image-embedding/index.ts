@@ -17,6 +17,7 @@ export {
 } from '../core/index.js';
 export { similarity } from './embedding-vector.js';
 export { BatchError, type BatchFailure } from './facade/batch-error.js';
+export type { SettledEmbedding, StreamResult } from './facade/embed-images.js';
 export type {
   BatchEmbedOptions,
   DetailedEmbedding,
@@ -26,9 +27,20 @@ export type {
   EmbedTextOptions,
   WarmOptions,
 } from './facade/embed-options.js';
-export type { SettledEmbedding, StreamResult } from './facade/embed-images.js';
 export { createImageEmbeddingPool, ImageEmbeddingPool } from './facade/image-embedding-pool.js';
+/** @internal */
+export {
+  type FolderEntry,
+  FolderError,
+  imageFileEndings,
+  readFolder,
+  systemFolders,
+  type WalkedFile,
+  walkImages,
+} from './facade/image-files.js';
 export type { BatchInput, ImageBytes, ImageInput, ImageMemory } from './facade/image-input.js';
+/** @internal */
+export { type MapOptions, mapInOrder } from './facade/map-in-order.js';
 export type {
   ImageEmbeddingPoolOptions,
   PassedModelOptions,
@@ -36,19 +48,9 @@ export type {
 } from './facade/pool-options.js';
 export type { BlobLike, ByteStream, ReadableReader, ResponseLike } from './facade/read-bytes.js';
 /** @internal */
-export {
-  FolderError,
-  type FolderEntry,
-  imageFileEndings,
-  readFolder,
-  systemFolders,
-  type WalkedFile,
-  walkImages,
-} from './facade/image-files.js';
+export { FileLock, type LockHolder, STALE_MS } from './file-lock.js';
 /** @internal */
 export { decodePath, encodePath, isEscapedPath, pathOfFileUrl, printablePath } from './file-name.js';
-/** @internal */
-export { FileLock, type LockHolder, STALE_MS } from './file-lock.js';
 /** @internal */
 export { hubCacheFolder } from './hub/hub-environment.js';
 export type { HubOptions, HubProgress } from './hub/hub-options.js';
@@ -68,8 +70,6 @@ export {
 export type { PickedOutput, ValueInfo } from './inference/output.js';
 export type { SessionDescription, SessionInput, SessionOptions } from './inference/session.js';
 /** @internal */
-export { mapInOrder, type MapOptions } from './facade/map-in-order.js';
-/** @internal */
 export { makeFolder } from './make-folder.js';
 export {
   ModelConfigError,
@@ -85,9 +85,9 @@ export {
   ModelUnsupportedError,
 } from './model/model-errors.js';
 export { type ModelDtype, type ModelFolderOptions, readModelFolder } from './model/model-folder.js';
+export { identifyModel, type ModelIdentity } from './model/model-identity.js';
 /** @internal */
 export { builtInNames, nearestName } from './model/model-names.js';
-export { identifyModel, type ModelIdentity } from './model/model-identity.js';
 export {
   createModelSpec,
   type ModelSpec,

@@ -12,8 +12,8 @@ import type { Size } from './geometry.js';
 import { readHeifPicture } from './heif-header.js';
 import { plainJpegSize } from './jpeg-header.js';
 import type { ResizeOptions, Sharp, SharpModule, SharpOptions } from './sharp-loader.js';
-import { isSrgbProfile } from './srgb-profile.js';
 import { describeContent, type ImageFormat, sniffFormat } from './sniff.js';
+import { isSrgbProfile } from './srgb-profile.js';
 import { readTiffSamples, type TiffSamples } from './tiff-header.js';
 
 /** What of the limits concerns decoding. */

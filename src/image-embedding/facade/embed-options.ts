@@ -5,8 +5,8 @@ import {
   requireOneOf,
   requireOptions,
   requirePositiveInteger,
-  requireWorkingSignal,
   requireString,
+  requireWorkingSignal,
 } from '../../core/index.js';
 import type { CallInfo } from '../../pool/index.js';
 import { type ModelSource, requireModelSource } from '../model/resolve-model.js';

@@ -9,10 +9,11 @@ import {
   type PoolStats,
 } from '../../pool/index.js';
 import { similarity } from '../embedding-vector.js';
-import { meanVector, TextVectors } from '../text/text-vectors.js';
 import { disableTelemetry } from '../inference/session.js';
 import type { ModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
+import { meanVector, TextVectors } from '../text/text-vectors.js';
+import { callOptions, findModel } from './embed-call.js';
 import {
   type EmbedImagesParts,
   embedBatch,
@@ -20,7 +21,6 @@ import {
   type SettledEmbedding,
   type StreamResult,
 } from './embed-images.js';
-import { callOptions, findModel } from './embed-call.js';
 import { embedOne, embedOneDetailed, type OneImage } from './embed-one.js';
 import {
   type BatchEmbedOptions,
@@ -37,13 +37,13 @@ import {
 } from './embed-options.js';
 import {
   type BatchInput,
+  type CheckedInput,
   callersFolder,
   checkAny,
   checkBase64,
   checkBytes,
   checkPath,
   checkUrl,
-  type CheckedInput,
   type ImageBytes,
   type ImageInput,
 } from './image-input.js';
@@ -70,9 +70,9 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     if (settings.host === 'thread') disableTelemetry();
     this.#pool = createPool({ name: 'image-embedding', ...spareHosts(settings), ...definedOf(settings.pool ?? {}) });
     this.#registry = new ModelRegistry(this.#pool, settings);
-    const { host, session, capacity } = settings;
+    const { host, session, capacity, hub } = settings;
     const idleTimeoutMs = settings.passed.idleTimeoutMs ?? TEXT_IDLE_MS;
-    this.#texts = new TextVectors(this.#pool, { host, session, capacity, idleTimeoutMs });
+    this.#texts = new TextVectors(this.#pool, { host, session, capacity, hub, idleTimeoutMs });
   }
 
   /**
@@ -405,7 +405,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * **Cancel safety:** takes no signal; calling it again answers with the same promise.
    */
   close(options?: PoolCloseOptions): Promise<void> {
-    this.#registry.stop(new PoolClosedError('Cannot use model: the pool is closing'));
+    this.#stop(new PoolClosedError('Cannot use model: the pool is closing'));
     return this.#pool.close(options);
   }
 
@@ -415,13 +415,18 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    * **Cancel safety:** takes no signal.
    */
   destroy(reason?: unknown): Promise<void> {
-    this.#registry.stop(new PoolClosedError('Cannot use model: the pool is destroyed', { cause: reason }));
+    this.#stop(new PoolClosedError('Cannot use model: the pool is destroyed', { cause: reason }));
     return this.#pool.destroy(reason);
   }
 
   /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #stop(reason: Error): void {
+    this.#registry.stop(reason);
+    this.#texts.stop(reason);
   }
 
   get #maxBytes(): number {

@@ -6,9 +6,9 @@ import { fetchModel } from '../hub/fetch-model.js';
 import { modelBytes } from '../model/external-weights.js';
 import { labelOfSource, type ModelSource, nameOfSource, resolveModel } from '../model/resolve-model.js';
 import { prepareFile } from '../prepare/prepare-model.js';
+import { waitFor } from '../wait-for.js';
 import { type LoadedModel, registerModel } from './loaded-model.js';
 import type { FacadeSettings } from './pool-options.js';
-import { waitFor } from '../wait-for.js';
 
 /** What a call says of its model. */
 export interface LoadOptions {

@@ -3,8 +3,8 @@ import { types } from 'node:util';
 import { describeReceived, isDomException, messageOf } from '../../core/index.js';
 import { DeadlineExceededError } from '../../worker/index.js';
 import { ImageCorruptError, ImageReadError, ImageTooLargeError, UrlFetchError } from '../image-errors.js';
-import type { UnreadInput } from './image-input.js';
 import { waitFor } from '../wait-for.js';
+import type { UnreadInput } from './image-input.js';
 
 /** A `Blob` or a `File`, of whichever make. */
 export interface BlobLike {

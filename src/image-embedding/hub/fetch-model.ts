@@ -6,8 +6,15 @@ import { withFileLock } from '../file-lock.js';
 import { MissingDependencyError } from '../image-errors.js';
 import { weightFiles } from '../model/external-weights.js';
 import { ModelDigestError, ModelDownloadError, ModelNotFoundError, ModelOfflineError } from '../model/model-errors.js';
-import { type ModelDtype, modelDtypes, modelFileCandidates, preprocessorFiles } from '../model/model-folder.js';
+import {
+  dtypeOfFile,
+  type ModelDtype,
+  modelDtypes,
+  modelFileCandidates,
+  preprocessorFiles,
+} from '../model/model-folder.js';
 import type { ModelReference } from '../model/resolve-model.js';
+import { textFileCandidates, tokenizerFiles } from '../text/text-spec.js';
 import { downloadBlob, partOf } from './download-blob.js';
 import {
   hasDigest,
@@ -201,8 +208,26 @@ async function download(
   const { from: name } = reference;
   const files = await listRepository(name, commit, client);
   const { onnx, wanted } = pickWanted(reference, files);
+  const bringAll = bringerOf(name, commit, files, cache, client, onProgress);
+  await bringAll(wanted);
+  // The graph says which files its weights are in, whatever their names.
+  const snapshot = cache.snapshot(commit);
+  const weights = await weightFiles(path.join(snapshot, onnx));
+  const inside = weights.map((each) => path.relative(snapshot, each).split(path.sep).join('/'));
+  await bringAll(inside.filter((each) => !wanted.includes(each)));
+}
+
+/** Brings files of a commit into its snapshot; those that the repository does not have are passed over. */
+function bringerOf(
+  name: string,
+  commit: string,
+  files: ReadonlyMap<string, RepositoryFile>,
+  cache: RepositoryCache,
+  client: HubClient,
+  onProgress: HubSettings['onProgress'],
+): (paths: readonly string[]) => Promise<void> {
   const progress = new Progress(name, onProgress);
-  const bringAll = async (paths: readonly string[]): Promise<void> => {
+  return async (paths) => {
     const found = [...new Set(paths)].flatMap((each) => files.get(each) ?? []);
     for (const file of found) requireSound(name, file);
     const unlinked: RepositoryFile[] = [];
@@ -214,12 +239,31 @@ async function download(
     for (const file of missing) await bringBlob(name, commit, file, cache, client, progress);
     for (const file of unlinked) await linkIntoSnapshot(cache, commit, file);
   };
-  await bringAll(wanted);
-  // The graph says which files its weights are in, whatever their names.
-  const snapshot = cache.snapshot(commit);
-  const weights = await weightFiles(path.join(snapshot, onnx));
-  const inside = weights.map((each) => path.relative(snapshot, each).split(path.sep).join('/'));
-  await bringAll(inside.filter((each) => !wanted.includes(each)));
+}
+
+const SNAPSHOT = /^(.*)[\\/]models--([^\\/]+?)--([^\\/]+)[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]/;
+
+/**
+ * Brings the text tower of a model that came from the hub: its files are left there until a text is asked for.
+ *
+ * @param file The model's own ONNX file.
+ * @returns Whether the model is one of the hub's cache; nothing is brought when downloads are off, or when the repository has no text tower.
+ * @throws ModelDownloadError, ModelDigestError
+ */
+export async function fetchTextTower(file: string, settings: HubSettings, signal: AbortSignal): Promise<boolean> {
+  const [, cacheDir, owner, model, commit] = SNAPSHOT.exec(file) ?? [];
+  if (cacheDir === undefined || commit === undefined) return false;
+  if (settings.offline) return true;
+  const name = `${owner}/${model}`;
+  const cache = repositoryCache(cacheDir, name);
+  const client = await HubClient.create(settings, signal);
+  const files = await listRepository(name, commit, client);
+  const tower = textFileCandidates(dtypeOfFile(file)).find((each) => files.has(each));
+  if (tower === undefined) return true;
+  const beside = [...files.keys()].filter((each) => each.startsWith(`${tower}_data`) || each === `${tower}.data`);
+  const bringAll = bringerOf(name, commit, files, cache, client, settings.onProgress);
+  await bringAll([...tokenizerFiles, ...beside, tower]);
+  return true;
 }
 
 async function bringBlob(

@@ -3,8 +3,7 @@
  * few dead names would hold up every other. So names are asked for over sockets. The system's own look-up comes in only for what it alone knows (names
  * without a dot, search domains, other sources of names), and no more than {@link SYSTEM_LOOKUPS} at a time.
  */
-import { lookup } from 'node:dns/promises';
-import { Resolver } from 'node:dns/promises';
+import { lookup, Resolver } from 'node:dns/promises';
 import { readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import path from 'node:path';

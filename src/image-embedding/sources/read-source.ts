@@ -1,9 +1,9 @@
 import { requireOneOf } from '../../core/index.js';
 import { bytesFromBase64 } from './base64-source.js';
 import { bytesFromMemory } from './bytes-source.js';
-import { bytesFromUrl, type ResolveHost } from './url-source.js';
 import type { ImageLimits } from './limits.js';
 import { bytesFromPath } from './path-source.js';
+import { bytesFromUrl, type ResolveHost } from './url-source.js';
 
 /** Where an image comes from. A path is never fetched and a URL never opened as a file. */
 export type SourceKind = 'path' | 'url' | 'base64' | 'bytes';

@@ -1,7 +1,7 @@
 /** A loaded text tower. */
 import { definedOf } from '../../core/index.js';
-import { pickOutput, poolOutput, type PickedOutput, type ValueInfo } from '../inference/output.js';
-import { openGraph, type OpenGraph, type SessionOptions } from '../inference/session.js';
+import { type PickedOutput, pickOutput, poolOutput, type ValueInfo } from '../inference/output.js';
+import { type OpenGraph, openGraph, type SessionOptions } from '../inference/session.js';
 import { ModelInferenceError, ModelMismatchError } from '../model/model-errors.js';
 import type { TextSpec } from './text-spec.js';
 import { TextTokenizer } from './text-tokenizer.js';

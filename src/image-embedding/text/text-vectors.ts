@@ -3,6 +3,8 @@ import type { ModelHandle, Pool, PoolCallOptions } from '../../pool/index.js';
 import { registerErrorClass } from '../../worker/index.js';
 import { packageUrl } from '../../worker/internal.js';
 import { normalizeInPlace } from '../embedding-vector.js';
+import { fetchTextTower } from '../hub/fetch-model.js';
+import type { HubSettings } from '../hub/hub-options.js';
 import type { SessionOptions } from '../inference/session.js';
 import { modelBytes } from '../model/external-weights.js';
 import { modelErrorClasses } from '../model/model-errors.js';
@@ -17,6 +19,7 @@ export interface TextSettings {
   readonly host: 'process' | 'thread' | 'inline';
   readonly session: SessionOptions;
   readonly capacity: number;
+  readonly hub: HubSettings;
   /** How long a text worker without work lives, in ms. */
   readonly idleTimeoutMs: number;
 }
@@ -38,6 +41,7 @@ type Source =
 export class TextVectors {
   readonly #pool: Pool;
   readonly #settings: TextSettings;
+  readonly #stopped = new AbortController();
   readonly #sources = new Map<string, Promise<Source>>();
 
   constructor(pool: Pool, settings: TextSettings) {
@@ -56,6 +60,11 @@ export class TextVectors {
     return [normalizeInPlace((await source.handle.call('embedText', text, options)).slice())];
   }
 
+  /** Stops what brings text towers here: the pool goes. */
+  stop(reason: Error): void {
+    this.#stopped.abort(reason);
+  }
+
   async #sourceOf({ key, spec }: TextModel): Promise<Source> {
     let source = this.#sources.get(key);
     if (source === undefined) {
@@ -67,13 +76,18 @@ export class TextVectors {
   }
 
   async #find(key: string, spec: ModelSpec): Promise<Source> {
-    const tower = await readTextSpec(spec);
+    const { hub } = this.#settings;
+    const own = await readTextSpec(spec);
+    const isOfHub = own === undefined && (await fetchTextTower(spec.file, hub, this.#stopped.signal));
+    const tower = own ?? (isOfHub ? await readTextSpec(spec) : undefined);
     if (tower !== undefined) return { kind: 'tower', handle: await this.#register(key, tower) };
     const words = await ClassifierWords.load(spec.file);
     if (words !== undefined) return { kind: 'words', words };
-    throw new ModelNoTextError(
-      `Cannot embed text: ${spec.name} has no text tower; search by a picture, or by a model such as CLIP or SigLIP`,
-    );
+    const why =
+      isOfHub && hub.offline
+        ? 'has no text tower in the cache, and downloads are turned off'
+        : 'has no text tower; search by a picture, or by a model such as CLIP or SigLIP';
+    throw new ModelNoTextError(`Cannot embed text: ${spec.name} ${why}`);
   }
 
   /** A worker of its own, with its own queue: it starts with the first text, and leaves when no more come. */

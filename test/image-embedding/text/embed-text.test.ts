@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { writeTestModel } from '../../../scripts/make-test-models.js';
+import { testModelFiles, testModels, writeTestModel } from '../../../scripts/make-test-models.js';
 import {
   buildTextTower,
   clipTokenizer,
@@ -10,6 +10,7 @@ import {
   type TextTowerConfig,
 } from '../../../scripts/make-text-towers.js';
 import { createImageEmbeddingPool, type ImageEmbeddingPool, similarity } from '../../../src/image-embedding/index.js';
+import { startLocalHub } from '../hub/local-hub.js';
 
 const clip = clipTokenizer(['c a', 'ca t</w>', 'd o', 'do g</w>']);
 const siglip = siglipTokenizer(['▁a', '▁photo', '▁cat', '▁dog', 's', '▁']);
@@ -137,6 +138,42 @@ describe('ImageEmbeddingPool.embedText()', () => {
     const model = await folderOf('tiny-clip', CLIP_TOWER, clip, {});
     await writeFile(path.join(model, 'onnx', 'text_model.onnx'), 'no graph');
     await expect(open({ model }).embedText('cat')).rejects.toMatchObject({ code: 'ERR_MODEL_CORRUPT' });
+  });
+});
+
+describe('ImageEmbeddingPool.embedText() of a model from the hub', () => {
+  it('brings the text tower when a text is asked for, and not before', async () => {
+    const model = testModels.find(({ name }) => name === 'tiny-clip') as (typeof testModels)[number];
+    const json = (value: object) => Buffer.from(JSON.stringify(value));
+    const hub = await startLocalHub(
+      'millrace/tiny-clip',
+      new Map<string, Uint8Array>([
+        ...testModelFiles(model),
+        ['onnx/text_model.onnx', buildTextTower(CLIP_TOWER)],
+        ['onnx/text_model_quantized.onnx', buildTextTower(CLIP_TOWER)],
+        ['tokenizer.json', json(clip)],
+        ['tokenizer_config.json', json({ pad_token: '<|endoftext|>' })],
+      ]),
+    );
+    const cacheDir = await mkdtemp(path.join(below, 'hub-'));
+    const options = { model: 'millrace/tiny-clip', hub: { endpoint: hub.endpoint, cacheDir, offline: false } };
+    const files = () => hub.requests.filter((each) => each.includes('/resolve/')).map((each) => path.basename(each));
+    try {
+      const pool = open(options);
+      expect(await pool.embeddingDimension()).toBe(24);
+      expect(files().filter((file) => /text|token/.test(file))).toEqual([]);
+      const cat = await pool.embedText('cat');
+      expect(cat).toHaveLength(24);
+      expect(
+        files()
+          .filter((file) => /text|token/.test(file))
+          .sort(),
+      ).toEqual(['text_model.onnx', 'tokenizer.json', 'tokenizer_config.json']);
+      const offline = open({ ...options, hub: { ...options.hub, offline: true } });
+      expect(await offline.embedText('cat')).toEqual(cat);
+    } finally {
+      await hub.close();
+    }
   });
 });
 
