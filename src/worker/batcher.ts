@@ -181,7 +181,13 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
     for (const entry of batch) entry.isRunning = true;
     this.#running = batch.length;
     this.#controller = new AbortController();
-    await this.#run(batch);
+    const { signal } = this.#controller;
+    await runBisected<BatchEntry<Item, Result>, Result>(batch, (entries) =>
+      this.#options.run(
+        entries.map((entry) => entry.item as Item),
+        { signal },
+      ),
+    );
     this.#controller = undefined;
     return true;
   }
@@ -226,39 +232,48 @@ class QueueBatcher<Item, Result> implements Batcher<Item, Result> {
     }
     return wanted;
   }
+}
 
-  async #run(batch: readonly BatchEntry<Item, Result>[]): Promise<void> {
-    const wanted = batch.filter((entry) => !entry.isSettled);
-    if (wanted.length === 0) return;
-    let results: unknown;
-    try {
-      const { signal } = this.#controller as AbortController;
-      results = await this.#options.run(
-        wanted.map((entry) => entry.item as Item),
-        { signal },
-      );
-      // A copy: to read what came is a part of the run, and may throw.
-      if (Array.isArray(results)) results = Array.from(results);
-    } catch (error) {
-      if (wanted.length === 1) {
-        (wanted[0] as BatchEntry<Item, Result>).fail(error);
-        return;
-      }
-      const middle = wanted.length >> 1;
-      await this.#run(wanted.slice(0, middle));
-      await this.#run(wanted.slice(middle));
+/** An item of a batch, which is answered once. */
+export interface BatchItem<Result> {
+  /** Whether it was answered or given up: it is not run, and no answer reaches it. */
+  readonly isSettled: boolean;
+  succeed(result: Result): void;
+  fail(error: unknown): void;
+}
+
+/**
+ * Runs a batch and answers its items. When `run` throws, halves of the batch are run again, one after the other, down to the items that fail by
+ * themselves.
+ */
+export async function runBisected<Item extends BatchItem<Result>, Result>(
+  batch: readonly Item[],
+  run: (items: readonly Item[]) => Promise<readonly Result[]> | readonly Result[],
+): Promise<void> {
+  const wanted = batch.filter((item) => !item.isSettled);
+  if (wanted.length === 0) return;
+  let results: unknown;
+  try {
+    results = await run(wanted);
+    // A copy: to read what came is a part of the run, and may throw.
+    if (Array.isArray(results)) results = Array.from(results);
+  } catch (error) {
+    if (wanted.length === 1) {
+      (wanted[0] as Item).fail(error);
       return;
     }
-    if (!Array.isArray(results) || results.length !== wanted.length) {
-      const received = Array.isArray(results) ? results.length : typeof results;
-      const message = `Cannot answer batch: run must return ${wanted.length} results, received ${received}`;
-      for (const entry of wanted) entry.fail(new BatchContractError(message));
-      return;
-    }
-    wanted.forEach((entry, index) => {
-      entry.succeed(results[index] as Result);
-    });
+    const middle = wanted.length >> 1;
+    await runBisected(wanted.slice(0, middle), run);
+    await runBisected(wanted.slice(middle), run);
+    return;
   }
+  if (!Array.isArray(results) || results.length !== wanted.length) {
+    const received = Array.isArray(results) ? results.length : typeof results;
+    const message = `Cannot answer batch: run must return ${wanted.length} results, received ${received}`;
+    for (const item of wanted) item.fail(new BatchContractError(message));
+    return;
+  }
+  for (const [index, item] of wanted.entries()) item.succeed(results[index] as Result);
 }
 
 /** One item on its way through a batcher. It is settled once; the first to do so wins. */

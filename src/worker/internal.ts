@@ -8,6 +8,7 @@
  *
  * @module
  */
+export { type BatchItem, runBisected } from './batcher.js';
 export { blameCaller } from './errors.js';
 export { decodeError, type EncodedError, encodeError } from './codec/error-codec.js';
 export { EventFeed, keepTrace } from './events.js';

@@ -3,25 +3,20 @@
  *
  * Invariants:
  * - While a batch runs no JavaScript does, so decodes that are to go on meanwhile have been handed to sharp before: `decodeConcurrency` is at
- *   least one whole batch, and a decode's place is free again as soon as its image waits for a batch. For the same reason images are read before
- *   it is their turn to be decoded, and a run waits a little for those that are being read (see `RunQueue`).
+ *   least one whole batch. For the same reason images are read before it is their turn to be decoded, and a run waits a little for those that are
+ *   being read (see `Batches`).
  * - All operations share one batch, and identical images one decode and one place in it (see `Picture`).
  * - A single image is in the next batch after the one that runs as it comes, whatever else there is: it is first in line for decoding and for
- *   the batch, and a batch of others waits while it is being decoded (see `RunQueue`). A single image that is the same as one of the bulk takes
+ *   the batch, and a batch of others waits while it is being decoded (see `Batches`). A single image that is the same as one of the bulk takes
  *   that one along.
- * - What sharp has been given can't be overtaken, in the line for libuv's threads. So of batch operations it is given no more than fits into one
- *   run: while batches stay small, because decoding is what takes the time, a few; as they grow, a whole one; and while a single image is on its
- *   way, so few that a thread is free for it.
- * - Images of a batch operation or a stream never occupy more than `2 * maxBatch - 1` places (and 2, so that one is decoded while one runs)
- *   between decode and result: pixels take memory.
  */
 import PQueue from 'p-queue';
 import { HostQueues } from '../sources/host-queues.js';
 import type { SourceKind } from '../sources/read-source.js';
 import { waitFor } from '../wait-for.js';
+import { Batches } from './batches.js';
 import { type Digest, type Picture, Pictures } from './picture.js';
 import { type HeldBytes, ReadAhead } from './read-ahead.js';
-import { type Arrival, type Runner, RunQueue } from './run-queue.js';
 
 /** The parts of a pipeline. */
 export interface PipelineParts {
@@ -33,10 +28,10 @@ export interface PipelineParts {
     signal: AbortSignal | undefined,
     onHandedOver: () => void,
   ) => Promise<Uint8Array>;
-  /** Runs them through the model. */
-  readonly runner: Runner<Uint8Array, Float32Array>;
+  /** Runs them through the model. When it fails, halves of them are run again. */
+  readonly run: (images: readonly Uint8Array[]) => Promise<readonly Float32Array[]>;
   readonly maxBatch: number;
-  /** How long the first image of a batch waits for company while the model is free, in ms. */
+  /** How long the first image of a batch waits for others while the model is free, in ms. */
   readonly maxDelayMs: number;
   /** How many images are decoded at once, or wait in the line of libuv's threads. */
   readonly decodeConcurrency: number;
@@ -48,6 +43,8 @@ export interface PipelineParts {
   readonly digest?: Digest | undefined;
   /** How many encoded bytes are read ahead of their decode at most, of single images and of the others each. */
   readonly readAheadBytes?: number | undefined;
+  /** What settles once the message that is being received is complete; undefined where there is none. */
+  readonly received?: (() => Promise<void> | undefined) | undefined;
 }
 
 const SINGLE = 1;
@@ -55,95 +52,92 @@ const BULK = 0;
 
 const READ_AHEAD_BYTES = 64_000_000;
 
-/** Decodes of batch operations outstanding at least: what keeps up to four threads of libuv's pool busy. */
-const MIN_BULK_DECODES = 4;
-
 /** Takes images from any operation to their vectors. */
 export class EmbeddingPipeline {
   readonly #parts: PipelineParts;
-  readonly #decodes: PQueue;
   readonly #fetches: HostQueues;
-  readonly #bulk: PQueue;
-  readonly #bulkDecodes: PQueue;
   readonly #singleReads: ReadAhead;
   readonly #bulkReads: ReadAhead;
   readonly #pictures: Pictures;
-  readonly #runs: RunQueue<Uint8Array, Float32Array>;
-  #bulkDecodeLimit: number;
+  readonly #gate: DecodeGate;
+  readonly #batches: Batches<Picture, Float32Array>;
   /** Images that sharp is at. */
   #handedOver = 0;
 
   constructor(parts: PipelineParts) {
+    const { maxBatch, maxDelayMs, received } = parts;
     this.#parts = parts;
-    this.#decodes = new PQueue({ concurrency: parts.decodeConcurrency });
     this.#fetches = new HostQueues(parts.fetchConcurrency);
-    this.#bulk = new PQueue({ concurrency: Math.max(2, 2 * parts.maxBatch - 1) });
-    this.#bulkDecodeLimit = Math.min(MIN_BULK_DECODES, parts.decodeConcurrency);
-    this.#bulkDecodes = new PQueue({ concurrency: this.#bulkDecodeLimit });
     this.#singleReads = new ReadAhead(parts.readAheadBytes ?? READ_AHEAD_BYTES);
     this.#bulkReads = new ReadAhead(parts.readAheadBytes ?? READ_AHEAD_BYTES);
     this.#pictures = new Pictures(parts.digest);
-    this.#runs = new RunQueue({
-      runner: parts.runner,
-      maxBatch: parts.maxBatch,
-      maxDelayMs: parts.maxDelayMs,
-      isDecoding: () => this.#decodes.pending + this.#decodes.size + this.#bulk.pending > 0,
-      isNextReady: () => this.#handedOver >= parts.maxBatch,
+    this.#gate = new DecodeGate(parts);
+    this.#batches = new Batches<Picture, Float32Array>({
+      run: (pictures) => {
+        this.#gate.noteBatch(pictures.length);
+        return parts.run(pictures.map(({ pixels }) => pixels));
+      },
+      maxBatch,
+      maxDelayMs,
+      received,
+      isNextReady: () => this.#handedOver >= maxBatch,
     });
   }
 
-  /** To be told of a single image that is still being received, by what settles once it is. */
-  announce(arrived: Promise<void>): void {
-    this.#runs.announce(arrived, false);
-  }
-
   /** Embeds one image. */
-  async embed(kind: SourceKind, input: unknown, signal: AbortSignal | undefined): Promise<Float32Array> {
-    const fetched = await this.#fetch(kind, input, signal, SINGLE);
-    return this.#embed(kind, input, fetched, signal, false);
+  embed(kind: SourceKind, input: unknown, signal: AbortSignal | undefined): Promise<Float32Array> {
+    return this.#embed(kind, input, signal, false);
   }
 
   /** Embeds one image of many, which gives way to those of `embed`. */
-  async embedBulk(kind: SourceKind, input: unknown, signal: AbortSignal | undefined): Promise<Float32Array> {
-    const fetched = await this.#fetch(kind, input, signal, BULK);
-    return this.#embed(kind, input, fetched, signal, true);
+  embedBulk(kind: SourceKind, input: unknown, signal: AbortSignal | undefined): Promise<Float32Array> {
+    return this.#embed(kind, input, signal, true);
   }
 
-  /** Downloads ahead of the queue for decoding: a slow server holds up its own downloads only. */
-  async #fetch(
-    kind: SourceKind,
-    input: unknown,
-    signal: AbortSignal | undefined,
-    priority: number,
-  ): Promise<Uint8Array | undefined> {
-    if (kind !== 'url') return undefined;
-    const read = (): Promise<Uint8Array> => {
-      signal?.throwIfAborted();
-      return this.#parts.read(kind, input, signal);
-    };
-    const fetched = waitFor(this.#fetches.add(input, read, { priority }), signal);
-    if (priority === SINGLE) this.#runs.announce(fetched, true);
-    return fetched;
+  /** Resolves when no image is left in front of the model. */
+  idle(): Promise<void> {
+    return this.#batches.idle();
   }
 
   async #embed(
     kind: SourceKind,
     input: unknown,
-    fetched: Uint8Array | undefined,
     signal: AbortSignal | undefined,
     isBulk: boolean,
   ): Promise<Float32Array> {
-    const arrival = isBulk ? undefined : this.#expect();
-    let vector: Promise<Float32Array>;
-    try {
-      const held = await this.#read(kind, input, fetched, signal, isBulk);
-      const picture = await this.#share(held, isBulk, signal);
-      vector = picture.wait(signal);
-      await Promise.race([picture.queued, vector]);
-    } finally {
-      if (arrival !== undefined) this.#end(arrival);
+    const fetched = kind === 'url' ? await this.#fetch(input, signal, isBulk) : undefined;
+    const decoding = this.#decodeShared(kind, input, fetched, signal, isBulk);
+    if (!isBulk) {
+      this.#gate.expect(decoding);
+      this.#batches.hold('single', decoding);
     }
-    return vector;
+    return (await decoding).vector;
+  }
+
+  /** Downloads ahead of the queue for decoding: a slow server holds up its own downloads only. */
+  #fetch(input: unknown, signal: AbortSignal | undefined, isBulk: boolean): Promise<Uint8Array> {
+    const read = (): Promise<Uint8Array> => {
+      signal?.throwIfAborted();
+      return this.#parts.read('url', input, signal);
+    };
+    const fetched = waitFor(this.#fetches.add(input, read, { priority: isBulk ? BULK : SINGLE }), signal);
+    if (!isBulk) this.#batches.hold('fetch', fetched);
+    return fetched;
+  }
+
+  /** Has an image read and decoded, or shares the work for an identical one. Resolves once its pixels wait for a run. */
+  async #decodeShared(
+    kind: SourceKind,
+    input: unknown,
+    fetched: Uint8Array | undefined,
+    signal: AbortSignal | undefined,
+    isBulk: boolean,
+  ): Promise<{ readonly vector: Promise<Float32Array> }> {
+    const held = await this.#read(kind, input, fetched, signal, isBulk);
+    const picture = await this.#share(held, isBulk, signal);
+    const vector = picture.wait(signal);
+    await Promise.race([picture.decoded, vector]);
+    return { vector };
   }
 
   async #read(
@@ -157,7 +151,7 @@ export class EmbeddingPipeline {
     if (bytes !== undefined) return { bytes, release: () => {} };
     const reads = isBulk ? this.#bulkReads : this.#singleReads;
     const reading = reads.read(() => this.#parts.read(kind, input, signal), signal);
-    this.#runs.expectSoon(reading);
+    this.#batches.hold('step', reading);
     return reading;
   }
 
@@ -175,34 +169,16 @@ export class EmbeddingPipeline {
     const twin = this.#pictures.find(key);
     if (twin === undefined) {
       const picture = this.#pictures.add(key, held, isBulk);
-      this.#begin(picture);
+      this.#gate.add(picture, () => this.#decode(picture));
       return picture;
     }
     held.release();
-    if (twin.isBulk && !isBulk) {
-      twin.isBulk = false;
-      // Whichever comes to it first decodes it; pixels that wait already move up.
-      this.#begin(twin);
-      if (twin.pixels !== undefined) this.#runs.promote(twin.pixels);
-    }
+    if (twin.isBulk && !isBulk) this.#gate.promote(twin);
     return twin;
   }
 
-  #begin(picture: Picture): void {
-    if (!picture.isBulk) {
-      void this.#decodes.add(() => this.#decode(picture), { priority: SINGLE });
-      return;
-    }
-    void this.#bulk.add(async () => {
-      if (!picture.isBulk || picture.signal.aborted) return;
-      await this.#bulkDecodes.add(() => this.#decodes.add(() => this.#decode(picture), { priority: BULK }));
-      await picture.over;
-    });
-  }
-
   async #decode(picture: Picture): Promise<void> {
-    const bytes = picture.take();
-    if (bytes === undefined) return;
+    const bytes = picture.beginDecode();
     let isHandedOver = false;
     try {
       let decoding: Promise<Uint8Array> | undefined;
@@ -217,40 +193,16 @@ export class EmbeddingPipeline {
           () => resolve(),
         );
       });
-      this.#runs.expectSoon(handedOver);
-      const pixels = (await decoding) as Uint8Array;
-      picture.pixels = pixels;
-      picture.follow(this.#runs.add(pixels, picture.isBulk, picture.signal));
+      this.#batches.hold('step', handedOver);
+      picture.endDecode((await decoding) as Uint8Array);
+      if (picture.isSettled) return;
+      this.#batches.add(picture);
+      void picture.over.then(() => this.#batches.remove(picture));
     } catch (error) {
       picture.fail(error);
     } finally {
       if (isHandedOver) this.#handedOver -= 1;
     }
-  }
-
-  #expect(): Arrival {
-    const arrival = this.#runs.expect();
-    this.#limitBulkDecodes();
-    return arrival;
-  }
-
-  #end(arrival: Arrival): void {
-    arrival.end();
-    this.#limitBulkDecodes();
-  }
-
-  #limitBulkDecodes(): void {
-    const limit = this.#bulkDecodeLimit;
-    // While a single image is on its way, half of the threads are for that one.
-    const besideSingles = Math.max(1, this.#parts.threads >> 1);
-    this.#bulkDecodes.concurrency = this.#runs.arriving > 0 ? Math.min(besideSingles, limit) : limit;
-  }
-
-  /** To be told of each batch before it runs: the larger they get, the more is decoded ahead. */
-  noteBatch(size: number): void {
-    const wanted = Math.max(MIN_BULK_DECODES, 2 * size);
-    this.#bulkDecodeLimit = Math.min(wanted, this.#parts.decodeConcurrency);
-    this.#limitBulkDecodes();
   }
 
   /** How many images wait for their servers, or for others of the same server. */
@@ -261,13 +213,124 @@ export class EmbeddingPipeline {
   /** How many images are on their way, by stage. */
   get load(): { readonly fetching: number; readonly decoding: number; readonly waiting: number } {
     const reads = [this.#singleReads, this.#bulkReads];
-    const waiting =
-      this.#decodes.size +
-      this.#fetches.size +
-      this.#bulkDecodes.size +
-      this.#bulk.size +
-      this.#runs.length +
-      reads.reduce((sum, each) => sum + each.reading + each.waiting, 0);
-    return { fetching: this.#fetches.pending, decoding: this.#decodes.pending, waiting };
+    const reading = reads.reduce((sum, each) => sum + each.reading + each.waiting, 0);
+    return {
+      fetching: this.#fetches.pending,
+      decoding: this.#gate.decoding,
+      waiting: this.#fetches.size + this.#gate.waiting + this.#batches.length + reading,
+    };
+  }
+}
+
+/** Decodes of bulk outstanding at least: what keeps up to four threads of libuv's pool busy. */
+const MIN_BULK_DECODES = 4;
+
+/**
+ * The order in which images are decoded: single ones first, then bulk.
+ *
+ * Invariants:
+ * - What sharp has been given can't be overtaken, in the line for libuv's threads. So of bulk it is given no more than fits into one run: while
+ *   batches stay small, because decoding is what takes the time, a few; as they grow, a whole one; and while a single image is on its way, so few
+ *   that a thread is free for it.
+ * - Bulk never has more than `2 * maxBatch - 1` images (and 2, so that one is decoded while one runs) between decode and vector: pixels take memory.
+ * - The queue runs as many at once as there are single images in it, and as many more as bulk may have, `decodeConcurrency` at most. Single images
+ *   start first, so bulk has no more than its share.
+ */
+class DecodeGate {
+  readonly #queue = new PQueue({ concurrency: 1 });
+  readonly #parts: Pick<PipelineParts, 'decodeConcurrency' | 'threads'>;
+  readonly #bulkPlaces: number;
+  #bulkLimit: number;
+  /** Single images between their request and their pixels. */
+  #expected = 0;
+  /** Images of bulk that were decoded and have no vector yet. */
+  #ahead = 0;
+  /** Images until they are decoded, with their names in the queue. */
+  readonly #images = new Map<Picture, string>();
+  #ids = 0;
+
+  constructor(parts: Pick<PipelineParts, 'decodeConcurrency' | 'threads' | 'maxBatch'>) {
+    this.#parts = parts;
+    this.#bulkPlaces = Math.max(2, 2 * parts.maxBatch - 1);
+    this.#bulkLimit = Math.min(MIN_BULK_DECODES, parts.decodeConcurrency);
+    this.#adjust();
+  }
+
+  /** How many images are being decoded. */
+  get decoding(): number {
+    return this.#queue.pending;
+  }
+
+  /** How many wait for their turn. */
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
+  /** Leaves a thread to a single image until that has its pixels. */
+  expect(single: Promise<unknown>): void {
+    this.#expected += 1;
+    this.#adjust();
+    const end = (): void => {
+      this.#expected -= 1;
+      this.#adjust();
+    };
+    single.then(end, end);
+  }
+
+  /** Decodes a picture when its turn has come, unless it is given up before. */
+  add(picture: Picture, decode: () => Promise<void>): void {
+    const id = String(++this.#ids);
+    this.#images.set(picture, id);
+    this.#adjust();
+    const { signal, isBulk } = picture;
+    this.#queue.add(decode, { priority: isBulk ? BULK : SINGLE, id, signal }).catch(() => {});
+    // The queue starts another some microtasks later.
+    void picture.decoded.then(() => this.#leave(picture));
+  }
+
+  #leave(picture: Picture): void {
+    this.#images.delete(picture);
+    if (picture.isBulk && !picture.isSettled) {
+      this.#ahead += 1;
+      void picture.over.then(() => {
+        this.#ahead -= 1;
+        this.#adjust();
+      });
+    }
+    this.#adjust();
+  }
+
+  /** Moves a picture of bulk up to the single images. */
+  promote(picture: Picture): void {
+    picture.isBulk = false;
+    const id = this.#images.get(picture);
+    if (id !== undefined && picture.state.stage === 'encoded') this.#queue.setPriority(id, SINGLE);
+    this.#adjust();
+  }
+
+  /** To be told of each batch before it runs: the larger they get, the more is decoded ahead. */
+  noteBatch(size: number): void {
+    this.#bulkLimit = Math.min(Math.max(MIN_BULK_DECODES, 2 * size), this.#parts.decodeConcurrency);
+    this.#adjust();
+  }
+
+  #adjust(): void {
+    const { threads, decodeConcurrency } = this.#parts;
+    let singles = 0;
+    let decodingBulk = 0;
+    for (const { isBulk, state } of this.#images.keys()) {
+      if (!isBulk) singles += 1;
+      else if (state.stage === 'decoding') decodingBulk += 1;
+    }
+    // While a single image is on its way, half of the threads are for that one.
+    const limit = this.#expected > 0 ? Math.min(Math.max(1, threads >> 1), this.#bulkLimit) : this.#bulkLimit;
+    const bulk = Math.max(decodingBulk, Math.min(limit, this.#bulkPlaces - this.#ahead));
+    const concurrency = Math.min(decodeConcurrency, singles + bulk);
+    if (concurrency <= 0) {
+      this.#queue.pause();
+      return;
+    }
+    this.#queue.concurrency = concurrency;
+    if (this.#queue.isPaused) this.#queue.start();
   }
 }

@@ -3,7 +3,7 @@
  * URL, so that a child process or a thread can load it.
  */
 import { createHash, webcrypto } from 'node:crypto';
-import { createBatcher, type ModelContext, type ModelOf, type WorkerHost } from '../../worker/index.js';
+import type { ModelContext, ModelOf, WorkerHost } from '../../worker/index.js';
 import { PixelGarbage } from '../decode/pixel-garbage.js';
 import { loadSharp } from '../decode/sharp-loader.js';
 import { EmbeddingSession, preloadRuntime, type SessionOptions } from '../inference/session.js';
@@ -68,29 +68,28 @@ export function createSessionModel(
   const batchSizes: Record<number, number> = {};
   const run = async (images: readonly Uint8Array[]): Promise<Float32Array[]> => {
     batchSizes[images.length] = (batchSizes[images.length] ?? 0) + 1;
-    pipeline.noteBatch(images.length);
     const vectors = await session.run(images);
     // Not after a failure: the images are then run again, in halves.
     for (const image of images) preprocessor.recycle(image);
     return vectors;
   };
   const fetcher = context.host === 'process' ? new FetchThread(limits.url) : undefined;
-  // It is given whole batches at once, and finds the guilty image of one that fails.
-  const batcher = createBatcher<Uint8Array, Float32Array>({ maxBatch, run });
   const pipeline = new EmbeddingPipeline({
     read: (kind, input, signal) =>
       kind === 'url' && fetcher !== undefined
         ? fetcher.fetch(input, signal)
         : readSource(kind, input, limits, { signal }),
     decode: (bytes, signal, onHandedOver) => preprocessor.decode(bytes, { signal, onHandedOver }),
-    runner: batcher,
+    run,
     maxBatch,
     maxDelayMs,
     decodeConcurrency,
     threads: Number(process.env.UV_THREADPOOL_SIZE) || 4,
     fetchConcurrency,
+    received: () => (receiving.size === 0 ? undefined : Promise.all(receiving).then(() => {})),
     digest: options.coalesce ? digestFor(context.host) : undefined,
   });
+  const receiving = new Set<Promise<void>>();
   let dimension = session.description.output.dimension ?? 0;
   const single = (kind: SourceKind) => (input: unknown, call: { readonly signal: AbortSignal }) =>
     pipeline.embed(kind, input, call.signal);
@@ -128,7 +127,7 @@ export function createSessionModel(
     },
     async dispose(): Promise<void> {
       await fetcher?.close();
-      await batcher.close();
+      await pipeline.idle();
       await session.dispose();
     },
     // An image that is being fetched waits for its server, and takes no place from other images.

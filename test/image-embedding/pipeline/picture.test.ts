@@ -8,7 +8,6 @@ import { describe, expect, test } from 'vitest';
 import { ImageCorruptError } from '../../../src/image-embedding/image-errors.js';
 import type { Digest } from '../../../src/image-embedding/pipeline/picture.js';
 import { EmbeddingPipeline } from '../../../src/image-embedding/pipeline/pipeline.js';
-import { createBatcher } from '../../../src/worker/index.js';
 import { createHeldPool } from './held-pool.js';
 
 const photoOf = (name: string) => fileURLToPath(new URL(`../../../examples/photos/${name}.jpg`, import.meta.url));
@@ -32,14 +31,6 @@ async function until(isTrue: () => boolean): Promise<void> {
 function createStage(digest: Digest | undefined, maxBatch = 4) {
   const decodes: { readonly number: number; readonly signal: AbortSignal | undefined; end(): void }[] = [];
   const runs: { readonly numbers: number[]; end(): void }[] = [];
-  const batcher = createBatcher<Uint8Array, Float32Array>({
-    maxBatch,
-    run: (images) =>
-      new Promise((resolve) => {
-        const numbers = images.map((each) => each[0] as number);
-        runs.push({ numbers, end: () => resolve(numbers.map((number) => Float32Array.of(number))) });
-      }),
-  });
   const pipeline = new EmbeddingPipeline({
     read: async (_kind, input) => Uint8Array.of(input as number),
     decode: (bytes, signal) =>
@@ -52,7 +43,11 @@ function createStage(digest: Digest | undefined, maxBatch = 4) {
             : resolve(Uint8Array.of(number));
         decodes.push({ number, signal, end });
       }),
-    runner: batcher,
+    run: (images) =>
+      new Promise((resolve) => {
+        const numbers = images.map((each) => each[0] as number);
+        runs.push({ numbers, end: () => resolve(numbers.map((number) => Float32Array.of(number))) });
+      }),
     maxBatch,
     maxDelayMs: 0,
     decodeConcurrency: 8,

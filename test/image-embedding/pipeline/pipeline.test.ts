@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ImageCorruptError } from '../../../src/image-embedding/image-errors.js';
 import { EmbeddingPipeline } from '../../../src/image-embedding/pipeline/pipeline.js';
-import { createBatcher } from '../../../src/worker/index.js';
 
 const MAX_BATCH = 16;
 
@@ -14,16 +13,6 @@ async function settle(): Promise<void> {
 function createStage() {
   const runs: { readonly images: readonly Uint8Array[]; readonly end: () => void; readonly decoding: number }[] = [];
   const stage = { decoding: 0, decoded: 0, peak: 0 };
-  const batcher = createBatcher<Uint8Array, Float32Array>({
-    maxBatch: MAX_BATCH,
-    maxDelayMs: 0,
-    run: (images) =>
-      new Promise((resolve) => {
-        pipeline.noteBatch(images.length);
-        const vectors = images.map((each) => Float32Array.of(each[0] as number));
-        runs.push({ images, end: () => resolve(vectors), decoding: stage.decoding });
-      }),
-  });
   // A decode ends some turns later, as one on another thread does.
   const decode = async (bytes: Uint8Array) => {
     stage.decoding += 1;
@@ -37,7 +26,11 @@ function createStage() {
   const pipeline = new EmbeddingPipeline({
     read: async (_kind, input) => Uint8Array.of(input as number),
     decode,
-    runner: batcher,
+    run: (images) =>
+      new Promise((resolve) => {
+        const vectors = images.map((each) => Float32Array.of(each[0] as number));
+        runs.push({ images, end: () => resolve(vectors), decoding: stage.decoding });
+      }),
     maxBatch: MAX_BATCH,
     maxDelayMs: 0,
     decodeConcurrency: MAX_BATCH,

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { EmbeddingPipeline } from '../../../src/image-embedding/pipeline/pipeline.js';
 import { type HeldBytes, ReadAhead } from '../../../src/image-embedding/pipeline/read-ahead.js';
-import { createBatcher } from '../../../src/worker/index.js';
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 const turns = async (count: number) => {
@@ -21,15 +20,6 @@ function createStage(maxBatch: number) {
   const handedOver: number[] = [];
   let given = 0;
   let ran = 0;
-  const batcher = createBatcher<Uint8Array, Float32Array>({
-    maxBatch,
-    run: (images) => {
-      ran += images.length;
-      handedOver.push(given - ran);
-      Atomics.wait(sleeper, 0, 0, 20);
-      return images.map((each) => Float32Array.of(each[0] as number));
-    },
-  });
   const pipeline = new EmbeddingPipeline({
     read: async (_kind, input) => {
       await turns(READ_TURNS);
@@ -44,7 +34,12 @@ function createStage(maxBatch: number) {
       await new Promise((resolve) => setTimeout(resolve, 10));
       return bytes;
     },
-    runner: batcher,
+    run: async (images) => {
+      ran += images.length;
+      handedOver.push(given - ran);
+      Atomics.wait(sleeper, 0, 0, 20);
+      return images.map((each) => Float32Array.of(each[0] as number));
+    },
     maxBatch,
     maxDelayMs: 0,
     decodeConcurrency: maxBatch,
