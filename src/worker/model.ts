@@ -47,6 +47,11 @@ export interface ModelContext {
   readonly workerId: string;
   /** Where the model runs. */
   readonly host: WorkerHost;
+  /**
+   * Resolves once the message that has arrived in part, such as a call with a large input, is complete; undefined where there is none. A model whose
+   * method has blocked the thread can wait for it before it begins another long run. Absent where inputs arrive whole: inline and in a thread.
+   */
+  readonly received?: (() => Promise<void> | undefined) | undefined;
 }
 
 /** Where a worker's model runs: in the caller's event loop, in a worker thread, or in a child process. */

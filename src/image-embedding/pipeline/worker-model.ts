@@ -86,10 +86,9 @@ export function createSessionModel(
     decodeConcurrency,
     threads: Number(process.env.UV_THREADPOOL_SIZE) || 4,
     fetchConcurrency,
-    received: () => (receiving.size === 0 ? undefined : Promise.all(receiving).then(() => {})),
+    received: context.received,
     digest: options.coalesce ? digestFor(context.host) : undefined,
   });
-  const receiving = new Set<Promise<void>>();
   let dimension = session.description.output.dimension ?? 0;
   const single = (kind: SourceKind) => (input: unknown, call: { readonly signal: AbortSignal }) =>
     pipeline.embed(kind, input, call.signal);

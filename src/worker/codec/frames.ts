@@ -185,6 +185,9 @@ export class FrameReader {
   #lengths: Buffer | undefined;
   #segments: Buffer[] = [];
   #isBroken = false;
+  /** Resolves `received`. */
+  #onReceived: (() => void) | undefined;
+  #received: Promise<void> | undefined;
 
   /**
    * @param onValue Told of each value.
@@ -195,12 +198,33 @@ export class FrameReader {
     this.#onUnreadable = onUnreadable;
   }
 
+  /** Resolves once the frame that has arrived in part is delivered, or never will be; undefined where there is none. */
+  received(): Promise<void> | undefined {
+    if (this.#isBroken || (this.#body === undefined && this.#filled === 0)) return undefined;
+    this.#received ??= new Promise((resolve) => {
+      this.#onReceived = resolve;
+    });
+    return this.#received;
+  }
+
+  /** No more bytes will come. */
+  end(): void {
+    this.#isBroken = true;
+    this.#endReceived();
+  }
+
+  #endReceived(): void {
+    this.#onReceived?.();
+    this.#onReceived = undefined;
+    this.#received = undefined;
+  }
+
   /** Takes the next bytes. Nothing of them is kept afterwards. False when they are no frames: nothing can be read of this stream any more. */
   push(chunk: Buffer): boolean {
     try {
       if (!this.#isBroken) this.#read(chunk);
     } catch {
-      this.#isBroken = true;
+      this.end();
     }
     return !this.#isBroken;
   }
@@ -256,6 +280,7 @@ export class FrameReader {
       this.#segments = [];
       this.#fill(Buffer.alloc(HEADER_BYTES));
       this.#deliver(body, segments);
+      this.#endReceived();
     }
   }
 
@@ -301,10 +326,12 @@ function describe(value: unknown): string {
  * @param output Where they go.
  */
 export function socketTransport(input: Socket, output: Socket): LinkTransport {
+  let reader: FrameReader | undefined;
   // The end of the other side shows as its exit.
   for (const socket of [input, output]) socket.on('error', () => {});
   return {
     canTransfer: false,
+    received: () => reader?.received(),
     send(parcel) {
       const pieces = encodeFrame(parcel);
       if (!output.writable) return;
@@ -317,11 +344,13 @@ export function socketTransport(input: Socket, output: Socket): LinkTransport {
       output.uncork();
     },
     subscribe(handler, onUnreadable) {
-      const reader = new FrameReader((value) => handler(value as Parcel), onUnreadable);
+      const frames = new FrameReader((value) => handler(value as Parcel), onUnreadable);
+      reader = frames;
       input.on('data', (chunk: Buffer) => {
         // Something else was written there: without a link the process is of no use, and its parent ends it.
-        if (!reader.push(chunk)) input.destroy();
+        if (!frames.push(chunk)) input.destroy();
       });
+      input.once('close', () => frames.end());
     },
   };
 }

@@ -123,6 +123,8 @@ export interface Link {
   receive(handler: (batch: readonly Message[]) => void): void;
   /** Sets who is told that something has come which can't be read. What it was is not known. */
   unreadable(handler: () => void): void;
+  /** Resolves once the message that has arrived in part is complete; undefined where there is none, or the transport knows of none. */
+  received(): Promise<void> | undefined;
   /** Sends nothing more. What was queued is dropped. */
   close(): void;
 }
@@ -135,6 +137,8 @@ export interface LinkTransport {
   /** Sends, or throws before anything was sent. */
   readonly send: (parcel: Parcel, transfer: readonly ArrayBuffer[]) => void;
   readonly canTransfer: boolean;
+  /** Resolves once the parcel that has arrived in part is complete; undefined where there is none. Absent where parcels arrive whole. */
+  readonly received?: () => Promise<void> | undefined;
   /** `onUnreadable` is called in place of `handler` for a parcel that can't be read. */
   subscribe(handler: (parcel: Parcel) => void, onUnreadable: () => void): void;
 }
@@ -161,6 +165,7 @@ export function createLink(transport: LinkTransport): Link {
     unreadable(handler) {
       onUnreadable = handler;
     },
+    received: () => transport.received?.(),
     close: () => outbox.close(),
   };
 }

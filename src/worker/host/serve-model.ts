@@ -46,7 +46,7 @@ export function serveModel({ link, board, host, exit }: ServeOptions): void {
   let served: ServedModel | undefined;
   const load = async (init: HostInit): Promise<void> => {
     try {
-      served = new ServedModel(await makeModel(init, host, stop.signal), init, link, board);
+      served = new ServedModel(await makeModel(init, host, stop.signal, link), init, link, board);
       link.post([Kind.Ready]);
     } catch (error) {
       link.post([Kind.LoadFailed, encodeError(error)]);
@@ -79,8 +79,9 @@ export function serveModel({ link, board, host, exit }: ServeOptions): void {
   });
 }
 
-async function makeModel(init: HostInit, host: WorkerHost, signal: AbortSignal): Promise<UntypedModel> {
-  const made = await loadModel(init.module, init.options, { signal, workerId: init.workerId, host });
+async function makeModel(init: HostInit, host: WorkerHost, signal: AbortSignal, link: Link): Promise<UntypedModel> {
+  const received = host === 'process' ? { received: () => link.received() } : {};
+  const made = await loadModel(init.module, init.options, { signal, workerId: init.workerId, host, ...received });
   const model = requireModel(made, init.operations);
   try {
     await model.warmup?.();

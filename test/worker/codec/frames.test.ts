@@ -100,6 +100,42 @@ describe('FrameReader', () => {
     }
   });
 
+  test('FrameReader.received() resolves once a frame that has come in part is delivered', async () => {
+    const values: unknown[] = [];
+    const reader = new FrameReader(
+      (value) => values.push(value),
+      () => {},
+    );
+    const frame = Buffer.concat(encodeFrame({ image: new Uint8Array(100_000) }));
+    expect(reader.received()).toBeUndefined();
+    for (const end of [4, 20, 60_000]) {
+      reader.push(frame.subarray(0, end));
+      const received = reader.received();
+      expect(received).toBeInstanceOf(Promise);
+      reader.push(frame.subarray(end));
+      await received;
+      expect(reader.received()).toBeUndefined();
+    }
+    expect(values).toHaveLength(3);
+  });
+
+  test('FrameReader.received() resolves when the rest of a frame never comes', async () => {
+    for (const stop of [
+      (reader: FrameReader) => reader.end(),
+      (reader: FrameReader) => void reader.push(Buffer.alloc(99)),
+    ]) {
+      const reader = new FrameReader(
+        () => {},
+        () => {},
+      );
+      reader.push(Buffer.concat(encodeFrame('millrace')).subarray(0, 5));
+      const received = reader.received();
+      stop(reader);
+      await received;
+      expect(reader.received()).toBeUndefined();
+    }
+  });
+
   test('FrameReader.push() counts an array of a class of its own as what it extends', () => {
     class Vector extends Float32Array {}
     const [copy] = read([bytesOf([Vector.of(1, 2)])]).values as [Float32Array];
