@@ -139,9 +139,12 @@ export class Batches<Image extends QueuedImage<Result>, Result> {
   }
 
   async #waitForSingles(): Promise<void> {
-    const receiving = this.#options.received?.();
-    if (receiving !== undefined && this.#isBulkNext) {
-      await within(HOLD_MS, receiving);
+    // Another message, with a single image in it, may follow the one that is complete now.
+    const until = performance.now() + HOLD_MS;
+    for (let left = HOLD_MS; left > 0 && this.#isBulkNext; left = until - performance.now()) {
+      const receiving = this.#options.received?.();
+      if (receiving === undefined) break;
+      await within(left, receiving);
       await turns();
     }
     await this.#waitFor('fetch', SHARES.fetch * this.#lastRunMs);
