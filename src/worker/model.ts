@@ -48,10 +48,10 @@ export interface ModelContext {
   /** Where the model runs. */
   readonly host: WorkerHost;
   /**
-   * Resolves once the message that has arrived in part, such as a call with a large input, is complete; undefined where there is none. A model whose
-   * method has blocked the thread can wait for it before it begins another long run. Absent where inputs arrive whole: inline and in a thread.
+   * Resolves once the calls that have arrived, in part too where their inputs are large, have begun; undefined where there are none. A model whose
+   * method has blocked the thread waits for it before another long run that such a call should be part of. Absent in the inline host.
    */
-  readonly received?: (() => Promise<void> | undefined) | undefined;
+  readonly arriving?: (() => Promise<void> | undefined) | undefined;
 }
 
 /** Where a worker's model runs: in the caller's event loop, in a worker thread, or in a child process. */

@@ -26,8 +26,8 @@ export interface BatchesOptions<Image, Result> {
   readonly maxDelayMs: number;
   /** Whether as many images as the next run takes have been handed to sharp. */
   readonly isNextReady?: (() => boolean) | undefined;
-  /** What settles once the message that is being received is complete; undefined where there is none. */
-  readonly received?: (() => Promise<void> | undefined) | undefined;
+  /** Settles once the calls that have arrived, in part too, have begun; undefined where there are none. */
+  readonly arriving?: (() => Promise<void> | undefined) | undefined;
 }
 
 /** What a run may be held up by. */
@@ -139,13 +139,12 @@ export class Batches<Image extends QueuedImage<Result>, Result> {
   }
 
   async #waitForSingles(): Promise<void> {
-    // Another message, with a single image in it, may follow the one that is complete now.
+    // A call with a single image may follow those that have begun by then.
     const until = performance.now() + HOLD_MS;
     for (let left = HOLD_MS; left > 0 && this.#isBulkNext; left = until - performance.now()) {
-      const receiving = this.#options.received?.();
-      if (receiving === undefined) break;
-      await within(left, receiving);
-      await turns();
+      const arriving = this.#options.arriving?.();
+      if (arriving === undefined) break;
+      await within(left, arriving);
     }
     await this.#waitFor('fetch', SHARES.fetch * this.#lastRunMs);
     await this.#waitFor('single', HOLD_MS);

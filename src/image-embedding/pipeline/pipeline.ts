@@ -43,8 +43,8 @@ export interface PipelineParts {
   readonly digest?: Digest | undefined;
   /** How many encoded bytes are read ahead of their decode at most, of single images and of the others each. */
   readonly readAheadBytes?: number | undefined;
-  /** What settles once the message that is being received is complete; undefined where there is none. */
-  readonly received?: (() => Promise<void> | undefined) | undefined;
+  /** Settles once the calls that have arrived, in part too, have begun; undefined where there are none. */
+  readonly arriving?: (() => Promise<void> | undefined) | undefined;
 }
 
 const SINGLE = 1;
@@ -65,7 +65,7 @@ export class EmbeddingPipeline {
   #handedOver = 0;
 
   constructor(parts: PipelineParts) {
-    const { maxBatch, maxDelayMs, received } = parts;
+    const { maxBatch, maxDelayMs, arriving } = parts;
     this.#parts = parts;
     this.#fetches = new HostQueues(parts.fetchConcurrency);
     this.#singleReads = new ReadAhead(parts.readAheadBytes ?? READ_AHEAD_BYTES);
@@ -79,7 +79,7 @@ export class EmbeddingPipeline {
       },
       maxBatch,
       maxDelayMs,
-      received,
+      arriving,
       isNextReady: () => this.#handedOver >= maxBatch,
     });
   }

@@ -86,7 +86,7 @@ export function createSessionModel(
     decodeConcurrency,
     threads: Number(process.env.UV_THREADPOOL_SIZE) || 4,
     fetchConcurrency,
-    received: context.received,
+    arriving: context.arriving,
     digest: options.coalesce ? digestFor(context.host) : undefined,
   });
   let dimension = session.description.output.dimension ?? 0;

@@ -6,6 +6,7 @@ import { findTransferable, isSmallData, plainCopy } from '../codec/payload.js';
 import { DeadlineExceededError, WorkerLoadError } from '../errors.js';
 import {
   type CallContext,
+  type ModelContext,
   ModelHealth,
   requireChunks,
   requireModel,
@@ -44,9 +45,15 @@ interface ServeOptions {
 export function serveModel({ link, board, host, exit }: ServeOptions): void {
   const stop = new AbortController();
   let served: ServedModel | undefined;
+  const arriving = (): Promise<void> | undefined => served?.arriving();
   const load = async (init: HostInit): Promise<void> => {
     try {
-      served = new ServedModel(await makeModel(init, host, stop.signal, link), init, link, board);
+      served = new ServedModel(
+        await makeModel(init, { signal: stop.signal, workerId: init.workerId, host, arriving }),
+        init,
+        link,
+        board,
+      );
       link.post([Kind.Ready]);
     } catch (error) {
       link.post([Kind.LoadFailed, encodeError(error)]);
@@ -79,9 +86,8 @@ export function serveModel({ link, board, host, exit }: ServeOptions): void {
   });
 }
 
-async function makeModel(init: HostInit, host: WorkerHost, signal: AbortSignal, link: Link): Promise<UntypedModel> {
-  const received = host === 'process' ? { received: () => link.received() } : {};
-  const made = await loadModel(init.module, init.options, { signal, workerId: init.workerId, host, ...received });
+async function makeModel(init: HostInit, context: ModelContext): Promise<UntypedModel> {
+  const made = await loadModel(init.module, init.options, context);
   const model = requireModel(made, init.operations);
   try {
     await model.warmup?.();
@@ -171,6 +177,8 @@ class ServedModel {
   readonly #slow: Set<string>;
   #blockedUntil = Number.NEGATIVE_INFINITY;
   #isStarting = false;
+  /** Callbacks for when every call that has arrived has begun. */
+  #onStarted: (() => void)[] = [];
 
   constructor(model: UntypedModel, init: HostInit, link: Link, board: ProgressBoard) {
     this.#model = model;
@@ -228,6 +236,17 @@ class ServedModel {
     else queueMicrotask(() => this.#start());
   }
 
+  /** Resolves once every call that has arrived, the one that has arrived in part too, has begun; undefined where there is none. */
+  arriving(): Promise<void> | undefined {
+    const received = this.#link.received();
+    if (received !== undefined) return received.then(() => this.#started());
+    return this.#isStarting ? this.#started() : undefined;
+  }
+
+  async #started(): Promise<void> {
+    if (this.#isStarting) await new Promise<void>((resolve) => this.#onStarted.push(resolve));
+  }
+
   #start(): void {
     this.#isStarting = false;
     const arrived = this.#arrived;
@@ -239,6 +258,7 @@ class ServedModel {
       break;
     }
     this.startArrived();
+    if (!this.#isStarting) for (const resolve of this.#onStarted.splice(0)) resolve();
   }
 
   /** Begins a call. True when it has blocked the thread. */

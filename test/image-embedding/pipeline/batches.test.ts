@@ -166,19 +166,17 @@ describe('Batches', () => {
     expect(performance.now() - before).toBeLessThan(900);
   });
 
-  test('have bulk wait for a message that is being received, and then for the pixels of its image', async () => {
+  test('have bulk wait for a call that is arriving, and then for the pixels of its image', async () => {
     const message = gate();
-    let receiving: Promise<void> | undefined = message.opened;
-    const { batches, runs, named, bulk, single } = createRig({ received: () => receiving });
+    let arriving: Promise<void> | undefined = message.opened;
+    const { batches, runs, named, bulk, single } = createRig({ arriving: () => arriving });
     void bulk('a');
     await settle();
     expect(runs).toHaveLength(0);
-    receiving = undefined;
-    message.open();
-    // The worker's loop may give way to others twice before it takes what has come.
-    for (let count = 0; count < 3; count += 1) await new Promise((resolve) => setImmediate(resolve));
+    arriving = undefined;
     const { opened, open } = gate();
     batches.hold('single', opened);
+    message.open();
     await settle();
     expect(runs).toHaveLength(0);
     void single('S');
