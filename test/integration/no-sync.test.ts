@@ -4,10 +4,11 @@ import { fileURLToPath } from 'node:url';
 import { glob } from 'tinyglobby';
 import { expect, test } from 'vitest';
 
-// Files of the kernel's, read once: the control group's limits when the first pool is made, and the terminal beside the first fork, which is synchronous itself. And what a child says to its parent as it starts.
+// Files of the kernel, read once: the limits of the control group when the first pool is made, and the terminal before the first fork, which is
+// synchronous itself. And the first message of a child to its parent.
 const ALLOWED = new Set(['pool/machine.ts', 'worker/executor/process-state.ts', 'worker/host/process-child.ts']);
 
-test("no source file calls a synchronous file or process function on a request's way: nobody blocks", async () => {
+test('no source file calls a synchronous file or process function', async () => {
   const root = fileURLToPath(new URL('../../src/', import.meta.url));
   const found: string[] = [];
   for (const name of await glob('**/*.ts', { cwd: root })) {

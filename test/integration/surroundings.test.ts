@@ -5,9 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { linux, mountNamespaces, type Need, posix, testNeeding } from '../support/needs.js';
 import { OTHER_USER } from '../support/other-user.js';
 import { tempFolder } from '../support/temp-folder.js';
-import { until } from '../support/until.js';
 import { type Ended, MAIN, PHOTOS, readRecords, runCli, runProgram, startCli } from './cli-process.js';
-import { listProcesses } from './processes.js';
 
 const cat = path.join(PHOTOS, 'cat-1.jpg');
 const at = tempFolder('around');
@@ -209,22 +207,6 @@ describe('a working folder that was deleted', { timeout: 60_000 }, () => {
     });
   });
 });
-
-test('a worker that is killed as the command starts is replaced, and no image is lost', async () => {
-  const run = startCli(['embed', PHOTOS, '--workers', '1', '--out', at('killed.jsonl')]);
-  for (let round = 0, last = 0; round < 2; round++) {
-    const worker = await until('a worker', async () => {
-      const rows = await listProcesses();
-      return rows.find((row) => row.parent === run.pid && row.pid !== last && row.command.includes('process-child'))
-        ?.pid;
-    });
-    process.kill(worker, 'SIGKILL');
-    last = worker;
-  }
-  const ended = await run.ended;
-  expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('ERR_') });
-  expect(await readRecords(at('killed.jsonl'))).toHaveLength(22);
-}, 60_000);
 
 testNeeding(linux)(
   'names that are not UTF-8 are embedded also where a shell has put them among the arguments',
