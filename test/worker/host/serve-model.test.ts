@@ -100,13 +100,14 @@ test('serveModel() sends one final message for each call, also for those that ar
   const finals = (): Parcel[] =>
     sent
       .flatMap((parcel) => (typeof parcel[0] === 'number' ? [parcel] : (parcel as Parcel[])))
-      .filter(([kind]) => kind !== Kind.Taken);
+      .filter(([kind]) => kind !== Kind.Taken)
+      .sort(([, one], [, other]) => (one as number) - (other as number));
   while (finals().length < 4) await turn();
   await turn();
   expect(finals()).toEqual([
-    [Kind.Gone, 3, false],
     [Kind.Gone, 1, true],
     [Kind.Answer, 2, 1],
+    [Kind.Gone, 3, false],
     [Kind.Answer, 4, 2],
   ]);
 });
