@@ -45,18 +45,15 @@ export class ValueQueue<T> {
     return value;
   }
 
-  /** Takes the oldest values, of which there must be as many. A value that the array refuses stays, with those behind it. */
-  moveInto(buffer: T[], count: number): void {
-    for (let left = count; left > 0; left--) {
-      buffer.push((this.#head as Block<T>)[this.#at] as T);
-      this.shift();
-    }
+  /** The oldest value; there must be one. */
+  get first(): T {
+    return (this.#head as Block<T>)[this.#at] as T;
   }
 
   /** Takes every value, and lets go of the blocks. */
   clear(): T[] {
     const values: T[] = [];
-    this.moveInto(values, this.length);
+    while (this.length > 0) values.push(this.shift());
     this.#head = this.#tail = this.#more = this.#spare = null;
     return values;
   }
