@@ -28,31 +28,13 @@ export type {
   WarmOptions,
 } from './facade/embed-options.js';
 export { createImageEmbeddingPool, ImageEmbeddingPool } from './facade/image-embedding-pool.js';
-/** @internal */
-export {
-  type FolderEntry,
-  FolderError,
-  imageFileEndings,
-  readFolder,
-  systemFolders,
-  type WalkedFile,
-  walkImages,
-} from './facade/image-files.js';
 export type { BatchInput, ImageBytes, ImageInput, ImageMemory } from './facade/image-input.js';
-/** @internal */
-export { type MapOptions, mapInOrder } from './facade/map-in-order.js';
 export type {
   ImageEmbeddingPoolOptions,
   PassedModelOptions,
   WorkerCount,
 } from './facade/pool-options.js';
 export type { BlobLike, ByteStream, ReadableReader, ResponseLike } from './facade/read-bytes.js';
-/** @internal */
-export { FileLock, type LockHolder, STALE_MS } from './file-lock.js';
-/** @internal */
-export { decodePath, encodePath, isEscapedPath, pathOfFileUrl, printablePath } from './file-name.js';
-/** @internal */
-export { hubCacheFolder } from './hub/hub-environment.js';
 export type { HubOptions, HubProgress } from './hub/hub-options.js';
 export {
   Base64InvalidError,
@@ -69,8 +51,6 @@ export {
 } from './image-errors.js';
 export type { PickedOutput, ValueInfo } from './inference/output.js';
 export type { SessionDescription, SessionInput, SessionOptions } from './inference/session.js';
-/** @internal */
-export { makeFolder } from './make-folder.js';
 export {
   ModelConfigError,
   ModelCorruptError,
@@ -86,8 +66,6 @@ export {
 } from './model/model-errors.js';
 export { type ModelDtype, type ModelFolderOptions, readModelFolder } from './model/model-folder.js';
 export { identifyModel, type ModelIdentity } from './model/model-identity.js';
-/** @internal */
-export { builtInNames, nearestName } from './model/model-names.js';
 export {
   createModelSpec,
   type ModelSpec,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import { encodePath } from '../image-embedding/index.js';
+import { encodePath } from '../image-embedding/internal.js';
 import { type PictureFacts, pictureFacts } from './picture-facts.js';
 
 /** Of what an EXIF block can have at most, and the segments around it. */

@@ -1,7 +1,7 @@
 /** The one writer of an index. It holds the lock, and owns what lies behind the end that the manifest names. */
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { FileLock, type LockHolder, makeFolder } from '../image-embedding/index.js';
+import { FileLock, type LockHolder, makeFolder } from '../image-embedding/internal.js';
 import { DRAFT, ITEM_FILE, offsetOf, readFully, VECTOR_FILE } from './index-files.js';
 import { MANIFEST_FILE, type Manifest, readManifest, writeManifest } from './manifest.js';
 import { npyHeader } from './npy.js';

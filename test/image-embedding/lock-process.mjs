@@ -3,7 +3,7 @@
  * Otherwise it takes it that often, makes sure that nobody else is inside, and, where `die` is 1, ends by SIGKILL with the lock held.
  */
 import { rmSync, writeFileSync } from 'node:fs';
-import { FileLock } from '../../dist/image-embedding/index.js';
+import { FileLock } from '../../dist/image-embedding/internal.js';
 
 const [file, rounds, die] = process.argv.slice(2);
 const inside = `${file}-inside`;

@@ -1,4 +1,5 @@
-import { type FileLock, identifyModel } from '../../image-embedding/index.js';
+import { identifyModel } from '../../image-embedding/index.js';
+import { type FileLock } from '../../image-embedding/internal.js';
 import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../errors.js';
 import {
   BASE64_ENDINGS,

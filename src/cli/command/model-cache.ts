@@ -1,7 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { builtInNames, hubCacheFolder, nearestName } from '../../image-embedding/index.js';
+import { builtInNames, hubCacheFolder, nearestName } from '../../image-embedding/internal.js';
 import { errorCode, modelError, UsageError } from '../errors.js';
 
 /**

@@ -3,12 +3,12 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
-  builtInNames,
   type HubProgress,
   type ModelDescription,
   type PreparedModel,
   prepareModel,
 } from '../../image-embedding/index.js';
+import { builtInNames } from '../../image-embedding/internal.js';
 import { EXIT, type ExitCode, modelError } from '../errors.js';
 import { renderTable } from '../terminal/text.js';
 import { type CommandContext, PACKAGE_ROOT } from './context.js';

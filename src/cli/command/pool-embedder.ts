@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { createImageEmbeddingPool, encodePath, type HubProgress } from '../../image-embedding/index.js';
+import { createImageEmbeddingPool, type HubProgress } from '../../image-embedding/index.js';
+import { encodePath } from '../../image-embedding/internal.js';
 import { BASE64_ENDINGS } from '../input/inputs.js';
 import type { CreateEmbedder } from './context.js';
 

@@ -1,4 +1,5 @@
-import { type FileLock, type ModelIdentity, mapInOrder } from '../../image-embedding/index.js';
+import { type ModelIdentity } from '../../image-embedding/index.js';
+import { type FileLock, mapInOrder } from '../../image-embedding/internal.js';
 import { deepestCoded, EXIT, errorCode, errorMessage, modelError, RunError, UsageError } from '../errors.js';
 import type { EmbedInput, UnreadableInput } from '../input/inputs.js';
 import type { EmbedRecord, RecordWriter } from '../output/record.js';

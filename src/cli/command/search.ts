@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
-import { encodePath, type ImageEmbeddingPool, pathOfFileUrl } from '../../image-embedding/index.js';
+import { type ImageEmbeddingPool } from '../../image-embedding/index.js';
+import { encodePath, pathOfFileUrl } from '../../image-embedding/internal.js';
 import {
   type ExpressionTerm,
   embedExpression,

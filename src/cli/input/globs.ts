@@ -6,7 +6,13 @@ import PQueue from 'p-queue';
 import picomatch from 'picomatch';
 import { type FileSystemAdapter, glob } from 'tinyglobby';
 import type { MillraceError } from '../../core/index.js';
-import { encodePath, type FolderEntry, FolderError, readFolder, systemFolders } from '../../image-embedding/index.js';
+import {
+  encodePath,
+  type FolderEntry,
+  FolderError,
+  readFolder,
+  systemFolders,
+} from '../../image-embedding/internal.js';
 
 const OPEN_FOLDERS = 16;
 

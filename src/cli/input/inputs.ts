@@ -13,7 +13,7 @@ import {
   printablePath,
   type WalkedFile,
   walkImages,
-} from '../../image-embedding/index.js';
+} from '../../image-embedding/internal.js';
 import { errorMessage, UsageError } from '../errors.js';
 import { createExclusion, type Exclusion, expandGlob } from './globs.js';
 import { NameSet } from './name-set.js';

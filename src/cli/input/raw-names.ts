@@ -1,7 +1,7 @@
 /** Names as the bytes that they are: those in a list on standard input, and those in arguments that are not UTF-8. */
 import { readFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { decodePath, isEscapedPath } from '../../image-embedding/index.js';
+import { decodePath, isEscapedPath } from '../../image-embedding/internal.js';
 import { RunError, UsageError } from '../errors.js';
 
 /** Options of {@link listNames}. */

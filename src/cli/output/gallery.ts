@@ -1,7 +1,7 @@
 /** A page of pictures that were found: thumbnails inside, originals linked; it opens from disk and needs no script. */
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { encodePath, mapInOrder, pathOfFileUrl } from '../../image-embedding/index.js';
+import { encodePath, mapInOrder, pathOfFileUrl } from '../../image-embedding/internal.js';
 import type { IndexItem } from '../../search/index.js';
 import { dateOf } from '../../search/internal.js';
 import type { CommandContext } from '../command/context.js';

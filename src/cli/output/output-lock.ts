@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { FileLock, type LockHolder, STALE_MS } from '../../image-embedding/index.js';
+import { FileLock, type LockHolder, STALE_MS } from '../../image-embedding/internal.js';
 import { UsageError } from '../errors.js';
 import { linkTarget } from './replacing-file.js';
 

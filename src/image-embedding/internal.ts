@@ -1,0 +1,21 @@
+/**
+ * The parts of image embedding that the command and the index share with it, beside `index.ts`: the walk over folders of images, file names as text,
+ * the lock between processes, and the map that keeps the order of its input.
+ *
+ * @module
+ */
+export {
+  type FolderEntry,
+  FolderError,
+  imageFileEndings,
+  readFolder,
+  systemFolders,
+  type WalkedFile,
+  walkImages,
+} from './facade/image-files.js';
+export { type MapOptions, mapInOrder } from './facade/map-in-order.js';
+export { FileLock, type LockHolder, STALE_MS } from './file-lock.js';
+export { decodePath, encodePath, isEscapedPath, pathOfFileUrl, printablePath } from './file-name.js';
+export { hubCacheFolder } from './hub/hub-environment.js';
+export { makeFolder } from './make-folder.js';
+export { builtInNames, nearestName } from './model/model-names.js';
