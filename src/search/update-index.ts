@@ -6,7 +6,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fillOptions, type OptionTable, option, requireBoolean, workingSignal } from '../core/index.js';
-import { type StreamResult } from '../image-embedding/index.js';
+import type { StreamResult } from '../image-embedding/index.js';
 import { encodePath, printablePath } from '../image-embedding/internal.js';
 import { type FileContent, readContent } from './file-content.js';
 import type { ImageIndex, IndexEntry } from './image-index.js';

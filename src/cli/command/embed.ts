@@ -1,5 +1,5 @@
 import { identifyModel } from '../../image-embedding/index.js';
-import { type FileLock } from '../../image-embedding/internal.js';
+import type { FileLock } from '../../image-embedding/internal.js';
 import { EXIT, type ExitCode, OutputTakenError, RunError, UsageError } from '../errors.js';
 import {
   BASE64_ENDINGS,

@@ -1,4 +1,4 @@
-import { type ModelIdentity } from '../../image-embedding/index.js';
+import type { ModelIdentity } from '../../image-embedding/index.js';
 import { type FileLock, mapInOrder } from '../../image-embedding/internal.js';
 import { deepestCoded, EXIT, errorCode, errorMessage, modelError, RunError, UsageError } from '../errors.js';
 import type { EmbedInput, UnreadableInput } from '../input/inputs.js';

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { type ImageEmbeddingPool } from '../../image-embedding/index.js';
+import type { ImageEmbeddingPool } from '../../image-embedding/index.js';
 import { encodePath, pathOfFileUrl } from '../../image-embedding/internal.js';
 import {
   type ExpressionTerm,
