@@ -398,9 +398,11 @@ export async function openIndex(folder: string, options?: OpenIndexOptions): Pro
  * @example
  * ```ts
  * import { mkdtemp } from 'node:fs/promises';
+ * import { tmpdir } from 'node:os';
+ * import path from 'node:path';
  *
- * const folder = await mkdtemp('/tmp/index-');
- * const index = await createIndex(`${folder}/photos.idx`, { dimension: 2 });
+ * const folder = await mkdtemp(path.join(tmpdir(), 'index-'));
+ * const index = await createIndex(path.join(folder, 'photos.idx'), { dimension: 2 });
  * await index.add([
  *   { path: '/photos/a.jpg', vector: Float32Array.of(1, 0) },
  *   { path: '/photos/b.jpg', vector: Float32Array.of(0, 1) },
