@@ -158,3 +158,45 @@ export function siglipTokenizer(pieces: readonly string[]): object {
     model: { type: 'Unigram', unk_id: 0, vocab },
   };
 }
+
+/**
+ * `tokenizer.json` of Gemma's kind, as SigLIP 2 has it: merges such as `['▁ c', '▁c a']` over single characters, bytes for all others, an end token
+ * of its own, another one that fills the row.
+ */
+export function gemmaTokenizer(characters: string, merges: readonly string[]): object {
+  const specials = ['<pad>', '<eos>', '<bos>', '<unk>'];
+  const bytes = range(0, 255).map((byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
+  const tokens = [...specials, ...bytes, ...characters, ...merges.map((merge) => merge.replace(' ', ''))];
+  return {
+    version: '1.0',
+    added_tokens: specials.map((content, id) => ({
+      id,
+      content,
+      special: true,
+      normalized: false,
+      lstrip: false,
+      rstrip: false,
+      single_word: false,
+    })),
+    normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
+    pre_tokenizer: { type: 'Split', pattern: { String: ' ' }, behavior: 'MergedWithPrevious', invert: false },
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: '<eos>', type_id: 0 } }],
+      pair: [],
+      special_tokens: { '<eos>': { id: '<eos>', ids: [1], tokens: ['<eos>'] } },
+    },
+    decoder: null,
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: '<unk>',
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: true,
+      byte_fallback: true,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges,
+    },
+  };
+}

@@ -21,6 +21,9 @@ export interface VisionTransformerConfig {
   readonly batch?: number;
   /** The type of the input (and, for float16, of the output). uint8 models scale to -1..1 inside. */
   readonly inputType?: 'float32' | 'float16' | 'uint8';
+  /** The names of the input and of CLIP's output, where an exporter has its own. */
+  readonly inputName?: string;
+  readonly outputName?: string;
 }
 
 /** Numbers from -1 to 1 that are the same on every machine (mulberry32). */
@@ -139,7 +142,12 @@ class Transformer {
 
   pixels(): string {
     const { batch = 'batch', imageSize, inputType = 'float32' } = this.config;
-    const input = this.builder.input('pixel_values', inputType, [batch, 3, imageSize, imageSize]);
+    const input = this.builder.input(this.config.inputName ?? 'pixel_values', inputType, [
+      batch,
+      3,
+      imageSize,
+      imageSize,
+    ]);
     if (inputType === 'float32') return input;
     const float = this.builder.node('Cast', [input], { to: 1 });
     if (inputType === 'float16') return float;
@@ -183,7 +191,9 @@ export function buildVisionTransformer(config: VisionTransformerConfig): Uint8Ar
     builder.node('Gather', [value, builder.weight('first', [], BigInt64Array.of(0n))], { axis: 1 });
   if (family === 'clip') {
     const projection = model.random('projection', [hiddenSize, projectionSize], Math.sqrt(3 / hiddenSize));
-    model.output('image_embeds', builder.node('MatMul', [first(last), projection]), [projectionSize]);
+    model.output(config.outputName ?? 'image_embeds', builder.node('MatMul', [first(last), projection]), [
+      projectionSize,
+    ]);
   } else if (family === 'siglip') {
     const pooled = model.attention('head', model.repeated('probe', last), last);
     const residual = builder.node('Add', [pooled, model.mlp('head.mlp', model.norm('head.norm', pooled))]);

@@ -11,10 +11,11 @@ import {
   type ModelDtype,
   modelDtypes,
   modelFileCandidates,
+  modelSubfolders,
   preprocessorFiles,
 } from '../model/model-folder.js';
 import type { ModelReference } from '../model/resolve-model.js';
-import { textFileCandidates, tokenizerFiles } from '../text/text-spec.js';
+import { textFileCandidates, tokenizerFilesOf } from '../text/text-spec.js';
 import { downloadBlob, partOf } from './download-blob.js';
 import {
   hasDigest,
@@ -120,8 +121,12 @@ async function isComplete(snapshot: string, reference: ModelReference): Promise<
 
 async function snapshotFiles(snapshot: string): Promise<Set<string>> {
   const top = await readdir(snapshot).catch(() => []);
-  const inner = await readdir(path.join(snapshot, 'onnx')).catch(() => []);
-  const names = [...top, ...inner.map((each) => `onnx/${each}`)];
+  const inner = await Promise.all(
+    modelSubfolders.map(async (folder) =>
+      (await readdir(path.join(snapshot, folder)).catch(() => [])).map((each) => `${folder}/${each}`),
+    ),
+  );
+  const names = [...top, ...inner.flat()];
   // A link whose blob was deleted is no file.
   const sizes = await Promise.all(names.map((each) => sizeOf(path.join(snapshot, each))));
   return new Set(names.filter((_, index) => sizes[index] !== undefined));
@@ -262,7 +267,7 @@ export async function fetchTextTower(file: string, settings: HubSettings, signal
   if (tower === undefined) return true;
   const beside = [...files.keys()].filter((each) => each.startsWith(`${tower}_data`) || each === `${tower}.data`);
   const bringAll = bringerOf(name, commit, files, cache, client, settings.onProgress);
-  await bringAll([...tokenizerFiles, ...beside, tower]);
+  await bringAll([...tokenizerFilesOf(tower), ...beside, tower]);
   return true;
 }
 

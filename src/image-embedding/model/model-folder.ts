@@ -1,10 +1,14 @@
-/** Reads a model folder in the Hugging Face layout: `config.json`, the preprocessing and one of the files in `onnx/`. */
+/**
+ * Reads a model folder: `config.json`, the preprocessing and an ONNX file, in the Hugging Face layout (`onnx/`) or in Immich's (`visual/` and
+ * `textual/`).
+ */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { requireOneOf, requireOptions, requireString } from '../../core/index.js';
 import { isLfsPointer } from './lfs-pointer.js';
 import { ModelConfigError, ModelNotFoundError } from './model-errors.js';
 import { freeze, type ModelSpec, type OutputSpec, requireOutput } from './model-spec.js';
+import { openClipPreprocessing, readOpenClipConfig } from './open-clip-config.js';
 import { type Preprocessing, readPreprocessorConfig } from './preprocessor-config.js';
 
 /** The number formats that model folders carry, by transformers.js's names, with the ending that their files have. */
@@ -42,20 +46,32 @@ export interface ModelFolderOptions {
 }
 
 const STEMS = ['vision_model', 'model'] as const;
-/** Where the preprocessing of a model may be, best first; transformers 5 writes the second, with all of a model's processors in it. */
-export const preprocessorFiles: readonly string[] = ['preprocessor_config.json', 'processor_config.json'];
+/** The picture tower in Immich's layout, and where its preprocessing is. */
+const OPEN_CLIP_FILE = 'visual/model.onnx';
+/**
+ * Where the preprocessing of a model may be, best first; transformers 5 writes the second, with all of a model's processors in it, and open_clip
+ * the third.
+ */
+export const preprocessorFiles: readonly string[] = [
+  'preprocessor_config.json',
+  'processor_config.json',
+  openClipPreprocessing,
+];
+/** The folders inside a model's folder that are looked into. */
+export const modelSubfolders: readonly string[] = ['onnx', 'visual'];
 
 const MAX_CONFIG_BYTES = 4_000_000;
 
 /** The places where a folder may have the ONNX file of a format, best first: `onnx/vision_model_fp16.onnx`, `onnx/model_fp16.onnx`, ... */
 export function modelFileCandidates(dtype: ModelDtype): readonly string[] {
-  return ['onnx/', ''].flatMap((folder) => STEMS.map((stem) => `${folder}${stem}${SUFFIXES[dtype]}.onnx`));
+  const named = ['onnx/', ''].flatMap((folder) => STEMS.map((stem) => `${folder}${stem}${SUFFIXES[dtype]}.onnx`));
+  return dtype === 'fp32' ? [...named, OPEN_CLIP_FILE] : named;
 }
 
 /**
  * Reads a model folder: which file, what preprocessing, which output.
  *
- * Only the two JSON files are opened; the ONNX file is opened by the worker that loads it.
+ * Only its JSON files are opened; the ONNX file is opened by the worker that loads it.
  *
  * @param folder The folder.
  * @param options See {@link ModelFolderOptions}.
@@ -72,11 +88,11 @@ export async function readModelFolder(folder: string, options?: ModelFolderOptio
   const names = await listModelFolder(root);
   const file = pickFile(root, names, dtype as ModelDtype | 'auto', given.file);
   const config = names.has('config.json') ? await readJson(path.join(root, 'config.json')) : {};
-  const { spec, channels } = await readPreprocessing(root, names);
+  const { spec, channels } = await readPreprocessing(root, names, file);
   return freeze({
     name: path.basename(root),
     file: path.join(root, file),
-    family: typeof config.model_type === 'string' ? config.model_type : 'unknown',
+    family: familyOf(config),
     preprocess: spec,
     channels,
     output,
@@ -84,8 +100,17 @@ export async function readModelFolder(folder: string, options?: ModelFolderOptio
   });
 }
 
-async function readPreprocessing(root: string, names: ReadonlySet<string>): Promise<Preprocessing> {
-  const [own, shared] = preprocessorFiles.map((name) => path.join(root, name)) as [string, string];
+/** The model type; open_clip's configuration has two towers instead. */
+function familyOf({ model_type: type, vision_cfg: tower }: Readonly<Record<string, unknown>>): string {
+  if (typeof type === 'string') return type;
+  return typeof tower === 'object' && tower !== null ? 'open_clip' : 'unknown';
+}
+
+async function readPreprocessing(root: string, names: ReadonlySet<string>, file: string): Promise<Preprocessing> {
+  const [own, shared, openClip] = preprocessorFiles.map((name) => path.join(root, name)) as [string, string, string];
+  if (path.dirname(file) === 'visual' && names.has(openClipPreprocessing)) {
+    return readOpenClipConfig(await readJson(openClip), openClip);
+  }
   if (names.has('preprocessor_config.json')) return readPreprocessorConfig(await readJson(own), own);
   const all = names.has('processor_config.json') ? await readJson(shared) : {};
   const { image_processor: nested } = all;
@@ -105,8 +130,14 @@ async function listModelFolder(root: string): Promise<Set<string>> {
     const found = (cause as NodeJS.ErrnoException).code === 'ENOTDIR' ? 'a file' : 'nothing';
     throw new ModelNotFoundError(`Cannot load model: ${root} must be a folder, found ${found}`, { cause });
   }
-  const inner = names.includes('onnx') ? await readdir(path.join(root, 'onnx')).catch(() => []) : [];
-  return new Set([...names, ...inner.map((name) => `onnx/${name}`)]);
+  const inner = await Promise.all(
+    modelSubfolders
+      .filter((folder) => names.includes(folder))
+      .map(async (folder) =>
+        (await readdir(path.join(root, folder)).catch(() => [])).map((name) => `${folder}/${name}`),
+      ),
+  );
+  return new Set([...names, ...inner.flat()]);
 }
 
 function pickFile(

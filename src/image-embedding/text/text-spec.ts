@@ -16,8 +16,8 @@ export interface TextSpec {
   /** The most tokens. */
   readonly length: number;
   /**
-   * Whether a shorter text is filled up to `length`, though the graph would take it as it is. SigLIP reads its last position, so it was trained with
-   * full rows; CLIP reads its first end token.
+   * Whether a shorter text is filled up to `length`, though the graph would take it as it is. SigLIP and MobileCLIP were trained with full rows, all
+   * of which count; CLIP sees nothing behind its first end token.
    */
   readonly isPadded: boolean;
   readonly isLowerCase: boolean;
@@ -50,32 +50,59 @@ export function textFileCandidates(dtype: ModelDtype | undefined): readonly stri
   return [...names.map((name) => `onnx/${name}`), ...names, 'textual/model.onnx'];
 }
 
-/** The files beside the tower that say how a text is read. */
-export const tokenizerFiles: readonly string[] = ['tokenizer.json', 'tokenizer_config.json'];
+/** The files of a tower that say how a text is read; Immich has them beside it. */
+export function tokenizerFilesOf(tower: string): readonly string[] {
+  const names = ['tokenizer.json', 'tokenizer_config.json'];
+  return tower.startsWith('textual/') ? [...names.map((name) => `textual/${name}`), ...names] : names;
+}
 
 /** Reads what a model's folder has for text; undefined when it has no text tower. */
-export async function readTextSpec({ name, file, family }: ModelSpec): Promise<TextSpec | undefined> {
+export async function readTextSpec(model: ModelSpec): Promise<TextSpec | undefined> {
+  const { name, file } = model;
   const root = rootOf(file);
   const names = await listFolder(root);
   const tower = textFileCandidates(dtypeOfFile(file)).find((each) => names.has(each));
   if (tower === undefined) return undefined;
-  const folder = tower.startsWith('textual/') ? 'textual/' : '';
-  const tokenizer = [`${folder}tokenizer.json`, 'tokenizer.json'].find((each) => names.has(each));
+  const tokenizer = tokenizerFilesOf(tower).find((each) => each.endsWith('tokenizer.json') && names.has(each));
   if (tokenizer === undefined) return undefined;
   const config = await readJson(path.join(root, 'config.json'));
   const tokenizerConfig = await readJson(path.join(root, tokenizer.replace('tokenizer.json', 'tokenizer_config.json')));
-  const kind = `${family} ${String(tokenizerConfig.tokenizer_class ?? '')} ${JSON.stringify(config.text_cfg ?? '')}`;
-  const isSiglip = /siglip|gemma/i.test(kind);
   return {
     name,
     file: path.join(root, tower),
     tokenizer: path.join(root, tokenizer),
     tokenizerConfig,
-    length: lengthOf(config) ?? (isSiglip ? SIGLIP_LENGTH : CLIP_LENGTH),
-    isPadded: isSiglip,
+    ...readingOf(model, config, tokenizerConfig),
+  };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** What a model's family does to a text. */
+function readingOf(
+  { name, family, preprocess }: ModelSpec,
+  config: Json,
+  { tokenizer_class: tokenizerClass }: Json,
+): Pick<TextSpec, 'length' | 'isPadded' | 'isLowerCase' | 'isBare'> {
+  const openClip = config.text_cfg === undefined ? undefined : (Object(config.text_cfg) as Json);
+  const isSiglip = /siglip|gemma/i.test(
+    `${family} ${tokenizerClass ?? ''} ${openClip === undefined ? '' : JSON.stringify(config)}`,
+  );
+  const length = lengthOf(config) ?? (isSiglip ? SIGLIP_LENGTH : CLIP_LENGTH);
+  if (openClip !== undefined) {
+    const { clean } = Object(openClip.tokenizer_kwargs) as Json;
+    const isCanonical = clean === 'canonicalize' || (clean === undefined && isSiglip);
+    return { length, isPadded: true, isLowerCase: isCanonical, isBare: isCanonical };
+  }
+  // MobileCLIP's attention sees the padding, too. Its configuration may say no more than CLIP's, but of the two it alone takes pixels as they are.
+  const isMobileClip =
+    /mobile_?clip/i.test(`${name} ${JSON.stringify(config)}`) || preprocess.mean.every((each) => each === 0);
+  return {
+    length,
+    isPadded: isSiglip || isMobileClip || !/^clip/.test(family),
     isLowerCase: isSiglip,
     // SigLIP 2 reads text by Gemma's vocabulary, whose punctuation counts.
-    isBare: isSiglip && !/gemma/i.test(kind),
+    isBare: isSiglip && !/gemma/i.test(String(tokenizerClass)),
   };
 }
 
@@ -92,15 +119,15 @@ async function listFolder(root: string): Promise<ReadonlySet<string>> {
 }
 
 /** The most tokens, by the names that Hugging Face and open_clip have for it. */
-function lengthOf(config: Readonly<Record<string, unknown>>): number | undefined {
-  const inner = (config.text_config ?? config.text_cfg ?? {}) as Readonly<Record<string, unknown>>;
+function lengthOf(config: Json): number | undefined {
+  const inner = Object(config.text_config ?? config.text_cfg) as Json;
   const length = inner.max_position_embeddings ?? inner.context_length;
   return Number.isSafeInteger(length) && (length as number) > 1 ? (length as number) : undefined;
 }
 
-async function readJson(file: string): Promise<Readonly<Record<string, unknown>>> {
+async function readJson(file: string): Promise<Json> {
   try {
-    return Object(JSON.parse(await readFile(file, 'utf8'))) as Record<string, unknown>;
+    return Object(JSON.parse(await readFile(file, 'utf8'))) as Json;
   } catch {
     return {};
   }

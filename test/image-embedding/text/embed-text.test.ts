@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -10,6 +11,9 @@ import {
   type TextTowerConfig,
 } from '../../../scripts/make-text-towers.js';
 import { createImageEmbeddingPool, type ImageEmbeddingPool, similarity } from '../../../src/image-embedding/index.js';
+import { linux, testNeeding } from '../../support/needs.js';
+import { treeBytes } from '../../support/process-tree.js';
+import { until } from '../../support/until.js';
 import { startLocalHub } from '../hub/local-hub.js';
 
 const clip = clipTokenizer(['c a', 'ca t</w>', 'd o', 'do g</w>']);
@@ -59,6 +63,10 @@ async function folderOf(
   await writeFile(path.join(place, 'tokenizer.json'), JSON.stringify(tokenizer));
   await writeFile(path.join(place, 'tokenizer_config.json'), JSON.stringify(config));
   return model;
+}
+
+function ownBytes(): number {
+  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
 }
 
 function open(options: Parameters<typeof createImageEmbeddingPool>[0]): ImageEmbeddingPool {
@@ -130,6 +138,18 @@ describe('ImageEmbeddingPool.embedText()', () => {
     while (workers() !== 0 && Date.now() - began < 10_000) await new Promise((go) => setTimeout(go, 20));
     expect(workers()).toBe(0);
     expect((await pool.embedText('cat')).length).toBe(24);
+  });
+
+  testNeeding(linux)('gives the memory of its text tower back when no text comes', async () => {
+    const tower = { ...CLIP_TOWER, vocabulary: 40_000, dimension: 512 };
+    const pool = open({ model: await folderOf('tiny-clip', tower, clip, {}), idleTimeoutMs: 500 });
+    await pool.embeddingDimension();
+    const children = (): number => treeBytes(process.pid) - ownBytes();
+    const before = children();
+    await pool.embedText('cat');
+    // Of 82 MB of weights, and a process; the worker for pictures may leave meanwhile.
+    expect(children() - before).toBeGreaterThan(80e6);
+    await until('the text worker is gone', () => children() - before < 20e6);
   });
 
   it('says that a model has nothing for text, and that a tower is none', async () => {
