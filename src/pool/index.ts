@@ -50,7 +50,7 @@ export type {
   PoolLoadFailureEvent,
   PoolWorkerEvent,
 } from './observe/events.js';
-export type { HealthStatus, ModelHealth, ModelStats, PoolHealth, PoolStats } from './observe/reports.js';
+export type { HealthStatus, ModelHealth, ModelStats, PoolHealth, PoolStats, WorkerReport } from './observe/reports.js';
 export { createPool, type Pool, type PoolCloseOptions } from './pool.js';
 export type { MetricsRegistry, PoolOptions, SpareHostSettings } from './pool-options.js';
 export type { Priority, PriorityShares } from './priority.js';

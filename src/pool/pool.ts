@@ -15,7 +15,15 @@ import { type ModelOptions, requireModelOptions } from './model-options.js';
 import { sumLedgers } from './observe/counts.js';
 import { EventHub, type PoolEvent } from './observe/events.js';
 import { claimName, publishMetrics, renderMetrics, withdrawMetrics } from './observe/metrics.js';
-import { healthOf, type PoolHealth, type PoolStats, statsOf, worstOf } from './observe/reports.js';
+import {
+  healthOf,
+  type PoolHealth,
+  type PoolStats,
+  statsOf,
+  type WorkerReport,
+  workersOf,
+  worstOf,
+} from './observe/reports.js';
 import { type PoolOptions, type PoolSettings, requirePoolOptions } from './pool-options.js';
 import { type StartWorker, workerStarter } from './pooled-worker.js';
 import { SpareHosts } from './spare-hosts.js';
@@ -197,6 +205,33 @@ export class Pool implements AsyncDisposable {
   stats(): PoolStats {
     const models = Object.fromEntries([...this.#models].map(([key, model]) => [key, statsOf(model)]));
     return { ...sumLedgers(Object.values(models)), models };
+  }
+
+  /**
+   * How each worker is: its state, process, memory, requests, and what the one before it in its place crashed with. Each is asked and measured for this;
+   * what a worker does not answer within half a second, being in native code, is as it was last known.
+   *
+   * **Cancel safety:** takes no signal; nothing is changed.
+   *
+   * @returns One report a worker, model by model. A start that waits for memory has no worker yet.
+   * @example
+   * ```ts
+   * const pool = createPool();
+   * const text = pool.register('text', {
+   *   operations: { upper: operation<string, string>() },
+   *   load: () => ({ upper: (input: string) => input.toUpperCase() }),
+   * });
+   * await text.call('upper', 'millrace');
+   * const [worker] = await pool.workers();
+   * worker?.served; // => 1
+   * worker?.restarts; // => 0
+   * await pool.close();
+   * ```
+   */
+  async workers(): Promise<WorkerReport[]> {
+    const { clock } = this.#settings;
+    const reports = [...this.#models.values()].map((model) => workersOf(model, () => clock.now()));
+    return (await Promise.all(reports)).flat();
   }
 
   /**

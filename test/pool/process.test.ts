@@ -229,3 +229,18 @@ test('closeOnSignal() destroys what is left at a second signal', async () => {
   expect(lines.slice(1)).toEqual(['busy', 'closing', 'answered 0', 'codes ERR_POOL_CLOSED']);
   await gone(Number(lines[0]?.slice(4)));
 });
+
+test('Pool.workers() measures processes, and knows the place of one that was killed', async () => {
+  await using pool = createPool();
+  const model = pool.register('m', processes({ maxWorkers: 1 }));
+  const pid = await model.call('pid', undefined);
+  const [before] = await pool.workers();
+  expect(before).toMatchObject({ model: 'm', pid, inFlight: 0, restarts: 0, lastError: undefined });
+  expect(before?.memoryMb).toBeGreaterThan(5);
+  process.kill(pid, 'SIGKILL');
+  await gone(pid);
+  await model.call('echo', 1);
+  const [after] = await pool.workers();
+  expect(after).toMatchObject({ restarts: 1, lastError: { code: 'ERR_WORKER_CRASHED', signal: 'SIGKILL' } });
+  expect(after?.pid).not.toBe(pid);
+});

@@ -7,6 +7,7 @@ import {
   type PoolEvent,
   type PoolHealth,
   type PoolStats,
+  type WorkerReport,
 } from '../../pool/index.js';
 import { similarity } from '../embedding-vector.js';
 import { disableTelemetry } from '../inference/session.js';
@@ -368,6 +369,16 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   /** What became of the calls. */
   stats(): PoolStats {
     return this.#pool.stats();
+  }
+
+  /**
+   * How each worker is, each asked and measured for this; see {@link Pool.workers}. Its `health` has the images under way by stage, and `batchSizes`,
+   * `decodeMs` and `runMs`: how often a batch of which size was run, and how many images took up to so many ms to decode and to run.
+   *
+   * **Cancel safety:** takes no signal; nothing is changed.
+   */
+  workers(): Promise<WorkerReport[]> {
+    return this.#pool.workers();
   }
 
   /** The metrics as Prometheus text; needs the package `prom-client`. */

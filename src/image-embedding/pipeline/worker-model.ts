@@ -16,6 +16,7 @@ import type { ImageLimits } from '../sources/limits.js';
 import { readSource, type SourceKind } from '../sources/read-source.js';
 import type { Digest } from './picture.js';
 import { EmbeddingPipeline } from './pipeline.js';
+import { TimeTally } from './time-tally.js';
 
 /** What the module is given; plain data, since it crosses to another process. */
 export interface WorkerModelOptions {
@@ -66,9 +67,13 @@ export function createSessionModel(
   });
   // How often a batch of which size was run; the pool's metrics gather it.
   const batchSizes: Record<number, number> = {};
+  const decodeMs = new TimeTally();
+  const runMs = new TimeTally();
   const run = async (images: readonly Uint8Array[]): Promise<Float32Array[]> => {
     batchSizes[images.length] = (batchSizes[images.length] ?? 0) + 1;
+    const started = performance.now();
     const vectors = await session.run(images);
+    runMs.observe(performance.now() - started, images.length);
     // Not after a failure: the images are then run again, in halves.
     for (const image of images) preprocessor.recycle(image);
     return vectors;
@@ -79,7 +84,12 @@ export function createSessionModel(
       kind === 'url' && fetcher !== undefined
         ? fetcher.fetch(input, signal)
         : readSource(kind, input, limits, { signal }),
-    decode: (bytes, signal, onHandedOver) => preprocessor.decode(bytes, { signal, onHandedOver }),
+    decode: async (bytes, signal, onHandedOver) => {
+      const started = performance.now();
+      const pixels = await preprocessor.decode(bytes, { signal, onHandedOver });
+      decodeMs.observe(performance.now() - started);
+      return pixels;
+    },
     run,
     maxBatch,
     maxDelayMs,
@@ -130,7 +140,13 @@ export function createSessionModel(
       await session.dispose();
     },
     // An image that is being fetched waits for its server, and takes no place from other images.
-    health: () => ({ ...pipeline.load, parked: pipeline.parked, batchSizes: { ...batchSizes } }),
+    health: () => ({
+      ...pipeline.load,
+      parked: pipeline.parked,
+      batchSizes: { ...batchSizes },
+      decodeMs: decodeMs.counts(),
+      runMs: runMs.counts(),
+    }),
   };
 }
 

@@ -12,7 +12,6 @@
 import type { Clock, ClockTimer } from '../../core/index.js';
 import type { SpareHost, WorkerState } from '../../worker/index.js';
 import { inNeutralContext } from '../../worker/internal.js';
-import { residentBytes } from '../machine.js';
 import type { MemoryGuard, MemoryReclaimer } from '../memory-governor.js';
 import type { ModelSettings } from '../model-options.js';
 import { addBatchSizes, type BatchSizes } from '../observe/counts.js';
@@ -29,7 +28,7 @@ import {
   unwrapClosed,
   wasKilled,
 } from './supervision.js';
-import { WorkerSlot, Workers } from './workers.js';
+import { ASK_MS, WorkerSlot, Workers } from './workers.js';
 
 /** What a fleet works for: the requests of its model. */
 export interface FleetOwner {
@@ -55,6 +54,8 @@ const PATIENCE_MS = 20_000;
 /** What a worker with a process of its own is taken to cost before anything is known. */
 const UNKNOWN_PROCESS_BYTES = 128_000_000;
 const MEASURE_EVERY_MS = 10_000;
+/** How long a worker may take to tell its process, in ms. */
+const MEASURE_MS = 5_000;
 
 export class Fleet implements MemoryReclaimer {
   readonly owner: string;
@@ -77,8 +78,8 @@ export class Fleet implements MemoryReclaimer {
   readonly #backOff: StartBackOff;
   readonly #reclaimer: Disposable;
   readonly #underWay = new Set<Promise<void>>();
-  // Crashed and not replaced yet.
-  #missing = 0;
+  // Crashed and not replaced yet, the first one first.
+  readonly #missing: WorkerSlot[] = [];
   #timer: ClockTimer | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
   #lastGrowthAt = Number.NEGATIVE_INFINITY;
@@ -138,7 +139,7 @@ export class Fleet implements MemoryReclaimer {
       now: this.#clock.now(),
       queued: this.#model.queued,
       starting: this.starting,
-      missing: this.#missing,
+      missing: this.#missing.length,
       workers: this.workers.inState('accepting'),
       saturatedSince: this.#model.waitingSince,
       lastGrowthAt: this.#lastGrowthAt,
@@ -167,7 +168,7 @@ export class Fleet implements MemoryReclaimer {
     // Its first answer shows that starts go well: one that waits for the end of a back-off may be started now.
     if (slot.served === 1) {
       this.#backOff.proved();
-      if (this.#missing > 0) this.check();
+      if (this.#missing.length > 0) this.check();
     }
     if (slot.pending > 0 || slot.state !== 'accepting') return;
     // One timer serves all idle workers: it is late for none, and looks again when it came too early.
@@ -263,8 +264,9 @@ export class Fleet implements MemoryReclaimer {
   #spawned(slot: WorkerSlot): void {
     this.workers.add(slot);
     this.starts += 1;
-    if (this.#missing > 0) {
-      this.#missing -= 1;
+    const crashed = this.#missing.shift();
+    if (crashed !== undefined) {
+      slot.replaces(crashed);
       this.restarts += 1;
     }
     this.#model.onWorker('start', slot.id);
@@ -328,12 +330,25 @@ export class Fleet implements MemoryReclaimer {
     const at = this.#clock.now();
     if (!now && at - this.#measuredAt < MEASURE_EVERY_MS) return;
     this.#measuredAt = at;
-    void occupiedBytes(slot.worker).then((bytes) => {
-      if (bytes === undefined || slot.state === 'gone') return;
-      slot.measuredBytes = bytes;
-      slot.guard.correct(bytes);
-      this.#learntBytes = Math.max(...[...this.workers].map((each) => each.measuredBytes ?? 0));
-    });
+    void this.#weigh(slot, MEASURE_MS);
+  }
+
+  async #weigh(slot: WorkerSlot, timeoutMs: number): Promise<void> {
+    const bytes = await slot.residentBytes(timeoutMs);
+    if (bytes === undefined || slot.state === 'gone') return;
+    slot.measuredBytes = bytes;
+    slot.guard.correct(bytes);
+    this.#learntBytes = Math.max(...[...this.workers].map((each) => each.measuredBytes ?? 0));
+  }
+
+  /** Asks every worker how it is, and measures those with a process of their own. One that does not answer in time stays as it was last known. */
+  async look(): Promise<void> {
+    const isProcess = this.#settings.host === 'process';
+    const each = async (slot: WorkerSlot): Promise<void> => {
+      await slot.ask();
+      if (isProcess) await this.#weigh(slot, ASK_MS);
+    };
+    await Promise.all(this.workers.inState('accepting').map(each));
   }
 
   // --- a worker's end
@@ -361,7 +376,8 @@ export class Fleet implements MemoryReclaimer {
 
   #crashed(slot: WorkerSlot, error: unknown, held: number): void {
     this.crashes += 1;
-    this.#missing += 1;
+    slot.lastError = error;
+    this.#missing.push(slot);
     this.#lastFailure = error;
     this.#model.onCrash(slot.id, error, held);
   }
@@ -369,7 +385,7 @@ export class Fleet implements MemoryReclaimer {
   #evict(slot: WorkerSlot): Promise<void> {
     this.evictions += 1;
     // There are too many as it is.
-    this.#missing = 0;
+    this.#missing.length = 0;
     this.#model.onWorker('evict', slot.id);
     return this.#leave(slot, () => slot.worker.close({ timeoutMs: EVICTION_MS }));
   }
@@ -425,16 +441,5 @@ export class Fleet implements MemoryReclaimer {
     this.#pool.governor.forgo(this);
     await Promise.all([...this.workers].map((slot) => this.#leave(slot, () => endWorker(slot))));
     this.#reclaimer[Symbol.dispose]();
-  }
-}
-
-/** What a worker's process occupies: its proportional share where the system tells it, else its resident memory; undefined while neither is known. */
-async function occupiedBytes(worker: PooledWorker): Promise<number | undefined> {
-  try {
-    const { pid, rss } = await worker.ping();
-    return (await residentBytes(pid)) ?? (rss > 0 ? rss : undefined);
-  } catch {
-    // On its way out: the next time will do.
-    return undefined;
   }
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/index.js';
 import type { WorkerState } from '../../worker/index.js';
 import { isLive } from '../../worker/internal.js';
+import { residentBytes } from '../machine.js';
 import type { MemoryGuard } from '../memory-governor.js';
 import type { ModelSettings } from '../model-options.js';
 import type { BatchSizes } from '../observe/counts.js';
@@ -23,7 +24,7 @@ export const slotTransitions: Readonly<Record<SlotState, readonly SlotState[]>> 
 /** For how long what a worker told of its parked requests is believed, in ms. */
 const PARKED_MS = 1_000;
 /** How long a worker may take to answer a question, in ms, and how soon it is asked again. */
-const ASK_MS = 500;
+export const ASK_MS = 500;
 const ASK_AGAIN_MS = 100;
 /** How long a worker may be at a call whose caller has been answered, in ms, before that is reported. */
 const OVERDUE_MS = 1_000;
@@ -57,8 +58,16 @@ export class WorkerSlot implements RoutingCandidate {
   hasSuspect = false;
   /** How many of the pending requests no caller waits for any more. */
   abandoned = 0;
+  /** How many workers before it, each of which replaced the one before, have crashed. */
+  restarts = 0;
+  /** What it crashed with; before that, what the one that it replaces crashed with. */
+  lastError: unknown;
   /** What its model last told of its batches. */
   batchSizes: BatchSizes = {};
+  /** What its model last told of itself. */
+  modelHealth: unknown;
+  /** Its process, once it has told; that of the caller where it has none of its own. */
+  pid: number | undefined;
   readonly #clock: Clock;
   readonly #reserve: number;
   readonly #maxParked: number;
@@ -68,7 +77,7 @@ export class WorkerSlot implements RoutingCandidate {
   #parked = 0;
   #parkedAt = Number.NEGATIVE_INFINITY;
   #isAsking = false;
-  #batchSizesAsked: Promise<void> | undefined;
+  #asked: Promise<void> | undefined;
 
   constructor(worker: PooledWorker, guard: MemoryGuard, settings: ModelSettings, clock: Clock) {
     this.id = worker.id;
@@ -168,21 +177,49 @@ export class WorkerSlot implements RoutingCandidate {
     );
   }
 
-  /** Asks its model for the batch sizes. Scrapes that come meanwhile share the question: a worker that is long in native code is asked once. */
-  askBatchSizes(): Promise<void> {
-    this.#batchSizesAsked ??= this.worker
+  /** It takes the place of one that has crashed. */
+  replaces(crashed: WorkerSlot): void {
+    this.restarts = crashed.restarts + 1;
+    this.lastError = crashed.lastError;
+  }
+
+  /**
+   * Asks it how it and its model are. Questions that come meanwhile share the answer: a worker that is long in native code is asked once. One that does
+   * not answer in time stays as it was last known.
+   */
+  ask(): Promise<void> {
+    this.#asked ??= this.worker
       .ping({ timeoutMs: ASK_MS })
       .then(
-        ({ model }) => {
+        ({ pid, model }) => {
+          this.pid = pid;
+          // The handle answers for a loop that is busy, and knows nothing of the model.
+          if (model !== undefined) this.modelHealth = model;
           this.batchSizes = batchSizesIn(model) ?? this.batchSizes;
         },
-        // Busy in native code, or on its way out: what it told last stands.
         () => {},
       )
       .finally(() => {
-        this.#batchSizesAsked = undefined;
+        this.#asked = undefined;
       });
-    return this.#batchSizesAsked;
+    return this.#asked;
+  }
+
+  /**
+   * What its process occupies, in bytes: its proportional share where the system tells it, else its resident memory; undefined while neither is known. It
+   * is asked for its process once, and again where the system does not tell.
+   */
+  async residentBytes(timeoutMs: number): Promise<number | undefined> {
+    const told = this.pid === undefined ? undefined : await residentBytes(this.pid);
+    if (told !== undefined) return told;
+    try {
+      const { pid, rss } = await this.worker.ping({ timeoutMs });
+      this.pid = pid;
+      return (await residentBytes(pid)) ?? (rss > 0 ? rss : undefined);
+    } catch {
+      // On its way out, or long in native code: the next time will do.
+      return undefined;
+    }
   }
 }
 

@@ -240,7 +240,7 @@ function bucketsOf(name: string, labels: Labels, histogram: Histogram): object[]
 
 /** Asks a model's workers for their batch sizes, and adds up what all of them ever told. */
 async function gatherBatchSizes({ workers, retiredBatchSizes }: Fleet): Promise<Histogram> {
-  await Promise.all(workers.inState('accepting').map((slot) => slot.askBatchSizes()));
+  await Promise.all(workers.inState('accepting').map((slot) => slot.ask()));
   const histogram = new Histogram(BATCH_BOUNDS);
   for (const sizes of [retiredBatchSizes, ...[...workers].map((slot) => slot.batchSizes)]) {
     for (const [size, count] of Object.entries(sizes)) histogram.observe(Number(size), count);

@@ -58,6 +58,31 @@ export interface PoolStats extends LedgerCounts {
   readonly models: Readonly<Record<string, ModelStats>>;
 }
 
+/** How one worker is. */
+export interface WorkerReport {
+  /** The key of its model. */
+  readonly model: string;
+  /** Its name, as it stands in events. */
+  readonly worker: string;
+  readonly state: WorkerState;
+  /** Its process; that of the caller where it has none of its own, and undefined before it has told. */
+  readonly pid: number | undefined;
+  /** What its process occupies, in MB (10^6 bytes); undefined where it has no process of its own, or was not measured yet. */
+  readonly memoryMb: number | undefined;
+  /** Requests that it has been given and has not let go of. */
+  readonly inFlight: number;
+  /** Requests that it has answered. */
+  readonly served: number;
+  /** Since when it is there, in ms. */
+  readonly ageMs: number;
+  /** How many workers in its place have crashed before it. */
+  readonly restarts: number;
+  /** What the last of those crashed with. */
+  readonly lastError: unknown;
+  /** What its model last told of itself: whatever its `health()` answers with. */
+  readonly health: unknown;
+}
+
 const SEVERITY: readonly HealthStatus[] = ['healthy', 'degraded', 'unhealthy'];
 
 /** The worst of several. */
@@ -119,4 +144,27 @@ export function statsOf(model: RegisteredModel): ModelStats {
     loadFailures: fleet.loadFailures,
     breakerRejections: model.breakerRejections,
   };
+}
+
+/**
+ * How each worker of a model is, once each was asked and measured.
+ *
+ * @internal
+ */
+export async function workersOf(model: RegisteredModel, now: () => number): Promise<WorkerReport[]> {
+  const { fleet, key } = model;
+  await fleet.look();
+  return [...fleet.workers].map((slot) => ({
+    model: key,
+    worker: slot.id,
+    state: slot.worker.state.current,
+    pid: slot.pid,
+    memoryMb: slot.measuredBytes === undefined ? undefined : slot.measuredBytes / 1e6,
+    inFlight: slot.pending,
+    served: slot.served,
+    ageMs: now() - slot.spawnedAt,
+    restarts: slot.restarts,
+    lastError: slot.lastError,
+    health: slot.modelHealth,
+  }));
 }

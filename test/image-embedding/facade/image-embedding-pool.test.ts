@@ -348,3 +348,13 @@ describe('createImageEmbeddingPool()', () => {
     expect(starts.map((each) => each.session.intraOpNumThreads)).toEqual([availableCores(), 1, 3]);
   });
 });
+
+test('ImageEmbeddingPool.workers() tells how long images took to decode and to run', async () => {
+  await using own = createImageEmbeddingPool({ workers: { max: 1 } });
+  await own.embedImage('examples/photos/cat-1.jpg');
+  const [worker] = await own.workers();
+  const { decodeMs, runMs, batchSizes } = (worker?.health ?? {}) as Record<string, Record<string, number>>;
+  const sum = (counts: Record<string, number> | undefined) => Object.values(counts ?? {}).reduce((a, b) => a + b, 0);
+  expect([sum(decodeMs), sum(runMs), batchSizes]).toEqual([1, 1, { 1: 1 }]);
+  expect(worker).toMatchObject({ model: 'default', inFlight: 0, served: 1, restarts: 0 });
+});

@@ -197,3 +197,35 @@ test("a model's batchSizes are gathered into a histogram that survives its worke
   await evicted;
   expect(await pool.metrics()).toContain('millrace_pool_batch_size_count{pool="pool",model="m"} 5');
 });
+
+test('Pool.workers() tells of each worker, and a replacement of what the one before it crashed with', async () => {
+  const { pool, workers, clock, model } = await exercised();
+  expect(await pool.workers()).toEqual([
+    {
+      model: 'm',
+      worker: 'w0',
+      state: 'ready',
+      pid: undefined,
+      memoryMb: undefined,
+      inFlight: 0,
+      served: 2,
+      ageMs: 100,
+      restarts: 0,
+      lastError: undefined,
+      health: undefined,
+    },
+  ]);
+  const told = { pid: 42, rss: 1, model: { batchSizes: { 2: 1 }, stage: 'own' } };
+  workers[0]!.ping = () => Promise.resolve(told as never);
+  const again = [model.call('echo', 3), model.call('echo', 4)];
+  expect(await pool.workers()).toMatchObject([{ state: 'processing', pid: 42, inFlight: 2, health: told.model }]);
+  // One that is long in native code stays as it was last known.
+  workers[0]!.ping = () => Promise.reject(new Error('no answer in time'));
+  expect(await pool.workers()).toMatchObject([{ pid: 42, health: told.model }]);
+  workers[0]!.crash();
+  await clock.advance(60_000);
+  await Promise.all(again);
+  const replaced = await pool.workers();
+  expect(replaced).toMatchObject([{ worker: 'w1', restarts: 1, lastError: { code: 'ERR_WORKER_CRASHED' } }]);
+  expect(pool.stats().models.m?.restarts).toBe(1);
+});
