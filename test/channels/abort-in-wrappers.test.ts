@@ -16,7 +16,7 @@ import {
   watch,
 } from '../../src/channels/index.js';
 import { enterPhase, PHASES } from './support/budget-phase.js';
-import { drained } from './support/settlement.js';
+import { drained } from '../support/settlement.js';
 
 type Wait = (signal: AbortSignal) => PromiseLike<unknown>;
 

@@ -31,7 +31,7 @@ import {
   withEnd,
 } from '../../src/channels/index.js';
 import { fromNodeReadable, fromNodeWritable, toNodeReadable, toNodeWritable } from '../../src/channels/stream/node.js';
-import { drained } from './support/settlement.js';
+import { drained } from '../support/settlement.js';
 
 const values = {
   undefined: undefined,

@@ -1,10 +1,10 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { CancellationToken, select } from '../../src/channels/index.js';
-import { reasonOf, stateOf } from './support/settlement.js';
+import { reasonOf, stateOf } from '../support/settlement.js';
 
 describe('CancellationToken', () => {
-  it('159. cancel() wakes every waiter, present and future, once', async () => {
+  it('cancel() wakes every waiter, present and future, once', async () => {
     const token = new CancellationToken();
     expect(token.isCancelled).toBe(false);
     const waits = [token.cancelled(), token.cancelled(), select({ token })];
@@ -17,7 +17,7 @@ describe('CancellationToken', () => {
     expect(await select({ token })).toEqual({ arm: 'token', value: 'first' });
   });
 
-  it('160. 161. cancelling goes down, not up and not sideways', async () => {
+  it('cancelling goes down, not up and not sideways', async () => {
     const root = new CancellationToken();
     const [left, right] = [root.childToken(), root.childToken()];
     const leaf = left.childToken();
@@ -33,7 +33,7 @@ describe('CancellationToken', () => {
     expect(woken).toEqual(['leaf', 'right']);
   });
 
-  it('162. a child of a cancelled token is born cancelled', async () => {
+  it('a child of a cancelled token is born cancelled', async () => {
     const token = new CancellationToken();
     token.cancel('over');
     const child = token.childToken().childToken();
@@ -41,7 +41,7 @@ describe('CancellationToken', () => {
     await child.cancelled();
   });
 
-  it('163. 164. dropping tokens cancels nothing and cuts nobody off', async () => {
+  it('dropping tokens cancels nothing and cuts nobody off', async () => {
     const root = new CancellationToken();
     const middle = root.childToken();
     const leaf = middle.childToken();
@@ -56,7 +56,7 @@ describe('CancellationToken', () => {
     expect(signal.aborted).toBe(true);
   });
 
-  it('165. a wait that is abandoned leaves nothing behind', async () => {
+  it('a wait that is abandoned leaves nothing behind', async () => {
     const origin = new AbortController();
     const token = CancellationToken.fromSignal(origin.signal);
     const leaf = token.childToken().childToken();
@@ -71,13 +71,13 @@ describe('CancellationToken', () => {
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
   });
 
-  it('166. a clone is the same token', () => {
+  it('a clone is the same token', () => {
     const token = new CancellationToken();
     expect(token.clone()).toBe(token);
     expect(token.childToken()).not.toBe(token);
   });
 
-  it('167. a drop guard cancels on leaving scope unless disarmed', () => {
+  it('a drop guard cancels on leaving scope unless disarmed', () => {
     const token = new CancellationToken();
     {
       using guard = token.dropGuard();

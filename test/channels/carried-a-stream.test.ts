@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { mpsc, select } from '../../src/channels/index.js';
-import { idle, stateOf } from './promise-state.js';
+import { stateOf, turn } from '../support/settlement.js';
 
 const END = { done: true, value: undefined };
 const got = <T>(value: T) => ({ done: false, value });
@@ -123,6 +123,6 @@ describe('a channel that has carried a stream', () => {
     const values = [...(await batch), ...(await aborted)];
     const left = rx.tryRecv();
     expect([...values, ...(left.state === 'ok' ? [left.value] : [])]).toEqual([1, 2]);
-    await idle();
+    await turn();
   });
 });

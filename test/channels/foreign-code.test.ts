@@ -13,7 +13,7 @@ import {
   sleep,
   timeout,
 } from '../../src/channels/index.js';
-import { drained, reasonOf, stateOf } from './support/settlement.js';
+import { drained, reasonOf, stateOf } from '../support/settlement.js';
 
 type Source = ReturnType<Selectable<number>['selectSource']>;
 

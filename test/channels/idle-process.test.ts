@@ -17,7 +17,7 @@ async function runToEnd(code: string): Promise<string> {
   return stdout;
 }
 
-it('192. pending waits, an unfired token and an unref timer do not keep the process alive', async () => {
+it('pending waits, an unfired token and an unref timer do not keep the process alive', async () => {
   const output = await runToEnd(`
     const [tx, rx] = m.mpsc.channel(1);
     const stop = new m.CancellationToken();
@@ -25,11 +25,17 @@ it('192. pending waits, an unfired token and an unref timer do not keep the proc
     m.select({ rx, stop, idle: m.sleep(60_000, { ref: false }), signal: new AbortController().signal });
     m.interval(60_000, { ref: false, startAt: 1e9 }).tick();
     m.sleep(60_000);
+    const [config, configRx] = m.watch.channel(0);
+    const [events, eventsRx] = m.broadcast.channel(1);
+    configRx.changed(); eventsRx.recv(); config.closed(); events.closed();
+    new m.Notify().notified().then(() => {}); new m.Semaphore(0).acquire();
+    const set = new m.JoinSet(); set.spawn(() => new Promise(() => {})); set.joinNext();
+    m.select({ configRx, eventsRx, set, permit: m.acquiring(new m.Semaphore(0)) });
     process.on('exit', () => console.log('ended'));
   `);
   expect(output).toBe('ended\n');
 });
 
-it('192. an awaited timer holds the process until it fires', async () => {
+it('an awaited timer holds the process until it fires', async () => {
   expect(await runToEnd(`await m.sleep(30); console.log('fired');`)).toBe('fired\n');
 });

@@ -1,7 +1,7 @@
 import { Session } from 'node:inspector';
 import { describe, expect, it } from 'vitest';
 import type { Selectable } from '../../src/channels/index.js';
-import { drained } from './support/settlement.js';
+import { drained } from '../support/settlement.js';
 
 // Started before the channels are loaded: V8 counts the blocks only of what is compiled afterwards.
 const session = new Session();

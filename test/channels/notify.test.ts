@@ -1,16 +1,16 @@
 import { expect, test } from 'vitest';
 import { Notify, select } from '../../src/channels/index.js';
 import { checkNotify } from './model/notify-model.js';
-import { countingSignal, idle, stateOf } from './promise-state.js';
+import { stateOf, turn } from '../support/settlement.js';
 
-test('134 Notify.notifyOne() before notified() stores a permit', async () => {
+test('Notify.notifyOne() before notified() stores a permit', async () => {
   const notify = new Notify();
   notify.notifyOne();
   await notify.notified();
   expect(await stateOf(notify.notified())).toBe('pending');
 });
 
-test('135 Notify.notifyOne() permits do not add up', async () => {
+test('Notify.notifyOne() permits do not add up', async () => {
   const notify = new Notify();
   notify.notifyOne();
   notify.notifyOne();
@@ -18,7 +18,7 @@ test('135 Notify.notifyOne() permits do not add up', async () => {
   expect([await stateOf(a), await stateOf(b)]).toEqual(['fulfilled', 'pending']);
 });
 
-test('136 Notify.notifyOne() wakes the oldest waiter only, notifyLast() the youngest only', async () => {
+test('Notify.notifyOne() wakes the oldest waiter only, notifyLast() the youngest only', async () => {
   const notify = new Notify();
   const waits = [0, 1, 2].map(() => notify.notified());
   const states = () => Promise.all(waits.map(stateOf));
@@ -34,7 +34,7 @@ test('136 Notify.notifyOne() wakes the oldest waiter only, notifyLast() the youn
   expect(await stateOf(notify.notified())).toBe('pending');
 });
 
-test('137 Notify.notifyWaiters() wakes all present waiters and stores no permit', async () => {
+test('Notify.notifyWaiters() wakes all present waiters and stores no permit', async () => {
   const notify = new Notify();
   const waits = [notify.notified(), notify.notified()];
   for (const wait of waits) expect(await stateOf(wait)).toBe('pending');
@@ -43,14 +43,14 @@ test('137 Notify.notifyWaiters() wakes all present waiters and stores no permit'
   expect(await stateOf(notify.notified())).toBe('pending');
 });
 
-test('137 Notify.notifyWaiters() leaves a stored permit alone', async () => {
+test('Notify.notifyWaiters() leaves a stored permit alone', async () => {
   const notify = new Notify();
   notify.notifyOne();
   notify.notifyWaiters();
   expect(await stateOf(notify.notified())).toBe('fulfilled');
 });
 
-test('138 Notified made before notifyWaiters() and not awaited is woken all the same, and takes no permit', async () => {
+test('Notified made before notifyWaiters() and not awaited is woken all the same, and takes no permit', async () => {
   const notify = new Notify();
   const before = notify.notified();
   notify.notifyWaiters();
@@ -69,7 +69,7 @@ test('Notified that is not awaited takes no notifyOne() from those who wait', as
   expect(await stateOf(idleWait)).toBe('pending');
 });
 
-test('139 Notified that is aborted leaves the queue, and the next notifyOne() goes to the next', async () => {
+test('Notified that is aborted leaves the queue, and the next notifyOne() goes to the next', async () => {
   const notify = new Notify();
   const controller = new AbortController();
   const first = notify.notified({ signal: controller.signal });
@@ -85,7 +85,7 @@ test('139 Notified that is aborted leaves the queue, and the next notifyOne() go
   await second;
 });
 
-test('140 Notified.enable() is false when it queued and true when it took the permit or was notified', async () => {
+test('Notified.enable() is false when it queued and true when it took the permit or was notified', async () => {
   const notify = new Notify();
   const queued = notify.notified();
   expect(queued.enable()).toBe(false);
@@ -127,7 +127,7 @@ test('Notified that was enabled, notified and disposed unseen passes the notific
   expect(await stateOf(notify.notified())).toBe('pending');
 });
 
-test('136 Notify.notifyLast() that nobody got to see goes to the youngest that is left', async () => {
+test('Notify.notifyLast() that nobody got to see goes to the youngest that is left', async () => {
   const notify = new Notify();
   const waits = [0, 1, 2].map(() => notify.notified());
   for (const wait of waits) wait.enable();
@@ -157,7 +157,7 @@ test('Notified that is disposed in the queue leaves it, and whoever awaits it is
   await second;
 });
 
-test('141 Notify.notifyOne() from a wake-up is safe', async () => {
+test('Notify.notifyOne() from a wake-up is safe', async () => {
   const notify = new Notify();
   const order: number[] = [];
   const waits = [0, 1, 2, 3].map((n) =>
@@ -166,7 +166,7 @@ test('141 Notify.notifyOne() from a wake-up is safe', async () => {
       notify.notifyOne();
     }),
   );
-  await idle();
+  await turn();
   notify.notifyOne();
   await Promise.all(waits);
   expect(order).toEqual([0, 1, 2, 3]);
@@ -210,56 +210,9 @@ test('select() with a Notified made on the spot: one that lost takes no notifica
   notify.notifyOne();
   await next;
   const wins = select({ notify: notify.notified() });
-  await idle();
+  await turn();
   notify.notifyWaiters();
   expect((await wins).arm).toBe('notify');
-});
-
-test('182 Notify.notified() leaves no listener on a signal', async () => {
-  const notify = new Notify();
-  const { signal, controller, listeners } = countingSignal();
-  for (let i = 0; i < 1_000; i++) {
-    const wait = notify.notified({ signal });
-    notify.notifyOne();
-    await wait;
-    const parked = notify.notified({ signal }).then(() => {});
-    notify.notifyOne();
-    await parked;
-  }
-  expect(listeners()).toBe(0);
-  await expect(notify.notified({ signal: AbortSignal.abort('no') })).rejects.toBe('no');
-  expect(await stateOf(notify.notified())).toBe('pending');
-  controller.abort();
-});
-
-test('Notify.notified() in an always ready loop lets timers run', async () => {
-  const notify = new Notify();
-  let timer = false;
-  setTimeout(() => {
-    timer = true;
-  }, 0);
-  for (let i = 0; !timer && i < 1e7; i++) {
-    notify.notifyOne();
-    await notify.notified();
-  }
-  expect(timer).toBe(true);
-});
-
-test('Notify 20,000 parked waiters, aborted from the middle, in linear time', async () => {
-  const notify = new Notify();
-  const controllers = Array.from({ length: 20_000 }, () => new AbortController());
-  const waits = controllers.map(({ signal }) =>
-    notify.notified({ signal }).then(
-      () => true,
-      () => false,
-    ),
-  );
-  await idle();
-  for (const [index, controller] of controllers.entries()) if (index % 2 === 1) controller.abort('gone');
-  for (let i = 0; i < 10_000; i++) notify.notifyOne();
-  const results = await Promise.all(waits);
-  expect(results.every((result, index) => result === (index % 2 === 0))).toBe(true);
-  expect(notify.notified().enable()).toBe(false);
 });
 
 test('Notify keeps to its model over any order of operations', () => checkNotify(400));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createSelector, JoinSet, oneshot, type Selectable, select } from '../../src/channels/index.js';
 import { armKinds, waitFor } from './support/arm-kinds.js';
-import { drained, stateOf } from './support/settlement.js';
+import { drained, stateOf } from '../support/settlement.js';
 
 const kinds = Object.entries(armKinds);
 type Arm = Selectable<unknown>;

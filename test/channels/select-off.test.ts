@@ -9,7 +9,7 @@ import {
   type Selectable,
   watch,
 } from '../../src/channels/index.js';
-import { reasonOf, stateOf } from './support/settlement.js';
+import { reasonOf, stateOf } from '../support/settlement.js';
 
 function ended(): mpsc.Receiver<number> {
   const [tx, rx] = mpsc.channel<number>(1);
@@ -64,7 +64,7 @@ const kinds: Record<string, () => { arm: Selectable<unknown>; stir: () => void; 
 };
 
 describe.each(Object.entries(kinds))('a %s arm that is off', (_, make) => {
-  it('88. 188. keeps the turn waiting while it may win, and ends it with its own end', async () => {
+  it('keeps the turn waiting while it may win, and ends it with its own end', async () => {
     const { arm, stir, end } = make();
     const selector = createSelector({ arm, over: ended() });
     const turn = selector.next({ off: ['arm'] });
@@ -76,7 +76,7 @@ describe.each(Object.entries(kinds))('a %s arm that is off', (_, make) => {
     expect(await selector.next()).toEqual({ arm: null });
   });
 
-  it('86. 186. that ends after the others have, while a turn waits, ends the turn', async () => {
+  it('that ends after the others have, while a turn waits, ends the turn', async () => {
     const { arm, end } = make();
     const [tx, rx] = mpsc.channel<number>(1);
     const [other, others] = mpsc.channel<number>(1);
@@ -127,7 +127,7 @@ it('Selector.next() refuses what is no name, however often names were given befo
   expect(await selector.next({ off: ['other'] })).toEqual({ arm: 'rx', value: 1 });
 });
 
-it('88. an arm that is off and ends with a reason may still fail a later turn', async () => {
+it('an arm that is off and ends with a reason may still fail a later turn', async () => {
   const [tx, rx] = mpsc.channel<number>(1);
   const selector = createSelector({ rx, over: ended() });
   const controller = new AbortController();

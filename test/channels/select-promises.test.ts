@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createSelector, mpsc, SimulatedClock, select, timeout } from '../../src/channels/index.js';
-import { drained, reasonOf, stateOf } from './support/settlement.js';
+import { drained, reasonOf, stateOf } from '../support/settlement.js';
 
 const unhandled: unknown[] = [];
 const record = (reason: unknown) => unhandled.push(reason);
@@ -15,7 +15,7 @@ function ready(): mpsc.Receiver<number> {
 }
 
 describe('a promise as an arm', () => {
-  it('83. that is off from the first turn and rejects is no unhandled rejection, and rejects the turn that looks', async () => {
+  it('that is off from the first turn and rejects is no unhandled rejection, and rejects the turn that looks', async () => {
     const failing = (async () => {
       await drained();
       throw new RangeError('late');
@@ -55,7 +55,7 @@ describe('a promise as an arm', () => {
       'with a time limit, and whose signal has fired',
       (failing: Promise<never>) => timeout(5, failing, { signal: AbortSignal.abort('no') }).catch(() => {}),
     ],
-  ])('95. %s and rejects is no unhandled rejection', async (_, give) => {
+  ])('%s and rejects is no unhandled rejection', async (_, give) => {
     let reject: (reason: unknown) => void = () => {};
     const failing = new Promise<never>((_resolve, no) => {
       reject = no;
@@ -68,7 +68,7 @@ describe('a promise as an arm', () => {
     expect(unhandled).toEqual([]);
   });
 
-  it('83. of a thenable that is off starts nothing', async () => {
+  it('of a thenable that is off starts nothing', async () => {
     let started = 0;
     class Lazy extends Promise<number> {
       static override get [Symbol.species]() {
@@ -95,12 +95,12 @@ describe('a promise as an arm', () => {
     ['an async function that has returned', async () => 7],
   ] as const;
 
-  it.each(settledAlready)('89. biased prefers %s that has settled to a later arm that is ready', async (_, make) => {
+  it.each(settledAlready)('biased prefers %s that has settled to a later arm that is ready', async (_, make) => {
     const done = make() as PromiseLike<number>;
     expect(await select({ done, item: ready() }, { biased: true })).toEqual({ arm: 'done', value: 7 });
   });
 
-  it.each(settledAlready)('89. biased holds for several selects over %s in one tick', async (_, make) => {
+  it.each(settledAlready)('biased holds for several selects over %s in one tick', async (_, make) => {
     const done = make() as PromiseLike<number>;
     const item = ready();
     const selector = createSelector({ done, item }, { biased: true });
@@ -117,7 +117,7 @@ describe('a promise as an arm', () => {
     expect((await other).arm).toBe('item');
   });
 
-  it('151. a promise that is ready beats a deadline of now', async () => {
+  it('a promise that is ready beats a deadline of now', async () => {
     const clock = new SimulatedClock();
     const limited = timeout(0, Promise.resolve('ready'), { clock });
     await clock.advance(0);

@@ -2,23 +2,9 @@ import { Duplex, PassThrough, Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { fromAsyncIterable, fromReadableStream, fromWritableStream, type mpsc } from '../../src/channels/index.js';
 import { fromNodeReadable, fromNodeWritable } from '../../src/channels/stream/node.js';
-import { idle } from './promise-state.js';
+import { turn, unheardOf } from '../support/settlement.js';
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n + 1);
-
-/** What a run leaves to nobody: unhandled rejections and uncaught exceptions. */
-async function unheardOf(run: () => Promise<void>): Promise<unknown[]> {
-  const unheard: unknown[] = [];
-  const listen = (reason: unknown): void => void unheard.push(reason);
-  process.on('unhandledRejection', listen);
-  process.on('uncaughtException', listen);
-  await run();
-  await idle();
-  await idle();
-  process.off('unhandledRejection', listen);
-  process.off('uncaughtException', listen);
-  return unheard;
-}
 
 async function sendAll(tx: mpsc.Sender<number>, values: readonly number[]): Promise<number[]> {
   const accepted: number[] = [];
@@ -41,7 +27,7 @@ const sinks: Record<
       new WritableStream<number>(
         {
           async write(value) {
-            await idle();
+            await turn();
             if (value === 5) throw new Error('disk');
             written.push(value);
           },
@@ -53,7 +39,7 @@ const sinks: Record<
   'a web stream that does not start': (_, onUndelivered, capacity) =>
     fromWritableStream(
       new WritableStream<number>(
-        { start: () => idle().then(() => Promise.reject(new Error('no'))) },
+        { start: () => turn().then(() => Promise.reject(new Error('no'))) },
         { highWaterMark: 6 },
       ),
       { capacity, onUndelivered },
@@ -144,7 +130,7 @@ const sinks: Record<
       read() {},
       write() {},
     });
-    void idle().then(() => {
+    void turn().then(() => {
       stream.destroy();
       opened();
     });
@@ -162,8 +148,8 @@ test.each(Object.entries(sinks))(
         const tx = make(written, (value) => lost.push(value), capacity);
         const accepted = await sendAll(tx, upTo(20));
         await tx.closed();
-        await idle();
-        await idle();
+        await turn();
+        await turn();
         expect([...written, ...lost].sort((a, b) => a - b)).toEqual(accepted);
         await expect(tx.send(0)).rejects.toMatchObject({ code: 'ERR_CHANNEL_CLOSED', value: 0 });
       });
@@ -203,7 +189,7 @@ test('fromNodeWritable() and fromWritableStream() that end well give nothing bac
   });
   await sendAll(web, upTo(20));
   web.close();
-  await idle();
+  await turn();
   expect([written, lost]).toEqual([[...upTo(20), ...upTo(20)], []]);
 });
 
@@ -229,9 +215,9 @@ test.each(Object.entries(returns))(
     const unheard = await unheardOf(async () => {
       const rx = fromAsyncIterable(iterableWith(end), { capacity: 2 });
       expect(await rx.recv()).toEqual({ done: false, value: 1 });
-      await idle();
+      await turn();
       rx.close();
-      await idle();
+      await turn();
       const rest: unknown[] = [];
       await expect(
         (async () => {
@@ -251,7 +237,7 @@ test('fromAsyncIterable() takes a return() that answers a result without a promi
       const rx = fromAsyncIterable(iterableWith(end as never));
       expect(await rx.recv()).toEqual({ done: false, value: 1 });
       rx.close();
-      await idle();
+      await turn();
       while (!(await rx.recv()).done);
     }
   });
@@ -292,7 +278,7 @@ test('fromReadableStream() and fromNodeReadable() survive a source that cannot b
     };
     const other = fromNodeReadable<number>(node);
     other.close();
-    await idle();
+    await turn();
     await expect(other.recv()).rejects.toMatchObject({ code: 'ERR_STREAM_SOURCE' });
   });
   expect(unheard).toEqual([]);

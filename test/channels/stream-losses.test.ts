@@ -10,7 +10,7 @@ import {
   toRepeater,
 } from '../../src/channels/index.js';
 import { fromNodeReadable, fromNodeWritable, toNodeReadable } from '../../src/channels/stream/node.js';
-import { idle } from './promise-state.js';
+import { turn } from '../support/settlement.js';
 
 const item = <T>(value: T) => ({ done: false, value });
 const END = { done: true, value: undefined };
@@ -23,10 +23,10 @@ function watched(capacity = 8) {
 }
 
 async function settled(): Promise<void> {
-  for (let turns = 0; turns < 4; turns++) await idle();
+  for (let turns = 0; turns < 4; turns++) await turn();
 }
 
-describe('194. streams lose nothing in silence', () => {
+describe('streams lose nothing in silence', () => {
   it('toReadableStream() that is cancelled hands what lies in the channel to onUndelivered, once', async () => {
     const { tx, rx, lost } = watched();
     for (const value of [1, 2, 3]) tx.trySend(value);
@@ -54,7 +54,7 @@ describe('194. streams lose nothing in silence', () => {
       const { tx, rx, lost } = watched();
       const reader = toReadableStream(rx).getReader();
       const read = reader.read();
-      await idle();
+      await turn();
       tx.trySend(1);
       for (let hop = 0; hop < hops; hop++) await null;
       await reader.cancel('enough');
@@ -70,7 +70,7 @@ describe('194. streams lose nothing in silence', () => {
         const { tx, rx } = watched();
         const repeater = toRepeater(rx);
         const next = repeater.next();
-        await idle();
+        await turn();
         tx.trySend(1);
         for (let hop = 0; hop < hops; hop++) await null;
         const left = leave === 'return' ? repeater.return(undefined) : repeater.throw(new Error('left'));
@@ -90,7 +90,7 @@ describe('194. streams lose nothing in silence', () => {
       const [tx, rx] = broadcast.channel<number>(4);
       const repeater = toRepeater(rx);
       const next = repeater.next();
-      await idle();
+      await turn();
       tx.send(1);
       for (let hop = 0; hop < hops; hop++) await null;
       await repeater.return(undefined);

@@ -11,7 +11,7 @@ import {
   toRepeater,
   toWritableStream,
 } from '../../src/channels/index.js';
-import { idle, stateOf } from './promise-state.js';
+import { stateOf, turn, unheardOf } from '../support/settlement.js';
 
 const item = <T>(value: T) => ({ done: false, value });
 const end = { done: true, value: undefined };
@@ -25,7 +25,7 @@ test('toRepeater() gives what the receiver gives, and receives only what is aske
   expect(await repeater.next()).toEqual(item(0));
   expect(rx.len).toBe(2);
   const both = Promise.all([repeater.next(), repeater.next(), repeater.next()]);
-  await idle();
+  await turn();
   tx.close();
   expect(await both).toEqual([item(1), item(2), end]);
 });
@@ -34,11 +34,11 @@ test('toRepeater() left early settles its pending next() and takes nothing', asy
   const [tx, rx] = mpsc.channel<number>(8);
   const repeater = toRepeater(rx);
   const pending = repeater.next();
-  await idle();
+  await turn();
   await repeater.return(undefined);
   expect(await pending).toEqual(end);
   tx.trySend(1);
-  await idle();
+  await turn();
   expect(rx.len).toBe(1);
   for await (const value of toRepeater(rx)) {
     expect(value).toBe(1);
@@ -99,7 +99,7 @@ test('fromAsyncIterable() reads when there is room, and passes a failure after t
     throw new RangeError('source');
   }
   const rx = fromAsyncIterable(numbers(), { capacity: 2 });
-  await idle();
+  await turn();
   expect(asked).toBe(3);
   const seen: number[] = [];
   for (let i = 0; i < 5; i++) seen.push((await rx.recv()).value as number);
@@ -120,10 +120,10 @@ test('fromAsyncIterable() returns the iterator when the receiver closes, waiting
   });
   const waiting = fromAsyncIterable(source('waiting', () => new Promise<number>(() => {})));
   const blocked = fromAsyncIterable(source('blocked', async () => 1));
-  await idle();
+  await turn();
   waiting.close();
   blocked.close();
-  await idle();
+  await turn();
   expect(returned.sort()).toEqual(['blocked', 'waiting']);
   expect(() => fromAsyncIterable(1 as never)).toThrow(TypeError);
   expect(() =>
@@ -138,7 +138,7 @@ test('toReadableStream() receives only what is read, closes with the channel and
   const [tx, rx] = mpsc.channel<number | null | undefined>(8);
   for (const value of [1, null, undefined]) tx.trySend(value);
   const reader = toReadableStream(rx).getReader();
-  await idle();
+  await turn();
   expect(rx.len).toBe(3);
   expect([await reader.read(), await reader.read(), await reader.read()]).toEqual([
     item(1),
@@ -158,7 +158,7 @@ test('toReadableStream() that is cancelled closes the receiver and takes no valu
   const [tx, rx] = mpsc.channel<number>(8);
   const reader = toReadableStream(rx).getReader();
   const read = reader.read();
-  await idle();
+  await turn();
   await reader.cancel('enough');
   expect(await read).toEqual(end);
   expect(() => tx.trySend(1)).toThrow(closedError);
@@ -186,13 +186,13 @@ test('fromReadableStream() keeps to the pace of the receiver, passes failures, c
     { highWaterMark: 0 },
   );
   const rx = fromReadableStream(stream, { capacity: 2 });
-  await idle();
-  await idle();
+  await turn();
+  await turn();
   expect(pulled).toBe(3);
   expect([await rx.recv(), await rx.recv()]).toEqual([item(0), item(1)]);
   rx.close();
-  await idle();
-  await idle();
+  await turn();
+  await turn();
   expect([cancelled, stream.locked]).toEqual([true, false]);
   const broken = new ReadableStream<number>({
     pull(controller) {
@@ -223,7 +223,7 @@ test('toWritableStream() waits for room, and closes or aborts the sender', async
   await aborted.write(1);
   const blocked = aborted.write(2);
   blocked.catch(() => {});
-  await idle();
+  await turn();
   await aborted.abort(new RangeError('stop'));
   await expect(blocked).rejects.toThrow('stop');
   expect(await failed.recv()).toEqual(item(1));
@@ -244,7 +244,7 @@ test('fromWritableStream() writes in order at the pace of the stream, closes it,
   const tx = fromWritableStream(
     new WritableStream<number>({
       async write(value) {
-        await idle();
+        await turn();
         written.push(value);
       },
       close() {
@@ -254,35 +254,32 @@ test('fromWritableStream() writes in order at the pace of the stream, closes it,
   );
   for (let i = 0; i < 5; i++) await tx.send(i);
   tx.close();
-  for (let i = 0; i < 20 && !closed; i++) await idle();
+  for (let i = 0; i < 20 && !closed; i++) await turn();
   expect([written, closed]).toEqual([[0, 1, 2, 3, 4], true]);
-  const unhandled: unknown[] = [];
-  const listen = (reason: unknown) => unhandled.push(reason);
-  process.on('unhandledRejection', listen);
-  const failing = fromWritableStream(
-    new WritableStream<number>({
-      write() {
-        throw new RangeError('disk');
-      },
-    }),
-  );
-  await failing.send(1);
-  await failing.closed();
-  await expect(failing.send(2)).rejects.toEqual(closedError);
-  let reason: unknown;
-  const aborting = fromWritableStream(
-    new WritableStream<number>({
-      abort(given) {
-        reason = given;
-      },
-    }),
-  );
-  aborting.close('why');
-  await idle();
-  expect(reason).toBe('why');
-  await idle();
-  process.off('unhandledRejection', listen);
-  expect(unhandled).toEqual([]);
+  const unheard = await unheardOf(async () => {
+    const failing = fromWritableStream(
+      new WritableStream<number>({
+        write() {
+          throw new RangeError('disk');
+        },
+      }),
+    );
+    await failing.send(1);
+    await failing.closed();
+    await expect(failing.send(2)).rejects.toEqual(closedError);
+    let reason: unknown;
+    const aborting = fromWritableStream(
+      new WritableStream<number>({
+        abort(given) {
+          reason = given;
+        },
+      }),
+    );
+    aborting.close('why');
+    await turn();
+    expect(reason).toBe('why');
+  });
+  expect(unheard).toEqual([]);
 });
 
 test('a pipe through web streams from channel to channel keeps order and back-pressure', async () => {

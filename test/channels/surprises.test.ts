@@ -13,7 +13,7 @@ import {
   timeout,
   watch,
 } from '../../src/channels/index.js';
-import { idle, stateOf } from './promise-state.js';
+import { stateOf, turn } from '../support/settlement.js';
 
 test('sleep() of a time that has passed is over at once, as are a reset, a timeout and a send with one', async () => {
   const clock = new SimulatedClock(1_000);
@@ -124,7 +124,7 @@ test('Sender.sendMany() that is aborted once everything was sent says so', async
         outcome = error;
       },
     );
-    await idle();
+    await turn();
     await rx.recv();
     for (let hop = 0; hop < hops; hop++) await null;
     controller.abort('no');

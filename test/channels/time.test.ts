@@ -9,12 +9,12 @@ import {
   TimeoutError,
   timeout,
 } from '../../src/channels/index.js';
-import { reasonOf, stateOf } from './support/settlement.js';
+import { reasonOf, stateOf } from '../support/settlement.js';
 
 const never = new Promise<never>(() => {});
 
 describe('sleep()', () => {
-  it('158. elapses on its clock, after its time and not before', async () => {
+  it('elapses on its clock, after its time and not before', async () => {
     const clock = new SimulatedClock();
     const timer = sleep(100, { clock });
     const awaited = Promise.resolve(timer);
@@ -45,7 +45,7 @@ describe('sleep()', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('155. runs a host timer only while somebody waits', async () => {
+  it('runs a host timer only while somebody waits', async () => {
     const clock = new SimulatedClock();
     const [tx, rx] = mpsc.channel<number>(1);
     const timer = sleep(100, { clock });
@@ -82,7 +82,7 @@ describe('sleep()', () => {
 });
 
 describe('timeout()', () => {
-  it('151. a value that is ready beats a deadline of now, and one past', async () => {
+  it('a value that is ready beats a deadline of now, and one past', async () => {
     const clock = new SimulatedClock();
     const [tx, rx] = mpsc.channel<number>(4);
     for (const value of [1, 2, 3, 4]) await tx.send(value);
@@ -96,7 +96,7 @@ describe('timeout()', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('152. 153. 155. a pending value has until the deadline', async () => {
+  it('a pending value has until the deadline', async () => {
     const clock = new SimulatedClock();
     const [tx, rx] = mpsc.channel<number>(4);
     const early = timeout(100, rx, { clock });
@@ -118,7 +118,7 @@ describe('timeout()', () => {
     expect(await now).toMatchObject({ code: 'ERR_TIMEOUT' });
   });
 
-  it('154. an operation that never yields by itself still times out', async () => {
+  it('an operation that never yields by itself still times out', async () => {
     const [tx, rx] = mpsc.channel<number>(1);
     const late = timeout(5, async (signal) => {
       while (!signal.aborted) {
@@ -130,7 +130,7 @@ describe('timeout()', () => {
     expect(await reasonOf(late)).toBeInstanceOf(TimeoutError);
   });
 
-  it('156. a timed-out recv has consumed nothing', async () => {
+  it('a timed-out recv has consumed nothing', async () => {
     const clock = new SimulatedClock();
     const [tx, rx] = mpsc.channel<number>(4);
     const waits = [timeout(10, rx, { clock }), timeout(10, (signal) => rx.recv({ signal }), { clock })].map(reasonOf);
@@ -197,7 +197,7 @@ describe('interval()', () => {
     expect(seen).toEqual(expected);
   });
 
-  it('157. reset, resetImmediately, resetAfter and resetAt change the next tick', async () => {
+  it('reset, resetImmediately, resetAfter and resetAt change the next tick', async () => {
     const clock = new SimulatedClock();
     const ticks = interval(100, { clock });
     await ticks.tick();
@@ -220,7 +220,7 @@ describe('interval()', () => {
     expect(await next()).toBe(100);
   });
 
-  it('157. a reset moves a tick that is awaited', async () => {
+  it('a reset moves a tick that is awaited', async () => {
     const clock = new SimulatedClock();
     const ticks = interval(100, { clock });
     await ticks.tick();
@@ -245,10 +245,5 @@ describe('interval()', () => {
     expect(await event).toEqual({ arm: 'tick', value: 100 });
     ticks[Symbol.dispose]();
     expect(clock.pendingTimers).toBe(0);
-  });
-
-  it.each([0, -1, Number.NaN, Number.POSITIVE_INFINITY])('interval(%s) is refused', (period) => {
-    expect(() => interval(period)).toThrow(RangeError);
-    expect(() => interval(1, { missedTickBehavior: 'drop' as never })).toThrow(RangeError);
   });
 });

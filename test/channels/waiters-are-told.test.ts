@@ -11,7 +11,7 @@ import {
   select,
   watch,
 } from '../../src/channels/index.js';
-import { drained, reasonOf, stateOf } from './support/settlement.js';
+import { drained, reasonOf, stateOf } from '../support/settlement.js';
 
 describe('closed()', () => {
   const flavours = {

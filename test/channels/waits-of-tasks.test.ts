@@ -9,7 +9,7 @@ import {
   select,
   TaskTracker,
 } from '../../src/channels/index.js';
-import { idle, stateOf } from './promise-state.js';
+import { stateOf, turn, unheardOf } from '../support/settlement.js';
 
 const after = (hops: number, value: number) => async () => {
   for (let hop = 0; hop < hops; hop++) await null;
@@ -18,17 +18,6 @@ const after = (hops: number, value: number) => async () => {
 const kinds = { JoinSet, JoinQueue };
 
 /** What of a task's failing is heard by nobody. */
-async function unhandledOf(run: () => Promise<void>): Promise<unknown[]> {
-  const unhandled: unknown[] = [];
-  const listen = (reason: unknown): void => void unhandled.push(reason);
-  process.on('unhandledRejection', listen);
-  await run();
-  await idle();
-  await idle();
-  process.off('unhandledRejection', listen);
-  return unhandled;
-}
-
 test('JoinSet.joinAll() gives the values in the order in which they came, JoinQueue.joinAll() in that of spawning', async () => {
   const orders: number[][] = [];
   for (const Kind of [JoinSet, JoinQueue]) {
@@ -50,7 +39,7 @@ test('JoinSet.joinAll() gives the values in the order in which they came, JoinQu
 });
 
 test.each(Object.entries(kinds))('%s.joinAll() fails with the first failure and ends the rest', async (_, Kind) => {
-  const unhandled = await unhandledOf(async () => {
+  const unheard = await unheardOf(async () => {
     const tasks = new Kind<number>();
     const aborted: string[] = [];
     const working = (name: string) => async (signal: AbortSignal) =>
@@ -63,7 +52,7 @@ test.each(Object.entries(kinds))('%s.joinAll() fails with the first failure and 
     tasks.spawn(after(1, 1));
     tasks.spawn(working('a'));
     tasks.spawn(async () => {
-      await idle();
+      await turn();
       throw new RangeError('broken');
     });
     tasks.spawn(working('b'));
@@ -76,7 +65,7 @@ test.each(Object.entries(kinds))('%s.joinAll() fails with the first failure and 
     tasks.spawn(after(1, 7));
     expect(await tasks.joinAll()).toEqual([7]);
   });
-  expect(unhandled).toEqual([]);
+  expect(unheard).toEqual([]);
 });
 
 test.each(Object.entries(kinds))(
@@ -85,7 +74,7 @@ test.each(Object.entries(kinds))(
     const tasks = new Kind<number>();
     tasks.spawn(Promise.reject(new Error('early')));
     tasks.spawn(() => new Promise<number>(() => {}));
-    await idle();
+    await turn();
     await expect(tasks.joinAll()).rejects.toThrow('early');
     tasks.spawn(after(50, 1));
     tasks.spawn(after(50, 2)).abort('enough');
@@ -141,11 +130,11 @@ test('JoinQueue.shutdown() aborts and waits, detachAll() forgets, and as an arm 
   const log: string[] = [];
   tasks.spawn(async (signal) => {
     await new Promise((resolve) => signal.addEventListener('abort', resolve));
-    await idle();
+    await turn();
     log.push('cleaned');
     return 1;
   });
-  await idle();
+  await turn();
   await tasks.shutdown();
   expect([tasks.len, log]).toEqual([0, ['cleaned']]);
   tasks.spawn(after(1, 5));
@@ -184,20 +173,20 @@ test.each(Object.entries(kinds))(
       });
       return new Promise<boolean>(() => {});
     });
-    await idle();
+    await turn();
     tasks.abortAll('stop');
     expect(heard).toBe('stop');
   },
 );
 
 test('TaskTracker.spawn() and trackFuture() that fail unseen are no unhandled rejections, and fail those who look', async () => {
-  const unhandled = await unhandledOf(async () => {
+  const unheard = await unheardOf(async () => {
     const tracker = new TaskTracker();
     void tracker.spawn(() => {
       throw new Error('at once');
     });
     void tracker.spawn(async () => {
-      await idle();
+      await turn();
       throw new Error('later');
     });
     void tracker.trackFuture(Promise.reject(new Error('tracked')));
@@ -205,7 +194,7 @@ test('TaskTracker.spawn() and trackFuture() that fail unseen are no unhandled re
     await tracker.wait();
     await expect(tracker.spawn(() => Promise.reject(new Error('seen')))).rejects.toThrow('seen');
   });
-  expect(unhandled).toEqual([]);
+  expect(unheard).toEqual([]);
 });
 
 test('OnceCell.getOrInit() starts no initialiser for a caller whose signal has fired', async () => {
@@ -226,7 +215,7 @@ test('OnceCell.getOrInit() starts no initialiser for a caller whose signal has f
       { signal: controller.signal },
     );
     const third = cell.getOrInit(() => 3);
-    await idle();
+    await turn();
     fail(new Error('offline'));
     for (let hop = 0; hop < hops; hop++) await null;
     controller.abort('enough');

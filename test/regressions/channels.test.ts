@@ -13,11 +13,11 @@ import {
   timeout,
   watch,
 } from '../../src/channels/index.js';
-import { stateOf } from '../channels/promise-state.js';
+import { stateOf } from '../support/settlement.js';
 
 const END = { done: true, value: undefined };
 
-it('116 Sender.closed() goes on waiting when a receiver subscribes before it has looked', async () => {
+it('Sender.closed() goes on waiting when a receiver subscribes before it has looked', async () => {
   for (const [tx, rx] of [broadcast.channel<number>(1), watch.channel(1)]) {
     const closed = tx.closed();
     rx.close();

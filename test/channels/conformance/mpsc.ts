@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { SendError } from '../../../src/channels/index.js';
 import { type Flavour, sendInto } from '../support/flavours.js';
-import { drained, reasonOf, stateOf } from '../support/settlement.js';
+import { drained, reasonOf, stateOf } from '../../support/settlement.js';
 
 const END = { done: true, value: undefined };
 const got = <T>(value: T) => ({ done: false, value });
@@ -13,7 +13,7 @@ export function describeMpsc(flavour: Flavour): void {
   const create = flavour.create;
 
   describe(`${flavour.name} channel: basics and order`, () => {
-    it('2. Receiver.recv() gives two awaited sends in order, then the end', async () => {
+    it('Receiver.recv() gives two awaited sends in order, then the end', async () => {
       const [tx, rx] = create<string>(4);
       const task = (async () => {
         await tx.send('one');
@@ -24,7 +24,7 @@ export function describeMpsc(flavour: Flavour): void {
       await task;
     });
 
-    it('3. Sender.send() needs no await while there is room', async () => {
+    it('Sender.send() needs no await while there is room', async () => {
       const [tx, rx] = create<number>(2);
       void tx.send(1);
       void tx.send(2);
@@ -32,7 +32,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect([await rx.recv(), await rx.recv(), await rx.recv()]).toEqual([got(1), got(2), END]);
     });
 
-    it('5. 185. any value travels as it is, and is no end marker', async () => {
+    it('any value travels as it is, and is no end marker', async () => {
       const thenable = { then: () => expect.fail('a thenable was adopted') };
       const promise = Promise.reject(new Error('not awaited'));
       promise.catch(() => {});
@@ -59,7 +59,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect((await waiting).value).toBe(thenable);
     });
 
-    it('6. Receiver[Symbol.asyncIterator]() yields the same values as recv and finishes', async () => {
+    it('Receiver[Symbol.asyncIterator]() yields the same values as recv and finishes', async () => {
       const [tx, rx] = create<number>(2);
       const task = (async () => {
         for (let at = 0; at < 20; at++) await tx.send(at);
@@ -72,13 +72,13 @@ export function describeMpsc(flavour: Flavour): void {
       for await (const _ of rx) expect.fail('it had ended');
     });
 
-    it('7. Receiver.recv() gives the end at once when the only sender is closed at birth', async () => {
+    it('Receiver.recv() gives the end at once when the only sender is closed at birth', async () => {
       const [tx, rx] = create(1);
       tx.close();
       expect(await rx.recv()).toEqual(END);
     });
 
-    it('8. closing a clone does not end the channel', async () => {
+    it('closing a clone does not end the channel', async () => {
       const [tx, rx] = create<number>(1);
       tx.clone().close();
       await tx.send(1);
@@ -91,7 +91,7 @@ export function describeMpsc(flavour: Flavour): void {
   });
 
   describe(`${flavour.name} channel: recvMany`, () => {
-    it('9. Receiver.recvManyInto() with limit 0 takes nothing and resolves at once', async () => {
+    it('Receiver.recvManyInto() with limit 0 takes nothing and resolves at once', async () => {
       const [tx, rx] = create<number>(4);
       const buffer = [7];
       expect(await rx.recvManyInto(buffer, 0)).toBe(0);
@@ -102,7 +102,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(rx.len).toBe(1);
     });
 
-    it('10. 11. 12. Receiver.recvManyInto() appends at most what there is and at most the limit', async () => {
+    it('Receiver.recvManyInto() appends at most what there is and at most the limit', async () => {
       const [tx, rx] = create<number>(8);
       for (const value of [1, 2, 3, 4, 5]) await tx.send(value);
       const buffer = [0];
@@ -113,7 +113,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(buffer).toEqual([0, 1, 2, 3, 4, 5]);
     });
 
-    it('13. Receiver.recvMany() waits for at least one value, and takes what came with it', async () => {
+    it('Receiver.recvMany() waits for at least one value, and takes what came with it', async () => {
       const [tx, rx] = create<number>(8);
       const waiting = rx.recvMany(3);
       expect(await stateOf(waiting)).toBe('pending');
@@ -122,7 +122,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(rx.len).toBe(1);
     });
 
-    it('14. Receiver.recvMany() collects everything from a blocked producer, in order', async () => {
+    it('Receiver.recvMany() collects everything from a blocked producer, in order', async () => {
       const [tx, rx] = create<number>(2);
       const task = (async () => {
         for (let at = 0; at < 100; at++) await tx.send(at);
@@ -134,7 +134,7 @@ export function describeMpsc(flavour: Flavour): void {
       await task;
     });
 
-    it('15. 16. Receiver.recvManyInto() answers 0 only at the end, and leaves the buffer alone', async () => {
+    it('Receiver.recvManyInto() answers 0 only at the end, and leaves the buffer alone', async () => {
       const [tx, rx] = create<number>(4);
       const buffer = [9];
       const waiting = rx.recvManyInto(buffer, 5);
@@ -146,7 +146,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(buffer).toEqual([9]);
     });
 
-    it('17. Receiver.recvManyInto() has removed nothing when it is aborted', async () => {
+    it('Receiver.recvManyInto() has removed nothing when it is aborted', async () => {
       const [tx, rx] = create<number>(4);
       const controller = new AbortController();
       const buffer: number[] = [];
@@ -179,15 +179,10 @@ export function describeMpsc(flavour: Flavour): void {
       expect(one?.[0]).toBe(1);
       expect(other?.length).toBeGreaterThan(0);
     });
-
-    it.each([-1, 1.5, Number.NaN])('Receiver.recvMany(%s) is refused', (limit) => {
-      const [, rx] = create(1);
-      expect(() => rx.recvMany(limit)).toThrow(RangeError);
-    });
   });
 
   describe(`${flavour.name} channel: closing and draining`, () => {
-    it('39. Receiver.close() of an idle channel gives the end, and sends fail', async () => {
+    it('Receiver.close() of an idle channel gives the end, and sends fail', async () => {
       const [tx, rx] = create<string>(1);
       rx.close();
       expect(await rx.recv()).toEqual(END);
@@ -198,7 +193,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(Object.keys(error as object)).not.toContain('value');
     });
 
-    it('40. Receiver.close() leaves buffered values to be received, in order', async () => {
+    it('Receiver.close() leaves buffered values to be received, in order', async () => {
       const [tx, rx] = create<number>(4);
       for (const value of [1, 2, 3]) await tx.send(value);
       rx.close();
@@ -210,7 +205,7 @@ export function describeMpsc(flavour: Flavour): void {
       ]);
     });
 
-    it('46. 47. 48. 49. dropping the receiver lets go of the values, once, and later sends fail', async () => {
+    it('dropping the receiver lets go of the values, once, and later sends fail', async () => {
       const lost: number[] = [];
       const [tx, rx] = create<number>(4, { onUndelivered: (value) => lost.push(value) });
       for (const value of [1, 2, 3]) await tx.send(value);
@@ -224,7 +219,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(rx.len).toBe(0);
     });
 
-    it('194. onUndelivered hears of every value although it throws, and may use the channel', async () => {
+    it('onUndelivered hears of every value although it throws, and may use the channel', async () => {
       const lost: number[] = [];
       const [tx, rx] = create<number>(4, {
         onUndelivered: (value) => {
@@ -239,7 +234,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(lost).toEqual([1, 2, 3]);
     });
 
-    it('50. Sender.closed() resolves when the receiver closes or is dropped, and ever after', async () => {
+    it('Sender.closed() resolves when the receiver closes or is dropped, and ever after', async () => {
       for (const leave of ['close', 'drop'] as const) {
         const [tx, rx] = create(1);
         const closed = tx.closed();
@@ -253,7 +248,7 @@ export function describeMpsc(flavour: Flavour): void {
       }
     });
 
-    it('193. a closing reason reaches the receiver after the buffered values', async () => {
+    it('a closing reason reaches the receiver after the buffered values', async () => {
       const [tx, rx] = create<number>(4);
       const reason = new Error('the producer failed');
       await tx.send(1);
@@ -271,7 +266,7 @@ export function describeMpsc(flavour: Flavour): void {
       ).toBe(reason);
     });
 
-    it('193. a closing reason reaches waits that are pending, once the last sender is closed', async () => {
+    it('a closing reason reaches waits that are pending, once the last sender is closed', async () => {
       const [tx, rx] = create<number>(4);
       const other = tx.clone();
       const waits = [rx.recv(), rx.recvMany(4), rx[Symbol.asyncIterator]().next()];
@@ -293,7 +288,7 @@ export function describeMpsc(flavour: Flavour): void {
   });
 
   describe(`${flavour.name} channel: queries`, () => {
-    it('51. 52. Receiver.tryRecv() tells a value, empty and closed apart', async () => {
+    it('Receiver.tryRecv() tells a value, empty and closed apart', async () => {
       const [tx, rx] = create<number>(2);
       expect(rx.tryRecv()).toEqual({ state: 'empty' });
       await tx.send(1);
@@ -302,13 +297,13 @@ export function describeMpsc(flavour: Flavour): void {
       expect(rx.tryRecv()).toEqual({ state: 'closed' });
     });
 
-    it('53. Receiver.tryRecv() is closed after Receiver.close()', () => {
+    it('Receiver.tryRecv() is closed after Receiver.close()', () => {
       const [, rx] = create(1);
       rx.close();
       expect(rx.tryRecv()).toEqual({ state: 'closed' });
     });
 
-    it('54. Receiver.isClosed', async () => {
+    it('Receiver.isClosed', async () => {
       const [tx, rx] = create<number>(1);
       expect(rx.isClosed).toBe(false);
       await tx.send(1);
@@ -320,7 +315,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(other.isClosed).toBe(true);
     });
 
-    it('55. Receiver.isEmpty', async () => {
+    it('Receiver.isEmpty', async () => {
       const [tx, rx] = create<number>(2);
       expect(rx.isEmpty).toBe(true);
       await tx.send(1);
@@ -333,7 +328,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(rx.isEmpty).toBe(true);
     });
 
-    it('56. Receiver.len counts exactly, whatever closes', async () => {
+    it('Receiver.len counts exactly, whatever closes', async () => {
       const [tx, rx] = create<number>(5);
       expect(rx.len).toBe(0);
       for (let at = 1; at <= 5; at++) {
@@ -349,14 +344,14 @@ export function describeMpsc(flavour: Flavour): void {
       }
     });
 
-    it('57. Sender.sameChannel()', () => {
+    it('Sender.sameChannel()', () => {
       const [tx] = create(1);
       const [other] = create(1);
       expect(tx.sameChannel(tx.clone())).toBe(true);
       expect(tx.sameChannel(other)).toBe(false);
     });
 
-    it('58. dropping the receiver ends its waits', async () => {
+    it('dropping the receiver ends its waits', async () => {
       const [, rx] = create<number>(1);
       const waits = [rx.recv(), rx[Symbol.asyncIterator]().next(), rx.recv()];
       const many = rx.recvMany(4);
@@ -367,7 +362,7 @@ export function describeMpsc(flavour: Flavour): void {
   });
 
   describe(`${flavour.name} channel: weak senders and counts`, () => {
-    it('59. 60. 61. a weak sender keeps nothing open, and upgrades while a strong one lives', async () => {
+    it('a weak sender keeps nothing open, and upgrades while a strong one lives', async () => {
       const [tx, rx] = create<number>(2);
       const clone = tx.clone();
       const weak = clone.downgrade();
@@ -381,7 +376,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(weak.upgrade()).toBeUndefined();
     });
 
-    it('63. strong and weak counts are seen alike by all', () => {
+    it('strong and weak counts are seen alike by all', () => {
       const [tx, rx] = create(1);
       const weak = tx.downgrade();
       const clone = tx.clone();
@@ -405,7 +400,7 @@ export function describeMpsc(flavour: Flavour): void {
   });
 
   describe(`${flavour.name} channel: waits`, () => {
-    it('183. an aborted signal rejects before any effect, with its reason', async () => {
+    it('an aborted signal rejects before any effect, with its reason', async () => {
       const [tx, rx] = create<number>(2);
       await tx.send(1);
       const signal = AbortSignal.abort('no');
@@ -415,7 +410,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(rx.len).toBe(1);
     });
 
-    it('183. an abort after the settlement does nothing', async () => {
+    it('an abort after the settlement does nothing', async () => {
       const [tx, rx] = create<number>(2);
       const controller = new AbortController();
       const waiting = rx.recv({ signal: controller.signal });
@@ -424,7 +419,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(await waiting).toEqual(got(1));
     });
 
-    it('184. concurrent recv and next calls are served in order, and settle on close', async () => {
+    it('concurrent recv and next calls are served in order, and settle on close', async () => {
       const [tx, rx] = create<number>(8);
       const iterator = rx[Symbol.asyncIterator]();
       const order: number[] = [];
@@ -467,7 +462,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(await other).toEqual(got(1));
     });
 
-    it('192. 20,000 receivers may be parked, and each gets one value in order', async () => {
+    it('20,000 receivers may be parked, and each gets one value in order', async () => {
       const [tx, rx] = create<number>(8);
       const waits = Array.from({ length: 20_000 }, () => rx.recv());
       for (let at = 0; at < 20_000; at++) void tx.send(at);
@@ -486,7 +481,7 @@ export function describeMpsc(flavour: Flavour): void {
       expect(rx.len).toBe(0);
     });
 
-    it('190. 191. handles dispose twice without harm, are not thenable, and survive an async function', async () => {
+    it('handles dispose twice without harm, are not thenable, and survive an async function', async () => {
       const [tx, rx] = create<number>(1);
       const weak = tx.downgrade();
       for (const handle of [tx, rx, weak]) expect('then' in handle).toBe(false);
@@ -512,20 +507,6 @@ export function describeMpsc(flavour: Flavour): void {
         expect(inspect(printed, { depth: 9, showHidden: false })).not.toContain('secret');
       }
       expect(inspect(rx)).toMatch(/^Receiver \{ len: 1, capacity: (1|Infinity), isClosed: true \}$/);
-    });
-
-    it('a loop of ready waits lets timers run', async () => {
-      const [tx, rx] = create<number>(1);
-      let fired = false;
-      setTimeout(() => {
-        fired = true;
-      }, 1);
-      let turns = 0;
-      for (; !fired && turns < 10_000_000; turns++) {
-        void tx.send(turns);
-        await rx.recv();
-      }
-      expect(fired).toBe(true);
     });
 
     it('two tasks that wake each other let timers run', async () => {

@@ -15,7 +15,7 @@ import {
   select,
   withEnd,
 } from '../../../src/channels/index.js';
-import { drained } from '../support/settlement.js';
+import { drained } from '../../support/settlement.js';
 
 export interface WorldOptions {
   readonly capacity: number;

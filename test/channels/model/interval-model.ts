@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import { interval, SimulatedClock } from '../../../src/channels/index.js';
-import { drained } from '../support/settlement.js';
+import { drained } from '../../support/settlement.js';
 
 /** Runs what tokio documents of a late tick against an interval, `runs` times. */
 export async function checkIntervals(runs: number): Promise<void> {

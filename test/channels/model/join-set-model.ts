@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import { type AbortHandle, JoinSet, type TaskResult } from '../../../src/channels/index.js';
-import { drained } from '../support/settlement.js';
+import { drained } from '../../support/settlement.js';
 
 /** How a task takes its abort: it settles, it goes on until it is settled by a step, or it takes no signal. */
 type Kind = 'prompt' | 'slow' | 'deaf';

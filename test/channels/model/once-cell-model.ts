@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import { OnceCell } from '../../../src/channels/index.js';
-import { drained } from '../support/settlement.js';
+import { drained } from '../../support/settlement.js';
 
 interface Caller {
   readonly controller: AbortController;

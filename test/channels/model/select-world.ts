@@ -26,7 +26,7 @@ import {
   watch,
   withEnd,
 } from '../../../src/channels/index.js';
-import { drained } from '../support/settlement.js';
+import { drained } from '../../support/settlement.js';
 
 const QUEUES = ['first', 'second', 'third'] as const;
 const NAMES = [

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import { Semaphore, type SemaphorePermit } from '../../../src/channels/index.js';
-import { idle } from '../promise-state.js';
+import { turn } from '../../support/settlement.js';
 
 const noPermits = expect.objectContaining({ code: 'ERR_SEMAPHORE_NO_PERMITS' });
 
@@ -58,7 +58,7 @@ export async function checkSemaphore(runs: number): Promise<void> {
             queue.push({ id, needed: step.n - free });
             free = 0;
           }
-          await idle();
+          await turn();
         } else if (step.type === 'try') {
           if (step.n <= free) {
             held.push(semaphore.tryAcquireMany(step.n));
@@ -74,7 +74,7 @@ export async function checkSemaphore(runs: number): Promise<void> {
               give(n);
             }
           }
-          await idle();
+          await turn();
         } else if (step.type === 'abort') {
           const at = queue.findIndex(({ id }) => id === queue[step.n]?.id);
           const [entry] = at < 0 ? [] : queue.splice(at, 1);
@@ -83,11 +83,11 @@ export async function checkSemaphore(runs: number): Promise<void> {
             waits[entry.id]?.controller.abort('aborted');
             give((counts[entry.id] as number) - entry.needed);
           }
-          await idle();
+          await turn();
         } else if (step.type === 'add') {
           semaphore.addPermits(step.n);
           give(step.n);
-          await idle();
+          await turn();
         } else if (step.type === 'forgetFree') {
           expect(semaphore.forgetPermits(step.n)).toBe(Math.min(step.n, free));
           free -= Math.min(step.n, free);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import { watch } from '../../../src/channels/index.js';
-import { idle } from '../promise-state.js';
+import { turn } from '../../support/settlement.js';
 
 interface Watcher {
   readonly rx: watch.Receiver<number>;
@@ -32,7 +32,7 @@ export async function checkWatch(runs: number): Promise<void> {
       let version = 0;
       const watchers: Watcher[] = [{ rx: first, seen: 0, wait: undefined }];
       const settle = async (): Promise<void> => {
-        await idle();
+        await turn();
         for (const watcher of watchers) {
           if (watcher.wait === undefined) continue;
           // A wait is over exactly when there is something its receiver has not seen, and that is seen now.
@@ -62,7 +62,7 @@ export async function checkWatch(runs: number): Promise<void> {
           else if (step.type === 'drop') {
             watcher.rx.close();
             watchers.splice(watchers.indexOf(watcher), 1);
-            await idle();
+            await turn();
             if (watcher.wait !== undefined) expect(watcher.wait.outcome).toBe('ERR_CHANNEL_CLOSED');
           } else if (step.type === 'see') {
             await settle();
@@ -92,7 +92,7 @@ export async function checkWatch(runs: number): Promise<void> {
             const { wait } = watcher;
             if (wait !== undefined) {
               wait.controller.abort('aborted');
-              await idle();
+              await turn();
               expect(wait.outcome).toBe('aborted');
               watcher.wait = undefined;
               expect(watcher.rx.hasChanged()).toBe(watcher.seen !== version);
@@ -106,7 +106,7 @@ export async function checkWatch(runs: number): Promise<void> {
       }
       await settle();
       tx.close();
-      await idle();
+      await turn();
       for (const { wait } of watchers)
         expect(wait === undefined || wait.outcome).toEqual(wait ? 'ERR_CHANNEL_CLOSED' : true);
     }),

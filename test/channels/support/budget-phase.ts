@@ -1,5 +1,5 @@
 import { mpsc } from '../../../src/channels/index.js';
-import { drained } from './settlement.js';
+import { drained } from '../../support/settlement.js';
 
 /** The waits of one trial at most: phases beyond it are alike. */
 export const PHASES = 32;

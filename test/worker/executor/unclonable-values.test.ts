@@ -36,7 +36,7 @@ describe.each(['thread', 'process'] as const)('a channel to a worker in host %s'
     return handle;
   }
 
-  test('195 an input that cannot be cloned or transferred rejects its own call, frees its slot and leaves the worker alone', async () => {
+  test('an input that cannot be cloned or transferred rejects its own call, frees its slot and leaves the worker alone', async () => {
     const handle = spawn();
     const pid = await handle.call('pid', undefined);
     const { capacity, maxCapacity } = handle.senders.echo;
@@ -68,7 +68,7 @@ describe.each(['thread', 'process'] as const)('a channel to a worker in host %s'
     expect(handle.stats()).toMatchObject({ inFlight: 0, pending: 0 });
   });
 
-  test('195 an array that cannot be moved is refused or copied, and neither hurts the calls around it', async () => {
+  test('an array that cannot be moved is refused or copied, and neither hurts the calls around it', async () => {
     const handle = spawn();
     const calls = [
       handle.call('length', new Float32Array(8_192)),
@@ -89,7 +89,7 @@ describe.each(['thread', 'process'] as const)('a channel to a worker in host %s'
     expect(handle.stats()).toMatchObject({ inFlight: 0, pending: 0 });
   });
 
-  test('195 a result that cannot be cloned rejects its own call', async () => {
+  test('a result that cannot be cloned rejects its own call', async () => {
     const handle = spawn();
     const pid = await handle.call('pid', undefined);
     const mixed = [handle.call('echo', 1), handle.call('uncloneable', undefined), handle.call('echo', 2)];
@@ -103,7 +103,7 @@ describe.each(['thread', 'process'] as const)('a channel to a worker in host %s'
     expect(handle.stats()).toMatchObject({ inFlight: 0 });
   });
 
-  test('195 an abort mid-call neither kills the worker nor leaves its slot taken', async () => {
+  test('an abort mid-call neither kills the worker nor leaves its slot taken', async () => {
     const handle = spawn();
     const pid = await handle.call('pid', undefined);
     const before = handle.senders.sleep.capacity;
