@@ -203,10 +203,10 @@ class WorkerLoop {
     this.#executor.start(request);
   }
 
-  async #answer(ping: Ping): Promise<void> {
-    const health = await this.#executor.health();
-    if (health === undefined) ping.reply.close();
-    else ping.reply.send(health);
+  async #answer({ reply }: Ping): Promise<void> {
+    const health = await this.#executor.health(reply.closed());
+    if (health === undefined) reply.close();
+    else reply.send(health);
   }
 }
 

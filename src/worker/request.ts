@@ -93,6 +93,8 @@ export class Request implements Linked<Request>, AbortListener {
   goneAt: number | undefined = undefined;
   /** Whether its input could not be written, or read by the host: its caller's fault. */
   isUnreached = false;
+  /** Whether the buffers of its input were moved to a host, so that nothing is left to run it with again. */
+  isInputMoved = false;
   /** The caller's async context, where it is kept. */
   keptTrace: RequestTrace | undefined;
   /** How many chunks of its answer were passed on. */
@@ -208,9 +210,14 @@ export class Request implements Linked<Request>, AbortListener {
     this.onGone?.(error);
   }
 
-  /** Whether its maker would have another worker run it, now that its worker has ended with it. */
+  /** Whether another worker could run it: its consumer has read nothing, and its input is still here. */
+  get isRepeatable(): boolean {
+    return this.chunks === 0 && !this.isInputMoved;
+  }
+
+  /** Whether its maker would have another worker run it, now that its worker has ended with it. The maker is asked in any case: it counts the loss. */
   isWantedBack(error: unknown): boolean {
-    return this.chunks === 0 && this.listener?.isRetried?.(this, error) === true;
+    return this.listener?.isRetried?.(this, error) === true && this.isRepeatable;
   }
 
   /** Goes back to its maker, unanswered. */

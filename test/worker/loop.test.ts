@@ -1,7 +1,8 @@
 /** Orders of events that only a clock moved by hand brings about: timers that come late, and in the middle of a turn. */
 import { expect, test } from 'vitest';
-import type { Clock, ClockTimer, ClockTimerOptions } from '../../src/core/index.js';
+import { type Clock, type ClockTimer, type ClockTimerOptions, systemClock } from '../../src/core/index.js';
 import { createBatcher, createWorkerChannels, operation, runWorker } from '../../src/worker/index.js';
+import { Request, type Worker } from '../../src/worker/internal.js';
 
 /** A clock whose time is set, and whose timers fire when they are told to, at once. */
 class HandClock implements Clock {
@@ -230,4 +231,32 @@ test('createBatcher() gathers items from several operations of a model into one 
   expect(batches.some((items) => items.includes('b') && items.length > 1)).toBe(true);
   await handle.close();
   await batcher.close();
+});
+
+test('runWorker() does not run a call that was taken back in the turn in which it came, and that another worker has', async () => {
+  const operations = { note: operation<string, string>() };
+  const ran: string[] = [];
+  const workers = ['first', 'second'].map((name) => {
+    const { handle, channels } = createWorkerChannels(operations, { id: name });
+    runWorker({ note: (text) => `${name}: ${ran.push(text)}` }, channels);
+    return handle as unknown as Worker;
+  });
+  await turn();
+  const [first, second] = workers as [Worker, Worker];
+  const answers: unknown[] = [];
+  const fields = { operation: 'note', declaration: operations.note, input: 'once', bytes: 0, calledAt: 0 };
+  const request = new Request(
+    { ...fields, clock: systemClock },
+    {
+      onAnswered: (_, __, result) => answers.push(result),
+      isRetried: () => true,
+      onLost: (lost) => second.start(lost),
+    },
+  );
+  first.start(request);
+  await first.destroy();
+  await turn();
+  expect([answers, ran]).toEqual([['second: 1'], ['once']]);
+  expect(second.stats()).toMatchObject({ accepted: 1, succeeded: 1, pending: 0, inFlight: 0 });
+  await second.close();
 });

@@ -318,6 +318,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
     const mayRetry =
       idempotent &&
       kind === 'unary' &&
+      job.request.isRepeatable &&
       // One that ended by itself is no request's fault, and yet it may do so at each request.
       this.#queue.acquit(job, isAlone) &&
       job.calls.toArray().some((call) => call.deadline > now);

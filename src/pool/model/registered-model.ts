@@ -166,8 +166,7 @@ export class RegisteredModel {
     const { dispatcher } = this;
     const { name } = operation;
     const { signal, timeoutMs, priority, isTry, isDetailed } = settings;
-    if (signal?.aborted) throw dispatcher.refused(operation, signal.reason);
-    if (this.#closing !== undefined) throw dispatcher.refused(operation, closedError(this.key, name, this.#closing));
+    this.#requireOpen(operation, signal);
     const hasTime = timeoutMs >= SHORTEST_MS;
     let key: unknown;
     let twin: Job | undefined;
@@ -180,8 +179,8 @@ export class RegisteredModel {
       blameCaller(error);
       throw dispatcher.refused(operation, error);
     }
-    // Measuring runs code of the caller's.
-    if (signal?.aborted) throw dispatcher.refused(operation, signal.reason);
+    // Measuring runs code of the caller's, which may abort the call or close the pool.
+    this.#requireOpen(operation, signal);
     if (twin !== undefined) return this.#join(twin, settings, reply);
     const now = this.#clock.now();
     if (!hasTime) {
@@ -209,6 +208,12 @@ export class RegisteredModel {
     if (job.isShared) call.watch(this.#clock, signal);
     dispatcher.take(job, worker);
     return job;
+  }
+
+  #requireOpen(operation: OperationQueue, signal: AbortSignal | undefined): void {
+    if (signal?.aborted) throw this.dispatcher.refused(operation, signal.reason);
+    if (this.#closing === undefined) return;
+    throw this.dispatcher.refused(operation, closedError(this.key, operation.name, this.#closing));
   }
 
   /** An identical request is under way: its answer will be this one's too. */

@@ -171,9 +171,11 @@ export class ModelAccount {
     this.lastActiveAt = at;
     this.#inside--;
     if (request.phase === 'answered') this.#abandoned.delete(request);
-    this.#processed++;
-    this.#latency.record(at - request.enteredAt, at);
-    if (failure !== undefined) this.#noteFailure(request.operation, failure.error, at);
+    if (!request.isUnreached) {
+      this.#processed++;
+      this.#latency.record(at - request.enteredAt, at);
+      if (failure !== undefined) this.#noteFailure(request.operation, failure.error, at);
+    }
     if (this.onProgress !== undefined) this.#tell('leave', request.operation, at);
   }
 

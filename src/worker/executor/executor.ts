@@ -27,8 +27,8 @@ export interface Executor {
    * @throws WorkerLoadError When it can't.
    */
   load(onLoading: () => void): Promise<void>;
-  /** What the host says of itself and its model; undefined when it has ended. */
-  health(): Promise<WorkerHealth | undefined>;
+  /** What the host says of itself and its model; undefined when it has ended, or the answer is not waited for any more. */
+  health(gaveUp: Promise<void>): Promise<WorkerHealth | undefined>;
   /** Releases the model and ends the host. Rejects with what the model's `dispose()` threw. */
   release(): Promise<void>;
   /** Ends the host now, also while it loads; resolves once it is gone. */

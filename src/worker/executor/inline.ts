@@ -172,7 +172,8 @@ export function runInModel(
   now: number,
   onLeft: () => void,
 ): void {
-  if (!request.take(now)) {
+  // Its worker may have ended since it was started, and another one have it.
+  if (request.owner !== account || !request.take(now)) {
     onLeft();
     return;
   }

@@ -176,10 +176,11 @@ export class LinkExecutor implements Executor, WatchedHost {
   }
 
   drop(error: unknown): void {
-    const held = [...this.held.values()];
+    const held = [...this.held.keys()].map((id) => this.#own(id));
     this.held.clear();
     this.#stall?.stop();
     for (const request of held) {
+      if (request === undefined) continue;
       request.onGone = undefined;
       this.#account.leaveModel(request, { error });
     }
@@ -189,8 +190,8 @@ export class LinkExecutor implements Executor, WatchedHost {
   // --- calls
 
   start(request: Request): void {
-    // Its caller gave up while it waited.
-    if (request.isClosed) return;
+    // Its caller gave up while it waited, or its worker has ended and another one has it.
+    if (request.owner !== this.#account || request.isClosed) return;
     const id = ++this.#ids;
     this.held.set(id, request);
     this.#keepAlive.holdForCalls(true);
@@ -204,6 +205,7 @@ export class LinkExecutor implements Executor, WatchedHost {
     const operation = this.#operations.indexOf(request.operation);
     const refused = (reason: unknown): void => this.#finish(id, { error: reason }, true);
     const transfer = this.#settings.transferInputs && link.canTransfer ? findTransferable(input) : undefined;
+    request.isInputMoved = transfer !== undefined;
     const message = [Kind.Call, id, operation, input, dueAt, request.traceparent, now];
     link.post(message, refused, transfer, !isSmallData(input));
     if (request.kind === 'stream') {
@@ -219,7 +221,13 @@ export class LinkExecutor implements Executor, WatchedHost {
   }
 
   seenInside(id: number): void {
-    this.held.get(id)?.arrive(true);
+    this.#own(id)?.arrive(true);
+  }
+
+  /** A call that is held; undefined where it is over, or has gone back to its maker, which may have given it to another worker. */
+  #own(id: number): Request | undefined {
+    const request = this.held.get(id);
+    return request?.owner === this.#account ? request : undefined;
   }
 
   #receive(message: Message): void {
@@ -280,7 +288,7 @@ export class LinkExecutor implements Executor, WatchedHost {
   }
 
   #onChunk(id: number, chunk: unknown, before: number): void {
-    const request = this.held.get(id);
+    const request = this.#own(id);
     if (request?.kind !== 'stream') return;
     this.lastAnswerAt = this.#account.clock.now();
     if (request.chunks === before) void request.send(chunk);
@@ -298,7 +306,7 @@ export class LinkExecutor implements Executor, WatchedHost {
 
   /** @param chunks How many the host has sent of a call's stream; -1 when it does not hold the call. */
   #compare(id: number, chunks: number): void {
-    const request = this.held.get(id);
+    const request = this.#own(id);
     if (request === undefined) return;
     if (chunks < 0) this.#finish(id, { error: unreadableError(request) }, this.#unreadableThere > 0);
     else if (chunks > request.chunks) this.#failStream(id, request);
@@ -314,25 +322,22 @@ export class LinkExecutor implements Executor, WatchedHost {
 
   /** @param isUnreached Whether its input did not get to the model. */
   #finish(id: number, failure: { readonly error: unknown }, isUnreached = false): void {
-    const request = this.held.get(id);
-    if (request === undefined) return;
-    if (isUnreached) {
-      blameCaller(failure.error);
-      request.isUnreached = true;
-    }
-    this.#take(id, failure);
-    request.fail(failure.error);
+    if (isUnreached) blameCaller(failure.error);
+    const request = this.#take(id, failure, isUnreached);
+    request?.fail(failure.error);
   }
 
   /** The host is done with a call: its place is free. */
-  #take(id: number, failure?: { readonly error: unknown }): Request | undefined {
-    const request = this.held.get(id);
-    if (request === undefined) return undefined;
-    this.held.delete(id);
-    request.onGone = undefined;
-    request.arrive(false);
-    this.#account.leaveModel(request, failure);
-    this.lastAnswerAt = this.#account.model.lastActiveAt;
+  #take(id: number, failure?: { readonly error: unknown }, isUnreached = false): Request | undefined {
+    const request = this.#own(id);
+    if (!this.held.delete(id)) return undefined;
+    if (request !== undefined) {
+      request.onGone = undefined;
+      request.isUnreached = isUnreached;
+      request.arrive(false);
+      this.#account.leaveModel(request, failure);
+    }
+    this.lastAnswerAt = this.#account.clock.now();
     if (this.held.size === 0) this.#keepAlive.holdForCalls(false);
     this.onFreed();
     return request;
@@ -350,20 +355,22 @@ export class LinkExecutor implements Executor, WatchedHost {
     });
   }
 
-  async health(): Promise<WorkerHealth | undefined> {
+  async health(gaveUp: Promise<void>): Promise<WorkerHealth | undefined> {
     const { clock } = this.#account;
     // A ping holds the process as a call does.
     const reason = `ping ${this.#ids}`;
     this.#keepAlive.hold(reason);
     const said = this.ping();
     const timer = sleep(BUSY_MS, { clock, ref: false });
-    const event = await select({ said, timer });
+    const event = await select({ said, gaveUp, timer });
     timer[Symbol.dispose]();
     // It has no time to answer. What the handle knows tells a long call from a hang: since when it runs.
     const isBusy = event.arm === 'timer' && this.#isInLongCall();
-    const host = isBusy ? { pid: this.host.pid ?? process.pid, rss: this.#lastRss } : await said;
+    const host = isBusy
+      ? { pid: this.host.pid ?? process.pid, rss: this.#lastRss }
+      : await Promise.race([said, gaveUp]);
     this.#keepAlive.release(reason);
-    if (host === undefined) return undefined;
+    if (!host) return undefined;
     this.#lastRss = host.rss;
     return { ...this.#account.health(), ...host };
   }

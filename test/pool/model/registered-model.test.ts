@@ -150,3 +150,19 @@ test('a call that gives itself up while its key is made joins no run, and is ref
   expect(workers[0]?.given).toEqual(['first']);
   expect(pool.stats()).toMatchObject({ accepted: 1, succeeded: 1, refused: 1, coalesced: 0, pending: 0 });
 });
+
+test('a call whose key closes its pool is refused, also where no worker is there', async () => {
+  const clock = new SimulatedClock();
+  const { pool } = simulate(clock);
+  let closed: Promise<void> | undefined;
+  const key = () => {
+    closed = pool.close();
+    return 'same';
+  };
+  const model = pool.register('m', simulated({ coalesce: { echo: key } }));
+  const results = outcomes([model.call('echo', 'first')]);
+  await clock.advance(1);
+  expect(results).toEqual(['ERR_POOL_CLOSED']);
+  await closed;
+  expect(pool.stats()).toMatchObject({ accepted: 0, refused: 1, pending: 0 });
+});

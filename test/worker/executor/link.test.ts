@@ -1,5 +1,6 @@
 /** What a worker makes of a host's words, word by word: the hosts are simulated. */
 import { expect, test } from 'vitest';
+import type { Clock } from '../../../src/core/index.js';
 import { operation } from '../../../src/worker/index.js';
 import { Kind } from '../../../src/worker/codec/link.js';
 import { Request, type Worker } from '../../../src/worker/internal.js';
@@ -164,6 +165,87 @@ test('RequestListener.onLost() is given what a worker that has ended held or had
   worker.start(request('late'));
   expect(told.at(-1)).toBe('late lost ERR_WORKER_CLOSED failed queued');
   await Promise.all([handle.destroy(), other.handle.destroy()]);
+});
+
+/** A request that goes back when its worker ends, and notes what it is told. */
+function repeatable(clock: Clock, input: string, told: string[], signal?: AbortSignal): Request {
+  const fields = { operation: 'work', declaration: operations.work, input, bytes: 0, clock, calledAt: 0, signal };
+  return new Request(fields, {
+    onAnswered: (_, outcome, result) => told.push(`${input} ${outcome} ${result}`),
+    isRetried: () => true,
+    onLost: () => told.push(`${input} lost`),
+  });
+}
+
+test('LinkExecutor leaves a request alone that has gone back and that another worker has', async () => {
+  const [first, second] = [await spawnSimulated(operations), await spawnSimulated(operations)];
+  const told: string[] = [];
+  const controller = new AbortController();
+  const request = repeatable(first.clock, 'held', told, controller.signal);
+  (first.handle as unknown as Worker).start(request);
+  await turn();
+  const ended = first.handle.destroy();
+  (second.handle as unknown as Worker).start(request);
+  // Said while it was being ended.
+  first.host.say([Kind.Taken, 1]);
+  first.host.say([Kind.Answer, 1, 'too late']);
+  await ended;
+  expect(told).toEqual(['held lost']);
+  expect(second.handle.stats()).toMatchObject({ pending: 1, queued: 1, inFlight: 0 });
+  controller.abort('enough');
+  await turn();
+  expect(second.host.sent.some(([kind, id]) => kind === Kind.Abort && id === 1)).toBe(true);
+  second.host.say([Kind.Gone, 1, false]);
+  expect(told).toEqual(['held lost', 'held cancelled enough']);
+  expect(second.handle.stats()).toMatchObject({ accepted: 1, cancelled: 1, pending: 0, queued: 0, inFlight: 0 });
+  await second.handle.destroy();
+});
+
+test('WorkerHandle.destroy() sends the host nothing more of what waited, though its place has just come free', async () => {
+  const { handle, host, clock } = await spawnSimulated(operations);
+  const told: string[] = [];
+  for (const input of ['held', 'waiting']) {
+    (handle as unknown as Worker).start(repeatable(clock, input, told));
+  }
+  await turn();
+  host.say([Kind.Answer, 1, 'done']);
+  const ended = handle.destroy();
+  expect(told).toEqual(['held succeeded done', 'waiting lost']);
+  await ended;
+  expect(host.sent.filter(([kind]) => kind === Kind.Call)).toHaveLength(1);
+});
+
+test('WorkerHandle.ping() counts no call whose input could not be written among those of the model', async () => {
+  const { handle, host } = await spawnSimulated(operations);
+  const events: string[] = [];
+  void (async () => {
+    for await (const { type } of handle.events()) events.push(type);
+  })();
+  await expect(handle.call('work', () => {})).rejects.toMatchObject({ name: 'DataCloneError', fault: 'caller' });
+  const ping = handle.ping();
+  await turn();
+  const id = host.sent.find(([kind]) => kind === Kind.Ping)?.[1];
+  host.say([Kind.Pong, id, { uptimeMs: 1, pid: 1, rss: 1 }]);
+  expect(await ping).toMatchObject({ processed: 0, failed: 0, lastError: undefined, latency: { count: 0 } });
+  expect(events).not.toContain('failure');
+  await handle.destroy();
+});
+
+test('WorkerHandle.ping() that was given up does not hold the process, though the host never answers', async () => {
+  const { handle, clock } = await spawnSimulated(operations);
+  const held = (): number => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+  const before = held();
+  const controller = new AbortController();
+  const ping = handle.ping({ signal: controller.signal, timeoutMs: Number.POSITIVE_INFINITY });
+  await turn();
+  expect(held()).toBe(before + 1);
+  await clock.advance(2_000);
+  expect(held()).toBe(before + 1);
+  controller.abort(new Error('enough'));
+  await expect(ping).rejects.toThrow('enough');
+  await turn();
+  expect(held()).toBe(before);
+  await handle.destroy();
 });
 
 test.each(['what the host says', 'what it is told'])(
