@@ -13,6 +13,7 @@ export {
   type WalkedFile,
   walkImages,
 } from './facade/image-files.js';
+export { normalizeInPlace } from './embedding-vector.js';
 export { type MapOptions, mapInOrder } from './facade/map-in-order.js';
 export { FileLock, type LockHolder, STALE_MS } from './file-lock.js';
 export { decodePath, encodePath, isEscapedPath, pathOfFileUrl, printablePath } from './file-name.js';

@@ -1,0 +1,18 @@
+/** What the server needs of a pool. */
+import type { ImageEmbeddingPool } from '../image-embedding/index.js';
+
+/** A pool that can be served: an `ImageEmbeddingPool`, or anything that answers the same calls. */
+export type ServePool = Pick<
+  ImageEmbeddingPool,
+  | 'describe'
+  | 'embedImageDetailed'
+  | 'embedText'
+  | 'warm'
+  | 'evict'
+  | 'health'
+  | 'stats'
+  | 'metrics'
+  | 'events'
+  | 'maxWorkers'
+  | 'window'
+>;
