@@ -194,6 +194,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
 }
 
 const INDEX_FOLDER = ['--index <folder>', 'the index (default: millrace.idx)'] as const;
+const SEARCHED = ['--index <folder>', 'the index, or what embed wrote (default: millrace.idx)'] as const;
 const HTML_PAGE = ['--html <file>', 'write a page with thumbnails, which links the originals'] as const;
 
 /** Adds `index`, `search` and `duplicates`. */
@@ -230,7 +231,7 @@ function addIndexCommands(
 
   subcommand('search', 'Find pictures of an index by words, by a picture, or by both.', SEARCH_CODES)
     .argument('<query...>', "words, a picture, a URL; joined by ' + ' and ' - ', with weights as in '2:cat'")
-    .option(...INDEX_FOLDER)
+    .option(...SEARCHED)
     .option('-n, --limit <n>', 'how many pictures', countUpTo(1_000_000), 10)
     .option('--min-score <x>', 'the least score, from -1 to 1', parseScore)
     .option('--after <date>', 'taken at this time or later, as 2024-07-31')
@@ -239,6 +240,8 @@ function addIndexCommands(
     .option('--camera <name>', "part of the camera's name")
     .option('--folder <folder>', 'in this folder, at any depth')
     .option('--template <text>', "what words become, as 'a photo of a {}'")
+    .option('-m, --model <model>', 'the model of the vectors, where the index does not say where that is')
+    .option('--copy-to <folder>', 'copy the pictures that are found')
     .option('--paths', 'print paths only')
     .option('-0, --null', 'print paths only, each ended by NUL')
     .option('--json', 'print all that is known, as JSON')
@@ -251,7 +254,7 @@ function addIndexCommands(
     });
 
   subcommand('duplicates', 'Show pictures of an index that look the same. Nothing is deleted.', SEARCH_CODES)
-    .option(...INDEX_FOLDER)
+    .option(...SEARCHED)
     .option('--min-score <x>', 'how alike two copies are at least, from -1 to 1', parseScore)
     .option('--across', 'only what is in more than one folder')
     .addOption(new Option('--keep <which>', 'which copy is the best').choices(['largest', 'oldest']).default('largest'))

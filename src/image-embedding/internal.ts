@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { normalizeInPlace } from './embedding-vector.js';
 export {
   type FolderEntry,
   FolderError,
@@ -13,10 +14,10 @@ export {
   type WalkedFile,
   walkImages,
 } from './facade/image-files.js';
-export { normalizeInPlace } from './embedding-vector.js';
 export { type MapOptions, mapInOrder } from './facade/map-in-order.js';
 export { FileLock, type LockHolder, STALE_MS } from './file-lock.js';
 export { decodePath, encodePath, isEscapedPath, pathOfFileUrl, printablePath } from './file-name.js';
 export { hubCacheFolder } from './hub/hub-environment.js';
+export { fromFloat16 } from './inference/float16.js';
 export { makeFolder } from './make-folder.js';
 export { builtInNames, nearestName } from './model/model-names.js';

@@ -17,6 +17,7 @@ import {
 } from '../core/index.js';
 import type { ModelIdentity } from '../image-embedding/index.js';
 import { type DuplicateGroup, type DuplicateOptions, findDuplicates } from './duplicates.js';
+import { isEmbedOutput } from './embed-output.js';
 import { createFilter, FILTER_OPTIONS, type FilterOptions } from './filter.js';
 import { IndexState } from './index-state.js';
 import { IndexWriter } from './index-writer.js';
@@ -25,7 +26,7 @@ import { type IndexModelSource, MANIFEST_FILE, type Manifest, readManifest } fro
 import { describeModel, isSameModel } from './model-of-index.js';
 import { prepareQuery, type SearchQuery, unitVector } from './query.js';
 import { rank } from './rank.js';
-import { IndexClosedError, IndexModelError } from './search-errors.js';
+import { IndexClosedError, IndexModelError, IndexWriteError } from './search-errors.js';
 import type { ScanPrecision } from './vector-scan.js';
 
 /** A picture to add: its vector, or why it has none. */
@@ -103,7 +104,10 @@ const MIN_GONE = 1_024;
 
 /** Embedded pictures in a folder, to be searched. Made by {@link openIndex} and {@link createIndex}. */
 export class ImageIndex implements AsyncDisposable {
+  /** Where it is. */
   readonly folder: string;
+  /** Whether it is one file that `millrace embed` has written. */
+  readonly #isOutput: boolean;
   readonly #precision: ScanPrecision | 'auto';
   readonly #writer: IndexWriter | undefined;
   #state: IndexState;
@@ -118,8 +122,10 @@ export class ImageIndex implements AsyncDisposable {
     state: IndexState,
     stamp: string,
     writer: IndexWriter | undefined,
+    isOutput: boolean,
   ) {
     this.folder = folder;
+    this.#isOutput = isOutput;
     this.#precision = precision;
     this.#state = state;
     this.#stamp = stamp;
@@ -130,12 +136,19 @@ export class ImageIndex implements AsyncDisposable {
   static async open(folder: string, options: OpenIndexOptions | undefined): Promise<ImageIndex> {
     const action = `Cannot open index ${folder}`;
     const { writable, model, precision } = fillOptions(action, options, OPEN_OPTIONS);
+    if (isEmbedOutput(folder) && !(await isFolder(folder))) {
+      if (writable) throw new IndexWriteError(`${action}: an output of millrace embed is only read`);
+      const stamp = await stampOf(folder);
+      const state = await IndexState.read(folder, precision);
+      requireModel(action, state.manifest, model);
+      return new ImageIndex(folder, precision, state, stamp, undefined, true);
+    }
     requireModel(action, await readManifest(folder), model);
     const writer = writable ? await IndexWriter.open(folder) : undefined;
     try {
-      const stamp = await stampOf(folder);
+      const stamp = await stampOf(path.join(folder, MANIFEST_FILE));
       const state = await IndexState.open(folder, precision);
-      return new ImageIndex(folder, precision, state, stamp, writer);
+      return new ImageIndex(folder, precision, state, stamp, writer, false);
     } catch (error) {
       await writer?.close();
       throw error;
@@ -306,8 +319,12 @@ export class ImageIndex implements AsyncDisposable {
   async refresh(): Promise<void> {
     if (this.#writer !== undefined) return;
     await this.#inTurn(async () => {
-      const stamp = await stampOf(this.folder);
+      const stamp = await stampOf(this.#isOutput ? this.folder : path.join(this.folder, MANIFEST_FILE));
       if (stamp === this.#stamp) return;
+      if (this.#isOutput) {
+        this.#stamp = stamp;
+        return await this.#reopen();
+      }
       const manifest = await readManifest(this.folder);
       const known = this.#open().manifest;
       if (manifest.generation !== known.generation || manifest.rows < known.rows) await this.#reopen();
@@ -318,7 +335,7 @@ export class ImageIndex implements AsyncDisposable {
 
   async #reopen(): Promise<void> {
     const old = this.#open();
-    this.#state = await IndexState.open(this.folder, this.#precision);
+    this.#state = await (this.#isOutput ? IndexState.read : IndexState.open)(this.folder, this.#precision);
     await old.release();
   }
 
@@ -362,9 +379,13 @@ export class ImageIndex implements AsyncDisposable {
   }
 }
 
-/** Tells whether the manifest has been replaced. */
-async function stampOf(folder: string): Promise<string> {
-  const found = await stat(path.join(folder, MANIFEST_FILE), { bigint: true }).catch(() => undefined);
+async function isFolder(name: string): Promise<boolean> {
+  return (await stat(name).catch(() => undefined))?.isDirectory() ?? false;
+}
+
+/** Tells whether a file has been replaced or written to. */
+async function stampOf(file: string): Promise<string> {
+  const found = await stat(file, { bigint: true }).catch(() => undefined);
   return `${found?.ino} ${found?.mtimeNs} ${found?.size}`;
 }
 
@@ -377,7 +398,7 @@ function requireModel(action: string, manifest: Manifest, model: ModelIdentity |
 }
 
 /**
- * Opens an index.
+ * Opens an index, or searches what `millrace embed` has written: a file that ends with `.jsonl`, `.npy` or `.parquet`, which is read whole.
  *
  * @param folder Where it is.
  * @param options See {@link OpenIndexOptions}.

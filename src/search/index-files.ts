@@ -8,7 +8,8 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
 import { type Manifest, readManifest } from './manifest.js';
-import { NPY_HEADER_BYTES, parseNpyHeader } from './npy.js';
+import { NPY_HEADER_BYTES, type NpyLayout, parseNpyHeader } from './npy.js';
+import { FileRows, type RowSource, readFully } from './row-source.js';
 import { IndexCorruptError } from './search-errors.js';
 
 export const VECTOR_FILE = 'vectors.npy';
@@ -19,10 +20,10 @@ export const DRAFT = '.new';
 const FLOAT = 4;
 const ATTEMPTS = 100;
 
-/** Open files of one generation. */
+/** One generation, as it is read. */
 export interface IndexSnapshot {
   readonly manifest: Manifest;
-  readonly vectors: FileHandle;
+  readonly vectors: RowSource;
   /** The lines that the manifest counts. */
   readonly lines: Buffer;
 }
@@ -37,8 +38,8 @@ export async function openSnapshot(folder: string): Promise<IndexSnapshot> {
       const lines = await readLines(folder, manifest);
       const after = await readManifest(folder);
       if (after.generation === manifest.generation) {
-        await requireWhole(folder, manifest, vectors, lines);
-        return { manifest, vectors, lines };
+        const layout = await requireWhole(folder, manifest, vectors, lines);
+        return { manifest, vectors: new FileRows(vectors, layout), lines };
       }
     } catch (error) {
       await vectors?.close();
@@ -76,47 +77,35 @@ async function readLines(folder: string, manifest: Manifest): Promise<Buffer> {
   }
 }
 
-async function requireWhole(folder: string, manifest: Manifest, vectors: FileHandle, lines: Buffer): Promise<void> {
+/** The most bytes of a header that another program may have written. */
+const MAX_HEADER_BYTES = 4_096;
+
+async function requireWhole(
+  folder: string,
+  manifest: Manifest,
+  vectors: FileHandle,
+  lines: Buffer,
+): Promise<NpyLayout> {
   const start = `Cannot open index ${folder}:`;
   const { rows, dimension, itemBytes } = manifest;
   if (lines.length < itemBytes) throw new IndexCorruptError(`${start} ${ITEM_FILE} is cut off`);
-  const header = Buffer.alloc(NPY_HEADER_BYTES);
-  await readFully(vectors, header, 0);
-  const found = parseNpyHeader(header);
-  if (found?.columns !== dimension || found.offset !== NPY_HEADER_BYTES) {
-    throw new IndexCorruptError(`${start} ${VECTOR_FILE} is no float32 matrix of ${dimension} columns`);
+  const layout = await readLayout(vectors);
+  if (layout?.columns !== dimension) {
+    throw new IndexCorruptError(`${start} ${VECTOR_FILE} is no float32 or float16 matrix of ${dimension} columns`);
   }
   const { size } = await vectors.stat();
-  if (size < offsetOf(rows, dimension)) throw new IndexCorruptError(`${start} ${VECTOR_FILE} is cut off`);
+  const rowBytes = dimension * (layout.type === 'float16' ? FLOAT / 2 : FLOAT);
+  if (size < layout.offset + rows * rowBytes) throw new IndexCorruptError(`${start} ${VECTOR_FILE} is cut off`);
+  return layout;
 }
 
-/** Where a row begins in `vectors.npy`. */
+/** How an open NumPy file has its rows; undefined where it is none. */
+export async function readLayout(handle: FileHandle): Promise<NpyLayout | undefined> {
+  const header = Buffer.alloc(MAX_HEADER_BYTES);
+  return parseNpyHeader(header.subarray(0, await readFully(handle, header, 0)));
+}
+
+/** Where a row begins in a `vectors.npy` that is written here. */
 export function offsetOf(row: number, dimension: number): number {
   return NPY_HEADER_BYTES + row * dimension * FLOAT;
-}
-
-/** Reads until the buffer is full or the file ends; returns how many bytes came. */
-export async function readFully(handle: FileHandle, target: Uint8Array, position: number): Promise<number> {
-  let length = 0;
-  while (length < target.length) {
-    const { bytesRead } = await handle.read(target, length, target.length - length, position + length);
-    if (bytesRead === 0) break;
-    length += bytesRead;
-  }
-  return length;
-}
-
-/** Reads whole rows. @throws IndexCorruptError When the file ends before. */
-export async function readRows(
-  handle: FileHandle,
-  first: number,
-  count: number,
-  dimension: number,
-): Promise<Float32Array> {
-  const rows = new Float32Array(count * dimension);
-  const bytes = new Uint8Array(rows.buffer);
-  if ((await readFully(handle, bytes, offsetOf(first, dimension))) < bytes.length) {
-    throw new IndexCorruptError(`Cannot read ${VECTOR_FILE}: it ends before row ${first + count}`);
-  }
-  return rows;
 }

@@ -1,10 +1,12 @@
 /** What an open index has read: one generation of its files, which grows with the commits that are seen. */
-import { type FileHandle, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import path from 'node:path';
-import { type IndexSnapshot, ITEM_FILE, offsetOf, openSnapshot, readFully, readRows } from './index-files.js';
+import { readEmbedOutput } from './embed-output.js';
+import { type IndexSnapshot, ITEM_FILE, openSnapshot } from './index-files.js';
 import { type IndexItem, parseItem } from './item.js';
 import { ItemTable } from './item-table.js';
 import type { Manifest } from './manifest.js';
+import { MemoryRows, type RowSource, readFully } from './row-source.js';
 import { IndexCorruptError } from './search-errors.js';
 import { type ScanPrecision, VectorScan } from './vector-scan.js';
 
@@ -13,7 +15,7 @@ const LARGE_BYTES = 128 << 20;
 
 export class IndexState {
   readonly folder: string;
-  readonly #vectors: FileHandle;
+  readonly #vectors: RowSource;
   readonly #items: ItemTable;
   readonly #precision: ScanPrecision;
   #manifest: Manifest;
@@ -23,25 +25,34 @@ export class IndexState {
   #scan: Promise<VectorScan> | undefined;
   #users = 1;
 
-  private constructor(folder: string, { manifest, vectors, lines }: IndexSnapshot, precision: ScanPrecision | 'auto') {
+  private constructor(folder: string, { manifest, vectors, lines }: IndexSnapshot, precision: ScanPrecision) {
     this.folder = folder;
     this.#manifest = manifest;
     this.#vectors = vectors;
     this.#items = new ItemTable(path.join(folder, ITEM_FILE), lines, manifest.rows);
     this.#hidden = hiddenRows(manifest);
-    const bytes = manifest.rows * manifest.dimension * 4;
-    this.#precision = precision !== 'auto' ? precision : bytes > LARGE_BYTES ? 'int8' : 'float32';
+    this.#precision = precision;
   }
 
   /** @throws IndexNotFoundError, IndexCorruptError */
   static async open(folder: string, precision: ScanPrecision | 'auto'): Promise<IndexState> {
     const snapshot = await openSnapshot(folder);
     try {
-      return new IndexState(folder, snapshot, precision);
+      return new IndexState(folder, snapshot, precisionFor(snapshot.manifest, precision));
     } catch (error) {
       await snapshot.vectors.close();
       throw error;
     }
+  }
+
+  /** Reads a file that `millrace embed` has written, whole. @throws IndexNotFoundError, IndexCorruptError, IndexModelError */
+  static async read(file: string, precision: ScanPrecision | 'auto'): Promise<IndexState> {
+    const { manifest, items, vectors } = await readEmbedOutput(file);
+    const rows = new MemoryRows(vectors, manifest.dimension);
+    const snapshot = { manifest: { ...manifest, rows: 0 }, vectors: rows, lines: Buffer.alloc(0) };
+    const state = new IndexState(file, snapshot, precisionFor(manifest, precision));
+    await state.advance(manifest, vectors, items);
+    return state;
   }
 
   get manifest(): Manifest {
@@ -91,16 +102,16 @@ export class IndexState {
     const { rows, dimension } = this.#manifest;
     const scan = await VectorScan.create(dimension, this.#precision);
     await scan.load(rows, async (first, target) => {
-      const length = await readFully(this.#vectors, target, offsetOf(first, dimension));
-      if (length < target.length)
-        throw new IndexCorruptError(`Cannot read vectors of ${this.folder}: they are cut off`);
+      await this.#vectors.readInto(first, new Float32Array(target.buffer, target.byteOffset, target.byteLength / 4));
     });
     return scan;
   }
 
   /** Rows out of the file, one after another. */
   async readRows(first: number, count: number): Promise<Float32Array> {
-    return await readRows(this.#vectors, first, count, this.#manifest.dimension);
+    const rows = new Float32Array(count * this.#manifest.dimension);
+    await this.#vectors.readInto(first, rows);
+    return rows;
   }
 
   /** Takes a commit of the writer of this process. */
@@ -143,6 +154,11 @@ export class IndexState {
     this.#users--;
     if (this.#users === 0) await this.#vectors.close();
   }
+}
+
+function precisionFor({ rows, dimension }: Manifest, precision: ScanPrecision | 'auto'): ScanPrecision {
+  if (precision !== 'auto') return precision;
+  return rows * dimension * 4 > LARGE_BYTES ? 'int8' : 'float32';
 }
 
 function hiddenRows({ rows, gone, failed }: Manifest): Uint8Array {

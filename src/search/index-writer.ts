@@ -2,9 +2,10 @@
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { FileLock, type LockHolder, makeFolder } from '../image-embedding/internal.js';
-import { DRAFT, ITEM_FILE, offsetOf, readFully, VECTOR_FILE } from './index-files.js';
+import { DRAFT, ITEM_FILE, offsetOf, readLayout, VECTOR_FILE } from './index-files.js';
 import { MANIFEST_FILE, type Manifest, readManifest, writeManifest } from './manifest.js';
-import { npyHeader } from './npy.js';
+import { NPY_HEADER_BYTES, npyHeader } from './npy.js';
+import { readFully } from './row-source.js';
 import { IndexExistsError, IndexLockedError, IndexNotFoundError, IndexWriteError } from './search-errors.js';
 
 const LOCK_FILE = 'write.lock';
@@ -77,6 +78,13 @@ export class IndexWriter {
           throw error;
         });
         const writer = new IndexWriter(folder, lock, manifest, vectors, items);
+        const layout = await readLayout(vectors);
+        if (layout?.type !== 'float32' || layout.offset !== NPY_HEADER_BYTES) {
+          await Promise.all([vectors.close(), items.close()]);
+          throw new IndexWriteError(
+            `${action}: ${VECTOR_FILE} has been rewritten by another program, which only readers take`,
+          );
+        }
         await writer.#cut();
         return writer;
       });

@@ -1,4 +1,4 @@
-/** NumPy's file format 1.0, for one C-ordered matrix of little-endian float32: a header of 128 bytes, then the rows. */
+/** NumPy's file format, for one C-ordered matrix of little-endian floats: a header, 128 bytes where it is written here, then the rows. */
 
 /** Bytes before the first row. */
 export const NPY_HEADER_BYTES = 128;
@@ -13,10 +13,17 @@ export function npyHeader(rows: number, columns: number): Buffer {
   return header;
 }
 
-/** What a header says; undefined where it is none of such a matrix. `offset` is where the rows begin. */
-export function parseNpyHeader(
-  bytes: Uint8Array,
-): { readonly rows: number; readonly columns: number; readonly offset: number } | undefined {
+/** How a file has its rows. */
+export interface NpyLayout {
+  readonly rows: number;
+  readonly columns: number;
+  /** Where the rows begin. */
+  readonly offset: number;
+  readonly type: 'float32' | 'float16';
+}
+
+/** What a header says; undefined where it is none of such a matrix. */
+export function parseNpyHeader(bytes: Uint8Array): NpyLayout | undefined {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (text.length < 12 || text.toString('latin1', 0, 6) !== '\u0093NUMPY') return undefined;
   const isLong = text[6] !== 1;
@@ -24,6 +31,7 @@ export function parseNpyHeader(
   const offset = start + (isLong ? text.readUInt32LE(8) : text.readUInt16LE(8));
   const literal = text.toString('latin1', start, Math.min(offset, text.length));
   const [, rows, columns] = /'shape': \((\d+), ?(\d+),?\)/.exec(literal) ?? [];
-  const isOurs = /'descr': '<f4'/.test(literal) && /'fortran_order': False/.test(literal);
-  return isOurs && rows !== undefined ? { rows: Number(rows), columns: Number(columns), offset } : undefined;
+  const [, bits] = /'descr': '<f([24])'/.exec(literal) ?? [];
+  if (bits === undefined || rows === undefined || !/'fortran_order': False/.test(literal)) return undefined;
+  return { rows: Number(rows), columns: Number(columns), offset, type: bits === '2' ? 'float16' : 'float32' };
 }

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { tempFolder } from '../support/temp-folder.js';
 import { until } from '../support/until.js';
@@ -66,4 +67,24 @@ test('millrace demo: shows its progress, line by line where there is no terminal
 test('millrace demo: refuses what is no folder, before anything is started', async () => {
   const run = await startCli(['demo', 'nowhere'], { cwd: at() }).ended;
   expect(run).toMatchObject({ code: 2, stderr: 'millrace: Cannot show nowhere: it is not a folder\n' });
+});
+
+test('millrace demo: says how to search what it has embedded, and the search finds it', async () => {
+  expect(ended.stdout).toMatch(/\ntry: npx millrace search cat\n/);
+  const search = await startCli(['search', 'cat', '--paths', '--limit', '2'], { cwd: at() }).ended;
+  expect(search.stdout.match(/cat-[12]\.jpg\n/g)).toHaveLength(2);
+});
+
+test('millrace demo: leaves an index of other pictures alone', async () => {
+  const folder = at('elsewhere');
+  await mkdir(folder);
+  const index = ['index', `${PHOTOS}/clock.jpg`, `${PHOTOS}/cat-1.jpg`];
+  expect((await startCli(index, { cwd: folder }).ended).code).toBe(0);
+  const photos = path.join(folder, 'photos');
+  await mkdir(photos);
+  await copyFile(`${PHOTOS}/cat-2.jpg`, path.join(photos, 'cat-2.jpg'));
+  const { code, stdout } = await startCli(['demo', photos], { cwd: folder }).ended;
+  expect([code, stdout]).toEqual([0, expect.not.stringContaining('try:')]);
+  const found = await startCli(['search', 'cat', '--paths'], { cwd: folder }).ended;
+  expect(found.stdout.split('\n').slice(0, -1)).toHaveLength(2);
 });

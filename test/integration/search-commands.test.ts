@@ -3,6 +3,7 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTestModel } from '../../scripts/make-test-models.js';
 import { createIndex, openIndex } from '../../src/search/index.js';
 import { type Ended, MAIN, PHOTOS, startCli } from './cli-process.js';
 
@@ -75,12 +76,54 @@ describe('millrace search', () => {
     expect(page).not.toContain('<script');
   });
 
+  it('copies what it found, and overwrites nothing', async () => {
+    const args = ['search', 'cat', '--limit', '2', '--copy-to', 'found'];
+    for (let turn = 0; turn < 2; turn++) {
+      const { code, stderr, stdout } = await run(args);
+      expect([code, stderr]).toEqual([0, '2 pictures copied to found\n']);
+      expect(stdout).toContain('photos/cat-1.jpg');
+    }
+    const names = await readdir(path.join(root, 'found'));
+    expect(names.sort()).toEqual(['cat-1-2.jpg', 'cat-1.jpg', 'cat-2-2.jpg', 'cat-2.jpg']);
+    const [copy, original] = await Promise.all(
+      ['found', 'photos'].map((name) => readFile(path.join(root, name, 'cat-1.jpg'))),
+    );
+    expect(copy).toEqual(original);
+  });
+
+  it('searches what embed wrote', async () => {
+    for (const name of ['vectors.npy', 'vectors.parquet']) {
+      expect((await run(['embed', 'photos', '--out', name])).code).toBe(0);
+    }
+    expect((await found('cat', '--index', 'vectors.npy', '--limit', '2')).sort()).toEqual(['cat-1.jpg', 'cat-2.jpg']);
+    expect((await run(['duplicates', '--index', 'vectors.parquet'])).stderr).toMatch(/^8 groups/);
+  });
+
+  it('asks for the model where what embed wrote does not say where that is', async () => {
+    const model = await writeTestModel('tiny-vit', root);
+    await run(['embed', 'photos', '--model', model, '--out', 'vit.jsonl']);
+    const unsaid = await run(['search', 'photos/cat-1.jpg', '--index', 'vit.jsonl']);
+    expect([unsaid.code, unsaid.stderr]).toEqual([2, expect.stringContaining('give it with --model')]);
+    expect(await found('photos/cat-1.jpg', '--index', 'vit.jsonl', '--model', model, '--limit', '1')).toEqual([
+      'cat-1.jpg',
+    ]);
+    const other = await run(['search', 'cat', '--index', 'vit.jsonl', '--model', 'default']);
+    expect([other.code, other.stderr]).toEqual([
+      2,
+      expect.stringMatching(/its vectors are of tiny-vit .*, --model is mobilenet/),
+    ]);
+  });
+
   it('says what is wrong in one line', async () => {
     const cases: [string[], RegExp][] = [
       [['search', 'beach'], /^millrace: ERR_WORD_UNKNOWN: .*'beach' is no word .* near ones: beach waggon/],
       [['search', 'cat', 'dog'], /'cat dog' is no word .*known of it: cat, dog\n$/],
       [['search', 'cat', '+'], /nothing follows '\+'/],
       [['search', 'cat', '--index', 'none.idx'], /there is none; make it with: millrace index/],
+      [
+        ['search', 'cat', '--index', 'none.npy'],
+        /there is none; make it with: millrace embed <folders\.\.\.> --out none\.npy/,
+      ],
       [['search', 'cat', '--after', 'tuesday'], /after must be a date such as/],
       [['search', 'cat', '--min-score', '7'], /expected a number from -1 to 1/],
     ];

@@ -9,7 +9,15 @@ import { handleInterrupts } from '../terminal/interrupts.js';
 import { Progress } from '../terminal/progress.js';
 import { formatDuration, formatRate, printable } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
-import { createIndexPool, DEFAULT_INDEX, identifyPool, indexError, openIndexFolder, sourceOf } from './index-files.js';
+import {
+  createIndexPool,
+  DEFAULT_INDEX,
+  identifyPool,
+  indexError,
+  openIndexFolder,
+  sourceOf,
+  sourceOfChoice,
+} from './index-files.js';
 import { type ModelChoice, modelSource, withFlag } from './options.js';
 import { watchFolders } from './watch-folders.js';
 
@@ -36,6 +44,9 @@ export async function buildIndexCommand(
 ): Promise<ExitCode> {
   const folder = options.index ?? DEFAULT_INDEX;
   if (options.watch && args.includes('-')) throw new UsageError("Cannot watch: '-' is a list, not a folder");
+  if ((await stat(folder).catch(() => undefined))?.isFile()) {
+    throw new UsageError(`Cannot make index ${folder}: it is a file, name a folder`);
+  }
   const interrupt = new AbortController();
   await recoverReplacement(folder);
   const known = await openIndexFolder(folder).catch((error: unknown) => {
@@ -43,7 +54,7 @@ export async function buildIndexCommand(
     throw error;
   });
   const given = await modelSource(options);
-  const model = given ?? (known === undefined || options.reindex ? undefined : sourceOf(known));
+  const model = given ?? (known?.source === undefined || options.reindex ? undefined : sourceOf(known));
   const preprocess = options.preprocess ?? known?.model?.preprocess ?? 'fast';
   await known?.close();
   const replaced = options.reindex && known !== undefined ? await IndexReplacement.begin(folder) : undefined;
@@ -166,27 +177,12 @@ async function openForUpdate(folder: string, model: ModelIdentity, options: Buil
     () => false,
   );
   if (isThere) return await openIndexFolder(folder, { writable: true, model });
-  const { model: from, dtype, revision } = options;
-  const named = {
-    from: from ?? 'default',
-    ...(dtype === undefined ? {} : { dtype }),
-    ...(revision === undefined ? {} : { revision }),
-  };
-  const source = from === undefined && dtype === undefined ? {} : { source: await absolute(named) };
+  const source = await sourceOfChoice(options);
   try {
-    return await createIndex(folder, { dimension: model.dimensions, model, ...source });
+    return await createIndex(folder, { dimension: model.dimensions, model, source });
   } catch (error) {
     throw indexError(error, folder);
   }
-}
-
-/** A model's folder is found from elsewhere, too. */
-async function absolute<T extends { readonly from: string }>(source: T): Promise<T> {
-  const isFolder = await stat(source.from).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-  return isFolder ? { ...source, from: path.resolve(source.from) } : source;
 }
 
 async function updateOnce(run: IndexRun, isQuiet = false): Promise<ExitCode> {

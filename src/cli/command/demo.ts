@@ -19,6 +19,7 @@ import { PACKAGE_ROOT } from './context.js';
 import { withNearestModel } from './model-cache.js';
 import { type ModelChoice, modelSource } from './options.js';
 import { quitAtOnce, runEmbedding } from './run-embedding.js';
+import { offerSearch } from './offer-search.js';
 
 /** The options of `millrace demo`. */
 export interface DemoOptions extends ModelChoice {
@@ -116,6 +117,7 @@ export async function demoCommand(
       NEAREST,
     );
     stdout.write(renderNearest(names, nearest, stdout.columns));
+    if (embedded.length > 0) stdout.write(await offerSearch(embedded, options));
 
     const thumbnails = await makeThumbnails(context, embedded);
     loopDelay.disable();

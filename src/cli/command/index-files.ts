@@ -1,4 +1,5 @@
 /** What the commands on an index share: where it is, which model it is of, and the pool for it. */
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { isMillraceError } from '../../core/index.js';
 import {
@@ -10,9 +11,11 @@ import {
   type ModelSource,
   type PreprocessMode,
 } from '../../image-embedding/index.js';
+import { builtInNames } from '../../image-embedding/internal.js';
 import { type ImageIndex, type IndexModelSource, type OpenIndexOptions, openIndex } from '../../search/index.js';
 import { describeFailure, modelError, UsageError } from '../errors.js';
 import { withNearestModel } from './model-cache.js';
+import type { ModelChoice } from './options.js';
 
 /** Where an index is when no option says it. */
 export const DEFAULT_INDEX = 'millrace.idx';
@@ -32,11 +35,14 @@ export async function openIndexFolder(folder: string, options?: OpenIndexOptions
 /** The error for a faulty index, with its remedy. */
 export function indexError(error: unknown, folder: string): unknown {
   if (!isMillraceError(error) || !error.code.startsWith('ERR_INDEX')) return error;
+  const isOutput = /\.(jsonl|npy|parquet)$/i.test(folder);
   const advice: Readonly<Record<string, string>> = {
-    ERR_INDEX_NOT_FOUND: `make it with: millrace index <folders...> --index ${folder}`,
+    ERR_INDEX_NOT_FOUND: isOutput
+      ? `make it with: millrace embed <folders...> --out ${folder}`
+      : `make it with: millrace index <folders...>${folder === DEFAULT_INDEX ? '' : ` --index ${folder}`}`,
     ERR_INDEX_LOCKED: 'wait until it is done, or search meanwhile',
     ERR_INDEX_MODEL: `make it anew with: millrace index <folders...> --index ${folder} --reindex`,
-    ERR_INDEX_CORRUPT: `remove ${folder} and make it anew`,
+    ...(isOutput ? {} : { ERR_INDEX_CORRUPT: `remove ${folder} and make it anew` }),
   };
   const text = advice[error.code];
   return new UsageError(`${describeFailure(error)}${text === undefined ? '' : `; ${text}`}`, { cause: error });
@@ -76,10 +82,30 @@ export async function identifyPool(
   }
 }
 
-/** The model that an index was made with. */
-export function sourceOf(index: ImageIndex): ModelSource | undefined {
-  const { source } = index;
-  return source === undefined ? undefined : reference(source);
+/**
+ * The model that an index was made with; undefined for the built-in one.
+ *
+ * @throws UsageError when it does not say where that is.
+ */
+export function sourceOf({ source, model, folder }: ImageIndex): ModelSource | undefined {
+  if (source !== undefined) return reference(source);
+  if (model === undefined || builtInNames.includes(model.name)) return undefined;
+  throw new UsageError(`Cannot use ${folder}: it does not say where its model ${model.name} is, give it with --model`);
+}
+
+/** How options name a model, for an index to keep: a folder is found from elsewhere, too. Undefined for the built-in one. */
+export async function sourceOfChoice({ model, dtype, revision }: ModelChoice): Promise<IndexModelSource | undefined> {
+  if (model === undefined && dtype === undefined) return undefined;
+  const from = model ?? 'default';
+  const isFolder = await stat(from).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  return {
+    from: isFolder ? path.resolve(from) : from,
+    ...(dtype === undefined ? {} : { dtype }),
+    ...(revision === undefined ? {} : { revision }),
+  };
 }
 
 function reference({ from, dtype, revision }: IndexModelSource): ModelSource {

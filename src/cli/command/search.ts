@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import type { ImageEmbeddingPool } from '../../image-embedding/index.js';
+import type { ImageEmbeddingPool, ModelIdentity } from '../../image-embedding/index.js';
 import { encodePath, pathOfFileUrl } from '../../image-embedding/internal.js';
 import {
   type ExpressionTerm,
@@ -9,14 +9,25 @@ import {
   type QueryTerm,
   type SearchHit,
 } from '../../search/index.js';
+import { describeModel, isSameModel } from '../../search/internal.js';
 import { EXIT, type ExitCode, errorMessage, modelError, UsageError } from '../errors.js';
 import { writeGallery } from '../output/gallery.js';
 import { renderTable } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
-import { createIndexPool, DEFAULT_INDEX, indexError, openIndexFolder, shownPath, sourceOf } from './index-files.js';
+import { copyHits } from './copy-hits.js';
+import {
+  createIndexPool,
+  DEFAULT_INDEX,
+  identifyPool,
+  indexError,
+  openIndexFolder,
+  shownPath,
+  sourceOf,
+} from './index-files.js';
+import { type ModelChoice, modelSource } from './options.js';
 
 /** The options of `millrace search`. */
-export interface SearchCommandOptions {
+export interface SearchCommandOptions extends ModelChoice {
   readonly index?: string;
   readonly limit: number;
   readonly minScore?: number;
@@ -30,6 +41,7 @@ export interface SearchCommandOptions {
   readonly null?: boolean;
   readonly json?: boolean;
   readonly html?: string;
+  readonly copyTo?: string;
   readonly allowPrivateUrls?: boolean;
 }
 
@@ -47,6 +59,7 @@ export async function searchCommand(
   try {
     const query = await queryOf(index, terms, options);
     const hits = await find(index, query, options);
+    if (options.copyTo !== undefined) await copyHits(context, hits, options.copyTo);
     await show(context, args.join(' '), hits, options);
     return EXIT.ok;
   } finally {
@@ -60,11 +73,12 @@ async function queryOf(
   terms: readonly ExpressionTerm[],
   options: SearchCommandOptions,
 ): Promise<readonly QueryTerm[]> {
-  const { preprocess } = index.model ?? {};
+  const { preprocess = 'fast' } = index.model ?? {};
+  const given = await modelSource(options);
   let pool: ImageEmbeddingPool | undefined;
   const model = (): ImageEmbeddingPool => {
     pool ??= createIndexPool({
-      model: sourceOf(index),
+      model: given ?? sourceOf(index),
       workers: 1,
       preprocess,
       allowPrivateUrls: options.allowPrivateUrls,
@@ -72,6 +86,7 @@ async function queryOf(
     return pool;
   };
   try {
+    if (given !== undefined) requireModelOf(index, await identifyPool(model(), options.model, preprocess));
     return await embedExpression(terms, {
       embedImage: (file) => model().embedImage(pathOfFileUrl(file) ?? file),
       embedImageUrl: (url) => model().embedImageUrl(url),
@@ -82,6 +97,14 @@ async function queryOf(
   } finally {
     await pool?.destroy(new Error('the query is there'));
   }
+}
+
+/** @throws UsageError when the index has vectors of another model. */
+function requireModelOf({ model, folder }: ImageIndex, given: ModelIdentity): void {
+  if (model === undefined || isSameModel(model, given)) return;
+  throw new UsageError(
+    `Cannot search ${folder}: its vectors are of ${describeModel(model)}, --model is ${describeModel(given)}`,
+  );
 }
 
 async function find(
