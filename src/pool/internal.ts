@@ -2,4 +2,13 @@
 export { type BreakerState, breakerTransitions } from './breaker.js';
 export { availableMemory, residentBytes } from './machine.js';
 export type { InternalPoolOptions } from './pool-options.js';
-export { type PooledWorker, type SpawnPooledWorker, spawnPooledWorker, type WorkerStart } from './pooled-worker.js';
+export { type ModelIntake, intakeOf } from './model-intake.js';
+export {
+  type PooledWorker,
+  type SpawnPooledWorker,
+  spawnPooledWorker,
+  type WorkerFinder,
+  type WorkerSource,
+  type WorkerStart,
+} from './pooled-worker.js';
+export { type Priority, priorities } from './priority.js';

@@ -15,7 +15,7 @@ import {
 } from '../core/index.js';
 import { MemoryGovernor, processMemoryGovernor } from './memory-governor.js';
 import type { WorkerPart } from './model-options.js';
-import type { SpawnPooledWorker } from './pooled-worker.js';
+import type { SpawnPooledWorker, WorkerSource } from './pooled-worker.js';
 
 /** A prom-client registry, seen without the package. */
 export type MetricsRegistry = object;
@@ -57,6 +57,8 @@ export interface PoolOptions {
 export interface InternalPoolOptions extends PoolOptions {
   /** How a worker is started: simulated, on another machine. In one of the hosts of this machine by default. */
   readonly spawn?: SpawnPooledWorker | undefined;
+  /** Where the workers of a model are found, instead of being started. */
+  readonly find?: ((key: string) => WorkerSource) | undefined;
 }
 
 /**
@@ -89,6 +91,7 @@ const POOL_OPTIONS = {
   spareHosts: option(requireSpareHosts),
   clock: option(requireClock, systemClock),
   spawn: option(requireFunction<SpawnPooledWorker>),
+  find: option(requireFunction<NonNullable<InternalPoolOptions['find']>>),
 } satisfies OptionTable<InternalPoolOptions>;
 
 /**
@@ -104,6 +107,7 @@ export interface PoolSettings {
   readonly spareHosts: SpareHostSettings | undefined;
   readonly clock: Clock;
   readonly spawn: SpawnPooledWorker | undefined;
+  readonly find: ((key: string) => WorkerSource) | undefined;
 }
 
 /**

@@ -99,10 +99,14 @@ export class Pool implements AsyncDisposable {
   register<const Ops extends Operations>(key: string, options: ModelOptions<Ops>): ModelHandle<Ops> {
     const settings = requireModelOptions(key, options, this.#settings);
     const action = `Cannot register model '${key}'`;
-    const { spawn } = this.#settings;
+    const { find, spawn } = this.#settings;
     // Workers of another kind have names and options of their own for where a model comes from.
-    const startWorker: StartWorker =
-      spawn === undefined ? workerStarter(action, settings.start) : (extras) => spawn({ ...settings.start, ...extras });
+    const startWorker: StartWorker | undefined =
+      find !== undefined
+        ? undefined
+        : spawn === undefined
+          ? workerStarter(action, settings.start)
+          : (extras) => spawn({ ...settings.start, ...extras });
     if (this.#state !== 'open') throw new PoolClosedError(`${action}: the pool is ${this.#state}`);
     if (this.#models.has(key)) throw new TypeError(`${action}: key must be free, received one that is registered`);
     for (const { settings: other } of this.#models.values()) {
@@ -111,7 +115,8 @@ export class Pool implements AsyncDisposable {
         `${action}: label must be free, received '${settings.label}', which is that of '${other.key}'`,
       );
     }
-    const model = new RegisteredModel(settings, this.#settings, startWorker, this.#events, this.#spares);
+    const workers = startWorker ?? (find as NonNullable<typeof find>)(key);
+    const model = new RegisteredModel(settings, this.#settings, workers, this.#events, this.#spares);
     this.#models.set(key, model);
     this.#emit('register', key);
     inNeutralContext(() => model.begin());
@@ -285,6 +290,11 @@ export class Pool implements AsyncDisposable {
   /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** @internal */
+  modelOf(key: string): RegisteredModel | undefined {
+    return this.#models.get(key);
   }
 
   /** @internal */

@@ -40,6 +40,11 @@ export interface RequestListener {
   isRetried?(request: Request, error: unknown): boolean;
   /** It is to be run again, and has no owner now: to be started on another worker. */
   onLost?(request: Request, error: unknown): void;
+  /**
+   * A worker that lives gives it back, unanswered, and it has no owner now: it was not run (`isUntouched`), or another worker is to run it too, in case the
+   * first never answers.
+   */
+  onGivenBack?(request: Request, isUntouched: boolean): void;
   /** Its worker has let go of it, the model included. */
   onReleased?(request: Request): void;
 }
@@ -233,6 +238,16 @@ export class Request implements Linked<Request>, AbortListener {
     controller?.abort(error);
     onGone?.(error);
     this.listener?.onLost?.(this, error);
+  }
+
+  /** Goes back to its maker, unanswered, from a worker that lives: to wait for another place. */
+  giveBack(isUntouched: boolean): void {
+    this.owner = undefined;
+    this.queue = undefined;
+    this.phase = 'queued';
+    this.isInModel = false;
+    this.onGone = undefined;
+    this.listener?.onGivenBack?.(this, isUntouched);
   }
 
   /** Tells the listener that no queue and no model has it any more, once that is so. */

@@ -20,10 +20,11 @@ import type { ModelSettings } from '../model-options.js';
 import { RateEstimate } from '../observe/counts.js';
 import { type PoolEvent, poolChannel } from '../observe/events.js';
 import type { PoolSettings } from '../pool-options.js';
-import type { StartWorker } from '../pooled-worker.js';
+import type { StartWorker, WorkerSource } from '../pooled-worker.js';
 import type { Priority } from '../priority.js';
 import type { SpareHosts } from '../spare-hosts.js';
-import { Fleet, type FleetOwner } from './fleet.js';
+import { Fleet, type FleetOwner, type ModelFleet } from './fleet.js';
+import { FoundFleet } from './found-fleet.js';
 import type { Call, CallInfo, Job, JobOwner } from './job.js';
 import { JobQueue, OperationQueue } from './job-queue.js';
 import type { WorkerSlot } from './workers.js';
@@ -43,7 +44,9 @@ type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K>
 export class Dispatcher implements JobOwner, FleetOwner {
   readonly operations: ReadonlyMap<string, OperationQueue>;
   readonly breaker: CircuitBreaker | undefined;
-  readonly fleet: Fleet;
+  readonly fleet: ModelFleet;
+  /** Called each time a place may have come free, or the number of places may have changed. */
+  readonly onChange: Set<() => void> = new Set();
   /** How long requests take inside a worker. */
   readonly rate: RateEstimate = new RateEstimate();
   readonly #settings: ModelSettings;
@@ -63,7 +66,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
   constructor(
     settings: ModelSettings,
     pool: PoolSettings,
-    startWorker: StartWorker,
+    workers: StartWorker | WorkerSource,
     spares: SpareHosts | undefined,
     emit: (event: ModelEvent) => void,
   ) {
@@ -79,7 +82,10 @@ export class Dispatcher implements JobOwner, FleetOwner {
       Object.entries(settings.operations).map(([name, each]) => [name, new OperationQueue(name, each, settings)]),
     );
     this.#queue = new JobQueue(this.operations, settings, pool.clock, () => this.fleet.check());
-    this.fleet = new Fleet(this, settings, pool, startWorker, spares);
+    this.fleet =
+      typeof workers === 'function'
+        ? new Fleet(this, settings, pool, workers, spares)
+        : new FoundFleet(this, settings, pool, workers);
   }
 
   get queued(): number {
@@ -246,6 +252,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
     const { operation } = job;
     job.become('running');
     job.slot = slot;
+    job.worker = slot.id;
     job.attempts += 1;
     job.runningSince = now;
     operation.running += 1;
@@ -280,6 +287,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
       } else this.#settle(call, outcome, result, isFault);
     }
     if (!wasQueued) return;
+    this.#changed();
     this.#queue.admitOutside(job.operation, this.#enter);
     // A worker that was kept free for it may be given others.
     if (this.#queue.size === 0 || job.isSuspect) this.pump();
@@ -306,6 +314,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
     slot.released(job);
     if (this.#queue.size > 0) this.pump();
     this.fleet.released(slot);
+    this.#changed();
   }
 
   mayRetry(job: Job, error: unknown): boolean {
@@ -335,6 +344,18 @@ export class Dispatcher implements JobOwner, FleetOwner {
     // A worker that has ended by itself was crashed by none of its requests.
     if (slot?.crashedWith === undefined && !job.isSuspect) this.#queue.pushFront(job);
     else this.#queue.pushSuspect(job);
+    this.pump();
+  }
+
+  givenBack(job: Job, isUntouched: boolean): void {
+    const slot = job.slot as WorkerSlot;
+    this.#leaveRunning(job);
+    if (isUntouched) job.attempts -= 1;
+    else job.operation.ledger.retried += 1;
+    job.request.owner = job;
+    job.slot = undefined;
+    slot.letGo(job);
+    this.#queue.pushFront(job);
     this.pump();
   }
 
@@ -427,10 +448,15 @@ export class Dispatcher implements JobOwner, FleetOwner {
     channel.publish({ pool: this.#pool.name, model: key, operation: name, at: this.#clock.now(), ...what });
   }
 
+  #changed(): void {
+    for (const listener of this.onChange) listener();
+  }
+
   // --- what the workers tell
 
   onRoom(): void {
     this.pump();
+    this.#changed();
   }
 
   onNoWorkers(error: unknown): void {
@@ -503,7 +529,7 @@ function waitsForOthers({ operation, request }: Job): boolean {
 
 function infoOf({ job, startedAt, isCoalesced }: Call, now: number): CallInfo {
   return {
-    worker: (job.slot as WorkerSlot).id,
+    worker: job.worker,
     queuedMs: Math.max(0, job.runningSince - startedAt),
     serviceMs: now - job.runningSince,
     attempts: job.attempts,

@@ -57,9 +57,48 @@ const MEASURE_EVERY_MS = 10_000;
 /** How long a worker may take to tell its process, in ms. */
 const MEASURE_MS = 5_000;
 
-export class Fleet implements MemoryReclaimer {
+/** The workers of a model, as its dispatcher and its reports see them: started as the load asks for, or found. */
+export interface ModelFleet {
+  readonly workers: Workers;
+  /** Starts under way. */
+  readonly starting: number;
+  readonly starts: number;
+  readonly restarts: number;
+  readonly crashes: number;
+  readonly evictions: number;
+  readonly loadFailures: number;
+  /** What workers that are gone had told of their batches. */
+  readonly retiredBatchSizes: BatchSizes;
+  /** In how many ms a worker may be there, 0 unless something failed lately. */
+  readonly backOffMs: number;
+  /** What that was. */
+  readonly lastFailure: unknown;
+  /** Why no worker is there, where none can be started. */
+  readonly absence: Error | undefined;
+  /** How many workers are in which state. */
+  workersByState(): Partial<Record<WorkerState, number>>;
+  /** Something waits after nothing did. */
+  check(): void;
+  /** Resolves once so many workers can take requests, as far as there may be so many. */
+  warm(target: number): Promise<void>;
+  /** Evicts every idle worker, and answers how many once they are gone. */
+  evictIdle(): Promise<number>;
+  /** A worker has let go of a request. */
+  released(slot: WorkerSlot): void;
+  /** A worker is over, or on its way, without having been asked to end. */
+  lost(slot: WorkerSlot, error: unknown): void;
+  /** Asks every worker how it is. */
+  look(): Promise<void>;
+  /** Closes every worker; resolves once all are gone. */
+  close(timeoutMs: number): Promise<void>;
+  /** Ends every worker now; resolves once all are gone. */
+  destroy(reason: unknown): Promise<void>;
+}
+
+export class Fleet implements ModelFleet, MemoryReclaimer {
   readonly owner: string;
   readonly workers: Workers;
+  readonly absence = undefined;
   /** Starts under way. */
   starting = 0;
   starts = 0;

@@ -141,6 +141,8 @@ export interface JobOwner {
   mayRetry(job: Job, error: unknown): boolean;
   /** Its worker is gone, and it is to run again. */
   retry(job: Job): void;
+  /** Its worker lives and has given it back: not run, or to be run by another one too. */
+  givenBack(job: Job, isUntouched: boolean): void;
   /** Its worker has let go of it. */
   released(job: Job): void;
   /** The error of a job that runs out of time while it waits. */
@@ -167,6 +169,8 @@ export class Job implements Queueable<Job>, RequestListener, RequestOwner {
   priority: Priority;
   attempts = 0;
   slot: WorkerSlot | undefined;
+  /** The worker that had it last. */
+  worker = '';
   runningSince = 0;
   /** Its neighbours in the queue, outside of it, or among the jobs that run. */
   previous: Job | undefined;
@@ -229,6 +233,10 @@ export class Job implements Queueable<Job>, RequestListener, RequestOwner {
 
   onLost(): void {
     this.owner.retry(this);
+  }
+
+  onGivenBack(_request: Request, isUntouched: boolean): void {
+    this.owner.givenBack(this, isUntouched);
   }
 
   onReleased(): void {

@@ -17,15 +17,15 @@ import {
 } from '../../core/index.js';
 import { type ReplyStream, UnknownOperationError } from '../../worker/index.js';
 import { blameCaller, keepTrace, Request, type RequestFields, StreamingRequest } from '../../worker/internal.js';
-import { brokenError, closedError, noRoomError, type PoolOverloadedError, subjectOf } from '../errors.js';
+import { brokenError, closedError, noRoomError, subjectOf } from '../errors.js';
 import type { ModelSettings } from '../model-options.js';
 import type { EventHub, PoolEvent } from '../observe/events.js';
 import type { PoolSettings } from '../pool-options.js';
-import type { StartWorker } from '../pooled-worker.js';
+import type { StartWorker, WorkerSource } from '../pooled-worker.js';
 import { type Priority, priorities } from '../priority.js';
 import type { SpareHosts } from '../spare-hosts.js';
 import { Dispatcher } from './dispatcher.js';
-import type { Fleet } from './fleet.js';
+import type { ModelFleet } from './fleet.js';
 import { Call, type CallReply, Job } from './job.js';
 import type { OperationQueue } from './job-queue.js';
 
@@ -78,7 +78,7 @@ export class RegisteredModel {
   constructor(
     settings: ModelSettings,
     pool: PoolSettings,
-    startWorker: StartWorker,
+    workers: StartWorker | WorkerSource,
     events: EventHub,
     spares: SpareHosts | undefined,
   ) {
@@ -91,7 +91,7 @@ export class RegisteredModel {
       isTry: false,
       isDetailed: false,
     });
-    this.dispatcher = new Dispatcher(settings, pool, startWorker, spares, (what) =>
+    this.dispatcher = new Dispatcher(settings, pool, workers, spares, (what) =>
       events.emit({ ...what, pool: pool.name, model: settings.key, at: pool.clock.now() } as PoolEvent),
     );
   }
@@ -100,7 +100,7 @@ export class RegisteredModel {
     return this.dispatcher.operations;
   }
 
-  get fleet(): Fleet {
+  get fleet(): ModelFleet {
     return this.dispatcher.fleet;
   }
 
@@ -232,8 +232,9 @@ export class RegisteredModel {
   }
 
   /** Why there is no room for a call that no worker is free for, where there is none. */
-  #overload(name: string, isTry: boolean, timeoutMs: number, hasRoom: boolean): PoolOverloadedError | undefined {
+  #overload(name: string, isTry: boolean, timeoutMs: number, hasRoom: boolean): Error | undefined {
     const { dispatcher, fleet, key } = this;
+    if (isTry && fleet.absence !== undefined) return fleet.absence;
     if (isTry && fleet.backOffMs > 0 && fleet.workers.accepting + fleet.starting === 0) {
       return noRoomError(key, name, 'no worker, the last one failed', fleet.backOffMs, fleet.lastFailure);
     }

@@ -42,7 +42,6 @@ export class WorkerSlot implements RoutingCandidate {
   readonly id: string;
   readonly worker: PooledWorker;
   readonly guard: MemoryGuard;
-  readonly window: number;
   /** When it was started, in ms on the pool's clock. */
   readonly spawnedAt: number;
   pending = 0;
@@ -69,6 +68,7 @@ export class WorkerSlot implements RoutingCandidate {
   /** Its process, once it has told; that of the caller where it has none of its own. */
   pid: number | undefined;
   readonly #clock: Clock;
+  readonly #window: number;
   readonly #reserve: number;
   readonly #maxParked: number;
   #state: SlotState = 'starting';
@@ -83,7 +83,7 @@ export class WorkerSlot implements RoutingCandidate {
     this.id = worker.id;
     this.worker = worker;
     this.guard = guard;
-    this.window = settings.window;
+    this.#window = settings.window;
     this.#reserve = settings.reserve;
     this.#maxParked = settings.maxParked;
     this.#clock = clock;
@@ -100,7 +100,15 @@ export class WorkerSlot implements RoutingCandidate {
     this.#state = next;
   }
 
+  /** How many requests it may have at once. */
+  get window(): number {
+    return this.worker.places ?? this.#window;
+  }
+
   hasRoom(priority: Priority): boolean {
+    if (this.worker.hasRoom !== undefined) {
+      return this.#state === 'accepting' && isLive(this.worker.state.current) && this.worker.hasRoom(priority);
+    }
     if (this.#state !== 'accepting' || this.hasSuspect || this.pending >= this.#places) return false;
     // The fleet hears of its end a moment later; what it was given until then would count as lost with it.
     if (!isLive(this.worker.state.current)) return false;
@@ -140,6 +148,13 @@ export class WorkerSlot implements RoutingCandidate {
     }
     if (this.abandoned === 0) this.#abandonedSince = this.#clock.now();
     this.abandoned += 1;
+  }
+
+  /** It has given a request back, unanswered. */
+  letGo({ priority }: Job): void {
+    if (priority === 'batch') this.#bulk -= 1;
+    this.pending -= 1;
+    if (this.pending === 0) this.idleSince = this.#clock.now();
   }
 
   /** It has let go of a request that was answered. */

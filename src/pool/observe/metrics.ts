@@ -5,7 +5,7 @@
 import type * as Prom from 'prom-client';
 import type { BreakerState } from '../breaker.js';
 import { MissingPackageError } from '../errors.js';
-import type { Fleet } from '../model/fleet.js';
+import type { ModelFleet } from '../model/fleet.js';
 import type { OperationQueue } from '../model/job-queue.js';
 import type { RegisteredModel } from '../model/registered-model.js';
 import type { PoolSettings } from '../pool-options.js';
@@ -239,7 +239,7 @@ function bucketsOf(name: string, labels: Labels, histogram: Histogram): object[]
 }
 
 /** Asks a model's workers for their batch sizes, and adds up what all of them ever told. */
-async function gatherBatchSizes({ workers, retiredBatchSizes }: Fleet): Promise<Histogram> {
+async function gatherBatchSizes({ workers, retiredBatchSizes }: ModelFleet): Promise<Histogram> {
   await Promise.all(workers.inState('accepting').map((slot) => slot.ask()));
   const histogram = new Histogram(BATCH_BOUNDS);
   for (const sizes of [retiredBatchSizes, ...[...workers].map((slot) => slot.batchSizes)]) {
