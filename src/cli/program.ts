@@ -11,10 +11,13 @@ import {
   addVectorOptions,
   countUpTo,
   type ModelChoice,
+  parseBytes,
   parsePlace,
+  parsePort,
   parseScore,
 } from './command/options.js';
 import type { SearchCommandOptions } from './command/search.js';
+import type { ServeCommandOptions } from './command/serve.js';
 import type { ExitCode } from './errors.js';
 
 /** The exit codes of a command, as its help lists them. */
@@ -47,6 +50,13 @@ const INDEX_CODES = exitCodes({
 
 const SEARCH_CODES = exitCodes({ 0: 'done', 2: 'wrong usage, or an index, a model or a word that cannot be used' });
 
+const SERVE_CODES = exitCodes({
+  0: 'it was asked to end, and has answered what it had accepted',
+  1: 'the server failed',
+  2: 'nothing was served: wrong usage, an address or a model that cannot be used',
+  130: 'quit at once',
+});
+
 const INDEX_EXAMPLES = `
 Examples:
   millrace index photos/
@@ -59,6 +69,15 @@ Examples:
   millrace search ./pool.jpg + night
   millrace search 2:golden retriever - leash --after 2023 --limit 50 --html found.html
   millrace search boat --paths -0 | xargs -0 cp -t boats/
+`;
+
+const SERVE_EXAMPLES = `
+Examples:
+  millrace serve --ui
+  millrace serve --model clip=Xenova/clip-vit-base-patch32 --alias ViT-B-32__openai=clip --host 0.0.0.0 --port 3003
+  millrace serve --api-key-file keys.txt --open-protocol immich
+
+Keys are lines of --api-key-file, or of the variable MILLRACE_API_KEYS. Clients: docs/serving.md.
 `;
 
 const EMBED_EXAMPLES = `
@@ -134,6 +153,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
     });
 
   addIndexCommands(context, subcommand, finish);
+  addServeCommand(context, subcommand, finish);
 
   const demo = subcommand(
     'demo',
@@ -191,6 +211,55 @@ export function createProgram(context: CommandContext, version: string, finish: 
   });
 
   return program;
+}
+
+/** Adds `serve`. */
+function addServeCommand(
+  context: CommandContext,
+  subcommand: (name: string, description: string, codes: string) => Command,
+  finish: (code: ExitCode) => void,
+): void {
+  const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
+  const serve = subcommand('serve', "Answer HTTP, in the words of other embedding servers' clients.", SERVE_CODES)
+    .option('-p, --port <n>', 'the port (default: 7997)', parsePort)
+    .option('--host <address>', 'the address to listen at; 0.0.0.0 is every one (default: 127.0.0.1)')
+    .option(
+      '-m, --model <[name=]model>',
+      'a model folder or a name on the Hugging Face hub, and what requests call it; may be repeated (default: the built-in MobileNet)',
+      collect,
+    );
+  addModelOptions(serve)
+    .option('-w, --workers <n>', 'how many worker processes of each model at most', countUpTo(256))
+    .option('--alias <alias=name>', "a further name of a model, '*' for every other; may be repeated", collect)
+    .option('--api-key-file <file>', 'keys of which each request must have one, one a line')
+    .addOption(
+      new Option('--open-protocol <names...>', 'protocols that need no key, for clients that can send none').choices([
+        'immich',
+        'weaviate',
+        'openai',
+        'tei',
+        'cohere',
+        'voyage',
+        'ollama',
+      ]),
+    )
+    .option('--allow-urls', 'pictures may be URLs, which are fetched from public addresses')
+    .option('--max-body <n>', 'the most bytes of a request, as 32e6 or 32M (default: 32M)', parseBytes)
+    .option('--max-pictures <n>', 'the most pictures of a request (default: 32)', countUpTo(4_096))
+    .option('--immich-fallback <url>', "where Immich's other tasks go: its own container")
+    .option('--ui', 'show a page at /ui/')
+    .option('--ui-thumbnails', 'show the last pictures on it')
+    .option(
+      '--allowed-host <name>',
+      'a name of this machine under which browsers may open it; may be repeated',
+      collect,
+    )
+    .option('-q, --quiet', 'print no line for each request')
+    .addHelpText('after', SERVE_EXAMPLES)
+    .action(async (options: ServeCommandOptions) => {
+      const { serveCommand } = await import('./command/serve.js');
+      finish(await serveCommand(context, options));
+    });
 }
 
 const INDEX_FOLDER = ['--index <folder>', 'the index (default: millrace.idx)'] as const;

@@ -67,6 +67,11 @@ export class ServeApplication {
     this.listener = (incoming, outgoing) => void listener(incoming, outgoing);
   }
 
+  /** How many requests for work are being answered. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
   /** Answers a request of the web. */
   async fetch(request: Request, env?: unknown): Promise<Response> {
     const { incoming, outgoing } = (env ?? {}) as Bindings;

@@ -11,6 +11,7 @@ import {
   requireString,
 } from '../core/index.js';
 import { MissingPackageError } from '../pool/index.js';
+import type { ServeApplication } from './app.js';
 import { requireServeOptions, type ServeOptions } from './options.js';
 import type { ServePool } from './serve-pool.js';
 
@@ -29,6 +30,8 @@ export interface ServeApp {
   readonly listener: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
   /** Resolves once the packages of the server are loaded; rejects when one is missing. */
   readonly ready: Promise<void>;
+  /** How many requests for work are being answered. */
+  readonly underWay: number;
   /**
    * Loads the main model ahead of the first request, after which the routes of readiness say so.
    *
@@ -92,12 +95,15 @@ export interface ServeServer extends AsyncDisposable {
  */
 export function createServeApp(pool: ServePool, options?: ServeOptions): ServeApp {
   const settings = requireServeOptions(options, 'unknown');
+  let application: ServeApplication | undefined;
   const loaded = load(async () => {
-    const { ServeApplication } = await import('./app.js');
-    return new ServeApplication(pool, { ...settings, version: await packageVersion() });
+    const app = await import('./app.js');
+    application = new app.ServeApplication(pool, { ...settings, version: await packageVersion() });
+    return application;
   });
-  // Told by `ready` and by every request.
-  loaded.catch(() => {});
+  const ready = loaded.then(() => {});
+  // Every request is answered with the failure, too.
+  ready.catch(() => {});
   return {
     fetch: async (request, env) => await (await loaded).fetch(request, env),
     listener: (incoming, outgoing) => {
@@ -106,7 +112,10 @@ export function createServeApp(pool: ServePool, options?: ServeOptions): ServeAp
         () => outgoing.writeHead(500).end(),
       );
     },
-    ready: loaded.then(() => {}),
+    ready,
+    get underWay() {
+      return application?.underWay ?? 0;
+    },
     warm: async () => await (await loaded).service.warm(),
     drain: async () => await (await loaded).drain(),
     close: async () => {

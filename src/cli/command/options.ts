@@ -146,7 +146,8 @@ function amountUpTo(most: number): (text: string) => number {
 /** The limit of libvips. */
 const MAX_PIXELS = 268_402_689;
 const parsePixels = amountUpTo(MAX_PIXELS);
-const parseBytes = amountUpTo(2 ** 31 - 1);
+/** Parses a number of bytes, as 32e6 or 32M. */
+export const parseBytes: (text: string) => number = amountUpTo(2 ** 31 - 1);
 const MAX_SECONDS = 86_400;
 
 function parseSeconds(text: string): number {
@@ -155,6 +156,13 @@ function parseSeconds(text: string): number {
     throw new InvalidArgumentError(`expected a number of seconds, more than 0 and at most ${MAX_SECONDS}`);
   }
   return Math.max(1, Math.round(seconds * 1000));
+}
+
+/** Parses a port; 0 is any free one. */
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError('expected a number from 0 to 65535');
+  return port;
 }
 
 /** Parses a score. */
