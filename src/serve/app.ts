@@ -23,6 +23,7 @@ import { voyage } from './protocols/voyage.js';
 import { weaviate } from './protocols/weaviate.js';
 import type { ServePool } from './serve-pool.js';
 import { EmbeddingService } from './service.js';
+import { createDashboard, type Dashboard } from './ui/dashboard.js';
 
 const EMBEDDING = { openai, tei, cohere, voyage, ollama, immich, weaviate };
 
@@ -41,6 +42,7 @@ export class ServeApplication {
   readonly #settings: ServeSettings;
   readonly #keys: ApiKeys;
   readonly #hono = new Hono<{ Bindings: Bindings }>({ strict: false });
+  readonly #dashboard: Dashboard | undefined;
   /** Requests for work that are not answered. */
   #underWay = 0;
   #onQuiet: (() => void) | undefined;
@@ -54,6 +56,8 @@ export class ServeApplication {
     const describe = (): object =>
       describeApi(served, settings.version, (route, protocol) => this.#needsKey(route, protocol));
     served.push(operations(this.#metrics, describe));
+    this.#dashboard = settings.ui ? createDashboard(this.service, this.#keys) : undefined;
+    if (this.#dashboard !== undefined) served.push(this.#dashboard.protocol);
     for (const protocol of served) {
       for (const route of protocol.routes) {
         this.#hono.on(route.method, honoPath(route.path), (context) => this.#answer(context, protocol, route));
@@ -82,6 +86,8 @@ export class ServeApplication {
   /** Refuses new work, and resolves once what was let in is answered. */
   async drain(): Promise<void> {
     this.service.beginClosing();
+    // A stream that is open for good would hold up the end.
+    await this.#dashboard?.close();
     if (this.#underWay === 0) return;
     await new Promise<void>((resolve) => {
       this.#onQuiet = resolve;
@@ -90,6 +96,7 @@ export class ServeApplication {
 
   /** Ends what the application has started. */
   async close(): Promise<void> {
+    await this.#dashboard?.close();
     await this.service.close();
   }
 
@@ -158,6 +165,7 @@ export class ServeApplication {
       status,
       durationMs,
       code: refusal?.code,
+      message: refusal?.message,
       error: refusal?.isFault ? (refusal.cause ?? refusal) : undefined,
     });
   }

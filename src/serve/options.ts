@@ -24,6 +24,8 @@ export interface AccessEntry {
   readonly durationMs: number;
   /** Why it was not answered with what it asked for: a stable word such as `image_corrupt`. */
   readonly code: string | undefined;
+  /** The same in words, as the client was told; it names parts of the request and holds no input. */
+  readonly message: string | undefined;
   /** What went wrong inside, where the server or the model is at fault; not told to the client. */
   readonly error: unknown;
 }

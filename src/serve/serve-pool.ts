@@ -11,6 +11,7 @@ export type ServePool = Pick<
   | 'evict'
   | 'health'
   | 'stats'
+  | 'workers'
   | 'metrics'
   | 'events'
   | 'maxWorkers'
