@@ -34,7 +34,15 @@ interface Scene {
   end(): void;
 }
 
-function aborting(wait: (signal: AbortSignal) => unknown): () => () => void {
+/** A scene over a source: how to wait for it, and how to let go of those who wait. */
+function over<S>(make: () => S, wait: (source: S) => Scene['wait'], end: (source: S) => void): () => Scene {
+  return () => {
+    const source = make();
+    return { wait: wait(source), end: () => end(source) };
+  };
+}
+
+function aborting(wait: (signal: AbortSignal) => unknown): Scene['wait'] {
   return () => {
     const controller = new AbortController();
     void Promise.resolve(wait(controller.signal)).catch(() => {});
@@ -42,7 +50,7 @@ function aborting(wait: (signal: AbortSignal) => unknown): () => () => void {
   };
 }
 
-function iterating(iterable: () => AsyncIterator<unknown>): () => () => unknown {
+function iterating(iterable: () => AsyncIterator<unknown>): Scene['wait'] {
   return () => {
     const iterator = iterable();
     void iterator.next();
@@ -50,164 +58,98 @@ function iterating(iterable: () => AsyncIterator<unknown>): () => () => unknown 
   };
 }
 
+interface Closable {
+  close(): void;
+}
+
+/** Waits on a handle of one's own, and leaves by closing it. */
+function closing<H extends Closable>(make: () => H, wait: (handle: H) => Promise<unknown>): Scene['wait'] {
+  return () => {
+    const handle = make();
+    wait(handle).catch(() => {});
+    return () => handle.close();
+  };
+}
+
+interface ClosedSender extends Closable {
+  closed(): Promise<void>;
+}
+const closed = (tx: ClosedSender) => tx.closed();
+const cloning = ([tx]: readonly [{ clone(): ClosedSender }, unknown]) => closing(() => tx.clone(), closed);
 const selecting = (arm: Selectable<unknown>) => aborting((signal) => select({ arm, again: arm }, { signal }));
+const close = (source: Closable): void => source.close();
+const closeTx = ([tx]: readonly [Closable, unknown]): void => tx.close();
+const closeRx = ([, rx]: readonly [unknown, Closable]): void => rx.close();
+
+const empty = () => mpsc.channel<number>(1);
+const full = () => {
+  const [tx, rx] = empty();
+  tx.trySend(0);
+  return [tx, rx] as const;
+};
+const events = () => broadcast.channel<number>(4);
+const eventsTx = () => broadcast.sender<number>(4);
+const state = () => watch.channel(0);
+const stateTx = () => watch.sender(0);
+const notifying = () => new Notify();
+const wakeAll = (notify: ReturnType<typeof notifying>): void => notify.notifyWaiters();
+const semaphores = () => new Semaphore(0);
+const addPermits = (semaphore: ReturnType<typeof semaphores>): void => semaphore.addPermits(MANY);
+const tokens = () => new CancellationToken();
+const cancel = (token: ReturnType<typeof tokens>): void => token.cancel();
+const timers = () => sleep(1_000_000, { ref: false });
+const running = () => {
+  const set = new JoinSet<number>();
+  set.spawn(() => new Promise<number>(() => {}));
+  return set;
+};
 
 const scenes: Readonly<Record<string, () => Scene>> = {
-  'mpsc iterators': () => {
-    const [tx, rx] = mpsc.channel<number>(1);
-    return { wait: iterating(() => rx[Symbol.asyncIterator]()), end: () => tx.close() };
-  },
-  'mpsc receives': () => {
-    const [tx, rx] = mpsc.channel<number>(1);
-    return { wait: aborting((signal) => rx.recv({ signal })), end: () => tx.close() };
-  },
-  'mpsc batches': () => {
-    const [tx, rx] = mpsc.channel<number>(1);
-    return { wait: aborting((signal) => rx.recvMany(2, { signal })), end: () => tx.close() };
-  },
-  'mpsc ready()': () => {
-    const [tx, rx] = mpsc.channel<number>(1);
-    return { wait: aborting((signal) => rx.ready({ signal })), end: () => tx.close() };
-  },
-  'mpsc arms': () => {
-    const [tx, rx] = mpsc.channel<number>(1);
-    return { wait: selecting(rx), end: () => tx.close() };
-  },
-  'mpsc sends': () => {
-    const [tx, rx] = mpsc.channel<number>(1);
-    tx.trySend(0);
-    return { wait: aborting((signal) => tx.send(1, { signal })), end: () => rx.close() };
-  },
-  'mpsc reservations': () => {
-    const [tx, rx] = mpsc.channel<number>(1);
-    tx.trySend(0);
-    return { wait: aborting((signal) => tx.reserve({ signal })), end: () => rx.close() };
-  },
-  'reserving() arms': () => {
-    const [tx, rx] = mpsc.channel<number>(1);
-    tx.trySend(0);
-    return { wait: selecting(reserving(tx)), end: () => rx.close() };
-  },
-  'mpsc senders that wait for the close': () => {
-    const [tx, rx] = mpsc.channel<number>(1);
-    return {
-      wait: () => {
-        const clone = tx.clone();
-        void clone.closed();
-        return () => clone.close();
-      },
-      end: () => rx.close(),
-    };
-  },
-  'broadcast receivers': () => {
-    const tx = broadcast.sender<number>(4);
-    return {
-      wait: () => {
-        const rx = tx.subscribe();
-        void rx.recv();
-        return () => rx.close();
-      },
-      end: () => tx.close(),
-    };
-  },
-  'broadcast receives': () => {
-    const [tx, rx] = broadcast.channel<number>(4);
-    return { wait: aborting((signal) => rx.recv({ signal })), end: () => tx.close() };
-  },
-  'broadcast iterators of one receiver': () => {
-    const [tx, rx] = broadcast.channel<number>(4);
-    return { wait: iterating(() => rx[Symbol.asyncIterator]()), end: () => tx.close() };
-  },
-  'broadcast iterators of many receivers': () => {
-    const tx = broadcast.sender<number>(4);
-    return { wait: iterating(() => tx.subscribe()[Symbol.asyncIterator]()), end: () => tx.close() };
-  },
-  'broadcast arms': () => {
-    const [tx, rx] = broadcast.channel<number>(4);
-    return { wait: selecting(rx), end: () => tx.close() };
-  },
-  'broadcast senders that wait for the receivers to go': () => {
-    const [tx, rx] = broadcast.channel<number>(4);
-    return {
-      wait: () => {
-        const clone = tx.clone();
-        void clone.closed();
-        return () => clone.close();
-      },
-      end: () => rx.close(),
-    };
-  },
-  'watch receivers': () => {
-    const tx = watch.sender(0);
-    return {
-      wait: () => {
-        const rx = tx.subscribe();
-        void rx.changed().catch(() => {});
-        return () => rx.close();
-      },
-      end: () => tx.close(),
-    };
-  },
-  'watch iterators of one receiver': () => {
-    const [tx, rx] = watch.channel(0);
-    return { wait: iterating(() => rx.changes()), end: () => tx.close() };
-  },
-  'watch iterators of many receivers': () => {
-    const tx = watch.sender(0);
-    return { wait: iterating(() => tx.subscribe().changes()), end: () => tx.close() };
-  },
-  'watch arms': () => {
-    const [tx, rx] = watch.channel(0);
-    return { wait: selecting(rx), end: () => tx.close() };
-  },
-  'watch senders that wait for the receivers to go': () => {
-    const [tx, rx] = watch.channel(0);
-    return {
-      wait: () => {
-        const clone = tx.clone();
-        void clone.closed();
-        return () => clone.close();
-      },
-      end: () => rx.close(),
-    };
-  },
-  'JoinSet iterators': () => {
-    const set = new JoinSet<number>();
-    set.spawn(() => new Promise<number>(() => {}));
-    return { wait: iterating(() => set[Symbol.asyncIterator]()), end: () => set.detachAll() };
-  },
-  'oneshot receives': () => {
-    const [tx, rx] = oneshot.channel<number>();
-    return { wait: aborting((signal) => rx.recv({ signal })), end: () => tx.close() };
-  },
-  'notify waits': () => {
-    const notify = new Notify();
-    return { wait: aborting((signal) => notify.notified({ signal })), end: () => notify.notifyWaiters() };
-  },
-  'notify arms': () => {
-    const notify = new Notify();
-    return { wait: selecting(notify), end: () => notify.notifyWaiters() };
-  },
-  'semaphore waits': () => {
-    const semaphore = new Semaphore(0);
-    return { wait: aborting((signal) => semaphore.acquire({ signal })), end: () => semaphore.addPermits(MANY) };
-  },
-  'semaphore arms': () => {
-    const semaphore = new Semaphore(0);
-    return { wait: selecting(acquiring(semaphore)), end: () => semaphore.addPermits(MANY) };
-  },
-  'token waits': () => {
-    const token = new CancellationToken();
-    return { wait: aborting((signal) => token.cancelled({ signal })), end: () => token.cancel() };
-  },
-  'token children': () => {
-    const token = new CancellationToken();
-    return { wait: aborting((signal) => token.childToken().cancelled({ signal })), end: () => token.cancel() };
-  },
-  'timer arms': () => {
-    const timer = sleep(1_000_000, { ref: false });
-    return { wait: selecting(timer), end: () => timer.reset(0) };
-  },
+  'mpsc iterators': over(empty, ([, rx]) => iterating(() => rx[Symbol.asyncIterator]()), closeTx),
+  'mpsc receives': over(empty, ([, rx]) => aborting((signal) => rx.recv({ signal })), closeTx),
+  'mpsc batches': over(empty, ([, rx]) => aborting((signal) => rx.recvMany(2, { signal })), closeTx),
+  'mpsc ready()': over(empty, ([, rx]) => aborting((signal) => rx.ready({ signal })), closeTx),
+  'mpsc arms': over(empty, ([, rx]) => selecting(rx), closeTx),
+  'mpsc sends': over(full, ([tx]) => aborting((signal) => tx.send(1, { signal })), closeRx),
+  'mpsc reservations': over(full, ([tx]) => aborting((signal) => tx.reserve({ signal })), closeRx),
+  'reserving() arms': over(full, ([tx]) => selecting(reserving(tx)), closeRx),
+  'mpsc senders that wait for the close': over(empty, cloning, closeRx),
+  'broadcast receivers': over(eventsTx, (tx) => closing(tx.subscribe.bind(tx), (rx) => rx.recv()), close),
+  'broadcast receives': over(events, ([, rx]) => aborting((signal) => rx.recv({ signal })), closeTx),
+  'broadcast iterators of one receiver': over(events, ([, rx]) => iterating(() => rx[Symbol.asyncIterator]()), closeTx),
+  'broadcast iterators of many receivers': over(
+    eventsTx,
+    (tx) => iterating(() => tx.subscribe()[Symbol.asyncIterator]()),
+    close,
+  ),
+  'broadcast arms': over(events, ([, rx]) => selecting(rx), closeTx),
+  'broadcast senders that wait for the receivers to go': over(events, cloning, closeRx),
+  'watch receivers': over(stateTx, (tx) => closing(tx.subscribe.bind(tx), (rx) => rx.changed()), close),
+  'watch iterators of one receiver': over(state, ([, rx]) => iterating(() => rx.changes()), closeTx),
+  'watch iterators of many receivers': over(stateTx, (tx) => iterating(() => tx.subscribe().changes()), close),
+  'watch arms': over(state, ([, rx]) => selecting(rx), closeTx),
+  'watch senders that wait for the receivers to go': over(state, cloning, closeRx),
+  'JoinSet iterators': over(
+    running,
+    (set) => iterating(() => set[Symbol.asyncIterator]()),
+    (set) => set.detachAll(),
+  ),
+  'oneshot receives': over(
+    () => oneshot.channel<number>(),
+    ([, rx]) => aborting((signal) => rx.recv({ signal })),
+    closeTx,
+  ),
+  'notify waits': over(notifying, (notify) => aborting((signal) => notify.notified({ signal })), wakeAll),
+  'notify arms': over(notifying, (notify) => selecting(notify), wakeAll),
+  'semaphore waits': over(semaphores, (semaphore) => aborting((signal) => semaphore.acquire({ signal })), addPermits),
+  'semaphore arms': over(semaphores, (semaphore) => selecting(acquiring(semaphore)), addPermits),
+  'token waits': over(tokens, (token) => aborting((signal) => token.cancelled({ signal })), cancel),
+  'token children': over(tokens, (token) => aborting((signal) => token.childToken().cancelled({ signal })), cancel),
+  'timer arms': over(
+    timers,
+    (timer) => selecting(timer),
+    (timer) => timer.reset(0),
+  ),
 };
 
 describe.each(Object.entries(scenes))('leaving among %s', (_, make) => {

@@ -1,8 +1,8 @@
-import { Duplex, PassThrough, Writable } from 'node:stream';
+import { Duplex, PassThrough, Writable, type WritableOptions } from 'node:stream';
 import { expect, test } from 'vitest';
 import { fromAsyncIterable, fromReadableStream, fromWritableStream, type mpsc } from '../../src/channels/index.js';
 import { fromNodeReadable, fromNodeWritable } from '../../src/channels/stream/node.js';
-import { turn, unheardOf } from '../support/settlement.js';
+import { drained, turn, unheardOf } from '../support/settlement.js';
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n + 1);
 
@@ -17,108 +17,62 @@ async function sendAll(tx: mpsc.Sender<number>, values: readonly number[]): Prom
   return accepted;
 }
 
+type Made = (written: number[], onUndelivered: (value: number) => void, capacity: number) => mpsc.Sender<number>;
+
 /** Sinks that fail at the fifth value, each with a buffer of its own. */
-const sinks: Record<
-  string,
-  (written: number[], onUndelivered: (value: number) => void, capacity: number) => mpsc.Sender<number>
-> = {
-  'a web stream': (written, onUndelivered, capacity) =>
-    fromWritableStream(
-      new WritableStream<number>(
-        {
-          async write(value) {
-            await turn();
-            if (value === 5) throw new Error('disk');
-            written.push(value);
-          },
-        },
-        { highWaterMark: 6 },
-      ),
-      { capacity, onUndelivered },
-    ),
-  'a web stream that does not start': (_, onUndelivered, capacity) =>
-    fromWritableStream(
-      new WritableStream<number>(
-        { start: () => turn().then(() => Promise.reject(new Error('no'))) },
-        { highWaterMark: 6 },
-      ),
-      { capacity, onUndelivered },
-    ),
-  'a Node stream': (written, onUndelivered, capacity) => {
-    const stream = new Writable({
-      objectMode: true,
-      highWaterMark: 6,
-      write(value: number, _encoding, done) {
-        setImmediate(() => {
-          if (value === 5) return done(new Error('disk'));
-          written.push(value);
-          done();
-        });
-      },
-    });
-    stream.on('error', () => {});
-    return fromNodeWritable(stream, { capacity, onUndelivered });
-  },
-  'a Node stream that writes many at once': (written, onUndelivered, capacity) => {
-    const stream = new Writable({
-      objectMode: true,
-      highWaterMark: 6,
-      writev(chunks, done) {
-        setImmediate(() => {
-          if (chunks.some(({ chunk }) => chunk >= 5)) return done(new Error('disk'));
-          for (const { chunk } of chunks) written.push(chunk);
-          done();
-        });
-      },
-    });
-    stream.on('error', () => {});
-    return fromNodeWritable(stream, { capacity, onUndelivered });
-  },
-  'a Node stream that is destroyed in the middle of a write': (written, onUndelivered, capacity) => {
-    const stream = new Writable({
-      objectMode: true,
-      highWaterMark: 6,
-      write(value: number, _encoding, done) {
-        if (value === 5) return void setImmediate(() => stream.destroy(new Error('disk')));
+const sinks: Record<string, Made> = {
+  'a web stream': webSink((written) => ({
+    async write(value) {
+      await turn();
+      if (value === 5) throw new Error('disk');
+      written.push(value);
+    },
+  })),
+  'a web stream that does not start': webSink(() => ({
+    start: () => turn().then(() => Promise.reject(new Error('no'))),
+  })),
+  'a Node stream': nodeSink((written) => ({
+    write(value: number, _encoding, done) {
+      setImmediate(() => {
+        if (value === 5) return done(new Error('disk'));
         written.push(value);
-        setImmediate(done);
-      },
-    });
-    stream.on('error', () => {});
-    return fromNodeWritable(stream, { capacity, onUndelivered });
-  },
-  'a Node stream that is destroyed, and completes the write under way': (written, onUndelivered, capacity) => {
-    const stream = new Writable({
-      objectMode: true,
-      highWaterMark: 6,
-      write(value: number, _encoding, done) {
-        written.push(value);
-        setImmediate(done);
-        if (value === 5) stream.destroy();
-      },
-    });
-    return fromNodeWritable(stream, { capacity, onUndelivered });
-  },
-  'a Node stream whose write throws': (_, onUndelivered, capacity) => {
-    const stream = new Writable({
-      objectMode: true,
-      write() {
-        throw new Error('disk');
-      },
-    });
-    stream.on('error', () => {});
-    return fromNodeWritable(stream, { capacity, onUndelivered });
-  },
-  'a Node stream that cannot be opened': (_, onUndelivered, capacity) => {
-    const stream = new Writable({
-      objectMode: true,
-      highWaterMark: 6,
-      construct: (done) => void setImmediate(done, new Error('ENOENT')),
-      write() {},
-    });
-    stream.on('error', () => {});
-    return fromNodeWritable(stream, { capacity, onUndelivered });
-  },
+        done();
+      });
+    },
+  })),
+  'a Node stream that writes many at once': nodeSink((written) => ({
+    writev(chunks, done) {
+      setImmediate(() => {
+        if (chunks.some(({ chunk }) => chunk >= 5)) return done(new Error('disk'));
+        for (const { chunk } of chunks) written.push(chunk);
+        done();
+      });
+    },
+  })),
+  'a Node stream that is destroyed in the middle of a write': nodeSink((written) => ({
+    write(this: Writable, value: number, _encoding, done) {
+      if (value === 5) return void setImmediate(() => this.destroy(new Error('disk')));
+      written.push(value);
+      setImmediate(done);
+    },
+  })),
+  'a Node stream that is destroyed, and completes the write under way': nodeSink((written) => ({
+    write(this: Writable, value: number, _encoding, done) {
+      written.push(value);
+      setImmediate(done);
+      if (value === 5) this.destroy();
+    },
+  })),
+  'a Node stream whose write throws': nodeSink(() => ({
+    highWaterMark: 16,
+    write() {
+      throw new Error('disk');
+    },
+  })),
+  'a Node stream that cannot be opened': nodeSink(() => ({
+    construct: (done) => void setImmediate(done, new Error('ENOENT')),
+    write() {},
+  })),
   'a Node stream that is destroyed without an error before it was opened': (_, onUndelivered, capacity) => {
     let opened: () => void = () => {};
     const stream = new Duplex({
@@ -138,6 +92,19 @@ const sinks: Record<
   },
 };
 
+function webSink(make: (written: number[]) => ConstructorParameters<typeof WritableStream<number>>[0]): Made {
+  return (written, onUndelivered, capacity) =>
+    fromWritableStream(new WritableStream<number>(make(written), { highWaterMark: 6 }), { capacity, onUndelivered });
+}
+
+function nodeSink(make: (written: number[]) => WritableOptions): Made {
+  return (written, onUndelivered, capacity) => {
+    const stream = new Writable({ objectMode: true, highWaterMark: 6, ...make(written) });
+    stream.on('error', () => {});
+    return fromNodeWritable(stream, { capacity, onUndelivered });
+  };
+}
+
 test.each(Object.entries(sinks))(
   '%s that fails gives back every accepted value that it has not written',
   async (_, make) => {
@@ -148,8 +115,7 @@ test.each(Object.entries(sinks))(
         const tx = make(written, (value) => lost.push(value), capacity);
         const accepted = await sendAll(tx, upTo(20));
         await tx.closed();
-        await turn();
-        await turn();
+        await drained();
         expect([...written, ...lost].sort((a, b) => a - b)).toEqual(accepted);
         await expect(tx.send(0)).rejects.toMatchObject({ code: 'ERR_CHANNEL_CLOSED', value: 0 });
       });
@@ -189,7 +155,7 @@ test('fromNodeWritable() and fromWritableStream() that end well give nothing bac
   });
   await sendAll(web, upTo(20));
   web.close();
-  await turn();
+  await drained();
   expect([written, lost]).toEqual([[...upTo(20), ...upTo(20)], []]);
 });
 
@@ -215,9 +181,9 @@ test.each(Object.entries(returns))(
     const unheard = await unheardOf(async () => {
       const rx = fromAsyncIterable(iterableWith(end), { capacity: 2 });
       expect(await rx.recv()).toEqual({ done: false, value: 1 });
-      await turn();
+      await drained();
       rx.close();
-      await turn();
+      await drained();
       const rest: unknown[] = [];
       await expect(
         (async () => {
@@ -237,7 +203,7 @@ test('fromAsyncIterable() takes a return() that answers a result without a promi
       const rx = fromAsyncIterable(iterableWith(end as never));
       expect(await rx.recv()).toEqual({ done: false, value: 1 });
       rx.close();
-      await turn();
+      await drained();
       while (!(await rx.recv()).done);
     }
   });
@@ -278,7 +244,7 @@ test('fromReadableStream() and fromNodeReadable() survive a source that cannot b
     };
     const other = fromNodeReadable<number>(node);
     other.close();
-    await turn();
+    await drained();
     await expect(other.recv()).rejects.toMatchObject({ code: 'ERR_STREAM_SOURCE' });
   });
   expect(unheard).toEqual([]);

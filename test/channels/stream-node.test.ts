@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import { expect, test } from 'vitest';
 import { mpsc } from '../../src/channels/index.js';
 import { fromNodeReadable, fromNodeWritable, toNodeReadable, toNodeWritable } from '../../src/channels/stream/node.js';
-import { turn } from '../support/settlement.js';
+import { drained } from '../support/settlement.js';
 
 const item = <T>(value: T) => ({ done: false, value });
 const closedError = expect.objectContaining({ code: 'ERR_CHANNEL_CLOSED' });
@@ -12,7 +12,7 @@ test('toNodeReadable() receives what is read, ends with the channel and fails wi
   const [tx, rx] = mpsc.channel<number>(8);
   for (let i = 0; i < 3; i++) tx.trySend(i);
   const stream = toNodeReadable(rx);
-  await turn();
+  await drained();
   expect(rx.len).toBe(3);
   const seen: number[] = [];
   setImmediate(() => tx.close());
@@ -31,9 +31,9 @@ test('toNodeReadable() that is destroyed closes the receiver, and null is refuse
   const [tx, rx] = mpsc.channel<number | null>(8);
   const stream = toNodeReadable(rx);
   stream.resume();
-  await turn();
+  await drained();
   stream.destroy();
-  await turn();
+  await drained();
   expect(() => tx.trySend(1)).toThrow(closedError);
   const [nulls, received] = mpsc.channel<null>(1);
   nulls.trySend(null);
@@ -53,13 +53,12 @@ test('fromNodeReadable() reads at the pace of the receiver, passes failures, des
   const early = fromNodeReadable<number>(endless);
   await early.recv();
   early.close();
-  await turn();
-  await turn();
+  await drained();
   expect(endless.destroyed).toBe(true);
   const broken = new PassThrough({ objectMode: true });
   const failing = fromNodeReadable<number>(broken);
   broken.write(1);
-  await turn();
+  await drained();
   broken.destroy(new RangeError('file'));
   await expect(
     (async () => {
@@ -73,7 +72,7 @@ test('toNodeWritable() waits for room, ends, and is destroyed when the receiver 
   const stream = toNodeWritable(tx);
   let accepted = 0;
   for (let i = 0; i < 3; i++) stream.write(i, () => accepted++);
-  await turn();
+  await drained();
   expect(accepted).toBe(1);
   stream.end();
   const seen: number[] = [];
@@ -121,7 +120,7 @@ test('fromNodeWritable() writes in order at the pace of the stream, ends it, and
   const never = new Writable({ objectMode: true, highWaterMark: 1, write() {} });
   const blocked = fromNodeWritable<number>(never);
   await blocked.send(1);
-  await turn();
+  await drained();
   never.destroy();
   await blocked.closed();
 });

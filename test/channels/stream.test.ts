@@ -11,7 +11,7 @@ import {
   toRepeater,
   toWritableStream,
 } from '../../src/channels/index.js';
-import { stateOf, turn, unheardOf } from '../support/settlement.js';
+import { drained, stateOf, turn, unheardOf } from '../support/settlement.js';
 
 const item = <T>(value: T) => ({ done: false, value });
 const end = { done: true, value: undefined };
@@ -25,7 +25,7 @@ test('toRepeater() gives what the receiver gives, and receives only what is aske
   expect(await repeater.next()).toEqual(item(0));
   expect(rx.len).toBe(2);
   const both = Promise.all([repeater.next(), repeater.next(), repeater.next()]);
-  await turn();
+  await drained();
   tx.close();
   expect(await both).toEqual([item(1), item(2), end]);
 });
@@ -34,11 +34,11 @@ test('toRepeater() left early settles its pending next() and takes nothing', asy
   const [tx, rx] = mpsc.channel<number>(8);
   const repeater = toRepeater(rx);
   const pending = repeater.next();
-  await turn();
+  await drained();
   await repeater.return(undefined);
   expect(await pending).toEqual(end);
   tx.trySend(1);
-  await turn();
+  await drained();
   expect(rx.len).toBe(1);
   for await (const value of toRepeater(rx)) {
     expect(value).toBe(1);
@@ -99,7 +99,7 @@ test('fromAsyncIterable() reads when there is room, and passes a failure after t
     throw new RangeError('source');
   }
   const rx = fromAsyncIterable(numbers(), { capacity: 2 });
-  await turn();
+  await drained();
   expect(asked).toBe(3);
   const seen: number[] = [];
   for (let i = 0; i < 5; i++) seen.push((await rx.recv()).value as number);
@@ -120,10 +120,10 @@ test('fromAsyncIterable() returns the iterator when the receiver closes, waiting
   });
   const waiting = fromAsyncIterable(source('waiting', () => new Promise<number>(() => {})));
   const blocked = fromAsyncIterable(source('blocked', async () => 1));
-  await turn();
+  await drained();
   waiting.close();
   blocked.close();
-  await turn();
+  await drained();
   expect(returned.sort()).toEqual(['blocked', 'waiting']);
   expect(() => fromAsyncIterable(1 as never)).toThrow(TypeError);
   expect(() =>
@@ -138,7 +138,7 @@ test('toReadableStream() receives only what is read, closes with the channel and
   const [tx, rx] = mpsc.channel<number | null | undefined>(8);
   for (const value of [1, null, undefined]) tx.trySend(value);
   const reader = toReadableStream(rx).getReader();
-  await turn();
+  await drained();
   expect(rx.len).toBe(3);
   expect([await reader.read(), await reader.read(), await reader.read()]).toEqual([
     item(1),
@@ -158,7 +158,7 @@ test('toReadableStream() that is cancelled closes the receiver and takes no valu
   const [tx, rx] = mpsc.channel<number>(8);
   const reader = toReadableStream(rx).getReader();
   const read = reader.read();
-  await turn();
+  await drained();
   await reader.cancel('enough');
   expect(await read).toEqual(end);
   expect(() => tx.trySend(1)).toThrow(closedError);
@@ -186,13 +186,11 @@ test('fromReadableStream() keeps to the pace of the receiver, passes failures, c
     { highWaterMark: 0 },
   );
   const rx = fromReadableStream(stream, { capacity: 2 });
-  await turn();
-  await turn();
+  await drained();
   expect(pulled).toBe(3);
   expect([await rx.recv(), await rx.recv()]).toEqual([item(0), item(1)]);
   rx.close();
-  await turn();
-  await turn();
+  await drained();
   expect([cancelled, stream.locked]).toEqual([true, false]);
   const broken = new ReadableStream<number>({
     pull(controller) {
@@ -223,7 +221,7 @@ test('toWritableStream() waits for room, and closes or aborts the sender', async
   await aborted.write(1);
   const blocked = aborted.write(2);
   blocked.catch(() => {});
-  await turn();
+  await drained();
   await aborted.abort(new RangeError('stop'));
   await expect(blocked).rejects.toThrow('stop');
   expect(await failed.recv()).toEqual(item(1));
@@ -276,7 +274,7 @@ test('fromWritableStream() writes in order at the pace of the stream, closes it,
       }),
     );
     aborting.close('why');
-    await turn();
+    await drained();
     expect(reason).toBe('why');
   });
   expect(unheard).toEqual([]);
