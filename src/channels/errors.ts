@@ -97,6 +97,16 @@ export class StreamSourceError extends MillraceError {
   override readonly code = 'ERR_STREAM_SOURCE';
 }
 
+/** The other side of a bridged port is gone, or the bridge was closed. */
+export class PortClosedError extends MillraceError {
+  override readonly code = 'ERR_PORT_CLOSED';
+}
+
+/** The two sides of a bridged port do not agree: on the capacity of a channel, or on what a message means. */
+export class PortProtocolError extends MillraceError {
+  override readonly code = 'ERR_PORT_PROTOCOL';
+}
+
 declare module '../core/errors.js' {
   interface MillraceErrors {
     ERR_CHANNEL_CLOSED: SendError | RecvError;
@@ -110,5 +120,7 @@ declare module '../core/errors.js' {
     ERR_ONCE_CELL_INITIALIZED: AlreadyInitializedError;
     ERR_ONCE_CELL_INITIALIZING: InitializingError;
     ERR_STREAM_SOURCE: StreamSourceError;
+    ERR_PORT_CLOSED: PortClosedError;
+    ERR_PORT_PROTOCOL: PortProtocolError;
   }
 }

@@ -83,10 +83,7 @@ export class Sender<in T> extends SenderHandle<T> {
     if (options !== undefined || this.isClosed) {
       return this.sendTimeout(value, Number.POSITIVE_INFINITY, options);
     }
-    if (chan.free > 0) {
-      chan.offer(value);
-      return readyVoid();
-    }
+    if (chan.free > 0) return this.#offer(value);
     const waiter = new SendWaiter(chan, value);
     chan.queueSender(waiter);
     return waiter.promise;
@@ -129,10 +126,7 @@ export class Sender<in T> extends SenderHandle<T> {
     if (signal?.aborted) return rejected(signal.reason);
     const chan = this.chan;
     if (this.isClosed) return refused(closedWhileSending(value));
-    if (chan.free > 0) {
-      chan.offer(value);
-      return readyVoid();
-    }
+    if (chan.free > 0) return this.#offer(value);
     if (ms === 0) return refused(noRoomWithin(ms, value));
     const waiter = new SendWaiter(chan, value);
     chan.queueSender(waiter);
@@ -269,6 +263,16 @@ export class Sender<in T> extends SenderHandle<T> {
   /** Makes a handle that does not keep the channel open. */
   downgrade(): WeakSender<T> {
     return new WeakSender(this.chan, toSender);
+  }
+
+  /** Sends into a free slot. A channel that crosses a port refuses a value that cannot be cloned. */
+  #offer(value: T): Promise<void> {
+    try {
+      this.chan.offer(value);
+      return readyVoid();
+    } catch (error) {
+      return rejected(error);
+    }
   }
 
   // A sender that closed while its reservation waited is counted no more: the permit then counts for itself.

@@ -16,7 +16,7 @@
 import { type Clock, requireFunction, requireOptions } from '../../core/index.js';
 import { refused, settle, spend } from '../internal/budget.js';
 import { requireClock } from '../internal/wait.js';
-import { type ParkingLot, unlink, type Waiter, WaiterList, type WaitNode } from '../internal/waiters.js';
+import { ParkingLot, unlink, type Waiter, WaiterList, type WaitNode } from '../internal/waiters.js';
 import { ENDED, FAILED, PENDING, type Poll, READY } from '../select/selectable.js';
 import type { SelectSource, SelectWaiter, Slot } from '../select/selectable.js';
 import { ValueQueue } from './queue.js';
@@ -108,7 +108,7 @@ export class Chan<T> implements SelectSource<T> {
   failure: { readonly reason: unknown } | null = null;
   receivers: WaiterList<Waiter<T>> | null = null;
   /** Waiters that only want to know that there is a value, or the end. They are told when no receiver is left to serve. */
-  lookers: WaiterList<Waiter<void>> | null = null;
+  lookers: ParkingLot | null = null;
   senders: WaiterList<SlotWaiter> | null = null;
   /** The waiters for the receiver to close: each sender has a part of its own. */
   closing: ParkingLot | null = null;
@@ -150,7 +150,7 @@ export class Chan<T> implements SelectSource<T> {
       this.#discard(value);
     } else {
       this.values.push(value);
-      this.#tellLookers();
+      this.lookers?.wakeAll();
     }
   }
 
@@ -159,10 +159,6 @@ export class Chan<T> implements SelectSource<T> {
     if (this.#lone !== null) this.#settleLone({ done: false, value });
     else this.receivers?.shift()?.deliver(value);
     this.release(1);
-  }
-
-  #tellLookers(): void {
-    this.lookers?.drain((waiter) => waiter.deliver());
   }
 
   /** Holds slots, if so many are free. */
@@ -175,7 +171,7 @@ export class Chan<T> implements SelectSource<T> {
   /** Frees slots that hold nothing any more. */
   release(slots: number): void {
     this.free += slots;
-    if (this.senders !== null && this.senders.head !== null && !this.#isGranting) this.#grant();
+    if (this.senders?.head && !this.#isGranting) this.#grant();
     if (this.free === this.max) this.checkEnd();
   }
 
@@ -261,13 +257,12 @@ export class Chan<T> implements SelectSource<T> {
   }
 
   #isAwaited(): boolean {
-    return this.#lone !== null || (this.receivers !== null && this.receivers.head !== null);
+    return this.#lone !== null || Boolean(this.receivers?.head);
   }
 
   /** Queues a waiter for a value or the end. */
   queueLooker(waiter: Waiter<void>): void {
-    this.lookers ??= new WaiterList();
-    this.lookers.push(waiter);
+    this.#parked().push(waiter);
   }
 
   /** Ends the waits of one owner. */
@@ -332,7 +327,7 @@ export class Chan<T> implements SelectSource<T> {
   #end(): void {
     if (this.state === 'ended') return;
     this.state = 'ended';
-    this.#tellLookers();
+    this.lookers?.wakeAll();
     const { failure } = this;
     // Resolving with a rejected promise rejects.
     if (this.#lone !== null) {
@@ -374,8 +369,12 @@ export class Chan<T> implements SelectSource<T> {
     return this.failure === null && this.state === 'ended';
   }
 
-  endings(): WaiterList<Waiter<void>>[] {
-    this.lookers ??= new WaiterList();
-    return [this.lookers];
+  endings(): ParkingLot[] {
+    return [this.#parked()];
+  }
+
+  #parked(): ParkingLot {
+    this.lookers ??= new ParkingLot();
+    return this.lookers;
   }
 }

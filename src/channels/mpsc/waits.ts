@@ -102,8 +102,12 @@ export class SendWaiter<T, R = void> extends PromiseWaiter<void, R> implements S
   }
 
   override deliver(): void {
-    this.chan.put(this.value as T);
-    this.resolve(undefined as R);
+    try {
+      this.chan.put(this.value as T);
+      this.resolve(undefined as R);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   // A caller that ignores the promise loses its value, and not the process.

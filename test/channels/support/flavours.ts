@@ -24,17 +24,21 @@ export interface AnyWeakSender<T> extends Disposable {
 /** A kind of channel: the same suite runs against each. */
 export interface Flavour {
   readonly name: string;
+  /** Whether its receiver lives with its senders and counts them. */
+  readonly countsSenders: boolean;
   create<T>(capacity: number, options?: mpsc.ChannelOptions<T>): readonly [AnySender<T>, mpsc.Receiver<T>];
 }
 
 export const bounded: Flavour = {
   name: 'bounded',
+  countsSenders: true,
   create: <T>(capacity: number, options?: mpsc.ChannelOptions<T>) =>
     mpsc.channel<T>(capacity, options) as unknown as readonly [AnySender<T>, mpsc.Receiver<T>],
 };
 
 export const unbounded: Flavour = {
   name: 'unbounded',
+  countsSenders: true,
   create: <T>(_capacity: number, options?: mpsc.ChannelOptions<T>) =>
     mpsc.unboundedChannel<T>(options) as unknown as readonly [AnySender<T>, mpsc.Receiver<T>],
 };

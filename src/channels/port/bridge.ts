@@ -1,0 +1,299 @@
+import { describeThrown, faultOf, requireFunction, requireOptions, requirePositiveInteger } from '../../core/index.js';
+import { PortClosedError, PortProtocolError } from '../errors.js';
+import { Sender } from '../mpsc/bounded.js';
+import { type ChannelOptions, settingsOf, UNBOUNDED } from '../mpsc/chan.js';
+import { Receiver } from '../mpsc/receiver.js';
+import { type Line, RecvEnd, SendEnd } from './ends.js';
+import {
+  type Envelope,
+  type Failure,
+  type FromReceiver,
+  type FromSender,
+  isEnvelope,
+  isForSender,
+  packFailure,
+  unpackFailure,
+} from './messages.js';
+import { attach, type PortLike, type Transport } from './transport.js';
+
+/** The options of the end that receives. */
+export interface BridgeReceiverOptions<T> {
+  /** The name of the channel, the same at both ends; `''` by default. */
+  readonly name?: string | undefined;
+  /**
+   * Called with each value that arrived and will not be received: those in the channel when its receiver is disposed of, and those that arrive
+   * afterwards.
+   */
+  readonly onUndelivered?: ((value: T) => void) | undefined;
+}
+
+/** The options of the end that sends. */
+export interface BridgeSenderOptions<T> extends ChannelOptions<T> {
+  /** The name of the channel, the same at both ends; `''` by default. */
+  readonly name?: string | undefined;
+  /**
+   * What of a value is moved instead of copied, such as its `ArrayBuffer`: the transfer list of `postMessage`. What was moved is empty at this end
+   * afterwards, in `onUndelivered` too.
+   */
+  readonly transfer?: ((value: T) => readonly unknown[]) | undefined;
+}
+
+interface EndOf {
+  readonly capacity: number;
+  hear(message: Envelope['message']): void;
+  lose(error: Error): void;
+}
+
+const SIDES = { sender: 'sends', receiver: 'receives' } as const;
+
+/**
+ * Channels over one port. Made by {@link bridge}.
+ *
+ * It lets a `MessagePort` of Node keep the process alive as long as a channel of it is in use. Over any other port it listens until it is closed or
+ * the other side is gone, which may keep the process alive.
+ */
+export class Bridge implements Disposable {
+  readonly #port: PortLike;
+  readonly #transport: Transport;
+  readonly #ends = new Map<string, EndOf>();
+  /** What came for an end that is not made yet, from its opening message on. */
+  readonly #early = new Map<string, Envelope['message'][]>();
+  #lost: Error | null = null;
+
+  /** @internal */
+  constructor(port: PortLike) {
+    this.#port = port;
+    this.#transport = attach(port, {
+      message: (data) => {
+        if (isEnvelope(data)) this.#hear(data);
+      },
+      unreadable: (cause) => this.#lose(new PortProtocolError('A message of the port could not be read', { cause })),
+      gone: (cause) => this.#lose(new PortClosedError('The other side of the port is gone', { cause })),
+    });
+    this.#transport.hold(false);
+  }
+
+  /** Whether the bridge was closed, here or at the other side, or the other side is gone. */
+  get isClosed(): boolean {
+    return this.#lost !== null;
+  }
+
+  /**
+   * Makes the sending end of a bounded channel. It can be sent to at once: values wait for the other end to be made.
+   *
+   * The channel holds at most `capacity` values that were sent and not received, wherever they are; a permit holds one of these slots. A value that
+   * cannot be cloned fails its own send with the error of `postMessage`, and its slot is free again. When the receiver is disposed of, or its side
+   * is gone, `onUndelivered` gets every value that was sent and not received, and sends fail with a {@link SendError}.
+   *
+   * @param capacity The number of values that the channel holds: the same at both ends.
+   * @param options See {@link BridgeSenderOptions}.
+   * @returns The sender; clone it for each producer, and close it.
+   * @throws PortClosedError When the bridge is closed.
+   * @example
+   * ```ts
+   * const { port1, port2 } = new MessageChannel();
+   * const tx = bridge(port1).sender<number>(4);
+   * const rx = bridge(port2).receiver<number>(4);
+   * await tx.send(1);
+   * tx.close();
+   * await rx.recv(); // => { done: false, value: 1 }
+   * await rx.recv(); // => { done: true, value: undefined }
+   * ```
+   */
+  sender<T>(capacity: number, options?: BridgeSenderOptions<T>): Sender<T> {
+    const action = 'Cannot create sender';
+    const { name, transfer, onUndelivered, clock } = requireOptions<BridgeSenderOptions<T>>(action, options, [
+      'name',
+      'transfer',
+      'onUndelivered',
+      'clock',
+    ]);
+    if (transfer !== undefined) {
+      requireFunction(action, 'transfer', transfer);
+      if (!this.#transport.canTransfer) throw new TypeError(`${action}: nothing can be transferred to a process`);
+    }
+    const settings = settingsOf<T>(action, { onUndelivered, clock });
+    const key = this.#keyOf(action, 'sender', name, capacity);
+    const end = new SendEnd<T>(capacity, settings, this.#lineOf<FromSender>(key, name), transfer);
+    this.#add(key, {
+      capacity,
+      hear: (message) => end.hear(message as FromReceiver),
+      lose: () => end.lose(),
+    });
+    return new Sender(end);
+  }
+
+  /**
+   * Makes the receiving end of a bounded channel. It is an arm of `select` and an async iterable, as every receiver is.
+   *
+   * When the sending side is gone, the waits of this end reject with a {@link PortClosedError} once the values that arrived are taken. Its
+   * `capacity` is 0 while the channel is open, because the other end has the free slots.
+   *
+   * @param capacity The number of values that the channel holds: the same at both ends. Otherwise both end, and this one's waits reject with a
+   * {@link PortProtocolError}.
+   * @param options See {@link BridgeReceiverOptions}.
+   * @throws PortClosedError When the bridge is closed.
+   */
+  receiver<T>(capacity: number, options?: BridgeReceiverOptions<T>): Receiver<T> {
+    const action = 'Cannot create receiver';
+    const { name, onUndelivered } = requireOptions<BridgeReceiverOptions<T>>(action, options, [
+      'name',
+      'onUndelivered',
+    ]);
+    const settings = settingsOf<T>(action, { onUndelivered });
+    const key = this.#keyOf(action, 'receiver', name, capacity);
+    const end = new RecvEnd<T>(capacity, settings, this.#lineOf<FromReceiver>(key, name));
+    this.#add(key, {
+      capacity,
+      hear: (message) => {
+        end.hear(message as FromSender);
+        if (end.values.length > capacity)
+          throw new PortProtocolError('The other side sent more than the channel holds');
+      },
+      lose: (error) => end.finish({ reason: error }),
+    });
+    return new Receiver(end);
+  }
+
+  /**
+   * Ends every channel of the bridge at both sides, as if each side were gone for the other, and stops listening to the port. The port itself stays
+   * open. A second call does nothing.
+   */
+  close(): void {
+    if (this.#lost !== null) return;
+    this.#post({ millrace: 'bridge', channel: '', message: { kind: 'bye' } });
+    this.#lose(new PortClosedError('The bridge was closed'));
+  }
+
+  /** The same as `close()`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #keyOf(action: string, side: keyof typeof SIDES, name: unknown = '', capacity: unknown): string {
+    requirePositiveInteger(action, 'capacity', capacity, UNBOUNDED - 1);
+    if (typeof name !== 'string') throw faultOf(action, 'name', 'a string', name);
+    if (this.#lost !== null) throw new PortClosedError(`${action}: the bridge is closed`, { cause: this.#lost });
+    const key = `${side} ${name}`;
+    if (this.#ends.has(key)) throw new RangeError(`${action}: this side already ${SIDES[side]} on channel '${name}'`);
+    return key;
+  }
+
+  #lineOf<Message extends FromSender | FromReceiver>(key: string, channel: string = ''): Line<Message> {
+    return {
+      post: (message, transfer) => {
+        if (message.kind === 'end') this.#postEnd(channel, message.failure);
+        else this.#post({ millrace: 'bridge', channel, message }, transfer);
+      },
+      remove: () => {
+        this.#ends.delete(key);
+        if (this.#ends.size === 0) this.#transport.hold(false);
+      },
+    };
+  }
+
+  /** Posts the end of a channel. A reason that cannot be cloned crosses as an error with its text. */
+  #postEnd(channel: string, failure: Failure): void {
+    const envelopeOf = (told: Failure): Envelope => ({
+      millrace: 'bridge',
+      channel,
+      message: { kind: 'end', failure: packFailure(told) },
+    });
+    try {
+      this.#post(envelopeOf(failure));
+    } catch {
+      const { name, message } = describeThrown(failure?.reason);
+      this.#post(envelopeOf({ reason: new Error(`${name}: ${message}`) }));
+    }
+  }
+
+  #add(key: string, end: EndOf): void {
+    this.#ends.set(key, end);
+    this.#transport.hold(true);
+    const early = this.#early.get(key);
+    this.#early.delete(key);
+    for (const message of early ?? []) this.#tell(key, end, message);
+  }
+
+  #hear({ channel, message }: Envelope): void {
+    if (message.kind === 'bye') {
+      this.#lose(new PortClosedError('The bridge was closed at the other side'));
+      return;
+    }
+    const key = `${isForSender(message) ? 'sender' : 'receiver'} ${channel}`;
+    const end = this.#ends.get(key);
+    if (end !== undefined) this.#tell(key, end, message);
+    else if (message.kind === 'sender' || message.kind === 'receiver') this.#early.set(key, [message]);
+    else this.#early.get(key)?.push(message);
+  }
+
+  #tell(key: string, end: EndOf, message: Envelope['message']): void {
+    try {
+      if (message.kind === 'sender' || message.kind === 'receiver') {
+        if (message.capacity === end.capacity) return;
+        throw new PortProtocolError(
+          `The channel holds ${end.capacity} values here and ${message.capacity} at the other side`,
+        );
+      }
+      end.hear(message.kind === 'end' ? { kind: 'end', failure: unpackFailure(message.failure) } : message);
+    } catch (error) {
+      if (!(error instanceof PortProtocolError)) throw error;
+      this.#ends.delete(key);
+      end.lose(error);
+    }
+  }
+
+  #post(envelope: Envelope, transfer?: readonly unknown[]): void {
+    if (this.#lost === null) this.#transport.post(envelope, transfer);
+  }
+
+  #lose(error: Error): void {
+    if (this.#lost !== null) return;
+    this.#lost = error;
+    this.#transport.detach();
+    bridges.delete(this.#port);
+    const ends = [...this.#ends.values()];
+    this.#ends.clear();
+    this.#early.clear();
+    let thrown: [unknown] | undefined;
+    for (const end of ends) {
+      try {
+        end.lose(error);
+      } catch (fault) {
+        thrown ??= [fault];
+      }
+    }
+    if (thrown !== undefined) throw thrown[0];
+  }
+}
+
+const bridges = new WeakMap<PortLike, Bridge>();
+
+/**
+ * Bridges channels to another thread, worker, frame or process.
+ *
+ * Both sides call it on their port, and make the ends of each channel under the same name: one side the sender, the other the receiver. A port may
+ * carry many channels, in both directions, beside messages of other kinds. A second call with the same port gives the same bridge.
+ *
+ * @param port A `MessagePort`, a `Worker`, `parentPort` or the global scope of a worker, in Node or in a browser; or a process with an IPC channel,
+ * best with `serialization: 'advanced'`.
+ * @returns The bridge.
+ * @throws TypeError When the port is none of these.
+ * @example
+ * ```ts
+ * const { port1, port2 } = new MessageChannel();
+ * const tx = bridge(port1).sender<string>(16, { name: 'jobs' });
+ * const rx = bridge(port2).receiver<string>(16, { name: 'jobs' });
+ * await tx.send('resize');
+ * (await rx.recv()).value; // => 'resize'
+ * bridge(port1).close();
+ * ```
+ */
+export function bridge(port: PortLike): Bridge {
+  let made = bridges.get(port);
+  if (made === undefined) {
+    made = new Bridge(port);
+    bridges.set(port, made);
+  }
+  return made;
+}
