@@ -5,13 +5,14 @@ import { type ChannelOptions, settingsOf, UNBOUNDED } from '../mpsc/chan.js';
 import { Receiver } from '../mpsc/receiver.js';
 import { type Line, RecvEnd, SendEnd } from './ends.js';
 import {
-  type Envelope,
+  addressesOf,
+  BYE,
   type Failure,
   type FromReceiver,
   type FromSender,
-  isEnvelope,
-  isForSender,
+  isParcel,
   packFailure,
+  type Parcel,
   unpackFailure,
 } from './messages.js';
 import { attach, type PortLike, type Transport } from './transport.js';
@@ -38,13 +39,21 @@ export interface BridgeSenderOptions<T> extends ChannelOptions<T> {
   readonly transfer?: ((value: T) => readonly unknown[]) | undefined;
 }
 
-interface EndOf {
+/** An end as its bridge sees it. */
+interface End {
   readonly capacity: number;
-  hear(message: Envelope['message']): void;
+  hear(message: never): void;
+  take?(value: unknown): void;
   lose(error: Error): void;
 }
 
-const SIDES = { sender: 'sends', receiver: 'receives' } as const;
+type Side = 'sender' | 'receiver';
+type Message = FromSender | FromReceiver;
+
+const SIDES: Readonly<Record<Side, { readonly does: string; readonly other: Side }>> = {
+  sender: { does: 'sends', other: 'receiver' },
+  receiver: { does: 'receives', other: 'sender' },
+};
 
 /**
  * Channels over one port. Made by {@link bridge}.
@@ -55,9 +64,11 @@ const SIDES = { sender: 'sends', receiver: 'receives' } as const;
 export class Bridge implements Disposable {
   readonly #port: PortLike;
   readonly #transport: Transport;
-  readonly #ends = new Map<string, EndOf>();
-  /** What came for an end that is not made yet, from its opening message on. */
-  readonly #early = new Map<string, Envelope['message'][]>();
+  readonly #ends = new Map<string, End>();
+  /** What to do with a parcel, by its address. */
+  readonly #handlers = new Map<string, (content: never) => void>();
+  /** The parcels of a channel that came before its end here was made, from its opening message on. */
+  readonly #early = new Map<string, Parcel[]>();
   #lost: Error | null = null;
 
   /** @internal */
@@ -65,7 +76,7 @@ export class Bridge implements Disposable {
     this.#port = port;
     this.#transport = attach(port, {
       message: (data) => {
-        if (isEnvelope(data)) this.#hear(data);
+        if (isParcel(data)) this.#hear(data);
       },
       unreadable: (cause) => this.#lose(new PortProtocolError('A message of the port could not be read', { cause })),
       gone: (cause) => this.#lose(new PortClosedError('The other side of the port is gone', { cause })),
@@ -113,11 +124,11 @@ export class Bridge implements Disposable {
       if (!this.#transport.canTransfer) throw new TypeError(`${action}: nothing can be transferred to a process`);
     }
     const settings = settingsOf<T>(action, { onUndelivered, clock });
-    const key = this.#keyOf(action, 'sender', name, capacity);
-    const end = new SendEnd<T>(capacity, settings, this.#lineOf<FromSender>(key, name), transfer);
-    this.#add(key, {
+    const channel = this.#channelOf(action, 'sender', name, capacity);
+    const end = new SendEnd<T>(capacity, settings, this.#lineOf<FromSender>('sender', channel), transfer);
+    this.#add('sender', channel, {
       capacity,
-      hear: (message) => end.hear(message as FromReceiver),
+      hear: (message: FromReceiver) => end.hear(message),
       lose: () => end.lose(),
     });
     return new Sender(end);
@@ -141,14 +152,16 @@ export class Bridge implements Disposable {
       'onUndelivered',
     ]);
     const settings = settingsOf<T>(action, { onUndelivered });
-    const key = this.#keyOf(action, 'receiver', name, capacity);
-    const end = new RecvEnd<T>(capacity, settings, this.#lineOf<FromReceiver>(key, name));
-    this.#add(key, {
+    const channel = this.#channelOf(action, 'receiver', name, capacity);
+    const end = new RecvEnd<T>(capacity, settings, this.#lineOf<FromReceiver>('receiver', channel));
+    this.#add('receiver', channel, {
       capacity,
-      hear: (message) => {
-        end.hear(message as FromSender);
-        if (end.values.length > capacity)
-          throw new PortProtocolError('The other side sent more than the channel holds');
+      hear: (message: FromSender) => end.hear(message),
+      take: (value) => {
+        end.put(value as T);
+        if (end.values.length > capacity) {
+          throw new PortProtocolError('The other side has sent more values than the channel holds');
+        }
       },
       lose: (error) => end.finish({ reason: error }),
     });
@@ -161,7 +174,7 @@ export class Bridge implements Disposable {
    */
   close(): void {
     if (this.#lost !== null) return;
-    this.#post({ millrace: 'bridge', channel: '', message: { kind: 'bye' } });
+    this.#post([BYE, null]);
     this.#lose(new PortClosedError('The bridge was closed'));
   }
 
@@ -170,81 +183,96 @@ export class Bridge implements Disposable {
     this.close();
   }
 
-  #keyOf(action: string, side: keyof typeof SIDES, name: unknown = '', capacity: unknown): string {
+  #channelOf(action: string, side: Side, name: unknown = '', capacity: unknown): string {
     requirePositiveInteger(action, 'capacity', capacity, UNBOUNDED - 1);
     if (typeof name !== 'string') throw faultOf(action, 'name', 'a string', name);
     if (this.#lost !== null) throw new PortClosedError(`${action}: the bridge is closed`, { cause: this.#lost });
-    const key = `${side} ${name}`;
-    if (this.#ends.has(key)) throw new RangeError(`${action}: this side already ${SIDES[side]} on channel '${name}'`);
-    return key;
+    if (this.#ends.has(keyOf(side, name))) {
+      throw new RangeError(`${action}: this side already ${SIDES[side].does} on channel '${name}'`);
+    }
+    return name;
   }
 
-  #lineOf<Message extends FromSender | FromReceiver>(key: string, channel: string = ''): Line<Message> {
+  #lineOf<M extends Message>(side: Side, channel: string): Line<M> {
+    const addresses = addressesOf(channel);
     return {
-      post: (message, transfer) => {
-        if (message.kind === 'end') this.#postEnd(channel, message.failure);
-        else this.#post({ millrace: 'bridge', channel, message }, transfer);
+      post: (message) => {
+        if (message.kind === 'end') this.#postEnd(addresses.sender, message.failure);
+        else this.#post([addresses[side], message]);
       },
-      remove: () => {
-        this.#ends.delete(key);
-        if (this.#ends.size === 0) this.#transport.hold(false);
-      },
+      postValue: (value, transfer) => this.#post([addresses.values, value], transfer),
+      remove: () => this.#remove(side, channel),
     };
   }
 
   /** Posts the end of a channel. A reason that cannot be cloned crosses as an error with its text. */
-  #postEnd(channel: string, failure: Failure): void {
-    const envelopeOf = (told: Failure): Envelope => ({
-      millrace: 'bridge',
-      channel,
-      message: { kind: 'end', failure: packFailure(told) },
-    });
+  #postEnd(address: string, failure: Failure): void {
+    const postAs = (told: Failure): void => this.#post([address, { kind: 'end', failure: packFailure(told) }]);
     try {
-      this.#post(envelopeOf(failure));
+      postAs(failure);
     } catch {
       const { name, message } = describeThrown(failure?.reason);
-      this.#post(envelopeOf({ reason: new Error(`${name}: ${message}`) }));
+      postAs({ reason: new Error(`${name}: ${message}`) });
     }
   }
 
-  #add(key: string, end: EndOf): void {
+  #add(side: Side, channel: string, end: End): void {
+    const key = keyOf(side, channel);
+    const addresses = addressesOf(channel);
     this.#ends.set(key, end);
+    const { take } = end;
+    if (take !== undefined) this.#handlers.set(addresses.values, this.#guarded(side, channel, end, take));
+    this.#handlers.set(
+      addresses[SIDES[side].other],
+      this.#guarded(side, channel, end, (message: Message) => hear(end, message)),
+    );
     this.#transport.hold(true);
     const early = this.#early.get(key);
     this.#early.delete(key);
-    for (const message of early ?? []) this.#tell(key, end, message);
+    for (const parcel of early ?? []) this.#hear(parcel);
   }
 
-  #hear({ channel, message }: Envelope): void {
-    if (message.kind === 'bye') {
-      this.#lose(new PortClosedError('The bridge was closed at the other side'));
-      return;
-    }
-    const key = `${isForSender(message) ? 'sender' : 'receiver'} ${channel}`;
-    const end = this.#ends.get(key);
-    if (end !== undefined) this.#tell(key, end, message);
-    else if (message.kind === 'sender' || message.kind === 'receiver') this.#early.set(key, [message]);
-    else this.#early.get(key)?.push(message);
-  }
-
-  #tell(key: string, end: EndOf, message: Envelope['message']): void {
-    try {
-      if (message.kind === 'sender' || message.kind === 'receiver') {
-        if (message.capacity === end.capacity) return;
-        throw new PortProtocolError(
-          `The channel holds ${end.capacity} values here and ${message.capacity} at the other side`,
-        );
+  /** Ends a channel whose two ends do not agree, and lets other errors through: those of the user's own hook. */
+  #guarded<C>(side: Side, channel: string, end: End, handle: (content: C) => void): (content: C) => void {
+    return (content) => {
+      try {
+        handle(content);
+      } catch (error) {
+        if (!(error instanceof PortProtocolError)) throw error;
+        this.#remove(side, channel);
+        end.lose(error);
       }
-      end.hear(message.kind === 'end' ? { kind: 'end', failure: unpackFailure(message.failure) } : message);
-    } catch (error) {
-      if (!(error instanceof PortProtocolError)) throw error;
-      this.#ends.delete(key);
-      end.lose(error);
-    }
+    };
   }
 
-  #post(envelope: Envelope, transfer?: readonly unknown[]): void {
-    if (this.#lost === null) this.#transport.post(envelope, transfer);
+  #remove(side: Side, channel: string): void {
+    const addresses = addressesOf(channel);
+    this.#ends.delete(keyOf(side, channel));
+    this.#handlers.delete(addresses[SIDES[side].other]);
+    if (side === 'receiver') this.#handlers.delete(addresses.values);
+    if (this.#ends.size === 0) this.#transport.hold(false);
+  }
+
+  #hear(parcel: Parcel): void {
+    const [address, content] = parcel;
+    const handler = this.#handlers.get(address);
+    if (handler !== undefined) handler(content as never);
+    else if (address === BYE) this.#lose(new PortClosedError('The bridge was closed at the other side'));
+    else this.#keep(parcel);
+  }
+
+  /** Keeps what came for an end that is not made yet. What comes for one that is over is dropped: it has no opening message. */
+  #keep(parcel: Parcel): void {
+    const [address, content] = parcel;
+    const [, from, channel] = /^millrace (values|sender|receiver) (.*)$/s.exec(address) ?? [];
+    if (channel === undefined) return;
+    const key = keyOf(from === 'receiver' ? 'sender' : 'receiver', channel);
+    if (from !== 'values' && (content as Message | null)?.kind === 'open') this.#early.set(key, [parcel]);
+    else this.#early.get(key)?.push(parcel);
+  }
+
+  #post(parcel: Parcel, transfer?: readonly unknown[]): void {
+    if (this.#lost === null) this.#transport.post(parcel, transfer);
   }
 
   #lose(error: Error): void {
@@ -254,6 +282,7 @@ export class Bridge implements Disposable {
     bridges.delete(this.#port);
     const ends = [...this.#ends.values()];
     this.#ends.clear();
+    this.#handlers.clear();
     this.#early.clear();
     let thrown: [unknown] | undefined;
     for (const end of ends) {
@@ -264,6 +293,20 @@ export class Bridge implements Disposable {
       }
     }
     if (thrown !== undefined) throw thrown[0];
+  }
+}
+
+function keyOf(side: Side, channel: string): string {
+  return `${side} ${channel}`;
+}
+
+/** Tells an end a message, or checks that both ends are of one capacity. */
+function hear(end: End, message: Message): void {
+  if (message.kind !== 'open') {
+    end.hear((message.kind === 'end' ? { kind: 'end', failure: unpackFailure(message.failure) } : message) as never);
+  } else if (message.capacity !== end.capacity) {
+    const { capacity } = end;
+    throw new PortProtocolError(`The channel holds ${capacity} values here and ${message.capacity} at the other side`);
   }
 }
 

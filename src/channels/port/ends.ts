@@ -15,8 +15,9 @@ import type { Failure, FromReceiver, FromSender } from './messages.js';
 
 /** What an end needs of its bridge. */
 export interface Line<Message> {
-  /** @throws DataCloneError When a value cannot be cloned. */
-  post(message: Message, transfer?: readonly unknown[]): void;
+  post(message: Message): void;
+  /** Posts a value. @throws DataCloneError When it cannot be cloned. */
+  postValue(value: unknown, transfer: readonly unknown[] | undefined): void;
   /** Removes the end from the bridge. */
   remove(): void;
 }
@@ -39,7 +40,7 @@ export class SendEnd<T> extends Chan<T> {
     super(capacity, settings);
     this.#line = line;
     this.#transferOf = transferOf;
-    line.post({ kind: 'sender', capacity });
+    line.post({ kind: 'open', capacity });
   }
 
   override put(value: T): void {
@@ -49,7 +50,7 @@ export class SendEnd<T> extends Chan<T> {
     }
     this.#sent.push(value);
     try {
-      this.#line.post({ kind: 'value', value }, this.#transferOf?.(value));
+      this.#line.postValue(value, this.#transferOf?.(value));
     } catch (error) {
       this.#sent.splice(this.#sent.lastIndexOf(value), 1);
       this.release(1);
@@ -128,7 +129,7 @@ export class RecvEnd<T> extends Chan<T> {
     this.#line = line;
     // The sender's end has them.
     this.free = 0;
-    line.post({ kind: 'receiver', capacity });
+    line.post({ kind: 'open', capacity });
   }
 
   override release(slots: number): void {
@@ -166,8 +167,7 @@ export class RecvEnd<T> extends Chan<T> {
   }
 
   hear(message: FromSender): void {
-    if (message.kind === 'value') this.put(message.value as T);
-    else if (message.kind === 'return') super.release(message.slots);
+    if (message.kind === 'return') super.release(message.slots);
     else if (message.kind === 'end') this.finish(message.failure);
   }
 
