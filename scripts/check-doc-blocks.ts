@@ -143,7 +143,7 @@ async function read(names: readonly string[]): Promise<DocumentedFile[]> {
 }
 
 const root = fileURLToPath(new URL('../', import.meta.url));
-const ENTRIES = ['index.ts', 'mpsc/index.ts', 'broadcast/index.ts', 'watch/index.ts'];
+const ENTRIES = ['index.ts', 'mpsc/index.ts', 'broadcast/index.ts', 'watch/index.ts', 'port/index.ts'];
 /** Files that are entries themselves: all that they export is public. */
 const WHOLE = ['src/channels/oneshot.ts', 'src/channels/stream/node.ts'];
 

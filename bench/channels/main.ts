@@ -24,6 +24,8 @@ const comparison: Comparison = {
     { name: 'select/waiting', n: 100_000, sum, unit: 'turns' },
     { name: 'create/channel', n: 100_000, unit: 'channels' },
     { name: 'create/oneshot', n: 100_000, unit: 'oneshots' },
+    { name: 'port/batches', n: 100_000, sum },
+    { name: 'port/singles', n: 100_000, sum },
   ],
   contenders: {
     millrace: 'channels/millrace.ts',
@@ -40,6 +42,9 @@ const comparison: Comparison = {
     'Node Readable': 'channels/peers/node-readable.ts',
     'web streams': 'channels/peers/web-streams.ts',
     'events.on': 'channels/peers/events-on.ts',
+    MessagePort: 'channels/peers/message-port.ts',
+    'MessagePort, events.on': 'channels/peers/port-events-on.ts',
+    comlink: 'channels/peers/comlink.ts',
     'plain promises': 'channels/peers/promises.ts',
     bound: 'channels/peers/bound.ts',
   },

@@ -1,5 +1,7 @@
 import { CancellationToken, createSelector, mpsc, oneshot } from 'millrace/channels';
+import { bridge } from 'millrace/channels/port';
 import type { Outcome, Scenarios } from '../harness/scenario.js';
+import { BATCH as PORT_BATCH, sendToThread } from './port/sending.js';
 import { callAll, drainIterable, selecting, transport } from './adapter.js';
 
 interface Channel {
@@ -122,4 +124,16 @@ export const scenarios: Scenarios = {
   'rpc/64': (n) => rpc(n, 64),
   'select/ready': (n) => selectLoop(n, false),
   'select/waiting': (n) => selectLoop(n, true),
+  'port/batches': (n) =>
+    sendToThread('millrace', n, async (port) => {
+      const tx = bridge(port).sender<number>(PORT_BATCH);
+      await tx.sendMany(Array.from({ length: n }, (_, i) => i));
+      tx.close();
+    }),
+  'port/singles': (n) =>
+    sendToThread('millrace', n, async (port) => {
+      const tx = bridge(port).sender<number>(PORT_BATCH);
+      for (let i = 0; i < n; i++) await tx.send(i);
+      tx.close();
+    }),
 };

@@ -5,22 +5,31 @@ import { faultOf } from '../../core/index.js';
 
 /** A port with Node's events: a `MessagePort`, a `Worker` or `parentPort` of `node:worker_threads`. */
 export interface NodePort {
+  /** Posts a message, and moves what the list names. */
   postMessage(message: unknown, transfer?: never): void;
+  /** Adds a listener. */
   on(event: string, listener: never): unknown;
+  /** Removes a listener. */
   off(event: string, listener: never): unknown;
 }
 
 /** A port with DOM events: a `MessagePort`, a `Worker` or the global scope of a worker, in a browser. */
 export interface WebPort {
+  /** Posts a message, and moves what the list names. */
   postMessage(message: unknown, transfer?: never): void;
+  /** Adds a listener. */
   addEventListener(type: string, listener: never): void;
+  /** Removes a listener. */
   removeEventListener(type: string, listener: never): void;
 }
 
 /** A process with an IPC channel: a `ChildProcess` of `fork`, or `process` in the child. Nothing can be transferred through it. */
 export interface ProcessPort {
+  /** Sends a message; absent in a process without an IPC channel. */
   send?(message: never, ...rest: never[]): boolean;
+  /** Adds a listener. */
   on(event: string, listener: never): unknown;
+  /** Removes a listener. */
   off(event: string, listener: never): unknown;
 }
 
