@@ -102,15 +102,21 @@ export async function withFileLock<T>(
   }
 }
 
-/** Writes a text into a lock; answers who has it when that is another. */
-async function acquire(file: string, text: string): Promise<LockHolder | undefined> {
+/**
+ * Writes a text into a lock; answers who has it when that is another.
+ *
+ * @param named What guards are named after: the lock itself, also for the guard of a guard, so that names stay short however many takers were
+ *   killed one after another.
+ */
+async function acquire(file: string, text: string, named: string = file): Promise<LockHolder | undefined> {
   for (;;) {
     if (await create(file, text)) return undefined;
     const found = await look(file);
     if (found === undefined) continue;
     if (found.isHeld) return found.holder;
-    const guard = `${file}.${createHash('sha1').update(found.text).digest('hex').slice(0, 12)}`;
-    const taker = await acquire(guard, text);
+    const what = `${path.basename(file)}\0${found.text}`;
+    const guard = `${named}.${createHash('sha1').update(what).digest('hex').slice(0, 12)}`;
+    const taker = await acquire(guard, text, named);
     if (taker !== undefined) return taker;
     let isReplaced = false;
     try {

@@ -53,7 +53,11 @@ async function leftover(): Promise<string> {
   return readFile(file, 'utf8');
 }
 
-const guardOf = (text: string) => `${file}.${createHash('sha1').update(text).digest('hex').slice(0, 12)}`;
+/** What the taker of a lock, or of a guard, makes first when it finds a dead one's text in it. */
+const guardOf = (text: string, taken: string = file) => {
+  const what = `${path.basename(taken)}\0${text}`;
+  return `${file}.${createHash('sha1').update(what).digest('hex').slice(0, 12)}`;
+};
 const agoSeconds = (seconds: number) => Date.now() / 1_000 - seconds;
 
 describe('FileLock', () => {
@@ -117,6 +121,19 @@ describe('FileLock', () => {
     const second = await leftover();
     await writeFile(file, first);
     await writeFile(guardOf(first), second);
+    await (await taken()).release();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('.tryTake() takes over from any number of processes that died while they were taking over', async () => {
+    const dead = await leftover();
+    let place = file;
+    for (let count = 0; count < 60; count += 1) {
+      const text = dead.replace(/"id":"[^"]+"/, `"id":"${count}"`);
+      await writeFile(place, text);
+      place = guardOf(text, place);
+    }
+    expect(Math.max(...(await readdir(folder)).map((name) => name.length))).toBeLessThan(30);
     await (await taken()).release();
     expect(await readdir(folder)).toEqual([]);
   });
