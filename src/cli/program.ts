@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { addBulkCommands } from './bulk-program.js';
 import type { BuildIndexOptions } from './command/build-index.js';
 import type { CommandContext } from './command/context.js';
 import type { DemoOptions } from './command/demo.js';
@@ -154,6 +155,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
 
   addIndexCommands(context, subcommand, finish);
   addServeCommand(context, subcommand, finish);
+  addBulkCommands(context, subcommand, finish, exitCodes);
 
   const demo = subcommand(
     'demo',

@@ -21,3 +21,4 @@ export { hubCacheFolder } from './hub/hub-environment.js';
 export { fromFloat16 } from './inference/float16.js';
 export { makeFolder } from './make-folder.js';
 export { builtInNames, nearestName } from './model/model-names.js';
+export { bytesFromPath, type PathLimits } from './sources/path-source.js';

@@ -7,6 +7,8 @@ export interface Need {
   /** As it stands in the name of a skipped test: `pid namespaces`, `openssl`. */
   readonly name: string;
   isMet(): boolean;
+  /** A variable that, set to 1, makes it a failure to lack this one. */
+  readonly requiredBy?: string;
 }
 
 /** Whether a program runs with these arguments and exits with 0. */
@@ -49,25 +51,32 @@ export function program(name: string, ...args: readonly string[]): Need {
 const met = new Map<string, boolean>();
 
 /** The needs that this machine does not meet. Each is asked once a test file. */
-function unmet(needs: readonly Need[]): string[] {
-  return needs
-    .filter((need) => {
-      const isMet = met.get(need.name) ?? need.isMet();
-      met.set(need.name, isMet);
-      return !isMet;
-    })
-    .map((need) => need.name);
+function unmet(needs: readonly Need[]): Need[] {
+  return needs.filter((need) => {
+    const isMet = met.get(need.name) ?? need.isMet();
+    met.set(need.name, isMet);
+    return !isMet;
+  });
 }
 
 const requiresAll = process.env.MILLRACE_REQUIRE_ALL === '1';
+
+/** Whether the lack of these is a failure. */
+function isRequired(lacking: readonly Need[]): boolean {
+  return requiresAll || lacking.some(({ requiredBy }) => requiredBy !== undefined && process.env[requiredBy] === '1');
+}
+
+function namesOf(needs: readonly Need[]): string {
+  return needs.map(({ name }) => name).join(', ');
+}
 
 /** `test`, where every need is met; else a skipped test whose name says what it needs, or a failure under `MILLRACE_REQUIRE_ALL=1`. */
 export function testNeeding(...needs: readonly Need[]): (name: string, run: () => unknown, timeoutMs?: number) => void {
   return (name, run, timeoutMs) => {
     const lacking = unmet(needs);
     if (lacking.length === 0) test(name, run as () => Promise<void>, timeoutMs);
-    else if (requiresAll) test(name, () => fail(lacking));
-    else test.skip(`${name} [needs ${lacking.join(', ')}]`, () => undefined);
+    else if (isRequired(lacking)) test(name, () => fail(lacking));
+    else test.skip(`${name} [needs ${namesOf(lacking)}]`, () => undefined);
   };
 }
 
@@ -76,11 +85,16 @@ export function describeNeeding(...needs: readonly Need[]): (name: string, defin
   return (name, define) => {
     const lacking = unmet(needs);
     if (lacking.length === 0) describe(name, define);
-    else if (requiresAll) test(name, () => fail(lacking));
-    else describe.skip(`${name} [needs ${lacking.join(', ')}]`, define);
+    else if (isRequired(lacking)) test(name, () => fail(lacking));
+    else describe.skip(`${name} [needs ${namesOf(lacking)}]`, define);
   };
 }
 
-function fail(lacking: readonly string[]): never {
-  throw new Error(`This machine has no ${lacking.join(', no ')}, and MILLRACE_REQUIRE_ALL=1 asks for every test`);
+function fail(lacking: readonly Need[]): never {
+  const variable = lacking.find(({ requiredBy }) => requiredBy !== undefined)?.requiredBy;
+  const asks =
+    requiresAll || variable === undefined
+      ? 'MILLRACE_REQUIRE_ALL=1 asks for every test'
+      : `${variable}=1 asks for its tests`;
+  throw new Error(`This machine has no ${lacking.map(({ name }) => name).join(', no ')}, and ${asks}`);
 }

@@ -34,8 +34,8 @@ export interface EmbeddingRunResult {
   readonly failed: number;
 }
 
-// Failures of the model or the pool, which every further image would repeat.
-const FATAL =
+/** Failures of the model or the pool, which every further image would repeat. */
+export const FATAL: RegExp =
   /^ERR_(MODEL_(?!INFERENCE$)|DEPENDENCY_MISSING$|MEMORY_EXHAUSTED$|POOL_|WORKER_LOAD$|WORKER_CLOSED$|BREAKER_OPEN$)/;
 const MAX_NOTED_FAILURES = 10;
 
