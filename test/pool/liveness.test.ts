@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../src/core/index.js';
-import { simulate, simulated } from '../support/simulated-worker.js';
+import { simulateModel } from '../support/simulated-worker.js';
 import { runLiveness } from './liveness.js';
 
 test('while a request waits a worker is there, is coming or is due, whatever happens in whatever order', async () => {
@@ -10,9 +9,7 @@ test('while a request waits a worker is there, is coming or is due, whatever hap
 test.each([0, -0, 1e-300])(
   'a call with a deadline of %d ms does not keep later ones from starting a worker',
   async (timeoutMs) => {
-    const clock = new SimulatedClock();
-    const { pool, workers } = simulate(clock);
-    const model = pool.register('m', simulated());
+    const { clock, pool, workers, model } = simulateModel();
     await expect(model.call('echo', 1, { timeoutMs })).rejects.toMatchObject({ code: 'ERR_DEADLINE_EXCEEDED' });
     const second = model.call('echo', 2, { timeoutMs: 5_000 });
     await clock.advance(10);
@@ -23,9 +20,10 @@ test.each([0, -0, 1e-300])(
 );
 
 test('a call with a deadline of 0 ms is never run, also where a worker is free or an identical call is under way', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 10 });
-  const model = pool.register('m', simulated({ coalesce: { echo: (input: unknown) => input } }));
+  const { clock, pool, workers, model } = simulateModel(
+    { serviceMs: () => 10 },
+    { coalesce: { echo: (input: unknown) => input } },
+  );
   await pool.warm('m');
   const first = model.call('echo', 1);
   const late = [model.call('echo', 1, { timeoutMs: 0 }), model.tryCall('echo', 2, { timeoutMs: 0 })];
@@ -37,9 +35,10 @@ test('a call with a deadline of 0 ms is never run, also where a worker is free o
 });
 
 test('a second worker is started under load that never ends, after a call that expired as it came', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 2, scaleUpAfterMs: 50 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { serviceMs: () => 100 },
+    { maxWorkers: 2, scaleUpAfterMs: 50 },
+  );
   await pool.warm('m');
   model.call('echo', 0).catch(() => {});
   model.call('echo', 0, { timeoutMs: 0 }).catch(() => {});

@@ -11,7 +11,7 @@ import {
 } from '../../src/pool/index.js';
 import { DeadlineExceededError, operation, WorkerCrashedError } from '../../src/worker/index.js';
 import { outcomes } from '../support/outcomes.js';
-import { simulate, simulated } from '../support/simulated-worker.js';
+import { simulate, simulated, simulateModel } from '../support/simulated-worker.js';
 
 async function settleAll(clock: SimulatedClock, promises: Promise<unknown>[]) {
   const all = Promise.all(promises.map((promise) => promise.catch((error: unknown) => error)));
@@ -73,9 +73,10 @@ test('Pool.register() refuses a key that is taken, and answers has() and keys', 
 });
 
 test('Pool.close() loses none of 20 accepted calls, and refuses new ones', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers, governor } = simulate(clock, { loadMs: 100, serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ concurrency: 2, costMb: 5 }));
+  const { clock, pool, workers, governor, model } = simulateModel(
+    { loadMs: 100, serviceMs: () => 100 },
+    { concurrency: 2, costMb: 5 },
+  );
   const results = outcomes(Array.from({ length: 20 }, (_, index) => model.call('echo', index)));
   const closed = pool.close({ timeoutMs: 10_000 });
   await expect(model.call('echo', 'late')).rejects.toThrow(PoolClosedError);
@@ -89,9 +90,7 @@ test('Pool.close() loses none of 20 accepted calls, and refuses new ones', async
 });
 
 test('Pool.close() answers what is left when its time is over', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 60_000 });
-  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+  const { clock, pool, workers, model } = simulateModel({ serviceMs: () => 60_000 }, { maxWorkers: 1 });
   const results = outcomes(Array.from({ length: 5 }, (_, index) => model.call('echo', index)));
   await clock.advance(1);
   const closed = pool.close({ timeoutMs: 1_000 });
@@ -102,9 +101,7 @@ test('Pool.close() answers what is left when its time is over', async () => {
 });
 
 test('Pool.drain() refuses what waits for room, finishes what was accepted, and keeps the workers', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, queueLimit: 1 }));
+  const { clock, pool, workers, model } = simulateModel({ serviceMs: () => 100 }, { maxWorkers: 1, queueLimit: 1 });
   const results = outcomes([1, 2, 3].map((index) => model.call('echo', index)));
   await clock.advance(1);
   let drained = false;
@@ -121,9 +118,7 @@ test('Pool.drain() refuses what waits for room, finishes what was accepted, and 
 });
 
 test('Pool.drain() waits for what models that are being unregistered have accepted', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated());
+  const { clock, pool, model } = simulateModel({ serviceMs: () => 100 });
   const results = outcomes([model.call('echo', 1)]);
   await clock.advance(1);
   void pool.unregister('m');
@@ -152,9 +147,7 @@ test('closeOnSignal() refuses what it can not close and signals that there are n
 });
 
 test('Pool.destroy() answers everything now, with the reason as the cause', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 60_000 });
-  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+  const { clock, pool, model } = simulateModel({ serviceMs: () => 60_000 }, { maxWorkers: 1 });
   const calls = [1, 2, 3].map((index) => model.call('echo', index).catch((error: unknown) => error));
   await clock.advance(1);
   const reason = new Error('enough');
@@ -180,9 +173,7 @@ test('Pool[Symbol.asyncDispose]() closes', async () => {
 });
 
 test('Pool.unregister() finishes accepted calls and frees the key', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated());
+  const { clock, pool, model } = simulateModel({ serviceMs: () => 100 });
   const results = outcomes([model.call('echo', 1)]);
   const unregistered = pool.unregister('m');
   expect(pool.has('m')).toBe(false);
@@ -195,9 +186,7 @@ test('Pool.unregister() finishes accepted calls and frees the key', async () => 
 });
 
 test('request counters count, per model and operation', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock);
-  const model = pool.register('m', simulated({ concurrency: 8 }));
+  const { clock, pool, model } = simulateModel({}, { concurrency: 8 });
   const other = pool.register('n', simulated());
   await settleAll(clock, [model.call('echo', 1), model.call('echo', 2), model.call('once', 3), other.call('once', 4)]);
   const stats = pool.stats();
@@ -222,9 +211,7 @@ test('Pool.events() tells of the model before its workers, and loses the oldest 
 });
 
 test('inspecting a pool, or a refused call, shows no payload', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 60_000 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, queueLimit: 1 }));
+  const { clock, pool, model } = simulateModel({ serviceMs: () => 60_000 }, { maxWorkers: 1, queueLimit: 1 });
   outcomes([model.call('echo', 'SECRET'), model.call('echo', 'SECRET')]);
   await clock.advance(1);
   const refused = await model.tryCall('echo', 'SECRET').catch((error: unknown) => error);

@@ -1,8 +1,9 @@
-import type { Clock } from '../../src/core/index.js';
+import { type Clock, SimulatedClock } from '../../src/channels/index.js';
 import {
   type CommonModelOptions,
   createPool,
   MemoryGovernor,
+  type ModelHandle,
   type ModelOptions,
   type Pool,
   type PoolOptions,
@@ -248,4 +249,14 @@ export function simulated(
   options: Partial<CommonModelOptions<typeof echoOperations>> = {},
 ): ModelOptions<typeof echoOperations> {
   return { operations: echoOperations, module: 'simulated', timeoutMs: Number.POSITIVE_INFINITY, ...options };
+}
+
+/** A simulation on a clock of its own, whose model is registered with these options. */
+export function simulateModel(
+  behaviour: Behaviour = {},
+  options: Partial<CommonModelOptions<typeof echoOperations>> = {},
+): Simulation & { readonly clock: SimulatedClock; readonly model: ModelHandle<typeof echoOperations> } {
+  const clock = new SimulatedClock();
+  const simulation = simulate(clock, behaviour);
+  return { ...simulation, clock, model: simulation.pool.register('m', simulated(options)) };
 }

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../../src/core/index.js';
 import { BreakerOpenError, MemoryExhaustedError, MemoryGovernor } from '../../../src/pool/index.js';
 import { outcomes } from '../../support/outcomes.js';
-import { simulate, simulated } from '../../support/simulated-worker.js';
+import { simulate, simulated, simulateModel } from '../../support/simulated-worker.js';
 
 const count = (list: readonly unknown[], wanted: unknown) => list.filter((each) => each === wanted).length;
 
@@ -14,9 +14,10 @@ async function settleAll(clock: SimulatedClock, promises: Promise<unknown>[]) {
 }
 
 test('a loading worker gets no request', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 500, serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 2, scaleUpAfterMs: 10 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { loadMs: 500, serviceMs: () => 100 },
+    { maxWorkers: 2, scaleUpAfterMs: 10 },
+  );
   const warm = pool.warm('m', 1);
   await clock.advance(500);
   await warm;
@@ -30,9 +31,10 @@ test('a loading worker gets no request', async () => {
 });
 
 test('a worker gets a request only inside its window', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 10 });
-  const model = pool.register('m', simulated({ concurrency: 3, maxWorkers: 2, minWorkers: 2 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { serviceMs: () => 10 },
+    { concurrency: 3, maxWorkers: 2, minWorkers: 2 },
+  );
   await clock.advance(1);
   const results = outcomes(Array.from({ length: 60 }, (_, index) => model.call('echo', index)));
   await clock.advance(1_000);
@@ -46,9 +48,7 @@ test('a worker gets a request only inside its window', async () => {
 });
 
 test('a call that timed out or was aborted while it waited is never run', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+  const { clock, pool, workers, model } = simulateModel({ serviceMs: () => 100 }, { maxWorkers: 1 });
   const abort = new AbortController();
   const results = outcomes([
     model.call('echo', 'first'),
@@ -65,9 +65,10 @@ test('a call that timed out or was aborted while it waited is never run', async 
 });
 
 test('the place of a call that timed out inside the model is not given away before the model is done', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: (input) => (input === 'slow' ? 1_000 : 10) });
-  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+  const { clock, workers, model } = simulateModel(
+    { serviceMs: (input) => (input === 'slow' ? 1_000 : 10) },
+    { maxWorkers: 1 },
+  );
   const results = outcomes([model.call('echo', 'slow', { timeoutMs: 100 }), model.call('echo', 'next')]);
   await clock.advance(500);
   expect(results).toEqual(['ERR_DEADLINE_EXCEEDED', 'pending']);
@@ -99,11 +100,9 @@ test('priorities: a more urgent call goes first, and a saturated class leaves th
 });
 
 test('coalescing: identical requests share one run, and a cancelled one does not cancel the others', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register(
-    'm',
-    simulated({ concurrency: 4, coalesce: { echo: (input: unknown) => (input as { key: string }).key } }),
+  const { clock, pool, workers, model } = simulateModel(
+    { serviceMs: () => 100 },
+    { concurrency: 4, coalesce: { echo: (input: unknown) => (input as { key: string }).key } },
   );
   const abort = new AbortController();
   const results = outcomes([
@@ -130,9 +129,7 @@ test('coalescing: identical requests share one run, and a cancelled one does not
 });
 
 test('coalescing: a run is given up once nobody waits for it', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, coalesce: { echo: String } }));
+  const { clock, model } = simulateModel({ serviceMs: () => 100 }, { maxWorkers: 1, coalesce: { echo: String } });
   const aborts = [new AbortController(), new AbortController()];
   const results = outcomes(aborts.map(({ signal }) => model.call('echo', 'same', { signal })));
   await clock.advance(10);
@@ -149,13 +146,11 @@ class BadInput extends Error {
 }
 
 test('1 % bad input over 10,000 calls does not open the breaker', async () => {
-  const clock = new SimulatedClock();
   const answer = (input: unknown) => {
     if ((input as number) % 100 === 0) throw new BadInput('no image');
     return input;
   };
-  const { pool } = simulate(clock, { answer });
-  const model = pool.register('m', simulated({ concurrency: 64 }));
+  const { clock, pool, model } = simulateModel({ answer }, { concurrency: 64 });
   const results: unknown[] = [];
   for (let turn = 0; turn < 10_000; turn += 50) {
     results.push(

@@ -3,15 +3,16 @@ import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../../src/core/index.js';
 import { createPool } from '../../../src/pool/index.js';
 import { operation } from '../../../src/worker/index.js';
-import { simulate, simulated } from '../../support/simulated-worker.js';
+import { simulate, simulated, simulateModel } from '../../support/simulated-worker.js';
 
 /** One failure that counts is enough to open it. */
 const strict = { failures: 1, failureRate: 1e-9 };
 
 function open(serviceMs: (input: unknown) => number, options: Parameters<typeof simulated>[0] = {}) {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs });
-  const model = pool.register('m', simulated({ maxWorkers: 1, concurrency: 8, breaker: strict, ...options }));
+  const { clock, pool, workers, model } = simulateModel(
+    { serviceMs },
+    { maxWorkers: 1, concurrency: 8, breaker: strict, ...options },
+  );
   const expire = async (input: unknown, timeoutMs?: number) => {
     const call = model.call('echo', input, timeoutMs === undefined ? undefined : { timeoutMs });
     const outcome = call.catch((error: unknown) => (error as { code: string }).code);
@@ -104,13 +105,11 @@ test('operations are judged each by its own time', async () => {
 });
 
 test('five failures beside 2,755 successes do not open the breaker, and five of ten do', async () => {
-  const clock = new SimulatedClock();
   const answer = (input: unknown) => {
     if (input === 'bad') throw new Error('the model');
     return input;
   };
-  const { pool } = simulate(clock, { answer });
-  const model = pool.register('m', simulated({ concurrency: 64 }));
+  const { clock, pool, model } = simulateModel({ answer }, { concurrency: 64 });
   const run = async (inputs: unknown[]) => {
     const calls = inputs.map((input) => model.call('echo', input).catch(() => {}));
     await clock.advance(1);

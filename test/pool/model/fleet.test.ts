@@ -4,7 +4,7 @@ import { SimulatedClock } from '../../../src/core/index.js';
 import { MemoryGovernor } from '../../../src/pool/index.js';
 import { WorkerCrashedError, WorkerLoadError } from '../../../src/worker/index.js';
 import { codeOf, outcomes } from '../../support/outcomes.js';
-import { simulate, simulated } from '../../support/simulated-worker.js';
+import { simulate, simulated, simulateModel } from '../../support/simulated-worker.js';
 
 test('Pool.close() gives up what waits for memory: nobody is evicted for it, and nobody waits behind it', async () => {
   const clock = new SimulatedClock();
@@ -47,13 +47,13 @@ test('a worker that is closed while it loads holds its memory until it is gone',
 });
 
 test('an idle worker is evicted in time though a later timer runs already', async () => {
-  const clock = new SimulatedClock();
   const behaviour = { serviceMs: () => 10, loadError: (index: number) => (index === 1 ? new Error('no') : undefined) };
-  const { pool } = simulate(clock, behaviour);
-  const model = pool.register(
-    'm',
-    simulated({ maxWorkers: 2, idleTimeoutMs: 100, scaleUpAfterMs: 5, backOffMs: 60_000 }),
-  );
+  const { clock, pool, model } = simulateModel(behaviour, {
+    maxWorkers: 2,
+    idleTimeoutMs: 100,
+    scaleUpAfterMs: 5,
+    backOffMs: 60_000,
+  });
   // The second is wanted, fails, and may be tried again in a minute.
   const calls = Promise.all(Array.from({ length: 4 }, (_, n) => model.call('echo', n)));
   await clock.advance(50);
@@ -90,9 +90,7 @@ test('a routing strategy that throws, or answers no candidate, loses no request'
 });
 
 test('Pool.health() is degraded while calls wait for room, and healthy again once they do not', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 10 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, queueLimit: 1 }));
+  const { clock, pool, model } = simulateModel({ serviceMs: () => 10 }, { maxWorkers: 1, queueLimit: 1 });
   const answers = Promise.all([1, 2, 3].map((n) => model.call('echo', n)));
   await clock.advance(1);
   expect(pool.health()).toMatchObject({ status: 'degraded', models: { m: { queued: 1, waiting: 1, inFlight: 1 } } });
@@ -103,13 +101,14 @@ test('Pool.health() is degraded while calls wait for room, and healthy again onc
 });
 
 test('a model that fails with the crash of a worker of its own has not crashed, and is not replaced', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, {
-    answer: () => {
-      throw new WorkerCrashedError('a worker that the model has for itself');
+  const { clock, pool, model } = simulateModel(
+    {
+      answer: () => {
+        throw new WorkerCrashedError('a worker that the model has for itself');
+      },
     },
-  });
-  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+    { maxWorkers: 1 },
+  );
   const failed = model.call('echo', 1).catch((error: unknown) => error);
   await clock.advance(10);
   expect(await failed).toBeInstanceOf(WorkerCrashedError);
@@ -118,9 +117,7 @@ test('a model that fails with the crash of a worker of its own has not crashed, 
 });
 
 test('a worker that is killed while it loads is replaced, and its callers wait for its replacement', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 1_000 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, timeoutMs: 30_000 }));
+  const { clock, pool, workers, model } = simulateModel({ loadMs: 1_000 }, { maxWorkers: 1, timeoutMs: 30_000 });
   const answer = model.call('echo', 1);
   // Five are replaced at once, the next after five seconds.
   for (let kill = 1; kill <= 6; kill += 1) {
@@ -139,9 +136,10 @@ test('a worker that is killed while it loads is replaced, and its callers wait f
 });
 
 test('a model none of whose workers has ever lived to be ready fails its callers after a while, once the restart budget is spent', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 1_000 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, restartsPerMinute: 2, timeoutMs: 60_000 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { loadMs: 1_000 },
+    { maxWorkers: 1, restartsPerMinute: 2, timeoutMs: 60_000 },
+  );
   let outcome: unknown = 'pending';
   model.call('echo', 1).catch((error: unknown) => {
     outcome = codeOf(error);
@@ -171,11 +169,9 @@ test('a model none of whose workers has ever lived to be ready fails its callers
 });
 
 test('a model whose workers end by a fault of their own while they load fails its callers as soon as the budget is spent', async () => {
-  const clock = new SimulatedClock();
   const fault = (index: number) =>
     new WorkerLoadError('it faulted', { cause: new WorkerCrashedError(`${index}`, { signal: 'SIGILL' }) });
-  const { pool, workers } = simulate(clock, { loadMs: 100, loadError: fault });
-  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+  const { clock, pool, workers, model } = simulateModel({ loadMs: 100, loadError: fault }, { maxWorkers: 1 });
   const outcome = model.call('echo', 1).catch(codeOf);
   await clock.advance(600);
   expect(await outcome).toBe('ERR_WORKER_LOAD');
@@ -184,9 +180,7 @@ test('a model whose workers end by a fault of their own while they load fails it
 });
 
 test('a model that was ready before refuses nobody, however many of its workers are killed while they load', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 1_000 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, timeoutMs: 600_000 }));
+  const { clock, pool, workers, model } = simulateModel({ loadMs: 1_000 }, { maxWorkers: 1, timeoutMs: 600_000 });
   const first = model.call('echo', 0);
   await clock.advance(1_000);
   expect(await first).toBe(0);
@@ -205,9 +199,10 @@ test('a model that was ready before refuses nobody, however many of its workers 
 });
 
 test('workers that are killed after an answer are replaced at once, however many there were', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 100, serviceMs: () => 10 });
-  const model = pool.register('m', simulated({ minWorkers: 1, maxWorkers: 1 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { loadMs: 100, serviceMs: () => 10 },
+    { minWorkers: 1, maxWorkers: 1 },
+  );
   for (let kill = 0; kill < 30; kill += 1) {
     const answer = model.call('echo', kill);
     await clock.advance(110);
@@ -221,9 +216,10 @@ test('workers that are killed after an answer are replaced at once, however many
 });
 
 test('a budget that is spent is renewed by the pause as long as others prove that starts go well, and else is not', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 1_000 });
-  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, restartsPerMinute: 2 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { loadMs: 1_000 },
+    { minWorkers: 2, maxWorkers: 2, restartsPerMinute: 2 },
+  );
   await clock.advance(1_000);
   const killTheYoung = async () => {
     let kills = 0;
@@ -260,9 +256,10 @@ test('a budget that is spent is renewed by the pause as long as others prove tha
 });
 
 test('a first answer ends the back-off of workers that died young', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 1_000, serviceMs: () => 10 });
-  const model = pool.register('m', simulated({ minWorkers: 3, maxWorkers: 3, restartsPerMinute: 1 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { loadMs: 1_000, serviceMs: () => 10 },
+    { minWorkers: 3, maxWorkers: 3, restartsPerMinute: 1 },
+  );
   await clock.advance(900);
   workers[0]?.crash();
   workers[1]?.crash();
@@ -277,9 +274,10 @@ test('a first answer ends the back-off of workers that died young', async () => 
 });
 
 test('workers beyond the least are replaced together while there is work for them', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 100, serviceMs: () => 50 });
-  const model = pool.register('m', simulated({ maxWorkers: 3, scaleUpAfterMs: 10, concurrency: 2 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { loadMs: 100, serviceMs: () => 50 },
+    { maxWorkers: 3, scaleUpAfterMs: 10, concurrency: 2 },
+  );
   const all = Promise.all(Array.from({ length: 100 }, (_, n) => model.call('echo', n)));
   await clock.advance(400);
   expect(workers).toHaveLength(3);
@@ -307,9 +305,7 @@ test('Pool.warm() outlives workers that are killed while they load', async () =>
 });
 
 test('ModelHandle.call() starts one worker for all racing first calls', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 500, serviceMs: () => 10 });
-  const model = pool.register('m', simulated({ concurrency: 4 }));
+  const { clock, workers, model } = simulateModel({ loadMs: 500, serviceMs: () => 10 }, { concurrency: 4 });
   const results = outcomes(Array.from({ length: 20 }, (_, index) => model.call('echo', index)));
   await clock.advance(499);
   expect(workers).toHaveLength(1);
@@ -319,9 +315,7 @@ test('ModelHandle.call() starts one worker for all racing first calls', async ()
 });
 
 test('ModelHandle.call() waits for a cold start under its own deadline', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 500 });
-  const model = pool.register('m', simulated());
+  const { clock, workers, model } = simulateModel({ loadMs: 500 });
   const results = outcomes([
     model.call('echo', 'short', { timeoutMs: 100 }),
     model.call('echo', 'long', { timeoutMs: 1_000 }),
@@ -334,13 +328,14 @@ test('ModelHandle.call() waits for a cold start under its own deadline', async (
 });
 
 test('a failed load rejects all waiters at once with the cause, releases its memory once, and backs off before the next', async () => {
-  const clock = new SimulatedClock();
   const cause = new Error('no such file');
-  const { pool, workers, governor } = simulate(clock, {
-    loadMs: 50,
-    loadError: (index) => (index < 2 ? cause : undefined),
-  });
-  const model = pool.register('m', simulated({ costMb: 10, backOffMs: 1_000 }));
+  const { clock, pool, workers, governor, model } = simulateModel(
+    {
+      loadMs: 50,
+      loadError: (index) => (index < 2 ? cause : undefined),
+    },
+    { costMb: 10, backOffMs: 1_000 },
+  );
   const results = outcomes(Array.from({ length: 10 }, (_, index) => model.call('echo', index)));
   await clock.advance(0);
   expect(governor.heldBytes).toBe(10e6);
@@ -372,9 +367,10 @@ test('a failed load rejects all waiters at once with the cause, releases its mem
 });
 
 test('a crashed worker is replaced, and an idempotent request is run again on another worker', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers, governor } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, costMb: 1, routing: 'roundRobin' }));
+  const { clock, pool, workers, governor, model } = simulateModel(
+    { serviceMs: () => 100 },
+    { minWorkers: 2, maxWorkers: 2, costMb: 1, routing: 'roundRobin' },
+  );
   await clock.advance(1);
   const results = outcomes([model.call('echo', 'again'), model.call('once', 'lost')]);
   await clock.advance(50);
@@ -393,9 +389,7 @@ test('a crashed worker is replaced, and an idempotent request is run again on an
 });
 
 test('a request that crashes its workers is run retries + 1 times', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ retries: 2, backOffMs: 10 }));
+  const { clock, workers, model } = simulateModel({ serviceMs: () => 100 }, { retries: 2, backOffMs: 10 });
   const results = outcomes([model.call('echo', 'poison')]);
   for (let turn = 0; turn < 3; turn += 1) {
     await clock.advance(50);
@@ -407,9 +401,10 @@ test('a request that crashes its workers is run retries + 1 times', async () => 
 });
 
 test('workers that die before their first answer, more often than the restart budget allows, are replaced every five seconds', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ minWorkers: 1, restartsPerMinute: 2, backOffMs: 10, retries: 0 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { serviceMs: () => 100 },
+    { minWorkers: 1, restartsPerMinute: 2, backOffMs: 10, retries: 0 },
+  );
   for (let turn = 0; turn < 3; turn += 1) {
     await clock.advance(100);
     workers.at(-1)?.crash();
@@ -428,9 +423,10 @@ test('workers that die before their first answer, more often than the restart bu
 });
 
 test('a worker that ends by itself after its work is replaced without counting as a crash', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 10 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, restartsPerMinute: 1 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { serviceMs: () => 10 },
+    { maxWorkers: 1, restartsPerMinute: 1 },
+  );
   for (let turn = 0; turn < 5; turn += 1) {
     const results = outcomes([model.call('echo', turn)]);
     await clock.advance(10);

@@ -3,9 +3,8 @@
  * service times go through the pool, through one shared queue, and through queues bound at once by power of two choices.
  */
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../../src/core/index.js';
 import { powerOfTwoChoices } from '../../../src/pool/index.js';
-import { simulate, simulated } from '../../support/simulated-worker.js';
+import { simulateModel } from '../../support/simulated-worker.js';
 import { seeded } from '../../seeded.js';
 
 const WORKERS = 4;
@@ -69,9 +68,10 @@ function boundAtOnce(list: readonly Arrival[], random: () => number): number {
 }
 
 async function throughPool(list: readonly Arrival[]): Promise<number> {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: (input) => input as number });
-  const model = pool.register('m', simulated({ minWorkers: WORKERS, maxWorkers: WORKERS, breaker: false }));
+  const { clock, model } = simulateModel(
+    { serviceMs: (input) => input as number },
+    { minWorkers: WORKERS, maxWorkers: WORKERS, breaker: false },
+  );
   await clock.advance(0);
   const waits: number[] = [];
   for (const { at, serviceMs } of list) {

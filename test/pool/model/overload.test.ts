@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../../src/core/index.js';
 import { RateEstimate } from '../../../src/pool/observe/counts.js';
-import { simulate, simulated } from '../../support/simulated-worker.js';
+import { simulate, simulated, simulateModel } from '../../support/simulated-worker.js';
 
 test('under three times its capacity, with deadlines of ten service times, a pool gives 95 % of its capacity in answers in time', async () => {
   const clock = new SimulatedClock();
@@ -66,9 +66,10 @@ test('service times that scatter cost no more than those that are too long by th
 });
 
 test('refuseEarly never locks a pool out: one slow answer does not refuse all that come after it', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: (input) => input as number });
-  const model = pool.register('m', simulated({ maxWorkers: 1, refuseEarly: true }));
+  const { clock, model } = simulateModel(
+    { serviceMs: (input) => input as number },
+    { maxWorkers: 1, refuseEarly: true },
+  );
   const slow = model.call('echo', 5_000);
   await clock.advance(5_000);
   await slow;

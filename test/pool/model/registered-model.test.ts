@@ -5,7 +5,7 @@ import { SimulatedClock } from '../../../src/core/index.js';
 import { PoolOverloadedError, UnknownModelError } from '../../../src/pool/index.js';
 import { UnknownOperationError } from '../../../src/worker/index.js';
 import { outcomes } from '../../support/outcomes.js';
-import { simulate, simulated } from '../../support/simulated-worker.js';
+import { simulate, simulated, simulateModel } from '../../support/simulated-worker.js';
 
 const count = (list: readonly unknown[], wanted: unknown) => list.filter((each) => each === wanted).length;
 
@@ -36,9 +36,7 @@ test('bounded queues are bounded: 200,000 calls into a capacity of 50 do not all
 });
 
 test('ModelHandle.tryCall() is refused at once with retryAfterMs, ModelHandle.call() waits for room within its deadline', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, queueLimit: 2 }));
+  const { clock, pool, model } = simulateModel({ serviceMs: () => 100 }, { maxWorkers: 1, queueLimit: 2 });
   const results = outcomes([1, 2, 3].map((index) => model.call('echo', index)));
   await clock.advance(0);
   const refused = await model.tryCall('echo', 'no').catch((error: unknown) => error);
@@ -66,9 +64,7 @@ test('capacity counts bytes where the operation limits them', async () => {
 });
 
 test('an answer after the deadline is no success', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ coalesce: { echo: String } }));
+  const { clock, pool, model } = simulateModel({ serviceMs: () => 100 }, { coalesce: { echo: String } });
   const results = outcomes([model.call('echo', 'x', { timeoutMs: 99 })]);
   await clock.advance(200);
   expect(results).toEqual(['ERR_DEADLINE_EXCEEDED']);
@@ -76,9 +72,7 @@ test('an answer after the deadline is no success', async () => {
 });
 
 test('refuseEarly turns a call away whose deadline cannot be met at the current rate', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, refuseEarly: true }));
+  const { clock, workers, model } = simulateModel({ serviceMs: () => 100 }, { maxWorkers: 1, refuseEarly: true });
   const first = outcomes([model.call('echo', 0)]);
   await clock.advance(150);
   expect(first).toEqual([0]);
@@ -91,9 +85,7 @@ test('refuseEarly turns a call away whose deadline cannot be met at the current 
 });
 
 test('ModelHandle.callDetailed() says which worker answered and how long it took', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { loadMs: 30, serviceMs: () => 12 });
-  const model = pool.register('m', simulated());
+  const { clock, model } = simulateModel({ loadMs: 30, serviceMs: () => 12 });
   const answer = model.callDetailed('echo', 'x');
   await clock.advance(100);
   expect(await answer).toEqual({
@@ -103,9 +95,7 @@ test('ModelHandle.callDetailed() says which worker answered and how long it took
 });
 
 test('a call that ran out of time while it waited for room is refused, never accepted', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 1_000 });
-  const model = pool.register('m', simulated({ maxWorkers: 1 }));
+  const { clock, pool, model } = simulateModel({ serviceMs: () => 1_000 }, { maxWorkers: 1 });
   const first = outcomes([model.call('echo', 'first')]);
   await clock.advance(1);
   const results = outcomes(Array.from({ length: 164 }, () => model.call('echo', 1, { timeoutMs: 50 })));
@@ -117,9 +107,7 @@ test('a call that ran out of time while it waited for room is refused, never acc
 });
 
 test('any number of waiting calls share one listener on a signal', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { loadMs: 1_000 });
-  const model = pool.register('m', simulated());
+  const { clock, model } = simulateModel({ loadMs: 1_000 });
   const controller = new AbortController();
   const results = outcomes(
     Array.from({ length: 50 }, () => model.call('echo', 1, { signal: controller.signal, timeoutMs: 100 })),

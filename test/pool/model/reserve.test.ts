@@ -1,8 +1,7 @@
 /** Places of a worker that requests of the class `'batch'` leave to the others. */
 import { expect, test } from 'vitest';
-import { SimulatedClock } from '../../../src/core/index.js';
 import type { ModelOptions } from '../../../src/pool/index.js';
-import { simulate, simulated } from '../../support/simulated-worker.js';
+import { simulated, simulateModel } from '../../support/simulated-worker.js';
 
 const OPTIONS = { concurrency: 6, reserve: 2, maxWorkers: 1 } satisfies Partial<
   Pick<ModelOptions, 'concurrency' | 'reserve' | 'maxWorkers' | 'shares'>
@@ -10,9 +9,7 @@ const OPTIONS = { concurrency: 6, reserve: 2, maxWorkers: 1 } satisfies Partial<
 
 /** A pool of one worker whose requests take 100 ms, and what was answered, in order. */
 function stage(options: Partial<Pick<ModelOptions, 'concurrency' | 'reserve' | 'maxWorkers' | 'shares'>> = {}) {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ ...OPTIONS, ...options }));
+  const { clock, pool, workers, model } = simulateModel({ serviceMs: () => 100 }, { ...OPTIONS, ...options });
   const answered: unknown[] = [];
   const call = (input: string, priority: 'interactive' | 'normal' | 'batch', signal?: AbortSignal) => {
     model.call('echo', input, { priority, ...(signal === undefined ? {} : { signal }) }).then(

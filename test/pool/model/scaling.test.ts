@@ -3,7 +3,7 @@ import { SimulatedClock } from '../../../src/core/index.js';
 import { MemoryExhaustedError, MemoryGovernor, type PoolEvent, UnknownModelError } from '../../../src/pool/index.js';
 import { decideScaling, type ScalingRules, type ScalingSnapshot } from '../../../src/pool/model/scaling.js';
 import { outcomes } from '../../support/outcomes.js';
-import { simulate, simulated } from '../../support/simulated-worker.js';
+import { simulate, simulated, simulateModel } from '../../support/simulated-worker.js';
 
 const rules: ScalingRules = { minWorkers: 0, maxWorkers: 4, scaleUpAfterMs: 100, idleTimeoutMs: 1_050 };
 const base: ScalingSnapshot = {
@@ -102,9 +102,10 @@ async function settleAll(clock: SimulatedClock, promises: Promise<unknown>[]) {
 }
 
 test('scaling: another worker once all have been busy for long enough, up to maxWorkers, one at a time', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 200, serviceMs: () => 50 });
-  const model = pool.register('m', simulated({ maxWorkers: 3, scaleUpAfterMs: 100 }));
+  const { clock, workers, model } = simulateModel(
+    { loadMs: 200, serviceMs: () => 50 },
+    { maxWorkers: 3, scaleUpAfterMs: 100 },
+  );
   let running = true;
   const client = async () => {
     while (running) await model.call('echo', 1);
@@ -159,9 +160,7 @@ test('idle workers are evicted least recently used first after idleTimeoutMs, do
 });
 
 test('an idle pool has no timer that polls', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, {});
-  const model = pool.register('m', simulated({ idleTimeoutMs: Number.POSITIVE_INFINITY }));
+  const { clock, model } = simulateModel({}, { idleTimeoutMs: Number.POSITIVE_INFINITY });
   const results = outcomes([model.call('echo', 1, { timeoutMs: 1_000 })]);
   await clock.advance(1);
   expect(results).toEqual([1]);
@@ -171,9 +170,7 @@ test('an idle pool has no timer that polls', async () => {
 });
 
 test('Pool.evict() evicts every idle worker and no busy one', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ minWorkers: 3, maxWorkers: 3 }));
+  const { clock, pool, workers, model } = simulateModel({ serviceMs: () => 100 }, { minWorkers: 3, maxWorkers: 3 });
   await clock.advance(1);
   const results = outcomes([model.call('echo', 'busy')]);
   await clock.advance(1);

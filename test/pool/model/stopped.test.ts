@@ -4,15 +4,13 @@ import { describe, expect, test } from 'vitest';
 import { SimulatedClock } from '../../../src/channels/index.js';
 import { blockedLimitMs } from '../../../src/pool/model/supervision.js';
 import { codeOf } from '../../support/outcomes.js';
-import { type SimulatedWorker, simulate, simulated } from '../../support/simulated-worker.js';
+import { type SimulatedWorker, simulate, simulated, simulateModel } from '../../support/simulated-worker.js';
 
 describe('a worker that gives no sign of life', () => {
   test('is given nothing while another does, and what waits goes to that', async () => {
-    const clock = new SimulatedClock();
-    const { pool, workers } = simulate(clock, { serviceMs: () => 10 });
-    const model = pool.register(
-      'm',
-      simulated({ minWorkers: 2, maxWorkers: 2, concurrency: 2, routing: 'roundRobin' }),
+    const { clock, pool, workers, model } = simulateModel(
+      { serviceMs: () => 10 },
+      { minWorkers: 2, maxWorkers: 2, concurrency: 2, routing: 'roundRobin' },
     );
     await clock.advance(1);
     const [stopped, other] = workers as [SimulatedWorker, SimulatedWorker];
@@ -28,9 +26,7 @@ describe('a worker that gives no sign of life', () => {
   });
 
   test('is given calls where no other is better: it may be this process that has not listened', async () => {
-    const clock = new SimulatedClock();
-    const { pool, workers } = simulate(clock, { serviceMs: () => 10 });
-    const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2 }));
+    const { clock, pool, workers, model } = simulateModel({ serviceMs: () => 10 }, { minWorkers: 2, maxWorkers: 2 });
     await clock.advance(1);
     for (const worker of workers) worker.isStopped = true;
     const calls = Array.from({ length: 4 }, (_, n) => model.call('echo', n));
@@ -71,9 +67,10 @@ describe('a worker that gives no sign of life', () => {
 });
 
 test('Pool.health() is degraded while a worker is a second past the deadline of a call that it holds, and no longer', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: (input) => input as number });
-  const model = pool.register('m', simulated({ maxWorkers: 1, concurrency: 4, breaker: false }));
+  const { clock, pool, model } = simulateModel(
+    { serviceMs: (input) => input as number },
+    { maxWorkers: 1, concurrency: 4, breaker: false },
+  );
   const late = model.call('echo', 5_000, { timeoutMs: 500 }).catch(codeOf);
   await clock.advance(1_499);
   expect(await late).toBe('ERR_DEADLINE_EXCEEDED');
@@ -86,9 +83,10 @@ test('Pool.health() is degraded while a worker is a second past the deadline of 
 });
 
 test('Pool.health() stays healthy while calls run out of time that the model soon lets go of', async () => {
-  const clock = new SimulatedClock();
-  const { pool } = simulate(clock, { serviceMs: () => 300 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, concurrency: 8, breaker: false }));
+  const { clock, pool, model } = simulateModel(
+    { serviceMs: () => 300 },
+    { maxWorkers: 1, concurrency: 8, breaker: false },
+  );
   for (let turn = 0; turn < 50; turn += 1) {
     void model.call('echo', turn, { timeoutMs: 50 }).catch(() => {});
     await clock.advance(100);

@@ -3,7 +3,13 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../../src/channels/index.js';
 import { codeOf } from '../../support/outcomes.js';
-import { type Behaviour, type SimulatedWorker, simulate, simulated } from '../../support/simulated-worker.js';
+import {
+  type Behaviour,
+  type SimulatedWorker,
+  simulate,
+  simulated,
+  simulateModel,
+} from '../../support/simulated-worker.js';
 
 const outcomeOf = (call: Promise<unknown>) => call.then((value) => value, codeOf);
 
@@ -13,13 +19,13 @@ function convictions(workers: readonly SimulatedWorker[]): unknown[] {
 }
 
 test.for([1, 2, 3])('one request of 60 that ends its workers fails alone, with %i workers', async (count) => {
-  const clock = new SimulatedClock();
   const behaviour: Behaviour = { loadMs: 300, serviceMs: () => 20, crashes: (input) => input === 31 };
-  const { pool, workers } = simulate(clock, behaviour);
-  const model = pool.register(
-    'm',
-    simulated({ minWorkers: count, maxWorkers: count, concurrency: 24, timeoutMs: 30_000 }),
-  );
+  const { clock, pool, workers, model } = simulateModel(behaviour, {
+    minWorkers: count,
+    maxWorkers: count,
+    concurrency: 24,
+    timeoutMs: 30_000,
+  });
   const all = Promise.all(Array.from({ length: 60 }, (_, n) => outcomeOf(model.call('echo', n))));
   await clock.advance(20_000);
   expect(await all).toEqual(Array.from({ length: 60 }, (_, n) => (n === 31 ? 'ERR_WORKER_CRASHED' : n)));
@@ -30,15 +36,18 @@ test.for([1, 2, 3])('one request of 60 that ends its workers fails alone, with %
 });
 
 test('several requests that end their workers fail, each for itself, and nobody else does', async () => {
-  const clock = new SimulatedClock();
   const guilty = new Set([3, 4, 40]);
   const behaviour: Behaviour = {
     loadMs: 300,
     serviceMs: (input) => 10 + (input as number),
     crashes: (input) => guilty.has(input as number),
   };
-  const { pool, workers } = simulate(clock, behaviour);
-  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, concurrency: 24, breaker: false }));
+  const { clock, pool, workers, model } = simulateModel(behaviour, {
+    minWorkers: 2,
+    maxWorkers: 2,
+    concurrency: 24,
+    breaker: false,
+  });
   const all = Promise.all(Array.from({ length: 60 }, (_, n) => outcomeOf(model.call('echo', n))));
   await clock.advance(60_000);
   expect(await all).toEqual(Array.from({ length: 60 }, (_, n) => (guilty.has(n) ? 'ERR_WORKER_CRASHED' : n)));
@@ -47,9 +56,10 @@ test('several requests that end their workers fail, each for itself, and nobody 
 });
 
 test('a request that was lost in company keeps all of its retries', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, concurrency: 2, retries: 1 }));
+  const { clock, pool, workers, model } = simulateModel(
+    { serviceMs: () => 100 },
+    { maxWorkers: 1, concurrency: 2, retries: 1 },
+  );
   const both = Promise.all(['a', 'b'].map((input) => outcomeOf(model.call('echo', input))));
   await clock.advance(50);
   workers.at(-1)?.crash();
@@ -63,9 +73,7 @@ test('a request that was lost in company keeps all of its retries', async () => 
 });
 
 test('a request that may not be repeated is rejected at once, while those beside it run again', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ maxWorkers: 1, concurrency: 3 }));
+  const { clock, pool, workers, model } = simulateModel({ serviceMs: () => 100 }, { maxWorkers: 1, concurrency: 3 });
   const results: unknown[] = [];
   for (const [operation, input] of [
     ['echo', 1],
@@ -84,11 +92,9 @@ test('a request that may not be repeated is rejected at once, while those beside
 });
 
 test('while suspects run alone, the other workers go on serving', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 500, serviceMs: () => 100 });
-  const model = pool.register(
-    'm',
-    simulated({ minWorkers: 2, maxWorkers: 2, concurrency: 4, routing: 'leastLoaded', timeoutMs: 30_000 }),
+  const { clock, pool, workers, model } = simulateModel(
+    { loadMs: 500, serviceMs: () => 100 },
+    { minWorkers: 2, maxWorkers: 2, concurrency: 4, routing: 'leastLoaded', timeoutMs: 30_000 },
   );
   await clock.advance(500);
   const answers: { input: unknown; at: number }[] = [];
@@ -139,9 +145,10 @@ test('a worker that dies with nothing to do is no failure for the breaker', asyn
 });
 
 test('a suspect whose caller leaves while it waits leaves no worker kept free for it', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, { loadMs: 10_000, serviceMs: () => 100 });
-  const model = pool.register('m', simulated({ minWorkers: 2, maxWorkers: 2, concurrency: 4, routing: 'roundRobin' }));
+  const { clock, pool, workers, model } = simulateModel(
+    { loadMs: 10_000, serviceMs: () => 100 },
+    { minWorkers: 2, maxWorkers: 2, concurrency: 4, routing: 'roundRobin' },
+  );
   await clock.advance(10_000);
   const leaving = new AbortController();
   const calls = Array.from({ length: 8 }, (_, n) =>
@@ -161,21 +168,19 @@ test('a suspect whose caller leaves while it waits leaves no worker kept free fo
 });
 
 test('a worker that is long at something goes on with the rest, though suspects wait for it', async () => {
-  const clock = new SimulatedClock();
-  const { pool, workers } = simulate(clock, {
-    serviceMs: (input) => (input === 'long' ? 600_000 : 10),
-    loadError: (index) => (index < 2 ? undefined : new Error('no more')),
-  });
-  const model = pool.register(
-    'm',
-    simulated({
+  const { clock, pool, workers, model } = simulateModel(
+    {
+      serviceMs: (input) => (input === 'long' ? 600_000 : 10),
+      loadError: (index) => (index < 2 ? undefined : new Error('no more')),
+    },
+    {
       minWorkers: 2,
       maxWorkers: 2,
       concurrency: 8,
       routing: 'roundRobin',
       breaker: false,
       timeoutMs: 30_000,
-    }),
+    },
   );
   await clock.advance(1);
   const lost = [model.call('echo', 'lost'), model.call('echo', 'long', { timeoutMs: 600_000 })];
@@ -218,16 +223,14 @@ const orders = fc.record({
 test('whatever crashes when, the guilty fail alone, the innocent are answered, a suspect has its worker to itself, and the ledger is exact', async () => {
   await fc.assert(
     fc.asyncProperty(orders, async ({ workers: count, concurrency, retries, loadMs, calls, kills }) => {
-      const clock = new SimulatedClock();
       const kindOf = (input: unknown) => calls[input as number]?.kind;
-      const { pool, workers } = simulate(clock, {
-        loadMs,
-        serviceMs: (input) => calls[input as number]?.serviceMs ?? 0,
-        crashes: (input) => kindOf(input) === 'guilty',
-      });
-      const model = pool.register(
-        'm',
-        simulated({ maxWorkers: count, minWorkers: count, concurrency, retries, breaker: false, timeoutMs: 600_000 }),
+      const { clock, pool, workers, model } = simulateModel(
+        {
+          loadMs,
+          serviceMs: (input) => calls[input as number]?.serviceMs ?? 0,
+          crashes: (input) => kindOf(input) === 'guilty',
+        },
+        { maxWorkers: count, minWorkers: count, concurrency, retries, breaker: false, timeoutMs: 600_000 },
       );
       const outcomes: unknown[] = new Array(calls.length);
       for (const [input, { atMs, kind }] of calls.entries()) {
