@@ -1,6 +1,18 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it, vi } from 'vitest';
-import { CancellationToken, createSelector, mpsc, select, sleep } from '../../src/channels/index.js';
+import {
+  acquiring,
+  broadcast,
+  CancellationToken,
+  createSelector,
+  JoinSet,
+  mpsc,
+  Notify,
+  Semaphore,
+  select,
+  sleep,
+  watch,
+} from '../../src/channels/index.js';
 import { drained } from '../support/settlement.js';
 
 const collect = (globalThis as unknown as { gc(): void }).gc;
@@ -15,6 +27,21 @@ async function growth(turns: number, turn: (at: number) => Promise<unknown>): Pr
   await drained();
   collect();
   return (process.memoryUsage().heapUsed - before) / turns;
+}
+
+function idleArms() {
+  const [, config] = watch.channel(0);
+  const [, events] = broadcast.channel<number>(4);
+  const tasks = new JoinSet<void>();
+  tasks.spawn(() => new Promise<void>(() => {}));
+  return {
+    config,
+    events,
+    tasks,
+    idle: new Notify(),
+    slot: acquiring(new Semaphore(0)),
+    stop: new CancellationToken(),
+  };
 }
 
 // A million turns, on a machine that may be busy with something else.
@@ -146,5 +173,62 @@ describe('leaks', () => {
     bytesEach(() => mpsc.channel(64));
     expect(bytesEach(() => mpsc.channel(64))).toBeLessThan(500);
     expect(kept).toHaveLength(count);
+  });
+
+  it('createSelector() over idle watch, broadcast, JoinSet, Notify, semaphore and token leaves nothing behind', async () => {
+    const wake = new Notify();
+    const selector = createSelector({ ...idleArms(), wake });
+    const bytes = await growth(150_000, async () => {
+      const event = selector.next();
+      wake.notifyOne();
+      if ((await event).arm !== 'wake') throw new Error('another arm has won');
+    });
+    expect(bytes).toBeLessThan(1);
+  });
+
+  it('select() over the same arms anew each turn leaves nothing behind', async () => {
+    const arms = idleArms();
+    const wake = new Notify();
+    const bytes = await growth(40_000, async () => {
+      const event = select({ ...arms, wake });
+      wake.notifyOne();
+      if ((await event).arm !== 'wake') throw new Error('another arm has won');
+    });
+    expect(bytes).toBeLessThan(4);
+  });
+
+  it('waits given up by a signal of their own leave nothing on what they waited for', async () => {
+    const [, config] = watch.channel(0);
+    const [, events] = broadcast.channel<number>(4);
+    const semaphore = new Semaphore(0);
+    const notify = new Notify();
+    const given = async (wait: (signal: AbortSignal) => PromiseLike<unknown>) => {
+      const controller = new AbortController();
+      const waiting = wait(controller.signal).then(
+        () => {},
+        () => {},
+      );
+      controller.abort('given up');
+      await waiting;
+    };
+    const bytes = await growth(6_000, async () => {
+      await given((signal) => config.changed({ signal }));
+      await given((signal) => events.recv({ signal }));
+      await given((signal) => semaphore.acquire({ signal }));
+      await given((signal) => notify.notified({ signal }));
+    });
+    // Far below one waiter.
+    expect(bytes).toBeLessThan(40);
+  });
+
+  it('nothing that is handed out is thenable, save the wait that is there to be awaited', async () => {
+    const [tx, rx] = watch.channel(0);
+    const [btx, brx] = broadcast.channel(1);
+    const semaphore = new Semaphore(1);
+    const things = [tx, rx, btx, brx, btx.downgrade(), semaphore, semaphore.tryAcquire(), new Notify(), new JoinSet()];
+    for (const thing of things) {
+      expect('then' in thing).toBe(false);
+      expect(await (async () => thing)()).toBe(thing);
+    }
   });
 });

@@ -288,13 +288,6 @@ describe('select()', () => {
     expect(unheard).toEqual([]);
   });
 
-  it('waiting for all of three is Promise.all over waits', async () => {
-    const [, rx] = filled(1, 2);
-    expect(await Promise.all([rx.recv(), rx.recv(), Promise.resolve(3)])).toHaveLength(3);
-    expect(await reasonOf(Promise.all([rx.recv(), Promise.reject('first'), never]))).toBe('first');
-    expect(await Promise.all([])).toEqual([]);
-  });
-
   it('withEnd() wins with values, with the end, and with the end ever after', async () => {
     const [tx, rx] = mpsc.channel<number>(2);
     const waiting = select({ item: withEnd(rx) });
