@@ -190,7 +190,7 @@ class WorkerLoop {
 
   #startNow(request: Request): boolean {
     if (this.#isStopping || !this.#executor.hasRoom || !this.#turns.isEmpty) return false;
-    this.#turns.served(request.operation);
+    this.#turns.served(request);
     this.#start(request);
     return true;
   }

@@ -106,12 +106,49 @@ export function requireModel(model: unknown, operations: Readonly<Record<string,
  *
  * @throws TypeError When it is no async iterable.
  */
-export function requireChunks(operation: string, chunks: unknown): AsyncIterable<unknown> {
+function requireChunks(operation: string, chunks: unknown): AsyncIterable<unknown> {
   const iterable = chunks as Partial<AsyncIterable<unknown>> | null | undefined;
   if (typeof iterable?.[Symbol.asyncIterator] === 'function') return iterable as AsyncIterable<unknown>;
   throw new TypeError(
     `Cannot stream ${operation}: the model's method must return an async iterable, received ${typeof chunks}`,
   );
+}
+
+/** What the chunks of a stream are read for. */
+export interface ChunkTaker {
+  /** Whether its consumer has left. */
+  readonly isClosed: boolean;
+  /** Called when its consumer leaves. */
+  onGone: ((...args: never[]) => void) | undefined;
+}
+
+/**
+ * Reads what the method of a stream operation has returned, until it ends or `send` answers false. A generator that is left is returned, at once
+ * where its consumer leaves while it works or waits; what it throws on its way out has no caller.
+ *
+ * @param next Asks for the next chunk.
+ */
+export async function readChunks(
+  operation: string,
+  chunks: unknown,
+  taker: ChunkTaker,
+  send: (chunk: unknown) => boolean | Promise<boolean>,
+  next: (iterator: AsyncIterator<unknown>) => Promise<IteratorResult<unknown>> = (iterator) => iterator.next(),
+): Promise<void> {
+  const iterator = requireChunks(operation, chunks)[Symbol.asyncIterator]();
+  let left: Promise<unknown> | undefined;
+  const leave = (): Promise<unknown> => {
+    left ??= (async () => iterator.return?.())().catch(() => {});
+    return left;
+  };
+  taker.onGone = () => void leave();
+  let isDone = false;
+  while (!taker.isClosed) {
+    const { done, value } = await next(iterator);
+    isDone = done === true;
+    if (isDone || !(await send(value))) break;
+  }
+  if (!isDone) await leave();
 }
 
 // Invariants:

@@ -104,8 +104,10 @@ export class Request implements Linked<Request>, AbortListener {
   keptTrace: RequestTrace | undefined;
   /** How many chunks of its answer were passed on. */
   chunks = 0;
+  /** Its number on the link to its host. */
+  callId = 0;
   /** Called when it is answered over its model's head. */
-  onGone: ((reason: unknown) => void) | undefined = undefined;
+  onGone: ((request: Request, reason: unknown) => void) | undefined = undefined;
   protected readonly listener: RequestListener | undefined;
   #input: unknown;
   #due: RequestDeadline | undefined = undefined;
@@ -212,7 +214,7 @@ export class Request implements Linked<Request>, AbortListener {
     this.#goneFor = { reason: error };
     this.#controller?.abort(error);
     this.deliver(outcome, error, true);
-    this.onGone?.(error);
+    this.onGone?.(this, error);
   }
 
   /** Whether another worker could run it: its consumer has read nothing, and its input is still here. */
@@ -236,7 +238,7 @@ export class Request implements Linked<Request>, AbortListener {
     this.#controller = undefined;
     this.onGone = undefined;
     controller?.abort(error);
-    onGone?.(error);
+    onGone?.(this, error);
     this.listener?.onLost?.(this, error);
   }
 

@@ -134,7 +134,7 @@ export class StateMachine implements WorkerStateView {
     const status = cause === undefined ? { state: to, enteredAt } : { state: to, enteredAt, cause };
     this.#status = status;
     this.#sender?.sendReplace(status);
-    for (const waiter of this.#waiters) waiter.look(status);
+    if (this.#waiters.size > 0) for (const waiter of this.#waiters) waiter.look(status);
     this.#onStep(from, to, cause);
   }
 

@@ -80,7 +80,9 @@ export class QueueTurns {
 
   /** Whether nothing waits. */
   get isEmpty(): boolean {
-    return this.#received === undefined && this.#queues.every(({ untaken }) => untaken === 0);
+    if (this.#received !== undefined) return false;
+    for (const { untaken } of this.#queues) if (untaken > 0) return false;
+    return true;
   }
 
   /** Takes the next request, if any waits. */
@@ -103,13 +105,13 @@ export class QueueTurns {
 
   /** A request was received by other means than `take()`: it is the next. There is one such request at most. */
   received(request: Request): void {
-    this.served(request.operation);
-    (this.#queues[this.#cursor - 1] as OperationQueue).untaken--;
+    this.served(request);
+    (request.queue as OperationQueue).untaken--;
     this.#received = request;
   }
 
   /** A request of an operation is started: the turn is the next operation's. */
-  served(operation: string): void {
-    this.#cursor = this.#queues.findIndex(({ name }) => name === operation) + 1;
+  served({ queue }: Request): void {
+    this.#cursor = this.#queues.indexOf(queue as OperationQueue) + 1;
   }
 }

@@ -104,31 +104,6 @@ export function ownTime(sharedAt: number): number {
   return sharedAt - OFFSET;
 }
 
-/**
- * One side of a two-way pipe of messages between a worker's handle and its host. Messages arrive in order, in batches; a message that can't be
- * cloned is refused on the sending side and concerns no other.
- */
-export interface Link {
-  /** Queues a message; it leaves at the end of this turn. One that may not be readable on the other side is to go alone. */
-  post(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[], isAlone?: boolean): void;
-  /** Sends what is queued now: before something that may block the thread. */
-  flush(): void;
-  /** Sends at the end of this turn what `lastWord` says, if nothing else is to be sent. */
-  schedule(): void;
-  /** Sets what is asked, each time before messages are sent, whether there is one to go last. */
-  lastWord(ask: () => Message | undefined): void;
-  /** Whether buffers can be moved instead of copied. */
-  readonly canTransfer: boolean;
-  /** Sets the one receiver of batches. */
-  receive(handler: (batch: readonly Message[]) => void): void;
-  /** Sets who is told that something has come which can't be read. What it was is not known. */
-  unreadable(handler: () => void): void;
-  /** Resolves once the message that has arrived in part is complete; undefined where there is none, or the transport knows of none. */
-  received(): Promise<void> | undefined;
-  /** Sends nothing more. What was queued is dropped. */
-  close(): void;
-}
-
 /** What crosses at once: several messages, or one, which is known by its kind. */
 export type Parcel = readonly Message[] | Message;
 
@@ -136,6 +111,7 @@ export type Parcel = readonly Message[] | Message;
 export interface LinkTransport {
   /** Sends, or throws before anything was sent. */
   readonly send: (parcel: Parcel, transfer: readonly ArrayBuffer[]) => void;
+  /** Whether buffers can be moved instead of copied. */
   readonly canTransfer: boolean;
   /** Resolves once the parcel that has arrived in part is complete; undefined where there is none. Absent where parcels arrive whole. */
   readonly received?: () => Promise<void> | undefined;
@@ -143,160 +119,118 @@ export interface LinkTransport {
   subscribe(handler: (parcel: Parcel) => void, onUnreadable: () => void): void;
 }
 
-/** Makes a link over a transport. */
-export function createLink(transport: LinkTransport): Link {
-  const { send } = transport;
-  let onUnreadable: (() => void) | undefined;
-  const outbox = new Outbox((batch, transfer) => send(batch.length === 1 ? (batch[0] as Message) : batch, transfer));
-  return {
-    canTransfer: transport.canTransfer,
-    post: (message, refused, transfer, isAlone) => outbox.post(message, refused, transfer, isAlone),
-    flush: () => outbox.flush(),
-    schedule: () => outbox.schedule(),
-    lastWord(ask) {
-      outbox.lastWord = ask;
-    },
-    receive(handler) {
-      transport.subscribe(
-        (parcel) => handler(typeof parcel[0] === 'number' ? [parcel] : (parcel as readonly Message[])),
-        () => onUnreadable?.(),
-      );
-    },
-    unreadable(handler) {
-      onUnreadable = handler;
-    },
-    received: () => transport.received?.(),
-    close: () => outbox.close(),
-  };
-}
-
-/** Called with the reason when a message could not be cloned. Nothing of it was sent. */
-export type Refused = (reason: unknown) => void;
-
-/** Sends a batch in one go, or throws before anything was sent. */
-type SendBatch = (batch: readonly Message[], transfer: readonly ArrayBuffer[]) => void;
-
 const none: readonly ArrayBuffer[] = Object.freeze([]);
 
-interface Pending {
-  readonly index: number;
-  readonly refused: Refused | undefined;
-  readonly transfer: readonly ArrayBuffer[] | undefined;
-}
-
 /**
- * Gathers what is posted during one turn of the event loop and sends it as one message.
+ * One side of a two-way pipe of messages between a worker's handle and its host. What is posted during one turn of the event loop is sent as one
+ * parcel.
  *
  * Invariants:
- * - order is kept: a batch is the messages in the order they were posted, and batches leave in order;
- * - the flush runs once the microtasks of the turn are done (`process.nextTick`), so answers that settle together leave together and nothing
- *   waits for a timer or for I/O;
- * - a message that can't be cloned is refused alone: its batch is sent again one message at a time;
- * - a message that may not be readable on the other side travels alone, so that no other is lost with it.
+ * - messages arrive in the order in which they were posted;
+ * - a parcel leaves once the microtasks of the turn are done (`process.nextTick`), so answers that settle together leave together and none waits for a
+ *   timer or for I/O;
+ * - a message that can't be cloned is refused alone: the rest of its parcel is sent one by one;
+ * - a message that moves buffers, or that may not be readable on the other side, travels alone, at once and behind those that wait.
  */
-export class Outbox {
-  readonly #send: SendBatch;
+export class Link {
+  /** Asked before messages are sent whether there is one to go last. */
+  lastWord: () => Message | undefined = () => undefined;
+  /** Told of a message that could not be cloned, and why. Nothing of it was sent. */
+  onRefused: (message: Message, reason: unknown) => void = () => {};
+  /** Told that something has come which can't be read. What it was is not known. */
+  onUnreadable: () => void = () => {};
+  readonly #transport: LinkTransport;
   readonly #maxBatch: number;
+  #receiver: ((batch: readonly Message[]) => void) | undefined;
   #batch: Message[] = [];
-  #extras: Pending[] | undefined;
-  #transfer: ArrayBuffer[] | undefined;
-  #scheduled = false;
-  #closed = false;
-  /** Asked before a batch leaves whether there is something to go with it, as its last message. */
-  lastWord: (() => Message | undefined) | undefined;
-  readonly #flush = (): void => {
-    this.#scheduled = false;
+  #isScheduled = false;
+  #isClosed = false;
+  readonly #onTick = (): void => {
+    this.#isScheduled = false;
     this.flush();
   };
 
   /**
-   * @param send Sends a batch.
    * @param maxBatch How many messages leave at once without waiting for the end of the turn. With a few dozen calls under way, batches of a few
    * keep both sides busy; batches of all of them make the sides take turns.
    */
-  constructor(send: SendBatch, maxBatch = 8) {
-    this.#send = send;
+  constructor(transport: LinkTransport, maxBatch = 8) {
+    this.#transport = transport;
     this.#maxBatch = maxBatch;
   }
 
-  /** Queues a message. @param isAlone Whether it must not share a batch: it leaves at once then, behind those that wait. */
-  post(message: Message, refused?: Refused, transfer?: readonly ArrayBuffer[], isAlone = false): void {
-    if (this.#closed) return;
-    if (isAlone) this.flush();
-    if (refused !== undefined || transfer !== undefined) {
-      this.#extras ??= [];
-      this.#extras.push({ index: this.#batch.length, refused, transfer });
-      if (transfer !== undefined) {
-        this.#transfer ??= [];
-        this.#transfer.push(...transfer);
-      }
+  get canTransfer(): boolean {
+    return this.#transport.canTransfer;
+  }
+
+  /** Queues a message; it leaves at the end of this turn, or at once where it moves buffers or `isAlone`. */
+  post(message: Message, transfer?: readonly ArrayBuffer[], isAlone = false): void {
+    if (this.#isClosed) return;
+    if (isAlone || transfer !== undefined) {
+      this.flush();
+      this.#sendOne(message, transfer);
+      return;
     }
     this.#batch.push(message);
-    if (isAlone) this.#sendBatch();
-    else if (this.#batch.length >= this.#maxBatch) this.flush();
+    if (this.#batch.length >= this.#maxBatch) this.flush();
     else this.schedule();
   }
 
-  /** Sends what there is at the end of the turn, a last word among it. */
+  /** Sends at the end of this turn what is queued, and the last word behind it. */
   schedule(): void {
-    if (this.#scheduled || this.#closed) return;
-    this.#scheduled = true;
-    process.nextTick(this.#flush);
+    if (this.#isScheduled || this.#isClosed) return;
+    this.#isScheduled = true;
+    process.nextTick(this.#onTick);
   }
 
-  /** Sends what is queued, and the last word behind it. */
+  /** Sends now what is queued, and the last word behind it: before something that may block the thread. */
   flush(): void {
-    if (this.#closed) return;
-    const lastWord = this.lastWord?.();
+    if (this.#isClosed) return;
+    const lastWord = this.lastWord();
     if (lastWord !== undefined) this.#batch.push(lastWord);
-    this.#sendBatch();
-  }
-
-  #sendBatch(): void {
-    if (this.#batch.length === 0) return;
     const batch = this.#batch;
-    const extras = this.#extras;
-    const transfer = this.#transfer ?? none;
+    if (batch.length === 0) return;
     this.#batch = [];
-    this.#extras = undefined;
-    this.#transfer = undefined;
+    if (batch.length === 1) {
+      this.#sendOne(batch[0] as Message);
+      return;
+    }
     try {
-      this.#send(batch, transfer);
-    } catch (error) {
-      this.#sendOneByOne(batch, extras, error);
+      this.#transport.send(batch, none);
+    } catch {
+      for (const message of batch) this.#sendOne(message);
     }
   }
 
-  close(): void {
-    this.#closed = true;
-    this.#batch = [];
-    this.#extras = undefined;
-    this.#transfer = undefined;
+  /** Sets the one receiver of batches, in place of the one before. */
+  receive(receiver: (batch: readonly Message[]) => void): void {
+    const isFirst = this.#receiver === undefined;
+    this.#receiver = receiver;
+    if (!isFirst) return;
+    this.#transport.subscribe(
+      (parcel) => this.#receiver?.(typeof parcel[0] === 'number' ? [parcel] : (parcel as readonly Message[])),
+      () => this.onUnreadable(),
+    );
   }
 
-  #sendOneByOne(batch: readonly Message[], extras: readonly Pending[] | undefined, first: unknown): void {
-    const byIndex = new Map(extras?.map((each) => [each.index, each]));
-    for (const [index, message] of batch.entries()) {
-      const extra = byIndex.get(index);
-      let reason = first;
-      if (batch.length > 1 || extra?.transfer !== undefined) {
-        try {
-          this.#send([message], extra?.transfer ?? none);
-          continue;
-        } catch (error) {
-          reason = error;
-        }
-      }
+  /** Resolves once the message that has arrived in part is complete; undefined where there is none, or the transport knows of none. */
+  received(): Promise<void> | undefined {
+    return this.#transport.received?.();
+  }
+
+  /** Sends nothing more. What was queued is dropped. */
+  close(): void {
+    this.#isClosed = true;
+    this.#batch = [];
+  }
+
+  #sendOne(message: Message, transfer: readonly ArrayBuffer[] = none): void {
+    try {
+      this.#transport.send(message, transfer);
+    } catch (error) {
       // A buffer that can't be moved (WebAssembly memory, the Buffer pool) may still be copied.
-      if (extra?.transfer !== undefined) {
-        try {
-          this.#send([message], none);
-          continue;
-        } catch (error) {
-          reason = error;
-        }
-      }
-      extra?.refused?.(reason);
+      if (transfer.length > 0) this.#sendOne(message);
+      else this.onRefused(message, error);
     }
   }
 }

@@ -31,6 +31,8 @@ export interface Host {
   readonly exited: Promise<HostExit>;
   /** Resolves when its program runs, and is about to load its model; undefined for one that is known to run. */
   readonly started?: Promise<void> | undefined;
+  /** Called when it has preloaded its module; set where a worker takes it over before it has. */
+  readonly onPreloaded?: (() => void) | undefined;
   /** When it was started, in ms of `monotonicNow`. */
   readonly startedAt: number;
   /** What the model's thread last showed of itself, and when that was heard (ms of `monotonicNow`); undefined before the first sign. */

@@ -3,7 +3,7 @@ import { messageOf, scheduleMacrotask } from '../../core/index.js';
 import type { Account } from '../account/account.js';
 import type { WorkerHealth } from '../account/ledger.js';
 import { WorkerLoadError } from '../errors.js';
-import { type CallContext, ModelHealth, requireChunks, requireModel, type UntypedModel } from '../model.js';
+import { type CallContext, ModelHealth, readChunks, requireModel, type UntypedModel } from '../model.js';
 import type { Operations } from '../operation.js';
 import type { Request } from '../request.js';
 import type { StreamingRequest } from '../streaming-request.js';
@@ -228,21 +228,10 @@ async function runStream(
   try {
     const method = model[request.operation] as Method;
     const chunks = await trace.runInAsyncScope(method, model, input, new RequestContext(request));
-    const iterator = requireChunks(request.operation, chunks)[Symbol.asyncIterator]();
-    let released: Promise<void> | undefined;
-    const leave = (): Promise<void> => {
-      released ??= release(iterator);
-      return released;
-    };
-    // A consumer that leaves does so while the generator works or waits: it is told at once, not at its next chunk.
-    request.onGone = () => void leave();
-    let isDone = false;
-    while (!request.isClosed) {
-      const { done, value } = await trace.runInAsyncScope(iterator.next, iterator);
-      isDone = done === true;
-      if (isDone || !(await request.send(value))) break;
-    }
-    if (!isDone) await leave();
+    const send = (chunk: unknown): Promise<boolean> => request.send(chunk);
+    await readChunks(request.operation, chunks, request, send, (iterator) =>
+      trace.runInAsyncScope(iterator.next, iterator),
+    );
   } catch (error) {
     failure = { error };
   }
@@ -252,15 +241,6 @@ async function runStream(
   if (request.owner !== account) return;
   if (failure !== undefined) request.fail(failure.error);
   else if (!request.isClosed) request.end();
-}
-
-/** Returns a generator; what it throws on its way out has no caller any more. */
-async function release(iterator: AsyncIterator<unknown>): Promise<void> {
-  try {
-    await iterator.return?.();
-  } catch {
-    // The consumer has left.
-  }
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

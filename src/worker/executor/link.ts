@@ -49,6 +49,8 @@ export class LinkExecutor implements Executor, WatchedHost {
   readonly #keepAlive = new KeepAlive();
   readonly #pings: Map<number, (health: HostHealth | undefined) => void> = new Map();
   readonly #operations: readonly string[];
+  readonly #onGone = ({ callId }: Request, reason: unknown): void =>
+    this.host.link.post([Kind.Abort, callId, encodeError(reason)]);
   #stall: StallDetector | undefined;
   /** How it hangs, when it does. */
   #stalled: string | undefined;
@@ -98,11 +100,9 @@ export class LinkExecutor implements Executor, WatchedHost {
     host.link.receive((batch) => {
       for (const message of batch) this.#receive(message);
     });
-    host.link.unreadable(() => this.#onUnreadable());
-    host.link.post([Kind.Init, init], (reason) => {
-      const message = 'Cannot load model: options must be data, they could not be cloned';
-      this.#onLoaded({ error: new WorkerLoadError(message, { cause: reason }) });
-    });
+    host.link.onUnreadable = () => this.#onUnreadable();
+    host.link.onRefused = (message, reason) => this.#onRefused(message, reason);
+    host.link.post([Kind.Init, init]);
     host.link.flush();
     const event = await select({ loaded, closed: this.closed }, { biased: true });
     if (event.arm !== 'loaded') {
@@ -197,17 +197,16 @@ export class LinkExecutor implements Executor, WatchedHost {
     this.#keepAlive.holdForCalls(true);
     this.#account.enterModel(request, request.clock.now());
     const { link } = this.host;
-    request.onGone = (reason) => link.post([Kind.Abort, id, encodeError(reason)]);
+    request.callId = id;
+    request.onGone = this.#onGone;
     const input = request.peekInput();
     const now = sharedNow();
     // The worker's clock may be a simulated one, which no other thread has.
     const dueAt = request.deadline === undefined ? undefined : now + request.deadline - request.enteredAt;
     const operation = this.#operations.indexOf(request.operation);
-    const refused = (reason: unknown): void => this.#finish(id, { error: reason }, true);
     const transfer = this.#settings.transferInputs && link.canTransfer ? findTransferable(input) : undefined;
     request.isInputMoved = transfer !== undefined;
-    const message = [Kind.Call, id, operation, input, dueAt, request.traceparent, now];
-    link.post(message, refused, transfer, !isSmallData(input));
+    link.post([Kind.Call, id, operation, input, dueAt, request.traceparent, now], transfer, !isSmallData(input));
     if (request.kind === 'stream') {
       const stream = request as StreamingRequest;
       stream.onChunkTaken = () => {
@@ -271,6 +270,9 @@ export class LinkExecutor implements Executor, WatchedHost {
       case Kind.LoadFailed:
         this.#onLoaded({ error: decodeError(message[1] as EncodedError) });
         return;
+      case Kind.Preloaded:
+        this.host.onPreloaded?.();
+        return;
       case Kind.Closed:
         if (message[1] !== undefined) this.#disposeError = { error: decodeError(message[1] as EncodedError) };
         return;
@@ -293,6 +295,15 @@ export class LinkExecutor implements Executor, WatchedHost {
     this.lastAnswerAt = this.#account.clock.now();
     if (request.chunks === before) void request.send(chunk);
     else this.#failStream(id, request);
+  }
+
+  #onRefused(message: Message, reason: unknown): void {
+    if (message[0] === Kind.Init) {
+      const text = 'Cannot load model: options must be data, they could not be cloned';
+      this.#onLoaded({ error: new WorkerLoadError(text, { cause: reason }) });
+    } else if (message[0] === Kind.Call) {
+      this.#finish(message[1] as number, { error: reason }, true);
+    }
   }
 
   #onUnreadable(): void {

@@ -6,7 +6,7 @@ import { clearTimeout, setTimeout } from 'node:timers';
 import { Serializer } from 'node:v8';
 import { monotonicNow } from '../../core/index.js';
 import { socketTransport } from '../codec/frames.js';
-import { createLink } from '../codec/link.js';
+import { Link } from '../codec/link.js';
 import { HELLO, INPUT_FD, OUTPUT_FD, type Progress, WATCHDOG_FD } from '../host/progress-board.js';
 import { packageFile } from '../package-file.js';
 import { childEnvironment, filterExecArgv } from './exec-argv.js';
@@ -126,7 +126,7 @@ export function startProcessHost(options: HostSettings): Host {
   const [output, input] = [pipeOf(child, INPUT_FD), pipeOf(child, OUTPUT_FD)];
   // Nothing comes from there but its end.
   output.resume();
-  const link = createLink(socketTransport(input, output));
+  const link = new Link(socketTransport(input, output));
   for (const socket of [input, output]) {
     socket.unref();
     // A model that has closed a descriptor of the link, or written to it, lives and shows progress, and nothing it is asked is answered.
@@ -243,7 +243,7 @@ function pipeOf(child: ChildProcess, descriptor: number): Socket {
  * it, and it ends with the error that says why. On EMFILE, Node creates the child without stdio.
  */
 function unstartedHost(child: ChildProcess, cwd: string | undefined): Host {
-  const link = createLink({ canTransfer: false, send() {}, subscribe() {} });
+  const link = new Link({ canTransfer: false, send() {}, subscribe() {} });
   return {
     kind: 'process',
     pid: undefined,

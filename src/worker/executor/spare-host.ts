@@ -1,5 +1,5 @@
 import { fillOptions, option } from '../../core/index.js';
-import { Kind, type Message } from '../codec/link.js';
+import { Kind } from '../codec/link.js';
 import { type Host, HOST_OPTIONS, type HostOptions, requireModuleUrl } from './host.js';
 import { startProcessHost } from './process.js';
 
@@ -25,7 +25,7 @@ export class SpareHost implements Disposable {
   /** Resolves once the process is gone. Never rejects. */
   readonly exited: Promise<void>;
   readonly #host: Host;
-  #receive: ((batch: readonly Message[]) => void) | undefined;
+  #onPreloaded!: () => void;
   #isTaken = false;
   #isOver = false;
 
@@ -36,9 +36,9 @@ export class SpareHost implements Disposable {
       this.#isOver = true;
     });
     this.ready = new Promise((resolve) => {
+      this.#onPreloaded = () => resolve(true);
       host.link.receive((batch) => {
         if (batch.some((message) => message[0] === Kind.Preloaded)) resolve(true);
-        this.#receive?.(batch.filter((message) => message[0] !== Kind.Preloaded));
       });
       void this.exited.then(() => resolve(false));
       if (module === undefined && host.pid !== undefined) resolve(true);
@@ -72,16 +72,7 @@ export class SpareHost implements Disposable {
   claim(): Host | undefined {
     if (!this.isAvailable) return undefined;
     this.#isTaken = true;
-    const { link } = this.#host;
-    return {
-      ...this.#host,
-      link: {
-        ...link,
-        receive: (handler) => {
-          this.#receive = handler;
-        },
-      },
-    };
+    return { ...this.#host, onPreloaded: this.#onPreloaded };
   }
 }
 

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { clearTimeout, setTimeout } from 'node:timers';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { monotonicNow } from '../../core/index.js';
-import { createLink, portTransport } from '../codec/link.js';
+import { Link, portTransport } from '../codec/link.js';
 import { ProgressBoard } from '../host/progress-board.js';
 import { packageFile } from '../package-file.js';
 import { flagsForThread, threadEnvironment } from './exec-argv.js';
@@ -50,7 +50,15 @@ export function startThreadHost(options: HostSettings): Host {
   // Taking a pipe away leaves a stream paused.
   worker.stderr.resume();
 
-  const link = createLink(portTransport(port));
+  const transport = portTransport(port);
+  const link = new Link({
+    ...transport,
+    subscribe(handler, onUnreadable) {
+      transport.subscribe(handler, onUnreadable);
+      // Listening holds the process.
+      port.unref();
+    },
+  });
   const exited = waitForExit(worker, port, tail).then((exit) => {
     link.close();
     port.close();
@@ -61,14 +69,7 @@ export function startThreadHost(options: HostSettings): Host {
   return {
     kind: 'thread',
     pid: undefined,
-    link: {
-      ...link,
-      receive(handler) {
-        link.receive(handler);
-        // Listening holds the process.
-        port.unref();
-      },
-    },
+    link,
     exited,
     started: new Promise((resolve) => worker.once('online', () => resolve())),
     startedAt: monotonicNow(),

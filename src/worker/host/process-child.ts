@@ -5,9 +5,10 @@
 import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { socketTransport } from '../codec/frames.js';
-import { createLink } from '../codec/link.js';
+import { Link } from '../codec/link.js';
+import { afterPrinted } from './after-printed.js';
 import { HELLO, INPUT_FD, OUTPUT_FD, ProgressBoard, WATCHDOG_FD } from './progress-board.js';
-import { afterPrinted, serveModel } from './serve-model.js';
+import { serveModel } from './serve-model.js';
 import { startWatchdog } from './watchdog.js';
 import path from 'node:path';
 
@@ -39,7 +40,7 @@ const output = new Socket({ fd: OUTPUT_FD, readable: false, writable: true });
 input.once('close', () => process.exit(0));
 
 serveModel({
-  link: createLink(socketTransport(input, output)),
+  link: new Link(socketTransport(input, output)),
   board,
   host: 'process',
   // Where the output is not read, the parent kills in the end.

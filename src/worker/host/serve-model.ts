@@ -1,4 +1,3 @@
-import { Writable } from 'node:stream';
 import { type ClockTimer, messageOf, monotonicNow, scheduleMacrotask, systemClock } from '../../core/index.js';
 import { decodeError, type EncodedError, encodeError } from '../codec/error-codec.js';
 import { type HostInit, Kind, type Link, type Message, ownTime, sharedNow } from '../codec/link.js';
@@ -6,9 +5,10 @@ import { findTransferable, isSmallData, plainCopy } from '../codec/payload.js';
 import { DeadlineExceededError, WorkerLoadError } from '../errors.js';
 import {
   type CallContext,
+  type ChunkTaker,
   type ModelContext,
   ModelHealth,
-  requireChunks,
+  readChunks,
   requireModel,
   type UntypedModel,
   type WorkerHost,
@@ -29,6 +29,8 @@ const LATE_MS = 2;
 
 /** From how long a synchronous stretch on, in ms, a method counts as one that blocks the thread. */
 const SLOW_MS = 1;
+
+const DONE = Promise.resolve();
 
 type Method = (input: unknown, context: CallContext) => unknown;
 
@@ -73,7 +75,7 @@ export function serveModel({ link, board, host, exit }: ServeOptions): void {
     link.flush();
     exit();
   };
-  link.unreadable(() => link.post([Kind.Unreadable]));
+  link.onUnreadable = () => link.post([Kind.Unreadable]);
   link.receive((batch) => {
     for (const message of batch) {
       if (message[0] === Kind.Init) void load(message[1] as HostInit);
@@ -99,27 +101,27 @@ async function makeModel(init: HostInit, context: ModelContext): Promise<Untyped
 }
 
 /** A call under way, as its model's method sees it. */
-class HostedCall implements CallContext {
+class HostedCall implements CallContext, ChunkTaker {
   readonly id: number;
   readonly operation: string;
   readonly input: unknown;
   readonly deadline: number | undefined;
   readonly traceparent: string | undefined;
   readonly sentAt: number;
-  hasBegun = false;
+  /** Why its answer is not wanted any more. */
   gone: { readonly reason: unknown } | undefined;
+  onGone: (() => void) | undefined;
   /** How many chunks the consumer has room for. */
   credits = 0;
   /** How many chunks were sent. */
   sent = 0;
-  /** What its stream ends with, where a chunk could not be written. */
-  refusal: Message | undefined;
+  /** Why a chunk could not be written. */
+  refusal: { readonly reason: unknown } | undefined;
   /** Ends a stream's wait for a credit. */
   wake: () => void = () => {};
-  /** Returns a stream's generator. */
-  leave: () => void = () => {};
   #controller: AbortController | undefined;
   #timer: ClockTimer | undefined;
+  #isOver = false;
 
   constructor(message: Message, operation: string) {
     this.id = message[1] as number;
@@ -130,11 +132,19 @@ class HostedCall implements CallContext {
     this.sentAt = message[6] as number;
   }
 
+  get isClosed(): boolean {
+    return this.gone !== undefined;
+  }
+
+  get isOverdue(): boolean {
+    return this.deadline !== undefined && this.deadline <= monotonicNow();
+  }
+
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.gone !== undefined) this.#controller.abort(this.gone.reason);
-      else if (this.deadline !== undefined) this.#watchDeadline(this.deadline - monotonicNow());
+      else if (this.deadline !== undefined && !this.#isOver) this.#watchDeadline(this.deadline - monotonicNow());
     }
     return this.#controller.signal;
   }
@@ -145,11 +155,12 @@ class HostedCall implements CallContext {
     this.end();
     this.#controller?.abort(reason);
     this.wake();
-    this.leave();
+    this.onGone?.();
   }
 
-  /** The call is over: its deadline is watched no more. */
+  /** Its method has ended: its deadline is watched no more. */
   end(): void {
+    this.#isOver = true;
     this.#timer?.cancel();
   }
 
@@ -189,7 +200,8 @@ class ServedModel {
     this.#board = board;
     this.#transfers = init.transferResults && link.canTransfer;
     this.#health = model.health === undefined ? undefined : new ModelHealth(() => model.health?.(), systemClock);
-    link.lastWord(() => this.#takenNotice());
+    link.lastWord = () => this.#takenNotice();
+    link.onRefused = (message, reason) => this.#onRefused(message, reason);
   }
 
   async release(): Promise<void> {
@@ -232,43 +244,37 @@ class ServedModel {
     const now = sharedNow();
     const isLate = ({ sentAt }: HostedCall): boolean => sentAt < this.#blockedUntil || now - sentAt > LATE_MS;
     // The first macrotask may come before the event loop has looked at its sockets and ports again; the second comes after.
-    if (this.#arrived.some(isLate)) scheduleMacrotask(() => scheduleMacrotask(() => this.#start()));
-    else queueMicrotask(() => this.#start());
+    if (this.#arrived.some(isLate)) scheduleMacrotask(() => scheduleMacrotask(this.#start));
+    else void DONE.then(this.#start);
   }
 
   /** Resolves once every call that has arrived, the one that has arrived in part too, has begun; undefined where there is none. */
   arriving(): Promise<void> | undefined {
     const received = this.#link.received();
-    if (received !== undefined) return received.then(() => this.#started());
-    return this.#isStarting ? this.#started() : undefined;
+    return received === undefined ? this.#started() : received.then(() => this.#started());
   }
 
-  async #started(): Promise<void> {
-    if (this.#isStarting) await new Promise<void>((resolve) => this.#onStarted.push(resolve));
+  #started(): Promise<void> | undefined {
+    return this.#isStarting ? new Promise((resolve) => this.#onStarted.push(resolve)) : undefined;
   }
 
-  #start(): void {
+  readonly #start = (): void => {
     this.#isStarting = false;
     const arrived = this.#arrived;
-    this.#arrived = [];
-    const { length } = arrived;
-    for (let index = 0; index < length; index++) {
-      if (!this.#begin(arrived[index] as HostedCall)) continue;
-      this.#arrived = [...arrived.slice(index + 1), ...this.#arrived];
-      break;
-    }
+    // Begins one after the other, up to one that blocks the thread.
+    const blocker = arrived.findIndex((call) => this.#begin(call));
+    this.#arrived = blocker < 0 ? [] : arrived.slice(blocker + 1);
     this.startArrived();
     if (!this.#isStarting) for (const resolve of this.#onStarted.splice(0)) resolve();
-  }
+  };
 
   /** Begins a call. True when it has blocked the thread. */
   #begin(call: HostedCall): boolean {
-    if (call.gone !== undefined || (call.deadline !== undefined && call.deadline <= monotonicNow())) {
-      this.#final(call, [Kind.Gone, call.id, false]);
+    if (call.isClosed || call.isOverdue) {
+      this.#close(call, [Kind.Gone, call.id, false]);
       return false;
     }
     const { operation } = call;
-    call.hasBegun = true;
     this.#fresh.push(call);
     // What waits for the end of the turn must not wait for a method that blocks the thread.
     if (this.#slow.has(operation)) this.#link.flush();
@@ -287,7 +293,7 @@ class ServedModel {
   }
 
   #runUnary(call: HostedCall): void {
-    const failed = (error: unknown): void => this.#answer(call, [Kind.Fault, call.id, encodeError(error)]);
+    const failed = (error: unknown): void => this.#end(call, [Kind.Fault, call.id, encodeError(error)], true);
     let result: unknown;
     try {
       result = (this.#model[call.operation] as Method).call(this.#model, call.input, call);
@@ -295,66 +301,60 @@ class ServedModel {
       failed(error);
       return;
     }
-    Promise.resolve(result).then((value) => {
-      const transfer = this.#transfers ? findTransferable(value) : undefined;
-      this.#answer(call, [Kind.Answer, call.id, value], transfer, !isSmallData(value));
-    }, failed);
-  }
-
-  /** The model has answered. */
-  #answer(call: HostedCall, message: Message, transfer?: readonly ArrayBuffer[], isAlone?: boolean): void {
-    this.#board.end();
-    if (call.gone === undefined) this.#final(call, message, transfer, isAlone);
-    else this.#final(call, [Kind.Gone, call.id, true]);
+    Promise.resolve(result).then((value) => this.#end(call, [Kind.Answer, call.id, value], true), failed);
   }
 
   async #runStream(call: HostedCall): Promise<void> {
     let last: Message;
     try {
-      const method = this.#model[call.operation] as Method;
-      const chunks = requireChunks(call.operation, await method.call(this.#model, call.input, call));
-      const iterator = chunks[Symbol.asyncIterator]();
-      // A consumer that leaves does so while the generator works or waits: it is told at once, not at its next chunk.
-      let left: Promise<unknown> | undefined;
-      call.leave = () => {
-        left ??= leave(iterator);
-      };
-      while (call.gone === undefined) {
-        const { done, value } = await iterator.next();
-        if (done === true) break;
-        while (call.credits === 0 && call.gone === undefined) {
-          await new Promise<void>((resolve) => {
-            call.wake = resolve;
-          });
-        }
-        if (call.gone === undefined && !this.#sendChunk(call, value)) break;
-      }
-      if (call.gone !== undefined || call.refusal !== undefined) call.leave();
-      await left;
-      last = call.refusal ?? [Kind.End, call.id, call.sent];
+      const chunks = await (this.#model[call.operation] as Method).call(this.#model, call.input, call);
+      await readChunks(call.operation, chunks, call, (chunk) => this.#sendChunk(call, chunk));
+      if (call.refusal !== undefined) throw call.refusal.reason;
+      last = [Kind.End, call.id, call.sent];
     } catch (error) {
       last = [Kind.Fault, call.id, encodeError(error)];
     }
-    this.#board.end();
-    this.#final(call, call.gone === undefined ? last : [Kind.Gone, call.id, false]);
+    this.#end(call, last, false);
   }
 
-  /** False when the chunk could not be written. */
-  #sendChunk(call: HostedCall, chunk: unknown): boolean {
+  /** False when the consumer has left, or the chunk could not be written. */
+  async #sendChunk(call: HostedCall, chunk: unknown): Promise<boolean> {
+    while (call.credits === 0 && !call.isClosed) {
+      await new Promise<void>((resolve) => {
+        call.wake = resolve;
+      });
+    }
+    if (call.isClosed) return false;
     call.credits--;
-    const refused = (reason: unknown): void => {
-      call.refusal = [Kind.Fault, call.id, encodeError(reason)];
-    };
-    this.#link.post([Kind.Chunk, call.id, chunk, call.sent++], refused, undefined, !isSmallData(chunk));
+    this.#link.post([Kind.Chunk, call.id, chunk, call.sent++], undefined, !isSmallData(chunk));
     this.#link.flush();
     return call.refusal === undefined;
   }
 
-  #final(call: HostedCall, message: Message, transfer?: readonly ArrayBuffer[], isAlone?: boolean): void {
-    if (!this.#calls.delete(call.id)) return;
+  /** The model has let go of a call. `hasResult` says that there is one, which is late where the call was given up. */
+  #end(call: HostedCall, message: Message, hasResult: boolean): void {
+    this.#board.end();
+    this.#close(call, call.isClosed ? [Kind.Gone, call.id, hasResult] : message);
+  }
+
+  /** Sends the final message of a call. */
+  #close(call: HostedCall, message: Message): void {
+    this.#calls.delete(call.id);
     call.end();
-    const refused = (reason: unknown): void => this.#link.post([Kind.Fault, call.id, encodeError(reason)]);
-    this.#link.post(message, message[0] === Kind.Answer ? refused : undefined, transfer, isAlone);
+    if (message[0] !== Kind.Answer) {
+      this.#link.post(message);
+      return;
+    }
+    const value = message[2];
+    this.#link.post(message, this.#transfers ? findTransferable(value) : undefined, !isSmallData(value));
+  }
+
+  /** What a model answers with could not be written. */
+  #onRefused(message: Message, reason: unknown): void {
+    const id = message[1] as number;
+    if (message[0] === Kind.Answer) this.#link.post([Kind.Fault, id, encodeError(reason)]);
+    const call = this.#calls.get(id);
+    if (message[0] === Kind.Chunk && call !== undefined) call.refusal = { reason };
   }
 
   #takenNotice(): Message | undefined {
@@ -375,32 +375,5 @@ class ServedModel {
     // What the model says may not be cloneable; the rest is plain.
     const model = this.#health === undefined ? {} : { model: plainCopy(await this.#health.ask()) };
     this.#link.post([Kind.Pong, id, { ...report, ...model }]);
-  }
-}
-
-/** Returns a generator; what it throws on its way out has no caller any more. */
-async function leave(iterator: AsyncIterator<unknown>): Promise<void> {
-  try {
-    await iterator.return?.();
-  } catch {
-    // The consumer has left.
-  }
-}
-
-/**
- * Calls back once what this process or thread has printed has left it: `process.exit` waits for no pipe. By the streams' common `write`, because a
- * model may have replaced it to be silent, by one that never calls back. A closed stream is not waited for.
- */
-export function afterPrinted(callback: () => void): void {
-  afterWritten(process.stdout, () => afterWritten(process.stderr, callback));
-}
-
-function afterWritten(stream: Writable, callback: () => void): void {
-  try {
-    // One that has been ended says so by an error as well.
-    stream.on('error', () => {});
-    Writable.prototype.write.call(stream, '', 'utf8', () => callback());
-  } catch {
-    callback();
   }
 }

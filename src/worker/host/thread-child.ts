@@ -1,14 +1,15 @@
 /** The entry file of a worker thread that hosts a worker. */
 import { workerData } from 'node:worker_threads';
-import { createLink, portTransport } from '../codec/link.js';
+import { Link, portTransport } from '../codec/link.js';
 import type { ThreadData } from '../executor/thread.js';
+import { afterPrinted } from './after-printed.js';
 import { ProgressBoard } from './progress-board.js';
-import { afterPrinted, serveModel } from './serve-model.js';
+import { serveModel } from './serve-model.js';
 
 const { board, port } = workerData as ThreadData;
 
 serveModel({
-  link: createLink(portTransport(port)),
+  link: new Link(portTransport(port)),
   board: new ProgressBoard(board),
   host: 'thread',
   // To close the port is not enough: a timer or a server that the model has left open would hold the thread.

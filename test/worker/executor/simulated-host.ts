@@ -2,7 +2,7 @@ import { monotonicNow, SimulatedClock } from '../../../src/core/index.js';
 import type { Host, HostExit } from '../../../src/worker/executor/host.js';
 import type { Progress } from '../../../src/worker/host/progress-board.js';
 import { createWorkerChannels, type Operations, type WorkerHandle } from '../../../src/worker/index.js';
-import { createLink, type Parcel } from '../../../src/worker/codec/link.js';
+import { Link, type Parcel } from '../../../src/worker/codec/link.js';
 import { Kind } from '../../../src/worker/codec/link.js';
 import type { Message } from '../../../src/worker/codec/link.js';
 import { accountOf, type WorkerChannels } from '../../../src/worker/channels.js';
@@ -69,7 +69,7 @@ function makeHost(): { simulated: SimulatedHost; host: Host } {
     garble: () => mishear(),
     exit: (exit) => end({ exitCode: null, signal: 'SIGKILL', stderr: [], ...exit }),
   };
-  const link = createLink({
+  const link = new Link({
     canTransfer: false,
     send(parcel) {
       const copy = structuredClone(parcel);

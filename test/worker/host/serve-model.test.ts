@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { encodeError } from '../../../src/worker/codec/error-codec.js';
 import { ProgressBoard } from '../../../src/worker/host/progress-board.js';
-import { createLink, type Parcel } from '../../../src/worker/codec/link.js';
+import { Link, type Parcel } from '../../../src/worker/codec/link.js';
 import { Kind, sharedNow } from '../../../src/worker/codec/link.js';
 import { serveModel } from '../../../src/worker/host/serve-model.js';
 
@@ -33,7 +33,7 @@ afterEach(() => {
 async function serve(): Promise<{ deliver: (parcel: Parcel) => void; sent: Parcel[] }> {
   const sent: Parcel[] = [];
   let deliver!: (parcel: Parcel) => void;
-  const link = createLink({
+  const link = new Link({
     canTransfer: false,
     send: (parcel) => void sent.push(parcel),
     subscribe: (handler) => {
