@@ -122,8 +122,8 @@ export interface LinkTransport {
 const none: readonly ArrayBuffer[] = Object.freeze([]);
 
 /**
- * One side of a two-way pipe of messages between a worker's handle and its host. What is posted during one turn of the event loop is sent as one
- * parcel.
+ * One side of a two-way pipe of messages between a worker's handle and its host. Messages that are posted during one turn of the event loop are sent
+ * as one parcel.
  *
  * Invariants:
  * - messages arrive in the order in which they were posted;
