@@ -17,6 +17,8 @@ export type PooledWorker = Pick<Worker, 'id' | 'start' | 'ping' | 'close' | 'des
 
 /** Is told of the workers that a source finds. */
 export interface WorkerFinder {
+  /** How many requests wait. */
+  readonly waiting: number;
   /** One is there. When it is gone its state says so. */
   found(worker: PooledWorker): void;
   /** One of them takes requests again. */
@@ -32,7 +34,7 @@ export interface WorkerSource {
   /** Begins to look for workers. Called once. */
   open(finder: WorkerFinder): void;
   /** Whether requests wait, and no worker is there, may have changed. */
-  waiting(isWaiting: boolean): void;
+  noteWaiting(isWaiting: boolean): void;
   /** Ends the search; resolves once nothing of it is left. Its workers are ended by the fleet. */
   close(): Promise<void>;
 }

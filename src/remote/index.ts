@@ -14,6 +14,15 @@ export type {
   SubscribeOptions,
 } from './bus.js';
 export {
+  type ConnectOptions,
+  createRemotePool,
+  type HostReport,
+  type RemoteCounts,
+  type RemotePool,
+  type RemotePoolOptions,
+  type RemotePoolStats,
+} from './caller/remote-pool.js';
+export {
   AnswerLostError,
   HostLostError,
   NoHostError,
@@ -21,3 +30,11 @@ export {
   PayloadTooLargeError,
   RemoteProtocolError,
 } from './errors.js';
+export {
+  type ServedPool,
+  type ServedPoolCloseOptions,
+  type ServedPoolStats,
+  type ServePoolOptions,
+  servePool,
+} from './host/served-pool.js';
+export { SimulatedBus, type SimulatedBusOptions, type SimulatedConnection } from './simulated-bus.js';

@@ -25,6 +25,6 @@ export {
 } from './request.js';
 export { requireSpawnOptions, type SpawnSettings } from './spawn.js';
 export { spawnCheckedWorker, type Worker } from './spawn.js';
-export { canTransition, isLive } from './state.js';
+export { canTransition, isLive, StateMachine } from './state.js';
 export { StreamingRequest } from './streaming-request.js';
 export { CallerTrace, inNeutralContext, type RequestTrace, type RunInContext } from './trace.js';

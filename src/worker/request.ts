@@ -96,6 +96,8 @@ export class Request implements Linked<Request>, AbortListener {
   leftAt: number | undefined = undefined;
   /** When it was given up: answered over its model's head. */
   goneAt: number | undefined = undefined;
+  /** How urgent it is, as its pool has it. */
+  priority: string | undefined = undefined;
   /** Whether its input could not be written, or read by the host: its caller's fault. */
   isUnreached = false;
   /** Whether the buffers of its input were moved to a host, so that nothing is left to run it with again. */

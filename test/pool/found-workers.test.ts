@@ -34,7 +34,7 @@ class Source implements WorkerSource {
     this.finder = finder;
   }
 
-  waiting(isWaiting: boolean): void {
+  noteWaiting(isWaiting: boolean): void {
     this.waits.push(isWaiting);
   }
 

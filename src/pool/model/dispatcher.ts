@@ -253,6 +253,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
     job.become('running');
     job.slot = slot;
     job.worker = slot.id;
+    job.request.priority = job.priority;
     job.attempts += 1;
     job.runningSince = now;
     operation.running += 1;

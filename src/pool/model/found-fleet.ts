@@ -47,6 +47,10 @@ export class FoundFleet implements ModelFleet, WorkerFinder {
     source.open(this);
   }
 
+  get waiting(): number {
+    return this.#model.queued;
+  }
+
   get absence(): Error | undefined {
     return this.workers.accepting > 0 ? undefined : this.#source.absence;
   }
@@ -64,7 +68,7 @@ export class FoundFleet implements ModelFleet, WorkerFinder {
   }
 
   check(): void {
-    this.#source.waiting(this.#model.queued > 0 && this.workers.accepting === 0);
+    this.#source.noteWaiting(this.#model.queued > 0 && this.workers.accepting === 0);
   }
 
   // --- what the source tells

@@ -21,7 +21,10 @@ const EMPTY: Uint8Array = new Uint8Array(0);
 export const Kind = {
   // --- by the caller
 
-  /** `[Call, id, operation, priority, ms left or null, due at the host's time or null, traceparent or null, parts, bytes, chunks of room]`, body: the input, or its first part. */
+  /**
+   * `[Call, id, operation, class, ms left or null, due at the host's time or null, traceparent or null, parts, bytes, chunks that there is room for, class of
+   * what still waits or null, round trip in ms or null]`, body: the input, or its first part.
+   */
   Call: 1,
   /** `[Abort, id]`, body: the reason. */
   Abort: 2,
@@ -65,7 +68,9 @@ export const Kind = {
   Lost: 42,
   /** `[Leaving, 0]`: the host takes no further calls, and finishes those it has. */
   Leaving: 43,
-  /** `[Hello, name, instance, 'joined' | 'draining' | 'left', places, operations, largest payload]`: on the hello subject, and in answer to `Who`. */
+  /** `[Check, 0]`: nothing is to be done. The bus tells the host where the caller is gone. */
+  Check: 45,
+  /** `[Hello, name, instance, 'joined' | 'draining' | 'left', places]`: on the hello subject, and in answer to `Who`. */
   Hello: 44,
 } as const;
 
