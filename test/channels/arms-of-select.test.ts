@@ -82,22 +82,6 @@ test('arms that end while a select waits are disabled one by one, the last gives
   expect(await event).toEqual({ arm: null });
 });
 
-test('two selects over one receiver share its values, each value once', async () => {
-  const [tx, rx] = broadcast.channel<number>(8);
-  const both = [select({ rx }), select({ rx })];
-  await turn();
-  tx.send(1);
-  tx.send(2);
-  expect((await Promise.all(both)).map((event) => event.arm !== null && event.value).sort()).toEqual([1, 2]);
-  const [wtx, wrx] = watch.channel(0);
-  const watchers = [select({ wrx }), select({ wrx })];
-  await turn();
-  wtx.send(1);
-  await turn();
-  wtx.send(2);
-  expect((await Promise.all(watchers)).map((event) => event.arm !== null && event.value)).toEqual([1, 2]);
-});
-
 test('one semaphore in two arms: the loser gives back what it had gathered', async () => {
   const semaphore = new Semaphore(1);
   const selector = createSelector({ three: acquiring(semaphore, 3), two: acquiring(semaphore, 2) });
