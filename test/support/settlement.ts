@@ -37,6 +37,29 @@ export async function reasonOf(promise: PromiseLike<unknown>): Promise<unknown> 
   throw new Error('it did not reject');
 }
 
+/** How a promise has settled. */
+export function settled<T>(promise: Promise<T>): Promise<{ readonly value?: T; readonly error?: unknown }> {
+  return promise.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  );
+}
+
+/** A promise and what settles it. */
+export function deferred<T = void>(): {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+} {
+  let resolve!: (value: T) => void;
+  let reject!: (reason: unknown) => void;
+  const promise = new Promise<T>((done, failed) => {
+    resolve = done;
+    reject = failed;
+  });
+  return { promise, resolve, reject };
+}
+
 /** What a function throws. */
 export function thrownBy(run: () => unknown): unknown {
   try {

@@ -3,19 +3,9 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { createBatcher } from '../../src/worker/index.js';
-
-function settled<T>(promise: Promise<T>): Promise<{ value: T } | { error: unknown }> {
-  return promise.then(
-    (value) => ({ value }),
-    (error) => ({ error }),
-  );
-}
+import { settled, turn } from '../support/settlement.js';
 
 /** A turn of the event loop: after many microtasks in a row a channel waits for one, so that microtasks alone may not lead anywhere. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
 /** A run that waits until it is told to go on. */
 function gate(): { open: () => void; closed: Promise<void> } {
   let open = (): void => {};

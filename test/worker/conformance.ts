@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { afterEach, describe, expect, test } from 'vitest';
 import { operation, type WorkerEvent, type WorkerHandle } from '../../src/worker/index.js';
+import { settled } from '../support/settlement.js';
 
 /** What the conformance model can do; `fixtures/conformance-model.mjs` does it. */
 export const conformanceOperations = {
@@ -29,13 +30,6 @@ export const conformanceModel: URL = new URL('./fixtures/conformance-model.mjs',
 /** Polls without a timer: each attempt is a round trip, or a turn of the event loop. */
 async function until(check: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await check())) await new Promise<void>((resolve) => setImmediate(resolve));
-}
-
-function settled(promise: Promise<unknown>): Promise<{ value?: unknown; error?: unknown }> {
-  return promise.then(
-    (value) => ({ value }),
-    (error) => ({ error }),
-  );
 }
 
 /** What every worker does, in whatever host its model runs. */

@@ -5,12 +5,9 @@ import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { EventHub } from '../../src/worker/events.js';
 import { createWorkerChannels, operation, runWorker, type WorkerEvent } from '../../src/worker/index.js';
+import { turn } from '../support/settlement.js';
 
 const operations = { work: operation<number, number>() };
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
 
 test('WorkerHandle.events() tells what happens from the call on, and ends with the worker', async () => {
   const clock = new SimulatedClock(100);

@@ -5,20 +5,10 @@ import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { createWorkerChannels, operation, runWorker } from '../../src/worker/index.js';
+import { settled, turn } from '../support/settlement.js';
 
 const operations = { wait: operation<Promise<number>, number>(), count: operation.stream<number, number>() };
 const worker = new URL('../../dist/worker/index.js', import.meta.url).href;
-
-function settled<T>(promise: Promise<T>): Promise<{ value?: T; error?: unknown }> {
-  return promise.then(
-    (value) => ({ value }),
-    (error) => ({ error }),
-  );
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
 
 test('WorkerHandle.call() reads its options once: what becomes of the object concerns no call', async () => {
   const clock = new SimulatedClock();

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { createBatcher, createWorkerChannels, operation, runWorker } from '../../src/worker/index.js';
+import { turn } from '../support/settlement.js';
 
 const operations = {
   echo: operation<unknown, unknown>({ capacity: 32 }),
@@ -12,10 +13,6 @@ function heapAfterGc(): number {
   globalThis.gc?.();
   globalThis.gc?.();
   return process.memoryUsage().heapUsed;
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 test('a worker keeps nothing of the calls that were answered', async () => {

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { type Clock, type ClockTimer, type ClockTimerOptions, systemClock } from '../../src/core/index.js';
 import { createBatcher, createWorkerChannels, operation, runWorker } from '../../src/worker/index.js';
 import { Request, type Worker } from '../../src/worker/internal.js';
+import { turn } from '../support/settlement.js';
 
 /** A clock whose time is set, and whose timers fire when they are told to, at once. */
 class HandClock implements Clock {
@@ -26,10 +27,6 @@ class HandClock implements Clock {
       if (timer.due <= this.time && this.#timers.delete(timer)) timer.callback();
     }
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 test('runWorker() does not run a call whose deadline passed while another kept the thread, though its timer had no turn', async () => {

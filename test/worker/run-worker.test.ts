@@ -11,6 +11,7 @@ import {
   type WorkerChannelsOptions,
   type WorkerProgress,
 } from '../../src/worker/index.js';
+import { deferred, settled, turn } from '../support/settlement.js';
 
 const operations = {
   echo: operation<number, number>({ capacity: 64 }),
@@ -25,28 +26,6 @@ function start(model: Partial<Model>, options?: RunWorkerOptions, channelsOption
   const { handle, channels } = createWorkerChannels(operations, channelsOptions);
   const done = runWorker({ ...identity, ...model }, channels, options);
   return { handle, channels, done };
-}
-
-function settled<T>(promise: Promise<T>): Promise<{ value?: T; error?: unknown }> {
-  return promise.then(
-    (value) => ({ value }),
-    (error) => ({ error }),
-  );
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
-/** A promise and what settles it. */
-function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void } {
-  let resolve!: (value: T) => void;
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<T>((res, rej) => {
-    resolve = res;
-    reject = rej;
-  });
-  return { promise, resolve, reject };
 }
 
 test('WorkerStateView.waitFor() refuses a state that there is not', async () => {

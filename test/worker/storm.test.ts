@@ -3,16 +3,13 @@ import { expect, test } from 'vitest';
 import { SimulatedClock } from '../../src/core/index.js';
 import { createWorkerChannels, operation, runWorker, type WorkerHandle } from '../../src/worker/index.js';
 import { seeded } from '../seeded.js';
+import { turn } from '../support/settlement.js';
 
 const operations = {
   work: operation<number, number>({ capacity: 16 }),
   bulk: operation<Uint8Array, number>({ capacity: { items: 8, bytes: 4_096 } }),
   stream: operation.stream<number, number>({ capacity: 4, chunkCapacity: 2 }),
 };
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
 
 function expectBalanced(handle: WorkerHandle<typeof operations>): void {
   const { accepted, succeeded, failed, expired, cancelled, pending } = handle.stats();

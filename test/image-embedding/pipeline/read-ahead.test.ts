@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { EmbeddingPipeline } from '../../../src/image-embedding/pipeline/pipeline.js';
 import { type HeldBytes, ReadAhead } from '../../../src/image-embedding/pipeline/read-ahead.js';
+import { turn } from '../../support/settlement.js';
 
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 const turns = async (count: number) => {
   for (let each = 0; each < count; each += 1) await turn();
 };

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { createWorkerChannels } from '../../../src/worker/channels.js';
 import { runWorker } from '../../../src/worker/loop.js';
 import { operation } from '../../../src/worker/operation.js';
+import { settled } from '../../support/settlement.js';
 
 interface Sized {
   readonly size: unknown;
@@ -12,13 +13,6 @@ interface Sized {
 function sized(items: number, bytes: number) {
   const sizeOf = (input: Sized): number => input.size as number;
   return createWorkerChannels({ work: operation<Sized, string>({ capacity: { items, bytes }, sizeOf }) });
-}
-
-function settled<T>(promise: Promise<T>): Promise<{ value?: T; error?: unknown }> {
-  return promise.then(
-    (value) => ({ value }),
-    (error) => ({ error }),
-  );
 }
 
 test.each([

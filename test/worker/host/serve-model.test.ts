@@ -4,8 +4,7 @@ import { ProgressBoard } from '../../../src/worker/host/progress-board.js';
 import { Link, type Parcel } from '../../../src/worker/codec/link.js';
 import { Kind, sharedNow } from '../../../src/worker/codec/link.js';
 import { serveModel } from '../../../src/worker/host/serve-model.js';
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+import { turn } from '../../support/settlement.js';
 
 const module = `data:text/javascript,${encodeURIComponent(`
   let inside = 0;
