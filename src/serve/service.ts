@@ -103,18 +103,34 @@ export class EmbeddingService {
 
   /** Reads a JSON body and checks it. */
   async readJson<Schema extends v.GenericSchema>(request: ServeRequest, schema: Schema): Promise<ReadJson<Schema>> {
-    this.admission.requireRoom();
-    const parsed = await this.#parser.parse(await request.readBody(), request.signal);
-    const pictures = new PictureReader(this.#parser, parsed, this.settings.allowUrls);
-    return { body: validated(schema, parsed.value), pictures };
+    return await this.#parse(await this.readBody(request), request, schema);
   }
 
-  /** Reads a body that is one picture. */
-  async readPicture(request: ServeRequest): Promise<EmbedItem> {
+  /** Reads a body that is JSON or one picture, whatever its content type says: no picture begins with a brace. */
+  async readJsonOrPicture<Schema extends v.GenericSchema>(
+    request: ServeRequest,
+    schema: Schema,
+  ): Promise<ReadJson<Schema> | EmbedItem> {
+    const bytes = await this.readBody(request);
+    const first = bytes.find((byte) => byte > 0x20);
+    if (first === undefined) throw new Refusal('empty', 'The body must be JSON or a picture, received none');
+    return first === 0x7b ? await this.#parse(bytes, request, schema) : { kind: 'bytes', bytes, param: '' };
+  }
+
+  /** Reads a body, unless there is no room for what is in it. */
+  async readBody(request: ServeRequest): Promise<Uint8Array> {
     this.admission.requireRoom();
-    const bytes = await request.readBody();
-    if (bytes.byteLength === 0) throw new Refusal('empty', 'The body must be a picture, received 0 bytes');
-    return { kind: 'bytes', bytes, param: '' };
+    return await request.readBody();
+  }
+
+  async #parse<Schema extends v.GenericSchema>(
+    bytes: Uint8Array,
+    request: ServeRequest,
+    schema: Schema,
+  ): Promise<ReadJson<Schema>> {
+    const parsed = await this.#parser.parse(bytes, request.signal);
+    const pictures = new PictureReader(this.#parser, parsed, this.settings.allowUrls);
+    return { body: validated(schema, parsed.value), pictures };
   }
 
   /** Embeds the items of a request. */

@@ -2,13 +2,24 @@
 import * as v from 'valibot';
 import { Refusal } from './http/refusal.js';
 
-/** The value that a schema makes of a body; a refusal that names the part at fault where it is not what the schema wants. */
-export function validated<Schema extends v.GenericSchema>(schema: Schema, value: unknown): v.InferOutput<Schema> {
+/** How long a message is that quotes a value. */
+const MAX_MESSAGE = 200;
+
+/**
+ * The value that a schema makes of a body; a refusal that names the part at fault where it is not what the schema wants.
+ *
+ * @param root The name of the value, where it is a part of the body.
+ */
+export function validated<Schema extends v.GenericSchema>(
+  schema: Schema,
+  value: unknown,
+  root: string = '',
+): v.InferOutput<Schema> {
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
   const issue = deepest(result.issues[0] as v.BaseIssue<unknown>);
-  const param = pathOf(issue.path);
-  throw new Refusal('invalid', `${param === '' ? 'The body' : param}: ${issue.message}`, {
+  const param = pathOf(root, issue.path);
+  throw new Refusal('invalid', `${param === '' ? 'The body' : param}: ${issue.message.slice(0, MAX_MESSAGE)}`, {
     param: param === '' ? undefined : param,
     code: 'invalid_value',
   });
@@ -30,8 +41,8 @@ function deepest(issue: v.BaseIssue<unknown>): v.BaseIssue<unknown> {
 }
 
 /** The way to a value: `input[7].image_url`. */
-function pathOf(path: readonly { readonly key: unknown }[] | undefined): string {
-  let text = '';
+function pathOf(root: string, path: readonly { readonly key: unknown }[] | undefined): string {
+  let text = root;
   for (const { key } of path ?? []) {
     if (typeof key === 'number') text += `[${key}]`;
     else text += text === '' ? String(key) : `.${String(key)}`;

@@ -1,6 +1,6 @@
 /**
- * Immich's machine learning container: `/ping` and `/predict`, at the root, as its server calls them. Pictures are embedded here; faces, text in
- * pictures and words go to a fallback, Immich's own container, where one is set.
+ * Immich's machine learning container: `/ping` and `/predict`, at the root, as its server calls them. Pictures are embedded here, and words where the model
+ * has a text tower; faces and text in pictures go to a fallback, Immich's own container, where one is set.
  */
 import * as v from 'valibot';
 import { type Answer, jsonAnswer, textAnswer } from '../http/answer.js';
@@ -24,18 +24,20 @@ const PredictResponse = v.object({
 });
 
 async function predict(request: ServeRequest, service: EmbeddingService): Promise<Answer> {
-  service.admission.requireRoom();
   const contentType = request.header('content-type');
-  const body = await request.readBody();
+  const body = await service.readBody(request);
   const form = await parseForm(body, contentType);
   const entries = readEntries(form);
-  const clip = entries.clip === undefined ? undefined : validated(Clip, entries.clip);
-  const isServed = clip !== undefined && Object.keys(entries).length === 1;
-  if (!isServed) {
+  const clip = entries.clip === undefined ? undefined : validated(Clip, entries.clip, 'entries.clip');
+  const tasks = Object.keys(entries);
+  if (clip === undefined || tasks.length > 1) {
     const { immichFallback } = service.settings;
-    if (immichFallback !== undefined) return await forward(immichFallback, body, contentType ?? '', request.signal);
-    const tasks = Object.keys(entries).join(', ');
-    throw new Refusal('unsupported', `Only the task clip is served here, received ${tasks.slice(0, 100)}`, {
+    // A vector of its own model would not lie among those of ours: what has the task clip stays here.
+    if (clip === undefined && immichFallback !== undefined) {
+      return await forward(immichFallback, body, contentType ?? '', request.signal);
+    }
+    const received = tasks.join(', ').slice(0, 100);
+    throw new Refusal('unsupported', `Only the task clip is served here, alone, received ${received}`, {
       code: 'task_unsupported',
     });
   }
@@ -67,7 +69,7 @@ function readEntries({ fields, files }: Form): v.InferOutput<typeof Entries> {
   } catch (cause) {
     throw new Refusal('invalid', 'entries: expected JSON', { param: 'entries', cause });
   }
-  return validated(Entries, value);
+  return validated(Entries, value, 'entries');
 }
 
 /** Hands a request on to the fallback as it came. */

@@ -58,12 +58,13 @@ const ModelsResponse = v.object({ object: v.literal('list'), data: v.array(Model
 type EmbeddingsBody = v.InferOutput<typeof EmbeddingsRequest>;
 
 async function embeddings(request: ServeRequest, service: EmbeddingService): Promise<Answer> {
-  if (isBinary(request.mediaType)) {
+  const read = await service.readJsonOrPicture(request, EmbeddingsRequest);
+  if ('kind' in read) {
     const model = service.catalog.find(request.query.get('model'));
-    const vectors = await service.embed(request, model, [await service.readPicture(request)]);
-    return answerWith(model, vectors, { type: 'float', isBase64: request.query.get('encoding_format') === 'base64' });
+    const isBase64 = request.query.get('encoding_format') === 'base64';
+    return answerWith(model, await service.embed(request, model, [read]), { type: 'float', isBase64 });
   }
-  const { body, pictures } = await service.readJson(request, EmbeddingsRequest);
+  const { body, pictures } = read;
   const model = service.catalog.find(body.model);
   const rules = { pictures, modality: body.modality ?? undefined };
   if ((body.input === undefined) === (body.messages === undefined)) {
@@ -79,11 +80,6 @@ async function embeddings(request: ServeRequest, service: EmbeddingService): Pro
     dimensions: body.dimensions ?? body.output_dimension,
   });
   return answerWith(model, vectors, formOf(body));
-}
-
-/** Whether a body is a picture itself. */
-export function isBinary(mediaType: string): boolean {
-  return mediaType.startsWith('image/') || mediaType === 'application/octet-stream';
 }
 
 function formOf({ encoding_format, embedding_type, encoding_type, output_dtype }: EmbeddingsBody): VectorForm {

@@ -36,11 +36,12 @@ const InfoResponse = v.looseObject({
 async function embed(request: ServeRequest, service: EmbeddingService): Promise<Answer> {
   const model = service.catalog.main;
   // Hugging Face's client sends a picture without any content type, and JSON with one.
-  if (request.mediaType !== 'application/json') {
-    const vectors = await service.embed(request, model, [await service.readPicture(request)]);
+  const read = await service.readJsonOrPicture(request, EmbedRequest);
+  if ('kind' in read) {
+    const vectors = await service.embed(request, model, [read]);
     return jsonAnswer(vectors.map((vector) => Array.from(vector)));
   }
-  const { body, pictures } = await service.readJson(request, EmbedRequest);
+  const { body, pictures } = read;
   const { inputs, normalize, dimensions } = body;
   const items =
     typeof inputs === 'string'
