@@ -165,7 +165,7 @@ export class ServeApplication {
       status,
       durationMs,
       code: refusal?.code,
-      message: refusal?.message,
+      message: refusal?.isQuoting ? undefined : refusal?.message,
       error: refusal?.isFault ? (refusal.cause ?? refusal) : undefined,
     });
   }

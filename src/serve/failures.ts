@@ -14,6 +14,9 @@ const KINDS: Readonly<Record<string, RefusalKind>> = {
   ERR_URL_FETCH: 'invalid',
 };
 
+/** Errors whose messages quote words, URLs or base64. */
+const QUOTING = /^(word|url|base64)_/;
+
 /**
  * The refusal that an error becomes. What went wrong inside keeps its message for the operator, as `cause`: it may name files of this machine.
  *
@@ -49,7 +52,7 @@ export function refusalOf(error: unknown, param?: string): Refusal {
     case 'closing':
       return new Refusal('closing', 'The server is shutting down', { cause: error });
     default:
-      return new Refusal(kind, error.message, { param, code, cause: error });
+      return new Refusal(kind, error.message, { param, code, isQuoting: QUOTING.test(code), cause: error });
   }
 }
 

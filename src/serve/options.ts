@@ -92,8 +92,8 @@ const protocolName: Check<ProtocolName> = (action, name, value) => requireOneOf(
 /** Never shows the key. */
 const apiKey: Check<string> = (action, name, value) => {
   if (typeof value !== 'string') throw new TypeError(`${action}: ${name} must be a string`);
-  if (value.length >= LEAST_KEY) return value;
-  throw new RangeError(`${action}: ${name} must have at least ${LEAST_KEY} characters`);
+  if (value.length >= LEAST_KEY && /^\S+$/.test(value)) return value;
+  throw new RangeError(`${action}: ${name} must have at least ${LEAST_KEY} characters and no space`);
 };
 
 const aliasRecord: Check<Readonly<Record<string, string>>> = (action, name, value) => {

@@ -106,7 +106,7 @@ export class EmbeddingService {
     return await this.#parse(await this.readBody(request), request, schema);
   }
 
-  /** Reads a body that is JSON or one picture, whatever its content type says: no picture begins with a brace. */
+  /** Reads a body that is JSON or one picture, whatever its content type says: no picture begins with a bracket. */
   async readJsonOrPicture<Schema extends v.GenericSchema>(
     request: ServeRequest,
     schema: Schema,
@@ -114,7 +114,9 @@ export class EmbeddingService {
     const bytes = await this.readBody(request);
     const first = bytes.find((byte) => byte > 0x20);
     if (first === undefined) throw new Refusal('empty', 'The body must be JSON or a picture, received none');
-    return first === 0x7b ? await this.#parse(bytes, request, schema) : { kind: 'bytes', bytes, param: '' };
+    return first === 0x7b || first === 0x5b
+      ? await this.#parse(bytes, request, schema)
+      : { kind: 'bytes', bytes, param: '' };
   }
 
   /** Reads a body, unless there is no room for what is in it. */

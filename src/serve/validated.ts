@@ -2,9 +2,6 @@
 import * as v from 'valibot';
 import { Refusal } from './http/refusal.js';
 
-/** How long a message is that quotes a value. */
-const MAX_MESSAGE = 200;
-
 /**
  * The value that a schema makes of a body; a refusal that names the part at fault where it is not what the schema wants.
  *
@@ -19,10 +16,17 @@ export function validated<Schema extends v.GenericSchema>(
   if (result.success) return result.output;
   const issue = deepest(result.issues[0] as v.BaseIssue<unknown>);
   const param = pathOf(root, issue.path);
-  throw new Refusal('invalid', `${param === '' ? 'The body' : param}: ${issue.message.slice(0, MAX_MESSAGE)}`, {
+  throw new Refusal('invalid', `${param === '' ? 'The body' : param}: ${expectation(issue)}`, {
     param: param === '' ? undefined : param,
     code: 'invalid_value',
   });
+}
+
+/** What was expected, without the value that came: it may be an input. */
+function expectation({ expected, received, message }: v.BaseIssue<unknown>): string {
+  if (expected === null) return message.slice(0, message.lastIndexOf(' but received'));
+  const kind = /^[A-Za-z]+$/.test(received) ? `, received ${received}` : '';
+  return `expected ${expected.toLowerCase()}${kind.toLowerCase()}`;
 }
 
 /** Of a value that could have been several things, the fault of the one that came furthest. */

@@ -8,7 +8,7 @@ import { photo, post, serving } from './support/serving.js';
 
 const at = serving({
   aliases: { 'ViT-B-32__openai': 'default' },
-  apiKeys: ['a long secret'],
+  apiKeys: ['a-long-secret'],
   openProtocols: ['immich'],
 });
 

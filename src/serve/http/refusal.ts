@@ -45,6 +45,8 @@ export interface RefusalDetails {
   readonly code?: string | undefined;
   /** When a new attempt has a fair chance, in ms from now. */
   readonly retryAfterMs?: number | undefined;
+  /** Whether the message quotes an input: it is then for the client alone. False by default. */
+  readonly isQuoting?: boolean;
   readonly cause?: unknown;
 }
 
@@ -54,14 +56,20 @@ export class Refusal extends Error {
   readonly code: string;
   readonly param: string | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly isQuoting: boolean;
 
-  constructor(kind: RefusalKind, message: string, { param, code, retryAfterMs, cause }: RefusalDetails = {}) {
+  constructor(
+    kind: RefusalKind,
+    message: string,
+    { param, code, retryAfterMs, isQuoting = false, cause }: RefusalDetails = {},
+  ) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'Refusal';
     this.kind = kind;
     this.code = code ?? kind.replaceAll('-', '_');
     this.param = param;
     this.retryAfterMs = retryAfterMs;
+    this.isQuoting = isQuoting;
   }
 
   get status(): number {
