@@ -6,12 +6,12 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import sharp, { type Sharp } from 'sharp';
-import type { PreprocessSpec } from '../src/image-embedding/preprocess-spec.js';
+import type { PreprocessSpec } from '../src/image-embedding/model/model-spec.js';
 
-type Preprocessing = typeof import('../src/image-embedding/preprocessor.js');
-type Geometry = typeof import('../src/image-embedding/decode/geometry.js');
+type Preprocessing = typeof import('../src/image-embedding/decode/preprocessor.js');
+type Geometry = typeof import('../src/image-embedding/decode/scale.js');
 type Kernels = typeof import('../src/image-embedding/kernels/kernels.js');
-type Tensors = typeof import('../src/image-embedding/inference/tensor-input.js');
+type Tensors = typeof import('../src/image-embedding/inference/tensors.js');
 
 const dist = new URL('../dist/image-embedding/', import.meta.url);
 const { createPreprocessor } = (await import(new URL('preprocessor.js', dist).href)) as Preprocessing;

@@ -27,7 +27,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { clearInterval, setInterval } from 'node:timers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { makeFolder } from './make-folder.js';
+import { makeFolder } from './file-system.js';
 
 /** A lock of which nothing but its age is known is left over when it was not touched for this long, in ms. */
 export const STALE_MS = 30_000;

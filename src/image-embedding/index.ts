@@ -15,9 +15,11 @@ export {
   type MillraceErrorOptions,
   type MillraceErrors,
 } from '../core/index.js';
+export type { PreprocessMode } from './decode/preprocessor.js';
+export { createThumbnail, type ThumbnailOptions } from './decode/thumbnail.js';
 export { similarity } from './embedding-vector.js';
-export { BatchError, type BatchFailure } from './facade/batch-error.js';
 export type { SettledEmbedding, StreamResult } from './facade/embed-images.js';
+export { BatchError, type BatchFailure } from './facade/embed-images.js';
 export type {
   BatchEmbedOptions,
   DetailedEmbedding,
@@ -26,7 +28,7 @@ export type {
   EmbedOptions,
   EmbedTextOptions,
   WarmOptions,
-} from './facade/embed-options.js';
+} from './facade/embed-one.js';
 export { createImageEmbeddingPool, ImageEmbeddingPool } from './facade/image-embedding-pool.js';
 export type { BatchInput, ImageBytes, ImageInput, ImageMemory } from './facade/image-input.js';
 export type {
@@ -59,13 +61,21 @@ export {
   ModelInferenceError,
   ModelLoadError,
   ModelMismatchError,
+  ModelNoTextError,
   ModelNotFoundError,
   ModelOfflineError,
   ModelRuntimeMissingError,
   ModelUnsupportedError,
+  WordUnknownError,
 } from './model/model-errors.js';
-export { type ModelDtype, type ModelFolderOptions, readModelFolder } from './model/model-folder.js';
-export { identifyModel, type ModelIdentity } from './model/model-identity.js';
+export {
+  identifyModel,
+  type ModelDtype,
+  type ModelFolderOptions,
+  type ModelIdentity,
+  readModelFolder,
+} from './model/model-folder.js';
+export type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './model/model-spec.js';
 export {
   createModelSpec,
   type ModelSpec,
@@ -75,10 +85,6 @@ export {
 } from './model/model-spec.js';
 export type { ModelReference, ModelSource } from './model/resolve-model.js';
 export type { ModelDescription } from './operations.js';
+export type { PrepareOptions } from './prepare/prepare.js';
 export { type PreparedModel, type PrepareModelOptions, prepareModel } from './prepare/prepare.js';
-export type { PrepareOptions } from './prepare/prepare-model.js';
-export type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './preprocess-spec.js';
-export type { PreprocessMode } from './preprocessor.js';
 export type { FailOn, ImageLimitOptions, ImageLimits, UrlLimits } from './sources/limits.js';
-export { ModelNoTextError, WordUnknownError } from './text/text-errors.js';
-export { createThumbnail, type ThumbnailOptions } from './thumbnail.js';

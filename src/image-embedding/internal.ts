@@ -17,8 +17,8 @@ export {
 export { type MapOptions, mapInOrder } from './facade/map-in-order.js';
 export { FileLock, type LockHolder, STALE_MS } from './file-lock.js';
 export { decodePath, encodePath, isEscapedPath, pathOfFileUrl, printablePath } from './file-name.js';
-export { hubCacheFolder } from './hub/hub-environment.js';
-export { fromFloat16 } from './inference/float16.js';
-export { makeFolder } from './make-folder.js';
-export { builtInNames, nearestName } from './model/model-names.js';
+export { makeFolder } from './file-system.js';
+export { hubCacheFolder } from './hub/hub-options.js';
+export { fromFloat16 } from './inference/tensors.js';
+export { builtInNames, nearestName } from './model/resolve-model.js';
 export { bytesFromPath, type PathLimits } from './sources/path-source.js';

@@ -1,7 +1,7 @@
 /** What an image embedding worker can do. The same record types the worker's model, the pool and the facade. */
 import { operation, type UnaryOperation } from '../worker/index.js';
 import type { SessionDescription } from './inference/session.js';
-import type { PreprocessSpec } from './preprocess-spec.js';
+import type { PreprocessSpec } from './model/model-spec.js';
 import type { SourceKind } from './sources/read-source.js';
 
 /** A loaded model, for people and for `embeddingDimension()`. */

@@ -4,7 +4,7 @@ import { glob } from 'tinyglobby';
 import { expect, test } from 'vitest';
 import * as channels from '../../src/channels/index.js';
 import { MillraceError } from '../../src/core/index.js';
-import { BatchError } from '../../src/image-embedding/facade/batch-error.js';
+import { BatchError } from '../../src/image-embedding/facade/embed-images.js';
 import { imageErrorClasses } from '../../src/image-embedding/image-errors.js';
 import { modelErrorClasses } from '../../src/image-embedding/model/model-errors.js';
 import * as nats from '../../src/nats/index.js';

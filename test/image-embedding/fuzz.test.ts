@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { isMillraceError } from '../../src/core/index.js';
-import { createPreprocessor } from '../../src/image-embedding/preprocessor.js';
+import { createPreprocessor } from '../../src/image-embedding/decode/preprocessor.js';
 import { mutatedImages } from './mutated-images.js';
 import { squareSpec } from './square-spec.js';
 

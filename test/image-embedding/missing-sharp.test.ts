@@ -20,7 +20,7 @@ it('createPreprocessor() names the package and the command when sharp is not ins
       await symlink(path.join(root, 'node_modules', name), link, 'junction');
     }
     await cp(fileURLToPath(new URL('../../dist', import.meta.url)), path.join(folder, 'dist'), { recursive: true });
-    const module = pathToFileURL(path.join(folder, 'dist/image-embedding/preprocessor.js')).href;
+    const module = pathToFileURL(path.join(folder, 'dist/image-embedding/decode/preprocessor.js')).href;
     const script = `
       const { createPreprocessor } = await import(${JSON.stringify(module)});
       const preprocessor = createPreprocessor({ mean: [0, 0, 0], std: [1, 1, 1], rescale: 1, dtype: 'uint8' });

@@ -2,8 +2,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import type { PreprocessSpec, Resample } from '../../src/image-embedding/preprocess-spec.js';
-import { createPreprocessor } from '../../src/image-embedding/preprocessor.js';
+import { createPreprocessor } from '../../src/image-embedding/decode/preprocessor.js';
+import type { PreprocessSpec, Resample } from '../../src/image-embedding/model/model-spec.js';
 import { difference, testPicture } from './decode/plain-resample.js';
 import { squareSpec } from './square-spec.js';
 

@@ -1,4 +1,4 @@
-import type { PreprocessSpec } from '../../src/image-embedding/preprocess-spec.js';
+import type { PreprocessSpec } from '../../src/image-embedding/model/model-spec.js';
 
 /** CLIP's steps to a square of so many pixels, colours as they are; `changes` replace what a test is about. */
 export function squareSpec(side: number, changes: Partial<PreprocessSpec> = {}): PreprocessSpec {

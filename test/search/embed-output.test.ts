@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openWriter } from '../../src/cli/output/open-writer.js';
 import type { EmbedRecord } from '../../src/cli/output/record.js';
-import { toFloat16 } from '../../src/image-embedding/inference/float16.js';
+import { toFloat16 } from '../../src/image-embedding/inference/tensors.js';
 import { createIndex, openIndex } from '../../src/search/index.js';
 import { entriesOf, pathOf, plainSearch, vectorOf } from './support/vectors.js';
 

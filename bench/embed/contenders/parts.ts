@@ -4,17 +4,19 @@ import sharp from 'sharp';
 import type { Contender, Contenders, Setup } from '../contender.js';
 import { infer, loadSession, normalize, ONE_THREAD, readPlanes } from '../plain.js';
 
-type Preprocessing = typeof import('../../../src/image-embedding/preprocessor.js');
+type Preprocessing = typeof import('../../../src/image-embedding/decode/preprocessor.js');
 type Kernels = typeof import('../../../src/image-embedding/kernels/kernels.js');
-type Tensors = typeof import('../../../src/image-embedding/inference/tensor-input.js');
+type Tensors = typeof import('../../../src/image-embedding/inference/tensors.js');
 
 const NONE = new Float32Array(0);
 
 async function ourDecode({ spec, dist }: Setup): Promise<(path: string) => Promise<Float32Array>> {
-  const { createPreprocessor } = (await import(new URL('image-embedding/preprocessor.js', dist).href)) as Preprocessing;
+  const { createPreprocessor } = (await import(
+    new URL('image-embedding/decode/preprocessor.js', dist).href
+  )) as Preprocessing;
   const { loadKernels } = (await import(new URL('image-embedding/kernels/kernels.js', dist).href)) as Kernels;
   await loadKernels();
-  const { TensorInput } = (await import(new URL('image-embedding/inference/tensor-input.js', dist).href)) as Tensors;
+  const { TensorInput } = (await import(new URL('image-embedding/inference/tensors.js', dist).href)) as Tensors;
   const preprocessor = createPreprocessor(spec.preprocess, 'fast');
   const input = new TensorInput({ name: '', type: 'float32', batch: undefined, ...spec.preprocess.output }, spec);
   return async (path) => input.write([await preprocessor.decode(await readFile(path))], 1) as Float32Array;

@@ -8,11 +8,9 @@ import {
   ImageUnsupportedError,
 } from '../image-errors.js';
 import type { ImageLimits } from '../sources/limits.js';
-import type { Size } from './geometry.js';
-import { readHeifPicture } from './heif-header.js';
-import { plainJpegSize } from './jpeg-header.js';
+import { describeContent, type ImageFormat, plainJpegSize, readHeifPicture, sniffFormat } from './formats.js';
+import type { Size } from './scale.js';
 import type { ResizeOptions, Sharp, SharpModule, SharpOptions } from './sharp-loader.js';
-import { describeContent, type ImageFormat, sniffFormat } from './sniff.js';
 import { isSrgbProfile } from './srgb-profile.js';
 import { readTiffSamples, type TiffSamples } from './tiff-header.js';
 

@@ -1,26 +1,75 @@
 /** Many images: each is a request of its own, with a bounded number under way. */
 import {
   definedOf,
+  type Fault,
+  hide,
   isError,
   isMillraceError,
-  type MillraceError,
+  MillraceError,
   requireBoolean,
   requirePositiveInteger,
 } from '../../core/index.js';
-import { BatchError, type BatchFailure } from './batch-error.js';
-import { findModel, timeLeft } from './embed-call.js';
-import { embedOne } from './embed-one.js';
 import {
   type BatchEmbedOptions,
   type EmbedImagesOptions,
   type EmbedOptions,
+  embedOne,
+  findModel,
   requireEmbedOptions,
-} from './embed-options.js';
+  timeLeft,
+} from './embed-one.js';
 import { imageFilesIn } from './image-files.js';
 import { type BatchInput, callersFolder, checkAny, checkPath, type ImageInput, isUrl } from './image-input.js';
 import { mapInOrder } from './map-in-order.js';
 import type { ModelRegistry } from './model-registry.js';
 import { discard } from './read-bytes.js';
+
+/** One image of a batch that failed. */
+export interface BatchFailure {
+  /** Its place in the batch. */
+  readonly index: number;
+  /** What was to be embedded, as it was given. */
+  readonly input: BatchInput;
+  readonly error: Error;
+}
+
+const SHOWN = 3;
+
+/** What an error says of itself, of whichever class it is; an argument of the wrong type or out of range is the caller's doing, too. */
+function faultOf({ fault, name }: Error & { readonly fault?: unknown }): Fault {
+  if (fault === 'caller' || fault === 'model' || fault === 'system') return fault;
+  return name === 'TypeError' || name === 'RangeError' ? 'caller' : 'model';
+}
+
+/**
+ * Some images of a batch failed, so the whole call did. Says which and why; `settle: true` gives the rest, too.
+ */
+export class BatchError extends MillraceError {
+  override readonly code = 'ERR_BATCH_FAILED' as const;
+  override readonly fault: Fault;
+  /** The places of the images that failed, in order. */
+  readonly indexes: readonly number[];
+  /** Each failure, in the same order. Not enumerable, so that logs stay short. */
+  declare readonly failures: readonly BatchFailure[];
+
+  constructor(failures: readonly BatchFailure[], size: number) {
+    const shown = failures.slice(0, SHOWN).map(({ index, error }) => `${index} (${error.message})`);
+    const rest = failures.length > SHOWN ? ` and ${failures.length - SHOWN} more` : '';
+    super(`Cannot embed batch: ${failures.length} of ${size} images failed: ${shown.join(', ')}${rest}`, {
+      cause: failures[0]?.error,
+    });
+    this.indexes = failures.map(({ index }) => index);
+    hide(this, 'failures', failures);
+    // The callers' bad images are theirs; anything else among them is worth a breaker's attention.
+    this.fault = failures.map(({ error }) => faultOf(error)).find((fault) => fault !== 'caller') ?? 'caller';
+  }
+}
+
+declare module '../../core/errors.js' {
+  interface MillraceErrors {
+    ERR_BATCH_FAILED: BatchError;
+  }
+}
 
 /** One result of a stream: an embedding, or what went wrong with this image alone. */
 export type StreamResult<Input> =

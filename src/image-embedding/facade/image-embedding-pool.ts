@@ -14,7 +14,6 @@ import { disableTelemetry } from '../inference/session.js';
 import type { ModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
 import { meanVector, TextVectors } from '../text/text-vectors.js';
-import { callOptions, findModel } from './embed-call.js';
 import {
   type EmbedImagesParts,
   embedBatch,
@@ -22,20 +21,24 @@ import {
   type SettledEmbedding,
   type StreamResult,
 } from './embed-images.js';
-import { embedOne, embedOneDetailed, type OneImage } from './embed-one.js';
 import {
   type BatchEmbedOptions,
+  callOptions,
   type DetailedEmbedding,
   type EmbedImagesOptions,
   type EmbedOneOptions,
   type EmbedOptions,
   type EmbedTextOptions,
+  embedOne,
+  embedOneDetailed,
+  findModel,
+  type OneImage,
   requireEmbedOptions,
   requireModelAndSignal,
   requireTextOptions,
   requireWarmOptions,
   type WarmOptions,
-} from './embed-options.js';
+} from './embed-one.js';
 import {
   type BatchInput,
   type CheckedInput,

@@ -6,7 +6,7 @@ import { describeReceived } from '../../core/index.js';
 import { pathOfFileUrl } from '../file-name.js';
 import { ImageCorruptError, ImageNotFoundError, ImageTooLargeError, UrlForbiddenError } from '../image-errors.js';
 import { MAX_WAITING_BYTES } from '../operations.js';
-import { maxBase64Length } from '../sources/base64-source.js';
+import { maxBase64Length } from '../sources/memory-source.js';
 import type { SourceKind } from '../sources/read-source.js';
 import type { BlobLike, ByteStream, ResponseLike } from './read-bytes.js';
 

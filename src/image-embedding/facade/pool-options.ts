@@ -1,4 +1,5 @@
 /** What an image embedding pool can be told, checked once and filled. */
+
 import path from 'node:path';
 import {
   requireBoolean,
@@ -9,16 +10,15 @@ import {
   requirePositiveInteger,
 } from '../../core/index.js';
 import { availableCores, type ModelOptions, type PoolOptions } from '../../pool/index.js';
-import type { WorkerHost } from '../../worker/index.js';
+import { inheritedExecArgv, type WorkerHost } from '../../worker/index.js';
+import type { PreprocessMode } from '../decode/preprocessor.js';
 import { type HubOptions, type HubSettings, requireHubOptions } from '../hub/hub-options.js';
 import type { SessionOptions } from '../inference/session.js';
 import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
 import { MAX_WAITING_BYTES } from '../operations.js';
-import { type PrepareOptions, type PrepareSettings, requirePrepareOption } from '../prepare/prepare-model.js';
-import type { PreprocessMode } from '../preprocessor.js';
+import { type PrepareOptions, type PrepareSettings, requirePrepareOption } from '../prepare/prepare.js';
 import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '../sources/limits.js';
 import { callersFolder } from './image-input.js';
-import { type ProcessStart, planProcessStart } from './process-start.js';
 
 /** How many workers a model has. */
 export interface WorkerCount {
@@ -252,4 +252,43 @@ function requireWorkers(
     );
   }
   return { minWorkers, maxWorkers, isAuto };
+}
+
+/**
+ * A worker's heap is small, but each image brings buffers of a megabyte. V8 counts them against the room that a heap of 9 MB has to grow, so it
+ * would mark the whole heap every few images, and its helper threads would take the core of another worker. With room for five times as much
+ * and a small young generation, most of the buffers go with the young objects that hold them. Workers of large models, whose time goes elsewhere,
+ * take the room back and collect more often themselves (`PixelGarbage`): so they are started as the others are, and spares are for all.
+ */
+const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--max-semi-space-size=1', '--expose-gc'];
+
+/** What Node has unless it is told otherwise. */
+const MOST_THREADS = 4;
+
+/** What of a model's options says how its process is started. */
+export type ProcessStart = Pick<ModelOptions, 'env' | 'execPath' | 'execArgv' | 'stdio' | 'threadPoolSize'>;
+
+/** Adds to what was asked for what workers run best with. */
+export function planProcessStart(
+  { env, execPath, execArgv, stdio }: PassedModelOptions,
+  maxWorkers: number,
+): ProcessStart {
+  return Object.freeze({
+    ...(env === undefined ? {} : { env }),
+    ...(execPath === undefined ? {} : { execPath }),
+    execArgv: execArgv ?? [...inheritedExecArgv(), ...workerFlags()],
+    ...(stdio === undefined ? {} : { stdio }),
+    threadPoolSize: decodeThreads(maxWorkers),
+  });
+}
+
+/** The loader of Plug'n'Play makes so much garbage as it starts that a small young generation doubles its time. */
+function workerFlags(): readonly string[] {
+  if (!('pnp' in process.versions)) return WORKER_FLAGS;
+  return WORKER_FLAGS.filter((flag) => !flag.startsWith('--max-semi-space-size'));
+}
+
+/** Threads that read and decode: one beyond a worker's share of the cores, so that one can wait. More of them only take turns. */
+function decodeThreads(maxWorkers: number): number {
+  return Math.min(MOST_THREADS, 1 + Math.ceil(availableCores() / maxWorkers));
 }

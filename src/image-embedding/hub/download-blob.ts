@@ -2,7 +2,7 @@
 import { open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { addAbortListener, removeAbortListener } from '../../core/index.js';
-import { makeFolder } from '../make-folder.js';
+import { makeFolder } from '../file-system.js';
 import { ModelDigestError, ModelDownloadError } from '../model/model-errors.js';
 import { hasDigest, sizeOf } from './hub-cache.js';
 import { type HubClient, PassingError, reasonOf } from './hub-client.js';

@@ -4,7 +4,6 @@ import path from 'node:path';
 import { isMillraceError } from '../../core/index.js';
 import { withFileLock } from '../file-lock.js';
 import { MissingDependencyError } from '../image-errors.js';
-import { weightFiles } from '../model/external-weights.js';
 import { ModelDigestError, ModelDownloadError, ModelNotFoundError, ModelOfflineError } from '../model/model-errors.js';
 import {
   dtypeOfFile,
@@ -15,6 +14,7 @@ import {
   preprocessorFiles,
 } from '../model/model-folder.js';
 import type { ModelReference } from '../model/resolve-model.js';
+import { weightFiles } from '../model/weights.js';
 import { textFileCandidates, tokenizerFilesOf } from '../text/text-spec.js';
 import { downloadBlob, partOf } from './download-blob.js';
 import {
@@ -29,8 +29,7 @@ import {
   writeRef,
 } from './hub-cache.js';
 import { HubClient, PassingError, reasonOf } from './hub-client.js';
-import { hubCacheFolder } from './hub-environment.js';
-import type { HubSettings } from './hub-options.js';
+import { type HubSettings, hubCacheFolder } from './hub-options.js';
 
 const COMMIT = /^[0-9a-f]{40}$/;
 const DIGEST = /^([0-9a-f]{40}|[0-9a-f]{64})$/;

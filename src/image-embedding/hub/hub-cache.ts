@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { copyFile, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { replaceFile } from '../replace-file.js';
+import { replaceFile } from '../file-system.js';
 
 /** The folder of one repository in the cache. */
 export interface RepositoryCache {

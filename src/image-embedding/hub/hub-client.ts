@@ -6,8 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isError } from '../../core/index.js';
 import { ModelDownloadError } from '../model/model-errors.js';
-import { storedToken, unusedProxy } from './hub-environment.js';
-import type { HubSettings } from './hub-options.js';
+import { type HubSettings, storedToken, unusedProxy } from './hub-options.js';
 
 /** What passes as the function of that name. */
 export type Fetch = typeof globalThis.fetch;

@@ -2,9 +2,8 @@
 import { open, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf } from '../../core/index.js';
-import { weightFiles } from '../model/external-weights.js';
-import { isLfsPointer } from '../model/lfs-pointer.js';
 import { ModelCorruptError, ModelLoadError, ModelNotFoundError, ModelUnsupportedError } from '../model/model-errors.js';
+import { isLfsPointer, weightFiles } from '../model/weights.js';
 
 const UPDATE = 'update onnxruntime-node';
 

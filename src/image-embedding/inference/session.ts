@@ -8,15 +8,14 @@ import path from 'node:path';
 import { types } from 'node:util';
 import type * as Runtime from 'onnxruntime-node';
 import { definedOf } from '../../core/index.js';
+import { describeLoadFailure, isNativeFailure } from '../image-errors.js';
 import { loadKernels } from '../kernels/kernels.js';
-import { describeLoadFailure, isNativeFailure } from '../load-failure.js';
 import { ModelInferenceError, ModelMismatchError, ModelRuntimeMissingError } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { dependsOnCompany } from './company.js';
-import { fromFloat16 } from './float16.js';
 import { loadError, requireModelFile } from './load-error.js';
 import { describeValue, type PickedOutput, pickOutput, poolOutput, type ValueInfo } from './output.js';
-import { TensorInput } from './tensor-input.js';
+import { fromFloat16, TensorInput } from './tensors.js';
 
 /** The graph of a prepared model, in its folder. */
 export const PREPARED_GRAPH: string = 'model.onnx';

@@ -90,6 +90,8 @@ export const modelErrorClasses: readonly ModelErrorClass[] = [
 
 declare module '../../core/errors.js' {
   interface MillraceErrors {
+    ERR_MODEL_NO_TEXT: ModelNoTextError;
+    ERR_WORD_UNKNOWN: WordUnknownError;
     ERR_MODEL_NOT_FOUND: ModelNotFoundError;
     ERR_MODEL_CONFIG: ModelConfigError;
     ERR_MODEL_UNSUPPORTED: ModelUnsupportedError;
@@ -102,4 +104,16 @@ declare module '../../core/errors.js' {
     ERR_MODEL_DIGEST: ModelDigestError;
     ERR_MODEL_OFFLINE: ModelOfflineError;
   }
+}
+
+/** A model has nothing that makes vectors of words. */
+export class ModelNoTextError extends MillraceError {
+  override readonly code = 'ERR_MODEL_NO_TEXT' as const;
+  override readonly fault: Fault = 'caller';
+}
+
+/** A model that knows single words alone does not know this one. */
+export class WordUnknownError extends MillraceError {
+  override readonly code = 'ERR_WORD_UNKNOWN' as const;
+  override readonly fault: Fault = 'caller';
 }

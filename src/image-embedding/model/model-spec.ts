@@ -2,6 +2,7 @@
  * A model as one plain record: which file, what an image has to become before it goes in, and which output is the embedding. It crosses to the
  * child process as it is. Read from a folder by `readModelFolder`, or written by hand with `createModelSpec`.
  */
+
 import path from 'node:path';
 import {
   requireNonNegativeInteger,
@@ -11,7 +12,6 @@ import {
   requirePositiveInteger,
   requireString,
 } from '../../core/index.js';
-import type { PreprocessSpec, Resample } from '../preprocess-spec.js';
 
 /** How an output of many vectors becomes one: the first (class) token, or the mean of all; `'none'` for an output that is one vector. */
 export type Pooling = 'cls' | 'mean' | 'none';
@@ -176,4 +176,40 @@ function requireDimensions(action: string, dimensions: readonly number[] | undef
   if (!Array.isArray(dimensions)) throw new TypeError(`${action}: dimensions must be an array of numbers`);
   for (const each of dimensions) requireNonNegativeInteger(action, 'dimensions', each);
   return [...new Set(dimensions as number[])].sort((a, b) => b - a);
+}
+
+/** How pixels are interpolated when an image is resized, in Pillow's and torchvision's meaning, antialiased. */
+export type Resample = 'nearest' | 'bilinear' | 'bicubic' | 'lanczos';
+
+/** Scales so that the shorter side has this many pixels, keeping the aspect ratio; the longer side is rounded down, as torchvision does. */
+export interface ResizeShortestEdge {
+  readonly shortestEdge: number;
+}
+
+/** Scales to exactly this size, the aspect ratio notwithstanding. */
+export interface ResizeExactly {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** The order of work is: orient by EXIF, to sRGB, alpha over white, resize, centre crop, rescale, normalise, planar. */
+export interface PreprocessSpec {
+  /** How the image is scaled; undefined leaves its size alone. */
+  readonly resize: ResizeShortestEdge | ResizeExactly | undefined;
+  /** The interpolation of `resize`. */
+  readonly resample: Resample;
+  /** The centre crop after the resize, in pixels (an image that is smaller is padded with zeros); undefined crops nothing. */
+  readonly crop: { readonly width: number; readonly height: number } | undefined;
+  /** What each byte is multiplied by, usually 1/255; ignored for `dtype: 'uint8'`. */
+  readonly rescale: number;
+  /** Taken from each channel (RGB) after rescaling; ignored for `dtype: 'uint8'`. */
+  readonly mean: readonly [number, number, number];
+  /** What each channel (RGB) is divided by after the mean is taken away; ignored for `dtype: 'uint8'`. */
+  readonly std: readonly [number, number, number];
+  /** The size of the result in pixels: what the crop, or else the resize, gives. */
+  readonly output: { readonly width: number; readonly height: number };
+  /** Planes in the order R, G, B, each row by row: `[3, height, width]`. */
+  readonly layout: 'chw';
+  /** `'float32'`: rescaled and normalised; `'uint8'`: the bytes as they are, for a graph that does the rest itself. */
+  readonly dtype: 'float32' | 'uint8';
 }

@@ -1,6 +1,7 @@
 /** Reads `preprocess_cfg.json` as open_clip writes it: the preprocessing of a model in Immich's layout, `visual/` and `textual/`. */
-import type { PreprocessSpec, Resample } from '../preprocess-spec.js';
+
 import { ModelConfigError, ModelUnsupportedError } from './model-errors.js';
+import type { PreprocessSpec, Resample } from './model-spec.js';
 import type { Preprocessing } from './preprocessor-config.js';
 
 /** Where a folder has the preprocessing of `visual/model.onnx`. */

@@ -2,8 +2,9 @@
  * Reads `preprocessor_config.json` as the Hugging Face image processors mean it. A file may leave out what equals its class's default, so each
  * class is a row of defaults; three of them read `size` in a way of their own.
  */
-import type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from '../preprocess-spec.js';
+
 import { ModelConfigError, ModelUnsupportedError } from './model-errors.js';
+import type { PreprocessSpec, Resample, ResizeExactly, ResizeShortestEdge } from './model-spec.js';
 
 type Triple = readonly [number, number, number];
 

@@ -1,22 +1,36 @@
-/**
- * The model module that a worker runs, in any host: it loads the ONNX file and embeds images by five operations that share one batch. Named by
- * URL, so that a child process or a thread can load it.
- */
+/** How often something took how long, in ms, as it crosses to the pool: few numbers, however many were counted. */
+
 import { createHash, webcrypto } from 'node:crypto';
 import type { ModelContext, ModelOf, WorkerHost } from '../../worker/index.js';
-import { PixelGarbage } from '../decode/pixel-garbage.js';
+import { createPreprocessor, PixelGarbage, type PreprocessMode } from '../decode/preprocessor.js';
 import { loadSharp } from '../decode/sharp-loader.js';
 import { EmbeddingSession, preloadRuntime, type SessionOptions } from '../inference/session.js';
 import { loadKernels } from '../kernels/kernels.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import type { ImageOperations, ModelDescription } from '../operations.js';
-import { createPreprocessor, type PreprocessMode } from '../preprocessor.js';
 import { FetchThread } from '../sources/fetch-thread.js';
 import type { ImageLimits } from '../sources/limits.js';
 import { readSource, type SourceKind } from '../sources/read-source.js';
 import type { Digest } from './picture.js';
 import { EmbeddingPipeline } from './pipeline.js';
-import { TimeTally } from './time-tally.js';
+
+/** Inclusive upper bounds, in ms; what takes longer counts under `Infinity`. */
+const BOUNDS_MS: readonly number[] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000];
+
+/** Counts durations. */
+export class TimeTally {
+  readonly #counts = new Map<number, number>();
+
+  observe(ms: number, times = 1): void {
+    const bound = BOUNDS_MS.find((each) => ms <= each) ?? Number.POSITIVE_INFINITY;
+    this.#counts.set(bound, (this.#counts.get(bound) ?? 0) + times);
+  }
+
+  /** How many took at most so many ms and more than the bound before: `{ 10: 3, 20: 12 }`. Bounds without any are left out. */
+  counts(): Record<string, number> {
+    return Object.fromEntries(this.#counts);
+  }
+}
 
 /** What the module is given; plain data, since it crosses to another process. */
 export interface WorkerModelOptions {

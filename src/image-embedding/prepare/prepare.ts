@@ -1,10 +1,25 @@
-import { requireBoolean, requireOptions } from '../../core/index.js';
+/** Prepares a model for this machine, once for all processes and all times. */
+
+import path from 'node:path';
+import { requireBoolean, requireOptions, requirePositiveInteger, requireString } from '../../core/index.js';
+import { operation, spawnWorker } from '../../worker/index.js';
+import { packageUrl } from '../../worker/internal.js';
+import { withFileLock } from '../file-lock.js';
 import { fetchModel } from '../hub/fetch-model.js';
 import { type HubOptions, requireHubOptions } from '../hub/hub-options.js';
-import { modelBytes } from '../model/external-weights.js';
+import { isOnCpu, type SessionOptions } from '../inference/session.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { type ModelSource, requireModelSource, resolveModel } from '../model/resolve-model.js';
-import { type PrepareOptions, prepareFile, requirePrepareOptions, verifyPreparedFile } from './prepare-model.js';
+import { modelBytes } from '../model/weights.js';
+import type { PrepareInput, PrepareOperations } from './prepare-module.js';
+import {
+  defaultPreparedFolder,
+  findPrepared,
+  type PreparedCache,
+  preparedKey,
+  verifyPrepared,
+  writePrepared,
+} from './prepared-cache.js';
 
 /** Options of {@link prepareModel}. */
 export interface PrepareModelOptions extends PrepareOptions {
@@ -63,4 +78,134 @@ export async function prepareModel(source: ModelSource, options?: PrepareModelOp
   const isVerified = wantsVerification ? await verifyPreparedFile(spec.file, settings) : undefined;
   const folder = await prepareFile(spec, {}, settings, { isForced: isVerified === false });
   return { spec, folder, isSmall, isVerified };
+}
+
+/** How models are prepared. */
+export interface PrepareOptions {
+  /** Where prepared models are kept; `XDG_CACHE_HOME/millrace/prepared` by default. */
+  readonly cacheDir?: string | undefined;
+  /** How many bytes of them; the longest unused go first. 20 GB by default. */
+  readonly maxBytes?: number | undefined;
+  /** Models below this size are loaded as they are, which takes them no longer. 16 MB by default. */
+  readonly minBytes?: number | undefined;
+}
+
+/** Prepare options, checked and filled. */
+export interface PrepareSettings {
+  /** Where prepared models are kept; looked up when one is to be prepared where it is undefined. */
+  readonly folder: string | undefined;
+  readonly maxBytes: number;
+  readonly minBytes: number;
+}
+
+/** How {@link prepareFile} goes about it. */
+export interface PrepareFileOptions {
+  /** Whether it is made again though it is there. */
+  readonly isForced?: boolean | undefined;
+  /** Gives it up; a process that prepares the model is ended. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const TIMEOUT_MS = 600_000;
+
+/** Checks the option of a pool and fills it; undefined when models are not to be prepared. */
+export function requirePrepareOption(
+  action: string,
+  option: PrepareOptions | 'auto' | 'off' | undefined,
+): PrepareSettings | undefined {
+  if (option === 'off') return undefined;
+  if (typeof option === 'string' && option !== 'auto') {
+    throw new RangeError(`${action}: prepare must be 'auto', 'off' or an object, received '${option as string}'`);
+  }
+  return requirePrepareOptions(action, option === 'auto' ? undefined : option);
+}
+
+/** Checks prepare options and fills them. */
+export function requirePrepareOptions(action: string, options: PrepareOptions | undefined): PrepareSettings {
+  const given = requireOptions<PrepareOptions>(action, options, ['cacheDir', 'maxBytes', 'minBytes']);
+  const folder =
+    given.cacheDir === undefined ? undefined : path.resolve(requireString(action, 'prepare.cacheDir', given.cacheDir));
+  const maxBytes =
+    given.maxBytes === undefined ? 20e9 : requirePositiveInteger(action, 'prepare.maxBytes', given.maxBytes);
+  return Object.freeze({
+    folder,
+    maxBytes,
+    minBytes: given.minBytes === undefined ? 16e6 : requirePositiveInteger(action, 'prepare.minBytes', given.minBytes),
+  });
+}
+
+/** Where prepared models are kept; undefined where there is no place for them. */
+function cacheOf({ folder = defaultPreparedFolder(), maxBytes }: PrepareSettings): PreparedCache | undefined {
+  return folder === undefined ? undefined : { folder: path.resolve(folder), maxBytes };
+}
+
+/** Whether a session of these options can use a prepared model: one for the CPU, optimised as usual. */
+function isPreparable(options: SessionOptions): boolean {
+  const { graphOptimizationLevel, extra } = options;
+  return isOnCpu(options) && (graphOptimizationLevel ?? 'all') === 'all' && extra === undefined;
+}
+
+/**
+ * Returns the folder of a model prepared for this machine, and prepares it first if needed: optimised, with weights laid out for this CPU in a
+ * file that all processes map, so that any number of workers hold one copy and start in a fraction of the time.
+ *
+ * Before it is used it is held against the model itself, by what both make of a picture of noise. Racing processes prepare it once. What was damaged is made again. Where it can't be prepared, a warning says why.
+ *
+ * @param spec The model.
+ * @param session The options that it will be run with.
+ * @param settings See {@link PrepareOptions}.
+ * @param options See {@link PrepareFileOptions}.
+ * @returns The folder; undefined when the model is to be loaded as it is.
+ * @throws The reason of the signal.
+ */
+export async function prepareFile(
+  spec: ModelSpec,
+  session: SessionOptions,
+  settings: PrepareSettings,
+  { isForced = false, signal }: PrepareFileOptions = {},
+): Promise<string | undefined> {
+  if (!isPreparable(session)) return undefined;
+  const { file } = spec;
+  try {
+    if ((await modelBytes(file)) < settings.minBytes) return undefined;
+    const cache = cacheOf(settings);
+    if (cache === undefined) {
+      throw new Error('there is no home folder to keep it in, set XDG_CACHE_HOME or prepare.cacheDir');
+    }
+    const key = await preparedKey(cache, file);
+    const found = isForced ? undefined : await findPrepared(cache, key);
+    if (found !== undefined) return found;
+    return await withFileLock(path.join(cache.folder, key), signal, async () => {
+      const made = isForced ? undefined : await findPrepared(cache, key);
+      return made ?? (await writePrepared(cache, key, (folder) => prepareInto({ spec, folder }, signal)));
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    process.emitWarning(`${file} could not be prepared and is loaded as it is: ${String(error)}`, 'MillraceWarning');
+    return undefined;
+  }
+}
+
+/** Checks a prepared model against the digests that were taken when it was written; reads all of it. Undefined when there is none. */
+export async function verifyPreparedFile(file: string, settings: PrepareSettings): Promise<boolean | undefined> {
+  const cache = cacheOf(settings);
+  if (cache === undefined) return undefined;
+  const folder = await findPrepared(cache, await preparedKey(cache, file));
+  return folder === undefined ? undefined : await verifyPrepared(folder);
+}
+
+/** In a process of its own: onnxruntime gives the memory back only with that. */
+async function prepareInto(input: PrepareInput, signal: AbortSignal | undefined): Promise<void> {
+  const worker = spawnWorker<PrepareOperations>({
+    host: 'process',
+    module: packageUrl('image-embedding/prepare/prepare-module.js'),
+    operations: { prepare: operation<PrepareInput, void>() },
+    idleTimeoutMs: Number.POSITIVE_INFINITY,
+    stdio: 'ignore',
+  });
+  try {
+    await worker.call('prepare', input, { timeoutMs: TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) });
+  } finally {
+    await worker.destroy();
+  }
 }

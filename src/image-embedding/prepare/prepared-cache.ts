@@ -17,11 +17,9 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { packageFile } from '../../worker/internal.js';
-import { homeFolder } from '../home-folder.js';
+import { homeFolder, makeFolder, replaceFile } from '../file-system.js';
 import { PREPARED_GRAPH, PREPARED_WEIGHTS } from '../inference/session.js';
-import { makeFolder } from '../make-folder.js';
-import { ExternalWeights } from '../model/external-weights.js';
-import { replaceFile } from '../replace-file.js';
+import { ExternalWeights } from '../model/weights.js';
 
 /** Where prepared models are kept, and how much of them. */
 export interface PreparedCache {

@@ -3,9 +3,10 @@
  * few dead names would hold up every other. So names are asked for over sockets. The system's own look-up comes in only for what it alone knows (names
  * without a dot, search domains, other sources of names), and no more than {@link SYSTEM_LOOKUPS} at a time.
  */
+
 import { lookup, Resolver } from 'node:dns/promises';
 import { readFile, stat } from 'node:fs/promises';
-import { isIP } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import path from 'node:path';
 import PQueue from 'p-queue';
 import type { HostAddress } from './url-policy.js';
@@ -179,4 +180,70 @@ function addressesInHosts(text: string, name: string): HostAddress[] {
     if (family !== 0) found.push({ address, family: family as 4 | 6 });
   }
   return found;
+}
+
+/** Begins a connection; tests give their own. */
+export type Dial = (address: HostAddress, port: number) => Socket;
+
+const NEXT_MS = 250;
+
+const dialDirectly: Dial = ({ address, family }, port) => connect({ host: address, port, family });
+
+/** Answers a connected socket, and lets go of all others. Ends with the signal. */
+export async function connectAny(
+  addresses: readonly HostAddress[],
+  port: number,
+  signal: AbortSignal,
+  dial: Dial = dialDirectly,
+): Promise<Socket> {
+  signal.throwIfAborted();
+  const waiting = inTurn(addresses);
+  const under = new Set<Socket>();
+  const failures: unknown[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
+  try {
+    return await new Promise<Socket>((resolve, reject) => {
+      stop = () => reject(signal.reason);
+      signal.addEventListener('abort', stop, { once: true });
+      const next = (): void => {
+        clearTimeout(timer);
+        const address = waiting.shift();
+        if (address === undefined) {
+          if (under.size === 0) reject(failures[0]);
+          return;
+        }
+        const socket = dial(address, port);
+        under.add(socket);
+        socket.once('connect', () => {
+          under.delete(socket);
+          // Until its new owner listens, an error without a listener would end the process.
+          socket.removeAllListeners('error').on('error', () => {});
+          resolve(socket);
+        });
+        socket.once('error', (error) => {
+          under.delete(socket);
+          failures.push(error);
+          next();
+        });
+        timer = setTimeout(next, NEXT_MS);
+      };
+      next();
+    });
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop as () => void);
+    for (const socket of under) {
+      socket.on('error', () => {});
+      socket.destroy();
+    }
+  }
+}
+
+/** Alternates the families, so that one that does not work costs one step. */
+function inTurn(addresses: readonly HostAddress[]): HostAddress[] {
+  const first = addresses[0]?.family;
+  const mine = addresses.filter(({ family }) => family === first);
+  const others = addresses.filter(({ family }) => family !== first);
+  return mine.flatMap((each, index) => [each, ...others.slice(index, index + 1)]).concat(others.slice(mine.length));
 }

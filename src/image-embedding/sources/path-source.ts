@@ -9,8 +9,8 @@ import {
   ImageNotFoundError,
   ImageReadError,
   ImageUnsupportedError,
+  tooManyBytes,
 } from '../image-errors.js';
-import { tooManyBytes } from './bytes-source.js';
 
 /** What of the limits concerns a path. */
 export interface PathLimits {

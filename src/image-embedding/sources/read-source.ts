@@ -1,7 +1,6 @@
 import { requireOneOf } from '../../core/index.js';
-import { bytesFromBase64 } from './base64-source.js';
-import { bytesFromMemory } from './bytes-source.js';
 import type { ImageLimits } from './limits.js';
+import { bytesFromBase64, bytesFromMemory } from './memory-source.js';
 import { bytesFromPath } from './path-source.js';
 import { bytesFromUrl, type ResolveHost } from './url-source.js';
 

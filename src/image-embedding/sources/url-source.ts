@@ -13,11 +13,9 @@ import {
   isMillraceError,
   removeAbortListener,
 } from '../../core/index.js';
-import { ImageCorruptError, UrlFetchError, UrlForbiddenError } from '../image-errors.js';
-import { tooManyBytes } from './bytes-source.js';
-import { connectAny, type Dial } from './connect.js';
+import { ImageCorruptError, tooManyBytes, UrlFetchError, UrlForbiddenError } from '../image-errors.js';
 import { type Decoder, decodersOf } from './content-encoding.js';
-import { HostResolver } from './host-resolver.js';
+import { connectAny, type Dial, HostResolver } from './host-resolver.js';
 import type { UrlLimits } from './limits.js';
 import {
   type AddressRule,

@@ -1,18 +1,25 @@
-/** The texts of a facade: each model's text tower, a second model of the same pool, or the nouns of its classifier. */
+/** What a text worker can do. */
 import type { ModelHandle, Pool, PoolCallOptions } from '../../pool/index.js';
-import { registerErrorClass } from '../../worker/index.js';
+import { operation, registerErrorClass, type UnaryOperation } from '../../worker/index.js';
 import { packageUrl } from '../../worker/internal.js';
 import { normalizeInPlace } from '../embedding-vector.js';
 import { fetchTextTower } from '../hub/fetch-model.js';
 import type { HubSettings } from '../hub/hub-options.js';
 import type { SessionOptions } from '../inference/session.js';
-import { modelBytes } from '../model/external-weights.js';
-import { modelErrorClasses } from '../model/model-errors.js';
+import { ModelNoTextError, modelErrorClasses } from '../model/model-errors.js';
 import type { ModelSpec } from '../model/model-spec.js';
+import { modelBytes } from '../model/weights.js';
 import { ClassifierWords } from './classifier-words.js';
-import { ModelNoTextError } from './text-errors.js';
-import { declareTextOperations, type TextOperations } from './text-operations.js';
 import { readTextSpec, type TextSpec } from './text-spec.js';
+
+export type TextOperations = {
+  readonly embedText: UnaryOperation<string, Float32Array>;
+};
+
+/** Declares the operations. */
+export function declareTextOperations(capacity: number): TextOperations {
+  return { embedText: operation<string, Float32Array>({ capacity, idempotent: true }) };
+}
 
 /** How text towers are run. */
 export interface TextSettings {

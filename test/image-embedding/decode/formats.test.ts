@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import sharp, { type Sharp } from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createPreprocessor } from '../../../src/image-embedding/preprocessor.js';
+import { createPreprocessor } from '../../../src/image-embedding/decode/preprocessor.js';
 import { squareSpec } from '../square-spec.js';
 import { difference, testPicture } from './plain-resample.js';
 

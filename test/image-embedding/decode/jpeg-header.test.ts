@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { plainJpegSize } from '../../../src/image-embedding/decode/jpeg-header.js';
+import { plainJpegSize } from '../../../src/image-embedding/decode/formats.js';
 import { mutatedImages } from '../mutated-images.js';
 
 const photos = fileURLToPath(new URL('../../../examples/photos/', import.meta.url));

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { expect, it } from 'vitest';
-import { PixelBuffers } from '../../../src/image-embedding/decode/pixel-buffers.js';
-import { createPreprocessor } from '../../../src/image-embedding/preprocessor.js';
+import { createPreprocessor, PixelBuffers } from '../../../src/image-embedding/decode/preprocessor.js';
 import { squareSpec } from '../square-spec.js';
 
 it('PixelBuffers.take() gives memory of the length asked for, what was given back first', () => {

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 
-const module = new URL('../../../dist/image-embedding/decode/pixel-garbage.js', import.meta.url).href;
+const module = new URL('../../../dist/image-embedding/decode/preprocessor.js', import.meta.url).href;
 
 /** Lets go of 60 pictures of a megabyte each, and says how many megabytes of them are still there. */
 const program = `

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { planGeometry } from '../../../src/image-embedding/decode/geometry.js';
 import { resampleInSlices } from '../../../src/image-embedding/decode/resample.js';
+import { planGeometry } from '../../../src/image-embedding/decode/scale.js';
 import { loadKernels } from '../../../src/image-embedding/kernels/kernels.js';
-import type { Resample } from '../../../src/image-embedding/preprocess-spec.js';
+import type { Resample } from '../../../src/image-embedding/model/model-spec.js';
 import { countWrong, difference, type PlainFilter, testPicture } from './plain-resample.js';
 
 beforeAll(loadKernels);

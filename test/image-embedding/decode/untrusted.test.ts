@@ -4,8 +4,8 @@ import { crc32, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { isMillraceError } from '../../../src/core/index.js';
-import { describeContent, sniffFormat } from '../../../src/image-embedding/decode/sniff.js';
-import { createPreprocessor } from '../../../src/image-embedding/preprocessor.js';
+import { describeContent, sniffFormat } from '../../../src/image-embedding/decode/formats.js';
+import { createPreprocessor } from '../../../src/image-embedding/decode/preprocessor.js';
 import { resolveImageLimits } from '../../../src/image-embedding/sources/limits.js';
 import { squareSpec } from '../square-spec.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { fromFloat16, toFloat16 } from '../../../src/image-embedding/inference/float16.js';
+import { fromFloat16, toFloat16 } from '../../../src/image-embedding/inference/tensors.js';
 
 describe('toFloat16()', () => {
   test('gives back every half that is a number', () => {

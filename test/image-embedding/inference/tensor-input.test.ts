@@ -1,6 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { fromFloat16 } from '../../../src/image-embedding/inference/float16.js';
-import { TensorInput, type TensorNumbers } from '../../../src/image-embedding/inference/tensor-input.js';
+import { fromFloat16, TensorInput, type TensorNumbers } from '../../../src/image-embedding/inference/tensors.js';
 import { loadKernels } from '../../../src/image-embedding/kernels/kernels.js';
 import { squareSpec } from '../square-spec.js';
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { createImageEmbeddingPool, type ImageEmbeddingPool } from '../../../src/image-embedding/index.js';
-import { builtInNames, nearestName } from '../../../src/image-embedding/model/model-names.js';
+import { builtInNames, nearestName } from '../../../src/image-embedding/model/resolve-model.js';
 
 test.each([
   ['clpi', 'clip'],

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { TimeTally } from '../../../src/image-embedding/pipeline/time-tally.js';
+import { TimeTally } from '../../../src/image-embedding/pipeline/worker-model.js';
 
 test('TimeTally counts durations by inclusive bounds, and names those without an end', () => {
   const tally = new TimeTally();

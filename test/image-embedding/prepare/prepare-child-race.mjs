@@ -1,6 +1,6 @@
 // Prepares a model in a process of its own: node prepare-child-race.mjs <model folder> <cache>. Prints the folder.
 import { readModelFolder } from '../../../dist/image-embedding/index.js';
-import { prepareFile, requirePrepareOptions } from '../../../dist/image-embedding/prepare/prepare-model.js';
+import { prepareFile, requirePrepareOptions } from '../../../dist/image-embedding/prepare/prepare.js';
 
 const [folder, cacheDir] = process.argv.slice(2);
 const settings = requirePrepareOptions('Test', { cacheDir, minBytes: 1 });

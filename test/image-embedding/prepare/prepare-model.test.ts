@@ -32,7 +32,7 @@ import {
   requirePrepareOption,
   requirePrepareOptions,
   verifyPreparedFile,
-} from '../../../src/image-embedding/prepare/prepare-model.js';
+} from '../../../src/image-embedding/prepare/prepare.js';
 import {
   findPrepared,
   preparedKey,

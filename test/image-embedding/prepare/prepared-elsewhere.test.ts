@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { writeTestModel } from '../../../scripts/make-test-models.js';
 import { readModelFolder } from '../../../src/image-embedding/model/model-folder.js';
-import { prepareFile, requirePrepareOptions } from '../../../src/image-embedding/prepare/prepare-model.js';
+import { prepareFile, requirePrepareOptions } from '../../../src/image-embedding/prepare/prepare.js';
 import { mountNamespaces, posix, program, root, testNeeding } from '../../support/needs.js';
 
 const run = promisify(execFile);

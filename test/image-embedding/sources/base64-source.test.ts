@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isMillraceError } from '../../../src/core/index.js';
-import { bytesFromBase64 } from '../../../src/image-embedding/sources/base64-source.js';
-import { bytesFromMemory } from '../../../src/image-embedding/sources/bytes-source.js';
+import { bytesFromBase64, bytesFromMemory } from '../../../src/image-embedding/sources/memory-source.js';
 
 function codeOf(run: () => unknown): string {
   try {

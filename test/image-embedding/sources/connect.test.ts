@@ -1,6 +1,6 @@
-import { createServer, type AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createServer, Socket } from 'node:net';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { connectAny, type Dial } from '../../../src/image-embedding/sources/connect.js';
+import { connectAny, type Dial } from '../../../src/image-embedding/sources/host-resolver.js';
 import type { HostAddress } from '../../../src/image-embedding/sources/url-policy.js';
 
 const server = createServer((socket) => socket.on('error', () => {}));

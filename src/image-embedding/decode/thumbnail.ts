@@ -1,9 +1,10 @@
 /** Small pictures of images, for pages that show what was embedded. */
+
 import { types } from 'node:util';
-import { faultOf, requireBoolean, requireOptions, requirePositiveInteger } from '../core/index.js';
-import { encodeThumbnail } from './decode/decode-image.js';
-import { loadSharp } from './decode/sharp-loader.js';
-import { type ImageLimitOptions, resolveImageLimits } from './sources/limits.js';
+import { faultOf, requireBoolean, requireOptions, requirePositiveInteger } from '../../core/index.js';
+import { type ImageLimitOptions, resolveImageLimits } from '../sources/limits.js';
+import { encodeThumbnail } from './decode-image.js';
+import { loadSharp } from './sharp-loader.js';
 
 /** Options of {@link createThumbnail}. */
 export interface ThumbnailOptions {

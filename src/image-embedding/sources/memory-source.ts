@@ -1,6 +1,24 @@
-import { requireString } from '../../core/index.js';
-import { Base64InvalidError, ImageCorruptError } from '../image-errors.js';
-import { tooManyBytes } from './bytes-source.js';
+/** Images that the caller holds: bytes, and base64 text. */
+
+import { types } from 'node:util';
+import { describeReceived, requireString } from '../../core/index.js';
+import { Base64InvalidError, ImageCorruptError, tooManyBytes } from '../image-errors.js';
+
+/** Takes bytes that the caller holds: checks their kind and their number, copies nothing. */
+export function bytesFromMemory(input: unknown, maxBytes: number): Uint8Array {
+  let bytes: Uint8Array;
+  if (input instanceof Uint8Array) bytes = input;
+  else if (ArrayBuffer.isView(input)) bytes = new Uint8Array(input.buffer, input.byteOffset, input.byteLength);
+  else if (types.isAnyArrayBuffer(input)) bytes = new Uint8Array(input);
+  else {
+    throw new TypeError(
+      `Cannot read image: bytes must be a Uint8Array or an ArrayBuffer, received ${describeReceived(input)}`,
+    );
+  }
+  if (bytes.byteLength > maxBytes) throw tooManyBytes('image', bytes.byteLength, maxBytes);
+  if (bytes.byteLength === 0) throw new ImageCorruptError('Cannot read image: expected an image, received 0 bytes');
+  return bytes;
+}
 
 const DATA_URL = /^data:([^,]{0,1000}),/i;
 

@@ -1,16 +1,14 @@
 /** An image's way from encoded bytes to what a model takes in. */
-import { requireOneOf } from '../core/index.js';
-import { DecodeDeadline } from './decode/decode-deadline.js';
-import { type DecodeLimits, decodePixels, readHeader } from './decode/decode-image.js';
-import { type Geometry, planGeometry } from './decode/geometry.js';
-import { PixelBuffers } from './decode/pixel-buffers.js';
-import type { PixelGarbage } from './decode/pixel-garbage.js';
-import { planSteps, scaleExactly, scaleInSteps } from './decode/scale.js';
-import { loadSharp } from './decode/sharp-loader.js';
-import { ImageUnsupportedError } from './image-errors.js';
-import { loadKernels } from './kernels/kernels.js';
-import type { PreprocessSpec } from './preprocess-spec.js';
-import { defaultImageLimits } from './sources/limits.js';
+
+import { setFlagsFromString } from 'node:v8';
+import { type AbortListener, addAbortListener, removeAbortListener, requireOneOf } from '../../core/index.js';
+import { ImageTimeoutError, ImageUnsupportedError } from '../image-errors.js';
+import { loadKernels } from '../kernels/kernels.js';
+import type { PreprocessSpec } from '../model/model-spec.js';
+import { defaultImageLimits } from '../sources/limits.js';
+import { type DecodeLimits, decodePixels, readHeader } from './decode-image.js';
+import { type Geometry, planGeometry, planSteps, scaleExactly, scaleInSteps } from './scale.js';
+import { loadSharp } from './sharp-loader.js';
 
 /**
  * How closely the resampling follows Pillow's, which models were trained with: `'exact'` repeats its arithmetic to the bit, for every image.
@@ -106,4 +104,113 @@ function requireFit(spec: PreprocessSpec, { output }: Geometry): void {
   throw new ImageUnsupportedError(
     `Cannot decode image: the model takes ${spec.output.width} × ${spec.output.height} pixels, this image gives ${output.width} × ${output.height}`,
   );
+}
+
+/**
+ * The end of the time that one image may take, and of the caller's patience. libvips is asked to stop too, but some decoders (AVIF's) do the
+ * whole image in one call that nothing interrupts: the caller is answered on time all the same, and the late result is dropped.
+ */
+export class DecodeDeadline {
+  readonly #ended: Promise<never>;
+  readonly #signal: AbortSignal | undefined;
+  readonly #timer: NodeJS.Timeout;
+  readonly #controller = new AbortController();
+  #reject!: (reason: unknown) => void;
+  readonly #listener: AbortListener = { onAbort: (reason) => this.#end(reason) };
+
+  constructor(timeoutMs: number, signal: AbortSignal | undefined) {
+    signal?.throwIfAborted();
+    this.#signal = signal;
+    this.#ended = new Promise((_resolve, reject) => {
+      this.#reject = reject;
+    });
+    // It may end while no decode races against it.
+    this.#ended.catch(() => {});
+    if (signal !== undefined) addAbortListener(signal, this.#listener);
+    this.#timer = setTimeout(
+      () => this.#end(new ImageTimeoutError(`Cannot decode image: it took longer than ${timeoutMs} ms`)),
+      Math.min(timeoutMs, 2 ** 31 - 1),
+    );
+  }
+
+  /** Aborts when the time is up or the caller's signal aborts. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Settles as the promise does, or rejects when the time is up or the signal aborts. */
+  race<T>(promise: Promise<T>): Promise<T> {
+    return Promise.race([promise, this.#ended]);
+  }
+
+  #end(reason: unknown): void {
+    this.#reject(reason);
+    this.#controller.abort(reason);
+  }
+
+  /** Stops the timer and leaves the signal alone. */
+  end(): void {
+    clearTimeout(this.#timer);
+    if (this.#signal !== undefined) removeAbortListener(this.#signal, this.#listener);
+  }
+}
+
+/** Memory for scaled pictures, all of one size: a model's. */
+export class PixelBuffers {
+  readonly #keep: number;
+  readonly #free: Uint8Array[] = [];
+
+  /**
+   * @param keep How many are kept for a later picture. While pictures wait for their batch V8 takes their memory for old, and gives it back much
+   *   later than it could.
+   */
+  constructor(keep = 16) {
+    this.#keep = keep;
+  }
+
+  /** Memory of so many bytes, with whatever an earlier picture left there. */
+  take(length: number): Uint8Array {
+    const found = this.#free.pop();
+    return found?.length === length ? found : new Uint8Array(length);
+  }
+
+  /** Takes back memory that is no longer in use, once. */
+  giveBack(pixels: Uint8Array): void {
+    if (this.#free.length < this.#keep) this.#free.push(pixels);
+  }
+}
+
+/** Bytes of dead pixels that are worth a collection of young objects, which takes a fraction of a millisecond. */
+const ENOUGH = 3_000_000;
+
+type Collect = (options: { readonly type: 'minor' }) => void;
+
+/** Counts pixels that have had their day. */
+export class PixelGarbage {
+  readonly #collect: Collect;
+  #bytes = 0;
+
+  private constructor(collect: Collect) {
+    this.#collect = collect;
+  }
+
+  /**
+   * Has the heap of this process grow no more than it does by itself, and its young objects collected as often as it takes.
+   *
+   * @returns Undefined in a process that was started without `--expose-gc`.
+   */
+  static start(): PixelGarbage | undefined {
+    const { gc } = globalThis as { readonly gc?: Collect };
+    if (gc === undefined) return undefined;
+    setFlagsFromString('--heap-growing-percent=0');
+    return new PixelGarbage(gc);
+  }
+
+  /** Counts pixels that are no longer in use. */
+  add(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes < ENOUGH) return;
+    this.#bytes = 0;
+    this.#collect({ type: 'minor' });
+  }
 }
