@@ -2,7 +2,7 @@ import { rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { isMillraceError } from '../../core/index.js';
 import type { ImageEmbeddingPool, ModelIdentity, PreprocessMode } from '../../image-embedding/index.js';
-import { createIndex, type ImageIndex, type IndexProgress, updateIndex } from '../../search/index.js';
+import { createIndex, type ImageIndex, type IndexProgress, openIndex, updateIndex } from '../../search/index.js';
 import { EXIT, type ExitCode, modelError, RunError, UsageError } from '../errors.js';
 import { collectInputs, IMAGE_ENDINGS } from '../input/inputs.js';
 import { handleInterrupts } from '../terminal/interrupts.js';
@@ -82,6 +82,7 @@ export async function buildIndexCommand(
   let index: ImageIndex | undefined;
   try {
     const identity = await identifyPool(pool, options.model, preprocess);
+    await replaced?.discardOther(identity);
     index = await openForUpdate(place, identity, options);
     const run = { context, args, options, folder: place, index, pool, signal: interrupt.signal, status };
     let code = await updateOnce(run);
@@ -131,6 +132,16 @@ class IndexReplacement {
   /** Where the new one is made. One that was interrupted is continued. */
   get place(): string {
     return `${this.#folder}.new`;
+  }
+
+  /** Removes a new one that was begun with another model, or can't be read. */
+  async discardOther(model: ModelIdentity): Promise<void> {
+    const found = await openIndex(this.place, { model }).catch((error: unknown) => {
+      if (!isMillraceError(error) || !/^ERR_INDEX_(MODEL|CORRUPT|NOT_FOUND)$/.test(error.code)) throw error;
+      return undefined;
+    });
+    if (found === undefined) await rm(this.place, { recursive: true, force: true });
+    else await found.close();
   }
 
   /** Puts the new one into place, and removes the old one. */
