@@ -152,7 +152,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
 
   /** Whether nothing more will be sent. Values may be left. */
   get isClosed(): boolean {
-    return this.#closed || this.#state.ended;
+    return this.#closed || this.#state.isEnded;
   }
 
   /** The number of senders. */
@@ -211,16 +211,16 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
       this.#failure = null;
       throw error;
     }
-    const { ring, ended } = this.#state;
+    const { ring, isEnded } = this.#state;
     const skipped = ring.head - this.#next;
     if (skipped > 0) {
       this.#next = ring.head;
       throw new LaggedError(skipped);
     }
-    if (this.#next === ring.tail) return ended ? { done: true, value: undefined } : NOTHING;
+    if (this.#next === ring.tail) return isEnded ? { done: true, value: undefined } : NOTHING;
     // The cursor moves first: a clone that throws loses its own value and no other.
     const value = ring.read(this.#next++);
-    if (ended && this.#next === ring.tail) wakeSoon(this.#values.lot);
+    if (isEnded && this.#next === ring.tail) wakeSoon(this.#values.lot);
     return { done: false, value };
   }
 }

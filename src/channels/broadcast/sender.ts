@@ -2,9 +2,7 @@ import { requireFunction, requireOptions, requirePositiveInteger } from '../../c
 import { Receiver } from './receiver.js';
 import { BroadcastState } from './state.js';
 import { SendError } from '../errors.js';
-import { signalOf, type WaitOptions } from '../internal/wait.js';
-import { NOTHING, park, type Watchable } from '../internal/parking.js';
-import { ParkingLot } from '../internal/waiters.js';
+import { FanOutSender } from '../internal/fan-out.js';
 
 const MAX_CAPACITY = 2 ** 31 - 1;
 
@@ -62,17 +60,13 @@ function newState<T>(capacity: number, options: ChannelOptions<T> | undefined): 
 }
 
 /** The sending half of a {@link channel}. Senders can be cloned; the channel ends for its receivers when the last sender is closed. */
-export class Sender<in out T> implements Disposable {
+export class Sender<in out T> extends FanOutSender {
   readonly #state: BroadcastState<T>;
-  readonly #departed: Watchable<void>;
-  #open = true;
 
   /** @internal */
   constructor(state: BroadcastState<T>) {
+    super(state);
     this.#state = state;
-    const lot = new ParkingLot(state.departures);
-    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot, later: true };
-    state.senders++;
   }
 
   /**
@@ -92,7 +86,7 @@ export class Sender<in out T> implements Disposable {
    * ```
    */
   send(value: T): number {
-    if (!this.#open) throw new SendError('Cannot send: this sender is closed', value);
+    this.requireOpen('Cannot send', value);
     const { receivers, ring, arrivals } = this.#state;
     if (receivers === 0) throw new SendError('Cannot send: the broadcast channel has no receiver', value);
     ring.push(value, receivers);
@@ -111,7 +105,7 @@ export class Sender<in out T> implements Disposable {
    * @throws SendError When this sender is closed.
    */
   clone(): Sender<T> {
-    if (!this.#open) throw new SendError('Cannot clone sender: it is closed', undefined);
+    this.requireCloneable();
     return new Sender(this.#state);
   }
 
@@ -135,11 +129,6 @@ export class Sender<in out T> implements Disposable {
     return this.#state.ring.capacity;
   }
 
-  /** The number of receivers. */
-  get receiverCount(): number {
-    return this.#state.receivers;
-  }
-
   /** The number of senders. */
   get strongCount(): number {
     return this.#state.senders;
@@ -150,38 +139,9 @@ export class Sender<in out T> implements Disposable {
     return this.#state.weakSenders;
   }
 
-  /** Whether the channel has no receiver now, or this sender is closed. */
-  get isClosed(): boolean {
-    return !this.#open || this.#state.receivers === 0;
-  }
-
-  /**
-   * Waits until the channel has no receiver. A receiver that subscribes in the turn in which the last one goes keeps it waiting.
-   *
-   * **Cancel safety:** cancel safe.
-   *
-   * @param options.signal Abandons the wait.
-   */
-  closed(options?: WaitOptions): Promise<void> {
-    return park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
-  }
-
   /** Whether another sender sends into the same channel; false for a value that is no sender. */
   sameChannel(other: Sender<T>): boolean {
     return other instanceof Sender && other.#state === this.#state;
-  }
-
-  /** Closes this sender. The last one to close ends the channel: receivers read the values kept, then the end. */
-  close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#departed.lot.wakeAll();
-    this.#state.removeSender();
-  }
-
-  /** Does what {@link Sender.close} does. */
-  [Symbol.dispose](): void {
-    this.close();
   }
 }
 
@@ -198,7 +158,7 @@ export class WeakSender<in out T> implements Disposable {
 
   /** Makes a sender while the channel has another one; undefined afterwards. */
   upgrade(): Sender<T> | undefined {
-    return this.#state.ended || !this.#open ? undefined : new Sender(this.#state);
+    return this.#state.isEnded || !this.#open ? undefined : new Sender(this.#state);
   }
 
   /**

@@ -1,32 +1,15 @@
-import { ParkingLot } from '../internal/waiters.js';
+import { FanOutState } from '../internal/fan-out.js';
 
 /** The state that all ends of a broadcast share. A change is complete before a waiter is woken. */
-export class BroadcastState<T> {
+export class BroadcastState<T> extends FanOutState {
   readonly ring: Ring<T>;
   readonly clone: ((value: T) => T) | undefined;
-  senders = 0;
   weakSenders = 0;
-  receivers = 0;
-  /** Whether the last sender is gone; a channel that has ended stays so. */
-  ended = false;
-  /** The waiters for a value: each receiver has a part of its own. */
-  readonly arrivals: ParkingLot = new ParkingLot();
-  /** The waiters for the last receiver to go: each sender has a part of its own. */
-  readonly departures: ParkingLot = new ParkingLot();
 
   constructor(capacity: number, clone: ((value: T) => T) | undefined) {
+    super();
     this.ring = new Ring(capacity);
     this.clone = clone;
-  }
-
-  removeSender(): void {
-    if (--this.senders > 0) return;
-    this.ended = true;
-    this.arrivals.wakeAll();
-  }
-
-  removeReceiver(): void {
-    if (--this.receivers === 0) this.departures.wakeAll();
   }
 }
 

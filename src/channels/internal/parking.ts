@@ -171,26 +171,23 @@ class LookNode<T> extends Waiter<void> {
 }
 
 /**
- * An async iterator over a watchable. Leaving it early ends the iterator alone: the source stays open, and a pending `next()` settles without having
- * taken anything.
+ * An async iterator that waits in a lot. Leaving it early ends the iterator alone: the source stays open, and a pending `next()` settles without
+ * having taken anything.
  */
-export class LookIterator<T> implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
-  readonly #source: Watchable<IteratorResult<T, undefined>>;
+export abstract class LeavableIterator<T> implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
   /** @internal */
   readonly lot: ParkingLot;
-  #isLeft = false;
+  /** @internal */
+  protected isLeft = false;
 
-  constructor(source: Watchable<IteratorResult<T, undefined>>) {
-    this.#source = source;
-    this.lot = new ParkingLot(source.lot);
+  constructor(whole: ParkingLot) {
+    this.lot = new ParkingLot(whole);
   }
 
-  next(): Promise<IteratorResult<T, undefined>> {
-    return park<IteratorResult<T, undefined>>(this, undefined);
-  }
+  abstract next(): Promise<IteratorResult<T, undefined>>;
 
   async return(): Promise<IteratorReturnResult<undefined>> {
-    this.#isLeft = true;
+    this.isLeft = true;
     this.lot.wakeAll();
     return { done: true, value: undefined };
   }
@@ -202,10 +199,24 @@ export class LookIterator<T> implements AsyncIterableIterator<T, undefined, unde
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return();
   }
+}
+
+/** An iterator over a watchable. */
+export class LookIterator<T> extends LeavableIterator<T> {
+  readonly #source: Watchable<IteratorResult<T, undefined>>;
+
+  constructor(source: Watchable<IteratorResult<T, undefined>>) {
+    super(source.lot);
+    this.#source = source;
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    return park<IteratorResult<T, undefined>>(this, undefined);
+  }
 
   /** @internal */
   look(): IteratorResult<T, undefined> | typeof NOTHING {
-    return this.#isLeft ? { done: true, value: undefined } : this.#source.look();
+    return this.isLeft ? { done: true, value: undefined } : this.#source.look();
   }
 
   /** @internal */

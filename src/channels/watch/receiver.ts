@@ -2,7 +2,7 @@ import { requireFunction } from '../../core/index.js';
 import { RecvError } from '../errors.js';
 import { readyVoid, rejected } from '../internal/budget.js';
 import { signalOf, type WaitOptions } from '../internal/wait.js';
-import { LookSource, NOTHING, park, type Watchable, wakeSoon } from '../internal/parking.js';
+import { LeavableIterator, LookSource, NOTHING, park, type Watchable, wakeSoon } from '../internal/parking.js';
 import { ParkingLot } from '../internal/waiters.js';
 import type { Selectable, SelectSource } from '../select/selectable.js';
 import type { WatchState } from './state.js';
@@ -23,7 +23,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   constructor(state: WatchState<T>, seen: number) {
     this.#state = state;
     this.#seen = seen;
-    this.#unseen = { look: () => this.#lookOrFail(), lot: new ParkingLot(state.changes) };
+    this.#unseen = { look: () => this.#lookOrFail(), lot: new ParkingLot(state.arrivals) };
     state.receivers++;
   }
 
@@ -210,7 +210,7 @@ export class Receiver<T> implements AsyncIterable<T>, Selectable<T>, Disposable 
   }
 
   #isOver(): boolean {
-    return this.#closed || this.#state.senders === 0;
+    return this.#closed || this.#state.isEnded;
   }
 
   #lookOrFail(): typeof NOTHING | undefined {
@@ -243,16 +243,13 @@ interface Watched<T> {
  * The iterator over changes. It looks at the value when its `next()` resumes and not when it is woken, so that several sends in one turn are one
  * change.
  */
-export class Changes<T> implements AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
+export class Changes<T> extends LeavableIterator<T> {
   readonly #watched: Watched<T>;
-  /** @internal */
-  readonly lot: ParkingLot;
   #first: boolean;
-  #ended = false;
 
   constructor(watched: Watched<T>, first: boolean) {
+    super(watched.lot);
     this.#watched = watched;
-    this.lot = new ParkingLot(watched.lot);
     this.#first = first;
   }
 
@@ -266,23 +263,9 @@ export class Changes<T> implements AsyncIterableIterator<T, undefined, undefined
     }
   }
 
-  async return(): Promise<IteratorReturnResult<undefined>> {
-    this.#ended = true;
-    this.lot.wakeAll();
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return();
-  }
-
   /** @internal */
   look(): boolean | typeof NOTHING {
-    if (this.#ended) return false;
+    if (this.isLeft) return false;
     return this.#first || this.#watched.look();
   }
 }

@@ -1,8 +1,6 @@
 import { requireFunction } from '../../core/index.js';
 import { SendError } from '../errors.js';
-import { signalOf, type WaitOptions } from '../internal/wait.js';
-import { NOTHING, park, type Watchable } from '../internal/parking.js';
-import { ParkingLot } from '../internal/waiters.js';
+import { FanOutSender } from '../internal/fan-out.js';
 import { Receiver } from './receiver.js';
 import { WatchState } from './state.js';
 
@@ -52,17 +50,13 @@ export interface Slot<T> {
 /**
  * The sending half of a {@link channel}. Clones set the same value; the channel ends for its receivers when the last sender is closed.
  */
-export class Sender<in out T> implements Disposable {
+export class Sender<in out T> extends FanOutSender {
   readonly #state: WatchState<T>;
-  readonly #departed: Watchable<void>;
-  #open = true;
 
   /** @internal */
   constructor(state: WatchState<T>) {
+    super(state);
     this.#state = state;
-    const lot = new ParkingLot(state.departures);
-    this.#departed = { look: () => (this.isClosed ? undefined : NOTHING), lot, later: true };
-    state.senders++;
   }
 
   /**
@@ -84,7 +78,7 @@ export class Sender<in out T> implements Disposable {
    * ```
    */
   send(value: T): void {
-    if (!this.#open) throw new SendError('Cannot send: this sender is closed', value);
+    this.requireOpen('Cannot send', value);
     if (this.#state.receivers === 0) throw new SendError('Cannot send: the watch channel has no receiver', value);
     this.#state.publish(value);
   }
@@ -97,7 +91,7 @@ export class Sender<in out T> implements Disposable {
    * @throws SendError When this sender is closed.
    */
   sendReplace(value: T): T {
-    if (!this.#open) throw new SendError('Cannot send: this sender is closed', value);
+    this.requireOpen('Cannot send', value);
     const old = this.#state.value;
     this.#state.publish(value);
     return old;
@@ -136,7 +130,7 @@ export class Sender<in out T> implements Disposable {
     requireFunction('Cannot modify value', 'modify', modify);
     const state = this.#state;
     const slot = { value: state.value };
-    if (!this.#open) throw new SendError('Cannot modify value: this sender is closed', slot.value);
+    this.requireOpen('Cannot modify value', slot.value);
     const wasModifying = state.isModifying;
     state.isModifying = true;
     let modified: boolean;
@@ -165,29 +159,8 @@ export class Sender<in out T> implements Disposable {
    * @throws SendError When this sender is closed.
    */
   clone(): Sender<T> {
-    if (!this.#open) throw new SendError('Cannot clone sender: it is closed', undefined);
+    this.requireCloneable();
     return new Sender(this.#state);
-  }
-
-  /** Whether the channel has no receiver now, or this sender is closed. */
-  get isClosed(): boolean {
-    return !this.#open || this.#state.receivers === 0;
-  }
-
-  /**
-   * Waits until the channel has no receiver. A receiver that subscribes in the turn in which the last one goes keeps it waiting.
-   *
-   * **Cancel safety:** cancel safe.
-   *
-   * @param options.signal Abandons the wait.
-   */
-  closed(options?: WaitOptions): Promise<void> {
-    return park(this.#departed, signalOf('Cannot wait for the receivers to go', options));
-  }
-
-  /** The number of receivers. */
-  get receiverCount(): number {
-    return this.#state.receivers;
   }
 
   /** The number of senders. */
@@ -198,18 +171,5 @@ export class Sender<in out T> implements Disposable {
   /** Whether another sender sets the same value; false for a value that is no sender. */
   sameChannel(other: Sender<T>): boolean {
     return other instanceof Sender && other.#state === this.#state;
-  }
-
-  /** Closes this sender. The last one to close ends the channel; receivers still see the last value. */
-  close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#departed.lot.wakeAll();
-    this.#state.removeSender();
-  }
-
-  /** Does what {@link Sender.close} does. */
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

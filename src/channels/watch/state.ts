@@ -7,21 +7,16 @@
  * - Once the last sender is gone the channel never opens again; without receivers it is closed only until one subscribes.
  */
 import { ModifyingError } from '../errors.js';
-import { ParkingLot } from '../internal/waiters.js';
+import { FanOutState } from '../internal/fan-out.js';
 
-export class WatchState<T> {
+export class WatchState<T> extends FanOutState {
   value: T;
   version = 0;
-  senders = 0;
-  receivers = 0;
   /** Whether a `sendModify` callback is running. */
   isModifying = false;
-  /** The waiters for a change: each receiver has a part of its own. */
-  readonly changes: ParkingLot = new ParkingLot();
-  /** The waiters for the last receiver to go: each sender has a part of its own. */
-  readonly departures: ParkingLot = new ParkingLot();
 
   constructor(value: T) {
+    super();
     this.value = value;
   }
 
@@ -31,14 +26,6 @@ export class WatchState<T> {
     }
     this.value = value;
     this.version++;
-    this.changes.wakeAll();
-  }
-
-  removeSender(): void {
-    if (--this.senders === 0) this.changes.wakeAll();
-  }
-
-  removeReceiver(): void {
-    if (--this.receivers === 0) this.departures.wakeAll();
+    this.arrivals.wakeAll();
   }
 }
