@@ -3,7 +3,8 @@ import { type Clock, requireClock, requireOneOf, requireOptions, requireString, 
 import { Account } from './account/account.js';
 import type { Ping, WorkerHealth } from './account/ledger.js';
 import type { RequestOf } from './answer-request.js';
-import { createHandle, type WorkerHandle } from './handle.js';
+import { ChannelHandle } from './channel-handle.js';
+import type { WorkerHandle } from './handle.js';
 import { type OperationName, type Operations, requireOperations } from './operation.js';
 import type { WorkerState } from './state.js';
 
@@ -98,7 +99,7 @@ export function createWorkerChannels<const Ops extends Operations>(
     },
   };
   accounts.set(channels, account);
-  return { handle: createHandle(account, declared, pings), channels: Object.freeze(channels) };
+  return { handle: new ChannelHandle(account, declared, pings), channels: Object.freeze(channels) };
 }
 
 /**

@@ -26,5 +26,5 @@ export {
 export { requireSpawnOptions, type SpawnSettings } from './spawn.js';
 export { spawnCheckedWorker, type Worker } from './spawn.js';
 export { canTransition, isLive, StateMachine } from './state.js';
-export { StreamingRequest } from './streaming-request.js';
+export { LazyStream, StreamingRequest } from './streaming-request.js';
 export { CallerTrace, inNeutralContext, type RequestTrace, type RunInContext } from './trace.js';

@@ -137,3 +137,36 @@ class ChunkStream implements ReplyStream<unknown> {
     await this.#request.leave();
   }
 }
+
+const DONE = Object.freeze({ done: true, value: undefined }) as IteratorResult<unknown, void>;
+
+/** A stream that is opened when it is first read. Where that throws, the first read fails, and the stream is over. */
+export class LazyStream implements ReplyStream<unknown> {
+  #open: (() => ReplyStream<unknown>) | undefined;
+  #chunks: ReplyStream<unknown> | undefined;
+
+  constructor(open: () => ReplyStream<unknown>) {
+    this.#open = open;
+  }
+
+  async next(): Promise<IteratorResult<unknown, void>> {
+    const open = this.#open;
+    this.#open = undefined;
+    if (open !== undefined) this.#chunks = open();
+    return this.#chunks === undefined ? DONE : await this.#chunks.next();
+  }
+
+  async return(): Promise<IteratorResult<unknown, void>> {
+    this.#open = undefined;
+    await this.#chunks?.return();
+    return DONE;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+}

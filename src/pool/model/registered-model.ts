@@ -15,8 +15,15 @@ import {
   textOf,
   workingSignal,
 } from '../../core/index.js';
-import { type ReplyStream, UnknownOperationError } from '../../worker/index.js';
-import { blameCaller, keepTrace, Request, type RequestFields, StreamingRequest } from '../../worker/internal.js';
+import { UnknownOperationError } from '../../worker/index.js';
+import {
+  blameCaller,
+  keepTrace,
+  LazyStream,
+  Request,
+  type RequestFields,
+  StreamingRequest,
+} from '../../worker/internal.js';
 import { brokenError, closedError, noRoomError, subjectOf } from '../errors.js';
 import type { ModelSettings } from '../model-options.js';
 import type { EventHub, PoolEvent } from '../observe/events.js';
@@ -116,11 +123,14 @@ export class RegisteredModel {
       const settings = options === undefined && !isTry ? this.#plain : this.#check(name, options, isTry, false);
       const operation = this.#require(name);
       if (!isStream) return this.#submit(operation, input, settings);
-      return new PooledStream(() => this.#admit(operation, input, settings, NO_REPLY).request as StreamingRequest);
+      return new LazyStream(() => {
+        const { request } = this.#admit(operation, input, settings, NO_REPLY);
+        return (request as StreamingRequest).stream;
+      });
     } catch (error) {
       blameCaller(error);
       if (!isStream) return Promise.reject(error);
-      return new PooledStream(() => {
+      return new LazyStream(() => {
         throw error;
       });
     }
@@ -292,38 +302,5 @@ export class RegisteredModel {
         resolve(true);
       });
     });
-  }
-}
-
-const DONE = Object.freeze({ done: true, value: undefined }) as IteratorResult<unknown, void>;
-
-/** A stream's answer: the request is made when it is first read. */
-class PooledStream implements ReplyStream<unknown> {
-  #open: (() => StreamingRequest) | undefined;
-  #chunks: ReplyStream<unknown> | undefined;
-
-  constructor(open: () => StreamingRequest) {
-    this.#open = open;
-  }
-
-  async next(): Promise<IteratorResult<unknown, void>> {
-    const open = this.#open;
-    this.#open = undefined;
-    if (open !== undefined) this.#chunks = open().stream;
-    return this.#chunks === undefined ? DONE : await this.#chunks.next();
-  }
-
-  async return(): Promise<IteratorResult<unknown, void>> {
-    this.#open = undefined;
-    await this.#chunks?.return?.();
-    return DONE;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return();
   }
 }
