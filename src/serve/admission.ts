@@ -32,6 +32,7 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #outcomes: Record<ItemOutcome, number> = { succeeded: 0, failed: 0, expired: 0, cancelled: 0 };
   readonly #rate: BusyRate;
+  readonly #refusals: RecentCount;
   #underWay = 0;
   #accepted = 0;
   #refused = 0;
@@ -39,6 +40,7 @@ export class Admission {
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#rate = new BusyRate(options.now);
+    this.#refusals = new RecentCount(options.now);
   }
 
   get limit(): number {
@@ -58,11 +60,15 @@ export class Admission {
     return { accepted: this.#accepted, refused: this.#refused, underWay: this.#underWay, ...this.#outcomes };
   }
 
-  /** When a refused request has a fair chance, in ms from now: when a tenth of what is under way is likely to be done. */
+  /**
+   * When a refused request has a fair chance, in ms from now: when a tenth of what is under way is likely to be done, and as many more as were refused
+   * in the last second, who all come again.
+   */
   get retryAfterMs(): number {
     const { perSecond } = this;
     if (perSecond === undefined) return FIRST_RETRY_MS;
-    const ms = (Math.max(1, this.#underWay / 10) / perSecond) * 1_000;
+    const before = this.#underWay / 10 + this.#refusals.recent;
+    const ms = (Math.max(1, before) / perSecond) * 1_000;
     return Math.round(Math.min(MOST_RETRY_MS, Math.max(LEAST_RETRY_MS, ms)));
   }
 
@@ -97,10 +103,31 @@ export class Admission {
 
   #refuse(): Refusal {
     this.#refused++;
+    this.#refusals.add();
     return new Refusal('overloaded', 'The server has as many images under way as it can answer in time', {
       code: 'overloaded',
       retryAfterMs: this.retryAfterMs,
     });
+  }
+}
+
+/** A count of events that forgets those of more than about a second ago. */
+class RecentCount {
+  readonly #now: () => number;
+  #count = 0;
+  #last = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  add(): void {
+    this.#count = this.recent + 1;
+    this.#last = this.#now();
+  }
+
+  get recent(): number {
+    return this.#count * Math.exp((this.#last - this.#now()) / 1_000);
   }
 }
 

@@ -34,7 +34,13 @@ describe('Admission', () => {
     admission.enter(3);
     admission.enter(1);
     // Five would take a second, and have 0.8 s.
-    expect(() => admission.enter(1)).toThrow(expect.objectContaining({ retryAfterMs: 200 }));
+    const refusedWith = (ms: number) =>
+      expect(() => admission.enter(1)).toThrow(expect.objectContaining({ retryAfterMs: ms }));
+    refusedWith(280);
+    // The one who was refused comes again, too.
+    refusedWith(480);
+    now.ms += 60_000;
+    refusedWith(280);
   });
 });
 

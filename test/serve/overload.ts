@@ -20,7 +20,8 @@ export async function load(at: Serving, clients: number, ms: number, body: Uint8
       const { status, retryAfterMs } = await send(at.url('/embed'), agent, body);
       statuses[status] = (statuses[status] ?? 0) + 1;
       // A client that obeys, so that the machine is not busy with refusals alone.
-      if (status === 429) await new Promise((resolve) => setTimeout(resolve, Math.min(retryAfterMs, 200)));
+      if (status === 429)
+        await new Promise((resolve) => setTimeout(resolve, Math.min(retryAfterMs, end - performance.now())));
     }
   };
   const started = performance.now();

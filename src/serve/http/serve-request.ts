@@ -98,10 +98,14 @@ export class ServeRequest {
     });
   }
 
-  /** Node's request where it is still unread: its bytes come without the detour through a stream of the web. */
+  /**
+   * Node's request where it is still untouched: its bytes come without the detour through a stream of the web. A server around this one that has
+   * copied the `Request` has bound the bytes to its stream.
+   */
   get #source(): BodySource {
     const incoming = this.#node?.incoming;
-    return incoming === undefined || incoming.readableDidRead ? this.#web.body : incoming;
+    const isFree = incoming !== undefined && !incoming.readableDidRead && incoming.readableFlowing === null;
+    return isFree ? incoming : this.#web.body;
   }
 
   get #declaredBytes(): number | undefined {
