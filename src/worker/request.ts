@@ -109,7 +109,7 @@ export class Request implements Linked<Request>, AbortListener {
   /** Its number on the link to its host. */
   callId = 0;
   /** Called when it is answered over its model's head. */
-  onGone: ((request: Request, reason: unknown) => void) | undefined = undefined;
+  onGone: ((reason: unknown, request: Request) => void) | undefined = undefined;
   protected readonly listener: RequestListener | undefined;
   #input: unknown;
   #due: RequestDeadline | undefined = undefined;
@@ -216,7 +216,7 @@ export class Request implements Linked<Request>, AbortListener {
     this.#goneFor = { reason: error };
     this.#controller?.abort(error);
     this.deliver(outcome, error, true);
-    this.onGone?.(this, error);
+    this.onGone?.(error, this);
   }
 
   /** Whether another worker could run it: its consumer has read nothing, and its input is still here. */
@@ -240,7 +240,7 @@ export class Request implements Linked<Request>, AbortListener {
     this.#controller = undefined;
     this.onGone = undefined;
     controller?.abort(error);
-    onGone?.(this, error);
+    onGone?.(error, this);
     this.listener?.onLost?.(this, error);
   }
 

@@ -49,7 +49,7 @@ export class LinkExecutor implements Executor, WatchedHost {
   readonly #keepAlive = new KeepAlive();
   readonly #pings: Map<number, (health: HostHealth | undefined) => void> = new Map();
   readonly #operations: readonly string[];
-  readonly #onGone = ({ callId }: Request, reason: unknown): void =>
+  readonly #onGone = (reason: unknown, { callId }: Request): void =>
     this.host.link.post([Kind.Abort, callId, encodeError(reason)]);
   #stall: StallDetector | undefined;
   /** How it hangs, when it does. */
