@@ -1,6 +1,9 @@
 /**
  * An HTTP endpoint with a pool: `POST /embed` takes the bytes of an image and answers with its embedding.
  *
+ * `npx millrace serve`, or `listen(pool)` of millrace/serve, is such a server, for the clients of OpenAI, Cohere, Immich and others. This file is for
+ * a service with routes and answers of its own: it shows what a bare pool needs around it, with nothing but node:http.
+ *
  * - Back-pressure: at most MAX_REQUESTS are under way at once, their bodies included. A further one gets 429 and `Retry-After` at once.
  * - When a client disconnects, its request is aborted, and does not run if it still waits.
  * - Uploads are untrusted: their size is limited while they stream in, and the workers decode them.
