@@ -1,11 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createPool, type Pool } from '../../src/pool/index.js';
+import { Admission } from '../../src/serve/admission.js';
+import { ByteBudget } from '../../src/serve/http/byte-budget.js';
+import { ServeMetrics } from '../../src/serve/metrics.js';
 import { operation } from '../../src/worker/index.js';
 
 const page = (name: string) => readFile(new URL(`../../docs/${name}`, import.meta.url), 'utf8');
 
-/** What a pool prints: the labels of every metric by its name, and of a histogram by the names of its series. */
+/** What a pool and a server print: the labels of every metric by its name, and of a histogram by the names of its series. */
 const labelsOf = new Map<string, Set<string>>();
 const typeOf = new Map<string, string>();
 let pool: Pool;
@@ -16,7 +19,10 @@ beforeAll(async () => {
     load: () => ({ upper: (text: string) => text.toUpperCase(), health: () => ({ batchSizes: { 1: 1 } }) }),
   });
   await model.call('upper', 'a');
-  for (const line of (await pool.metrics()).split('\n')) {
+  const admission = new Admission({ maxUnderWay: 1, timeoutMs: 1_000, now: () => 0 });
+  const server = new ServeMetrics(admission, new ByteBudget(1));
+  server.count({ protocol: 'openai', route: '/v1/embeddings' }, 200, 0.1);
+  for (const line of `${await pool.metrics()}${server.render()}`.split('\n')) {
     const [, declared, type] = /^# TYPE (\S+) (\S+)/.exec(line) ?? [];
     if (declared !== undefined) typeOf.set(declared, type as string);
     const [, name, labels = ''] = /^(\w+)(?:\{(.*)\})? /.exec(line) ?? [];
@@ -56,8 +62,8 @@ function checkExpression(expression: string): void {
 }
 
 describe('docs/operating', () => {
-  test('the table has every metric of a pool, with its type and labels', async () => {
-    const rows = [...(await page('operating.md')).matchAll(/^\| `(millrace_\w+)` +\| (\w+) +\| ([^|]+)\|/gm)];
+  test('the tables have every metric of a pool and a server, with its type and labels', async () => {
+    const rows = [...(await page('operating.md')).matchAll(/^\| `(millrace_\w+)` +\| (\w+) +\| ?([^|]*)\|/gm)];
     const documented = rows.map(([, name = '', type, labels = '']) => `${name} ${type} ${labels.trim()}`);
     const printed = [...typeOf].map(([name, type]) => {
       const labels = labelsOf.get(type === 'histogram' ? `${name}_count` : name) ?? new Set();

@@ -1,6 +1,6 @@
 // Packages that people have, each pointed at a server as its own documentation says. Plain JavaScript: they are installed here only, and have types of their own.
 import { createRequire } from 'node:module';
-import { OpenAICompatibleEmbeddingModel } from '@ai-sdk/openai-compatible';
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { HuggingfaceServerEmbeddingFunction } from '@chroma-core/huggingface-server';
 import { OllamaEmbeddingFunction } from '@chroma-core/ollama';
 import { OpenAIEmbeddingFunction } from '@chroma-core/openai';
@@ -70,12 +70,8 @@ export const clients = [
     retries: true,
     aborts: true,
     async embed(url, model, values, abortSignal) {
-      const settings = { provider: 'millrace', url: ({ path }) => `${url}/v1${path}`, headers: () => ({}) };
-      const { embeddings } = await embedMany({
-        model: new OpenAICompatibleEmbeddingModel(model, settings),
-        values,
-        abortSignal,
-      });
+      const millrace = createOpenAICompatible({ name: 'millrace', baseURL: `${url}/v1` });
+      const { embeddings } = await embedMany({ model: millrace.textEmbeddingModel(model), values, abortSignal });
       return embeddings;
     },
   },
