@@ -13,7 +13,7 @@ import { checkExamples } from './doc-examples/check.js';
 import { type Example, extractFromMarkdown, extractFromSource } from './doc-examples/extract.js';
 import type { ImportTable } from './doc-examples/transform.js';
 
-const LAYERS = ['core', 'channels', 'worker', 'pool', 'image-embedding', 'search', 'nats', 'cli'];
+const LAYERS = ['core', 'channels', 'worker', 'pool', 'remote', 'image-embedding', 'search', 'serve', 'nats', 'cli'];
 const root = fileURLToPath(new URL('../', import.meta.url));
 
 const sources = new Map<string, string>();
