@@ -16,14 +16,13 @@ import {
   withEnd,
 } from '../../../src/channels/index.js';
 import { drained } from '../../support/settlement.js';
-
-export interface WorldOptions {
-  readonly capacity: number;
-}
+import { check, pick, take, weighted } from './world.js';
 
 const END = 'the end';
 
-export class World {
+type Step = (which: number, sender: mpsc.Sender<number> | undefined) => unknown;
+
+export class ChannelWorld {
   readonly #capacity: number;
   readonly #rx: mpsc.Receiver<number>;
   readonly #senders: mpsc.Sender<number>[];
@@ -47,7 +46,7 @@ export class World {
   #next = 0;
   #failure: Error | undefined;
 
-  constructor({ capacity }: WorldOptions) {
+  constructor(capacity: number) {
     const [tx, rx] = mpsc.channel<number>(capacity, { onUndelivered: (value) => this.#lost.push(value) });
     this.#capacity = capacity;
     this.#rx = rx;
@@ -55,129 +54,83 @@ export class World {
     this.#received.push(this.#tried, this.#awaited);
   }
 
+  /** What a command may do, as often as its weight says: with a number that says on what, and with a sender, if one is open. */
+  readonly #steps: readonly Step[] = weighted<Step>([
+    [4, (which, tx) => tx && this.#send(tx, this.#maybeSignal(which))],
+    [2, (_, tx) => tx && this.#trySend(tx)],
+    [2, (which, tx) => tx && this.#keep(tx.reserve(this.#maybeSignal(which)), this.#permits)],
+    [1, (which) => this.#usePermit(which)],
+    [1, (which) => take(this.#permits, which)?.release()],
+    [1, (which, tx) => tx && this.#reserveMany(tx, which)],
+    [1, (which) => this.#useBatch(which)],
+    [1, (which) => take(this.#batches, which)?.release()],
+    [1, (which, tx) => tx && this.#reserveOwned(tx.clone(), this.#maybeSignal(which))],
+    [1, (which) => this.#useOwned(which)],
+    [4, (which) => this.#receive(this.#rx.recv(this.#maybeSignal(which)))],
+    [2, () => this.#tryReceive()],
+    [2, (which) => this.#receiveMany(this.#rx.recvMany(which % 5, this.#maybeSignal(which)))],
+    [1, (which) => this.#next1(which)],
+    [1, (which) => void take(this.#iterators, which)?.return?.()],
+    [2, (which) => take(this.#controllers, which)?.abort(END)],
+    [1, (_, tx) => tx && this.#senders.push(tx.clone())],
+    [1, (which) => this.#senders.length > 1 && take(this.#senders, which)?.close()],
+    [3, (which, tx) => this.#select(tx, which)],
+    [1, (which) => take(this.#tokens, which)?.cancel(END)],
+    [1, (which, tx) => tx && this.#sendMany(tx, which)],
+    [1, (_, tx) => tx && this.#weak.push(tx.downgrade())],
+    [1, (which) => this.#senders.push(...[take(this.#weak, which)?.upgrade()].filter((tx) => tx !== undefined))],
+    [1, (which) => this.#end(which)],
+  ]);
+
   /** Runs one command: a number, of which the lower digits say what and the higher ones on what. */
   async run(command: number): Promise<void> {
-    const what = command % 40;
+    const step = this.#steps[command % 40];
     const which = Math.floor(command / 40);
-    const sender = pick(this.#senders, which);
-    switch (what) {
-      case 0:
-      case 1:
-      case 2:
-      case 3:
-        if (sender !== undefined) this.#send(sender, this.#maybeSignal(which));
-        return;
-      case 4:
-      case 5:
-        if (sender !== undefined) this.#trySend(sender);
-        return;
-      case 6:
-      case 7:
-        if (sender !== undefined) this.#keep(sender.reserve(this.#maybeSignal(which)), this.#permits);
-        return;
-      case 8:
-        this.#usePermit(which);
-        return;
-      case 9:
-        take(this.#permits, which)?.release();
-        return;
-      case 10:
-        if (sender !== undefined) {
-          this.#keep(sender.reserveMany(which % (this.#capacity + 1), this.#maybeSignal(which)), this.#batches);
-        }
-        return;
-      case 11:
-        this.#useBatch(which);
-        return;
-      case 12:
-        take(this.#batches, which)?.release();
-        return;
-      case 13:
-        if (sender !== undefined) this.#reserveOwned(sender.clone(), this.#maybeSignal(which));
-        return;
-      case 14:
-        this.#useOwned(which);
-        return;
-      case 15:
-      case 16:
-      case 17:
-      case 18:
-        this.#receive(this.#rx.recv(this.#maybeSignal(which)));
-        return;
-      case 19:
-      case 20: {
-        const found = this.#rx.tryRecv();
-        if (found.state === 'ok') this.#tried.push(found.value);
-        return;
-      }
-      case 21:
-      case 22:
-        this.#receiveMany(this.#rx.recvMany(which % 5, this.#maybeSignal(which)));
-        return;
-      case 23:
-        this.#next1(which);
-        return;
-      case 24:
-        void take(this.#iterators, which)?.return?.();
-        return;
-      case 25:
-      case 26:
-        take(this.#controllers, which)?.abort(END);
-        return;
-      case 27:
-        if (sender !== undefined) this.#senders.push(sender.clone());
-        return;
-      case 28:
-        if (this.#senders.length > 1) take(this.#senders, which)?.close();
-        return;
-      case 29:
-      case 30:
-      case 31:
-        this.#select(sender, which);
-        return;
-      case 32:
-        take(this.#tokens, which)?.cancel(END);
-        return;
-      case 33:
-        if (sender !== undefined) this.#sendMany(sender, which);
-        return;
-      case 34:
-        if (sender !== undefined) this.#weak.push(sender.downgrade());
-        return;
-      case 35: {
-        const revived = take(this.#weak, which)?.upgrade();
-        if (revived !== undefined) this.#senders.push(revived);
-        return;
-      }
-      case 36:
-        // Rare, for little happens afterwards.
-        if (which % 61 === 0) this.#rx.close();
-        else if (which % 61 === 1) this.#rx[Symbol.dispose]();
-        else if (which % 61 === 2) for (const each of this.#senders.splice(0)) each.close();
-        return;
-      default:
-        for (let ticks = which % 7; ticks > 0; ticks--) await undefined;
-    }
+    if (step !== undefined) step(which, pick(this.#senders, which));
+    else for (let ticks = which % 7; ticks > 0; ticks--) await undefined;
+  }
+
+  #tryReceive(): boolean {
+    const found = this.#rx.tryRecv();
+    if (found.state === 'ok') this.#tried.push(found.value);
+    return found.state === 'closed';
+  }
+
+  #reserveMany(sender: mpsc.Sender<number>, which: number): void {
+    this.#keep(sender.reserveMany(which % (this.#capacity + 1), this.#maybeSignal(which)), this.#batches);
+  }
+
+  // Rare, for little happens afterwards.
+  #end(which: number): void {
+    if (which % 61 === 0) this.#rx.close();
+    else if (which % 61 === 1) this.#rx[Symbol.dispose]();
+    else if (which % 61 === 2) this.#closeSenders();
+  }
+
+  #closeSenders(): void {
+    for (const each of this.#senders.splice(0)) each.close();
+  }
+
+  /** Gives back every slot that is held, and closes every sender. */
+  #letGo(): void {
+    for (const permit of this.#permits.splice(0)) permit.release();
+    for (const batch of this.#batches.splice(0)) batch.release();
+    for (const owned of this.#owned.splice(0)) owned[Symbol.dispose]();
+    this.#closeSenders();
   }
 
   /** Removes whatever stands in the way, and checks the account. */
   async settle(): Promise<void> {
     for (const iterator of this.#iterators) void iterator.return?.();
-    for (const permit of this.#permits.splice(0)) permit.release();
-    for (const batch of this.#batches.splice(0)) batch.release();
-    for (const owned of this.#owned.splice(0)) owned[Symbol.dispose]();
-    for (const sender of this.#senders.splice(0)) sender.close();
+    this.#letGo();
     // What waited for slots gets them now, and lets go of them at once.
     for (let round = 0; round < 1000; round++) {
-      const found = this.#rx.tryRecv();
-      if (found.state === 'ok') this.#tried.push(found.value);
+      const left = this.#rx.len;
       // A receiver that was disposed has ended though slots are still held.
-      else if (found.state === 'closed' && this.#waits.size === 0 && this.#rx.capacity === this.#capacity) break;
-      else await drained();
-      for (const permit of this.#permits.splice(0)) permit.release();
-      for (const batch of this.#batches.splice(0)) batch.release();
-      for (const owned of this.#owned.splice(0)) owned[Symbol.dispose]();
-      for (const sender of this.#senders.splice(0)) sender.close();
+      const isOver = this.#tryReceive() && this.#waits.size === 0 && this.#rx.capacity === this.#capacity;
+      if (isOver) break;
+      if (left === 0) await drained();
+      this.#letGo();
     }
     await drained();
     if (this.#failure !== undefined) throw this.#failure;
@@ -367,16 +320,4 @@ export class World {
       ),
     );
   }
-}
-
-function pick<T>(list: readonly T[], which: number): T | undefined {
-  return list[which % list.length];
-}
-
-function take<T>(list: T[], which: number): T | undefined {
-  return list.length === 0 ? undefined : list.splice(which % list.length, 1)[0];
-}
-
-function check(holds: boolean, message: string): void {
-  if (!holds) throw new Error(message);
 }

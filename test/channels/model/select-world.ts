@@ -6,7 +6,6 @@
  * - every turn settles once nothing stands in its way, and leaves no listener and no timer.
  */
 import { getEventListeners } from 'node:events';
-import fc from 'fast-check';
 import {
   acquiring,
   broadcast,
@@ -27,6 +26,7 @@ import {
   withEnd,
 } from '../../../src/channels/index.js';
 import { drained } from '../../support/settlement.js';
+import { check, take, weighted } from './world.js';
 
 const QUEUES = ['first', 'second', 'third'] as const;
 const NAMES = [
@@ -47,12 +47,14 @@ type Name = (typeof NAMES)[number];
 type Queue = readonly [mpsc.UnboundedSender<number> | mpsc.Sender<number>, mpsc.Receiver<number>];
 type Event = { readonly arm: string | null; readonly value?: unknown };
 
+type Step = (which: number) => unknown;
+
 interface Chosen {
   readonly selector: Selector<Record<string, Selectable<unknown>>>;
   readonly names: readonly string[];
 }
 
-class SelectWorld {
+export class SelectWorld {
   readonly #clock = new SimulatedClock();
   readonly #queues = QUEUES.map((_, at) =>
     at === 0 ? mpsc.unboundedChannel<number>() : mpsc.channel<number>(at + 1),
@@ -116,74 +118,68 @@ class SelectWorld {
     };
   }
 
+  readonly #steps: readonly Step[] = weighted<Step>([
+    [5, (which) => this.#select(which)],
+    [3, (which) => this.#next(which)],
+    [2, (which) => this.#sendTo(which % QUEUES.length)],
+    [1, (which) => this.#drain(this.#queues[which % QUEUES.length]?.[1], this.#seen[which % QUEUES.length], 1)],
+    [1, (which) => this.#sendToEnding(which)],
+    [1, () => this.#room[1].tryRecv().state === 'ok' && this.#roomSeen++],
+    [1, () => this.#watch[0].send(++this.#config)],
+    [1, () => this.#events[0].send(this.#eventsSent++)],
+    [1, () => this.#notify()],
+    [1, (which) => this.#releaseSlot(which)],
+    [1, () => this.#reply.send(1) && this.#replies++],
+    [1, (which) => this.#clock.advance(which % 30)],
+    [1, (which) => this.#timer.reset(which % 60)],
+    [1, (which) => take(this.#controllers, which)?.abort('given up')],
+  ]);
+
   async run(command: number): Promise<void> {
+    const step = this.#steps[command % 24];
     const which = Math.floor(command / 24);
-    const queue = which % QUEUES.length;
-    switch (command % 24) {
-      case 0:
-      case 1:
-      case 2:
-      case 3:
-      case 4:
-        this.#select(which);
-        return;
-      case 5:
-      case 6:
-      case 7:
-        this.#next(which);
-        return;
-      case 8:
-      case 9: {
-        const [tx, rx] = this.#queues[queue] as Queue;
-        if (rx.capacity > 0) {
-          void ('trySend' in tx ? tx.trySend(this.#sent[queue] as number) : tx.send(this.#sent[queue] as number));
-          this.#sent[queue] = (this.#sent[queue] as number) + 1;
-        }
-        return;
-      }
-      case 10: {
-        const found = this.#queues[queue]?.[1].tryRecv();
-        if (found?.state === 'ok') this.#seen[queue]?.push(found.value);
-        return;
-      }
-      case 11:
-        if (this.#ending[0].capacity > 0 && !this.#ending[0].isClosed) this.#ending[0].trySend(this.#endingSent++);
-        if (which % 37 === 0) this.#ending[0].close();
-        return;
-      case 12:
-        if (this.#room[1].tryRecv().state === 'ok') this.#roomSeen++;
-        return;
-      case 13:
-        this.#watch[0].send(++this.#config);
-        return;
-      case 14:
-        this.#events[0].send(this.#eventsSent++);
-        return;
-      case 15:
-        this.#poke.notifyOne();
-        this.#pokes++;
-        return;
-      case 16:
-        this.#permits.splice(which % Math.max(1, this.#permits.length), 1)[0]?.release();
-        if (which % 5 === 0) {
-          this.#slots.addPermits(1);
-          this.#total++;
-        }
-        return;
-      case 17:
-        if (this.#reply.send(1)) this.#replies++;
-        return;
-      case 18:
-        await this.#clock.advance(which % 30);
-        return;
-      case 19:
-        this.#timer.reset(which % 60);
-        return;
-      case 20:
-        this.#controllers.splice(which % Math.max(1, this.#controllers.length), 1)[0]?.abort('given up');
-        return;
-      default:
-        for (let hops = which % 5; hops > 0; hops--) await undefined;
+    if (step === undefined) for (let hops = which % 5; hops > 0; hops--) await undefined;
+    else {
+      const running = step(which);
+      // Time is moved before anything else happens.
+      if (running instanceof Promise) await running;
+    }
+  }
+
+  #sendTo(queue: number): void {
+    const [tx, rx] = this.#queues[queue] as Queue;
+    if (rx.capacity === 0) return;
+    const value = this.#sent[queue] as number;
+    void ('trySend' in tx ? tx.trySend(value) : tx.send(value));
+    this.#sent[queue] = value + 1;
+  }
+
+  #sendToEnding(which: number): void {
+    if (this.#ending[0].capacity > 0 && !this.#ending[0].isClosed) this.#ending[0].trySend(this.#endingSent++);
+    if (which % 37 === 0) this.#ending[0].close();
+  }
+
+  #notify(): void {
+    this.#poke.notifyOne();
+    this.#pokes++;
+  }
+
+  #releaseSlot(which: number): void {
+    take(this.#permits, which)?.release();
+    if (which % 5 !== 0) return;
+    this.#slots.addPermits(1);
+    this.#total++;
+  }
+
+  /** Takes what a receiver has, up to a limit. */
+  #drain(
+    rx: { tryRecv(): { readonly state: string; readonly value?: number } } | undefined,
+    into: number[] | undefined,
+    limit = Number.POSITIVE_INFINITY,
+  ): void {
+    for (let left = limit, found = rx?.tryRecv(); left > 0 && found?.state === 'ok'; left--) {
+      into?.push(found.value as number);
+      if (left > 1) found = rx?.tryRecv();
     }
   }
 
@@ -259,16 +255,14 @@ class SelectWorld {
     for (const [at, [, rx]] of this.#queues.entries()) {
       const seen = this.#seen[at] as number[];
       const left = rx.len;
-      for (let found = rx.tryRecv(); found.state === 'ok'; found = rx.tryRecv()) seen.push(found.value);
+      this.#drain(rx, seen);
       check(
         seen.length === this.#sent[at],
         `queue ${at}: ${this.#sent[at]} sent, ${seen.length} had, ${left} of them left`,
       );
       check(new Set(seen).size === seen.length, `queue ${at}: twice in ${seen.join(' ')}`);
     }
-    for (let found = this.#ending[1].tryRecv(); found.state === 'ok'; found = this.#ending[1].tryRecv()) {
-      this.#endingSeen.push(found.value);
-    }
+    this.#drain(this.#ending[1], this.#endingSeen);
     check(new Set(this.#endingSeen).size === this.#endingSent, `ending: ${this.#endingSeen.join(' ')}`);
     const roomLeft = this.#room[1].len;
     check(
@@ -276,9 +270,7 @@ class SelectWorld {
       `room: ${this.#roomSent} sent, ${this.#roomSeen} + ${roomLeft}`,
     );
     check(this.#room[0].capacity + roomLeft === 1, 'room: a slot is lost');
-    for (let found = this.#events[1].tryRecv(); found.state === 'ok'; found = this.#events[1].tryRecv()) {
-      this.#heard.push(found.value);
-    }
+    this.#drain(this.#events[1], this.#heard);
     check(
       this.#heard.toSorted((a, b) => a - b).every((value, at) => value === at),
       `events: ${this.#heard.join(' ')}`,
@@ -291,23 +283,4 @@ class SelectWorld {
     check(this.#slots.availablePermits === this.#total, `${this.#slots.availablePermits} of ${this.#total} permits`);
     check(this.#answers + (this.#answer.isEmpty ? 0 : 1) === this.#replies, `${this.#answers} answers`);
   }
-}
-
-function check(holds: boolean, message: string): void {
-  if (!holds) throw new Error(message);
-}
-
-/** Runs many sequences of commands, each against a world of its own. @returns How many commands ran. */
-export async function runSelectModel(runs: number, length: number): Promise<number> {
-  let commands = 0;
-  await fc.assert(
-    fc.asyncProperty(fc.array(fc.nat(2 ** 28), { minLength: length / 2, maxLength: length }), async (script) => {
-      const world = new SelectWorld();
-      for (const command of script) await world.run(command);
-      commands += script.length;
-      await world.settle();
-    }),
-    { numRuns: runs },
-  );
-  return commands;
 }

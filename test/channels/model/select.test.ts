@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
-import { runSelectModel } from './select-world.js';
+import { SelectWorld } from './select-world.js';
+import { runWorlds } from './world.js';
 
 it('selects over arms of every kind lose nothing, double nothing and all settle', async () => {
-  expect(await runSelectModel(300, 120)).toBeGreaterThan(20_000);
+  expect(await runWorlds(300, 120, () => new SelectWorld())).toBeGreaterThan(20_000);
 }, 60_000);
