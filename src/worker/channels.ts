@@ -1,5 +1,14 @@
 import { type CancellationToken, mpsc } from '../channels/index.js';
-import { type Clock, requireClock, requireOneOf, requireOptions, requireString, systemClock } from '../core/index.js';
+import {
+  type Clock,
+  fillOptions,
+  option,
+  type OptionTable,
+  requireClock,
+  requireOneOf,
+  requireString,
+  systemClock,
+} from '../core/index.js';
 import { Account } from './account/account.js';
 import type { Ping, WorkerHealth } from './account/ledger.js';
 import type { RequestOf } from './answer-request.js';
@@ -48,6 +57,11 @@ export interface WorkerChannels<Ops extends Operations> {
   finish(cause?: unknown): void;
 }
 
+const CHANNELS_OPTIONS = {
+  id: option(requireString),
+  clock: option(requireClock, systemClock),
+} satisfies OptionTable<WorkerChannelsOptions>;
+
 let unnamed = 0;
 const HEALTH_CAPACITY = 16;
 const STEP = 'Cannot change worker state';
@@ -76,10 +90,8 @@ export function createWorkerChannels<const Ops extends Operations>(
   options?: WorkerChannelsOptions,
 ): { handle: WorkerHandle<Ops>; channels: WorkerChannels<Ops> } {
   const action = 'Cannot create worker channels';
-  const given = requireOptions<WorkerChannelsOptions>(action, options, ['id', 'clock']);
+  const { id = `worker-${++unnamed}`, clock } = fillOptions(action, options, CHANNELS_OPTIONS);
   const declared = requireOperations(action, operations);
-  const id = given.id === undefined ? `worker-${++unnamed}` : requireString(action, 'id', given.id);
-  const clock = given.clock === undefined ? systemClock : requireClock(action, 'clock', given.clock);
   const account = new Account(id, declared, clock);
   const [pings, health] = mpsc.channel<Ping>(HEALTH_CAPACITY);
   const receivers = Object.fromEntries([...account.queues].map(([name, queue]) => [name, queue.receiver]));

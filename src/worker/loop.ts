@@ -2,9 +2,11 @@ import { createSelector, mpsc, Notify, type Selectable, type Selector, sleep } f
 import {
   type Clock,
   type ClockTimer,
+  fillOptions,
+  millisecondsOrInfinity,
+  option,
+  type OptionTable,
   requireFunction,
-  requireMilliseconds,
-  requireOptions,
   requirePositiveInteger,
 } from '../core/index.js';
 import type { Account } from './account/account.js';
@@ -23,8 +25,6 @@ import { inNeutralContext } from './trace.js';
 // - A request leaves its queue only when the executor has room for it: what waits, waits in the one queue whose capacity counts.
 // - Requests are taken in rotation: the operation after the last one served comes first, so saturated operations get equal shares.
 // - A request that meets room, and none before it, is started from where it comes. None overtakes one that waits.
-
-const IDLE_MS = 300_000;
 
 /** What a loop is run with, filled and checked. */
 interface LoopSettings {
@@ -223,6 +223,12 @@ export interface RunWorkerOptions {
   readonly onProgress?: ((progress: WorkerProgress) => void) | undefined;
 }
 
+const RUN_OPTIONS = {
+  concurrency: option<number>(requirePositiveInteger, 1),
+  idleTimeoutMs: option(millisecondsOrInfinity, 300_000),
+  onProgress: option(requireFunction<NonNullable<RunWorkerOptions['onProgress']>>),
+} satisfies OptionTable<RunWorkerOptions>;
+
 /**
  * The stock loop of a worker: checks and warms up the model, serves requests until the handle is closed, then releases the model.
  *
@@ -253,15 +259,7 @@ export function runWorker<Ops extends Operations>(
   options?: RunWorkerOptions,
 ): Promise<void> {
   const action = 'Cannot run worker';
-  const given = requireOptions<RunWorkerOptions>(action, options, ['concurrency', 'idleTimeoutMs', 'onProgress']);
-  const concurrency =
-    given.concurrency === undefined ? 1 : requirePositiveInteger(action, 'concurrency', given.concurrency);
-  const idleTimeoutMs =
-    given.idleTimeoutMs === undefined
-      ? IDLE_MS
-      : requireMilliseconds(action, 'idleTimeoutMs', given.idleTimeoutMs, { infinite: true });
-  const onProgress: RunWorkerOptions['onProgress'] =
-    given.onProgress === undefined ? undefined : requireFunction(action, 'onProgress', given.onProgress);
+  const { concurrency, idleTimeoutMs, onProgress } = fillOptions(action, options, RUN_OPTIONS);
   const account = accountOf(channels as unknown as WorkerChannels<never>);
   if (served.has(channels)) {
     throw new TypeError(`${action}: channels must have no loop yet, received those of another`);

@@ -1,8 +1,10 @@
 import {
   describeReceived,
+  fillOptions,
+  option,
+  positiveIntegerUpTo,
   requireBoolean,
   requireFunction,
-  requireOptions,
   requirePositiveInteger,
 } from '../core/index.js';
 import { byteSizeOf } from './codec/payload.js';
@@ -96,38 +98,40 @@ const DEFAULT_ITEMS = 64;
 const DEFAULT_CHUNKS = 16;
 /** What a channel can hold. */
 const MAX_ITEMS = 2 ** 30 - 1;
-const COMMON = ['capacity', 'idempotent', 'sizeOf', 'waitsForOthers'] as const;
+const CAPACITY_OPTIONS = {
+  items: option((action, _name, value) => requirePositiveInteger(action, 'capacity', value, MAX_ITEMS), DEFAULT_ITEMS),
+  bytes: option<number>(
+    (action, _name, value) => requirePositiveInteger(action, 'capacity in bytes', value),
+    Number.POSITIVE_INFINITY,
+  ),
+};
+const OPERATION_OPTIONS = {
+  capacity: option(requireCapacity, fillOptions('', undefined, CAPACITY_OPTIONS)),
+  idempotent: option(requireBoolean, false),
+  sizeOf: option(requireFunction<(input: never) => number>, byteSizeOf),
+  waitsForOthers: option(requireFunction<(input: never) => boolean>),
+};
+const STREAM_OPTIONS = { ...OPERATION_OPTIONS, chunkCapacity: option(positiveIntegerUpTo(MAX_ITEMS), DEFAULT_CHUNKS) };
 
-function fill<Input>(action: string, given: Partial<OperationOptions<Input>>): OperationBase<Input, never> {
-  const capacity = typeof given.capacity === 'object' ? given.capacity : { items: given.capacity };
-  const { items, bytes } = requireOptions<OperationCapacity>(action, capacity as OperationCapacity, ['items', 'bytes']);
-  return {
-    capacity: Object.freeze({
-      items: items === undefined ? DEFAULT_ITEMS : requirePositiveInteger(action, 'capacity', items, MAX_ITEMS),
-      bytes:
-        bytes === undefined ? Number.POSITIVE_INFINITY : requirePositiveInteger(action, 'capacity in bytes', bytes),
-    }),
-    idempotent: given.idempotent === undefined ? false : requireBoolean(action, 'idempotent', given.idempotent),
-    sizeOf: given.sizeOf === undefined ? byteSizeOf : requireFunction(action, 'sizeOf', given.sizeOf),
-    waitsForOthers:
-      given.waitsForOthers === undefined ? undefined : requireFunction(action, 'waitsForOthers', given.waitsForOthers),
-  };
+function requireCapacity(action: string, _name: string, value: unknown): OperationBase<never, never>['capacity'] {
+  return fillOptions(action, (typeof value === 'object' ? value : { items: value }) as object, CAPACITY_OPTIONS);
 }
 
 function unary<Input, Output>(options?: OperationOptions<Input>): UnaryOperation<Input, Output> {
-  const action = 'Cannot declare operation';
-  const given = requireOptions<OperationOptions<Input>>(action, options, COMMON);
-  return Object.freeze({ kind: 'unary', ...fill<Input>(action, given) });
+  const settings = fillOptions('Cannot declare operation', options, OPERATION_OPTIONS);
+  // A table knows no type parameters.
+  return Object.freeze({ kind: 'unary', ...settings }) as UnaryOperation<never, unknown> as UnaryOperation<
+    Input,
+    Output
+  >;
 }
 
 function stream<Input, Chunk>(options?: StreamOperationOptions<Input>): StreamOperation<Input, Chunk> {
-  const action = 'Cannot declare stream operation';
-  const given = requireOptions<StreamOperationOptions<Input>>(action, options, [...COMMON, 'chunkCapacity']);
-  const chunkCapacity =
-    given.chunkCapacity === undefined
-      ? DEFAULT_CHUNKS
-      : requirePositiveInteger(action, 'chunkCapacity', given.chunkCapacity, MAX_ITEMS);
-  return Object.freeze({ kind: 'stream', ...fill<Input>(action, given), chunkCapacity });
+  const settings = fillOptions('Cannot declare stream operation', options, STREAM_OPTIONS);
+  return Object.freeze({ kind: 'stream', ...settings }) as StreamOperation<never, unknown> as StreamOperation<
+    Input,
+    Chunk
+  >;
 }
 
 /**
