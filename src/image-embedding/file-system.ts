@@ -1,12 +1,13 @@
+/** File operations that several parts share: folders that are created, and files that are replaced atomically. */
 import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 
 /**
- * Makes a folder and those above it, where they are not there.
+ * Creates a folder and its missing parents.
  *
- * @throws The system's error. Node says "no such file" of a folder in a read-only file system, and so hides the cause; here it is EROFS.
+ * @throws The system's error. In a read-only file system Node's recursive `mkdir` reports ENOENT; this reports EROFS.
  * @internal
  */
 export async function makeFolder(folder: string, mode?: number): Promise<void> {
@@ -14,7 +15,7 @@ export async function makeFolder(folder: string, mode?: number): Promise<void> {
     await mkdir(folder, { recursive: true, mode });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    // The first that is missing, by itself, fails with what is the matter.
+    // Creating the first missing folder alone fails with the cause.
     for (const each of lineage(folder)) {
       await mkdir(each, { mode }).catch((cause: NodeJS.ErrnoException) => {
         if (cause.code !== 'EEXIST') throw cause;
@@ -23,18 +24,17 @@ export async function makeFolder(folder: string, mode?: number): Promise<void> {
   }
 }
 
-/** A folder and those above it, the outermost first. */
+/** A folder and its parents, outermost first. */
 function lineage(folder: string): string[] {
   const above = path.dirname(folder);
   return above === folder ? [folder] : [...lineage(above), folder];
 }
 
 /**
- * Puts a file in the place of another, at once and whole: it is made under a name of its own, which no other maker of the same file has, be it
- * in this process, and renamed.
+ * Replaces a file atomically: it is written under a unique temporary name and renamed.
  *
- * @param file The place. Its folder is made.
- * @param make Makes the file under the name that it is given.
+ * @param file The file. Its folder is created.
+ * @param make Writes the file under the given temporary name.
  */
 export async function replaceFile(file: string, make: (temporary: string) => Promise<unknown>): Promise<void> {
   const temporary = `${file}.${randomUUID()}.tmp`;
@@ -48,7 +48,7 @@ export async function replaceFile(file: string, make: (temporary: string) => Pro
   }
 }
 
-/** The user's home folder; undefined where there is none: a user id without an entry, or an empty environment. */
+/** The user's home folder; undefined for a user id without an entry, or in an empty environment. */
 export function homeFolder(): string | undefined {
   try {
     return os.homedir() || undefined;

@@ -1,4 +1,4 @@
-/** From encoded bytes to 8-bit sRGB pixels: what is decoded, how much of it, and what its failures are called. */
+/** Reads image headers and decodes to 8-bit sRGB pixels, within limits. Failures of libvips become errors with a code here. */
 import { isError } from '../../core/index.js';
 import {
   ImageCorruptError,
@@ -14,7 +14,7 @@ import type { ResizeOptions, Sharp, SharpModule, SharpOptions } from './sharp-lo
 import { isSrgbProfile } from './srgb-profile.js';
 import { readTiffSamples, type TiffSamples } from './tiff-header.js';
 
-/** What of the limits concerns decoding. */
+/** The limits of decoding. */
 export type DecodeLimits = Pick<ImageLimits, 'maxPixels' | 'decodeTimeoutMs'> & Partial<Pick<ImageLimits, 'failOn'>>;
 
 /** Interleaved 8-bit RGB pixels. */
@@ -22,18 +22,18 @@ export interface Pixels extends Size {
   readonly data: Uint8Array;
 }
 
-/** What an image's header says, orientation applied. */
+/** An image's header, with its orientation applied to the size. */
 export interface ImageHeader extends Size {
   readonly format: ImageFormat;
-  /** Whether it carries a profile that only says sRGB, which need not be applied. */
+  /** Whether the image has an sRGB profile, which need not be applied. */
   readonly isSrgb: boolean;
-  /** Whether it may be transparent, in the band after its colours. */
+  /** Whether the band after the colours is transparency. */
   readonly hasAlpha: boolean;
-  /** Of a TIFF: how its samples are kept. */
+  /** The sample layout of a TIFF. */
   readonly tiff?: TiffSamples | undefined;
 }
 
-/** How an image is scaled on its way to the size that counts: a filter that leaves alone what survives the next step. */
+/** The filter of intermediate steps: it keeps the detail that the next step can show. */
 export const STEP_RESIZE: ResizeOptions = {
   fit: 'fill',
   kernel: 'cubic',
@@ -43,8 +43,8 @@ export const STEP_RESIZE: ResizeOptions = {
 const WHITE = { r: 255, g: 255, b: 255 };
 
 /**
- * Reads the header: the format by its first bytes, then the size by the loader of that format, unless a plain JPEG tells. Nothing is decoded, so
- * an image that is too large costs no more than its header.
+ * Reads the header: the format by its first bytes, then the size by libvips, or directly for a plain JPEG. Nothing is decoded, so an image that is too
+ * large costs only its header.
  */
 export async function readHeader(sharp: SharpModule, bytes: Uint8Array, limits: DecodeLimits): Promise<ImageHeader> {
   if (bytes.byteLength === 0) throw new ImageCorruptError('Cannot decode image: expected an image, received 0 bytes');
@@ -71,7 +71,7 @@ export async function readHeader(sharp: SharpModule, bytes: Uint8Array, limits: 
   requireFewPixels({ width, height }, limits);
   if (tiff !== undefined) requireFewBands({ width, height }, tiff, limits);
   const isSrgb = found.icc !== undefined && isSrgbProfile(found.icc);
-  // In a TIFF a further band is whatever the file says, and nothing where it says nothing.
+  // In a TIFF an extra band is transparency only if the file declares it.
   const hasAlpha = tiff === undefined ? found.hasAlpha : tiff.alpha !== undefined;
   return { format, width, height, isSrgb, hasAlpha, tiff };
 }
@@ -79,7 +79,7 @@ export async function readHeader(sharp: SharpModule, bytes: Uint8Array, limits: 
 /**
  * Decodes to 8-bit sRGB, at full size or scaled to another.
  *
- * @param scaled The size wanted. JPEG is read at the fraction that {@link readingFraction} says.
+ * @param scaled The wanted size. A JPEG is read at the fraction that {@link readingFraction} returns.
  */
 export async function decodePixels(
   sharp: SharpModule,
@@ -96,7 +96,7 @@ export async function decodePixels(
   }
   if (header.hasAlpha) image = image.flatten({ background: WHITE });
   if (scaled !== undefined) {
-    // A cut of the whole image does nothing but keep sharp from reading it at a fraction.
+    // An extract of the whole image keeps sharp from reading a JPEG at a fraction.
     if (readingFraction(header, scaled) === 1)
       image = image.extract({ left: 0, top: 0, width: header.width, height: header.height });
     image = image.resize(scaled.width, scaled.height, STEP_RESIZE);
@@ -105,8 +105,8 @@ export async function decodePixels(
 }
 
 /**
- * The fraction (1, 2, 4, 8) at which sharp reads an image that is then scaled to a size, leaving at least a factor of two to the resize. Taken
- * only where it divides both sides evenly: libjpeg rounds odd sizes up, which would shift the picture.
+ * The fraction (1, 2, 4, 8) at which sharp reads an image before it scales it, which leaves at least a factor of two to the resize. It must divide
+ * both sides evenly: libjpeg rounds odd sizes up, which would shift the image.
  */
 export function readingFraction({ format, width, height }: ImageHeader, scaled: Size): number {
   if (format !== 'jpeg') return 1;
@@ -119,7 +119,7 @@ function sharpFraction(width: number, height: number, scaled: Size): number {
   return shrink >= 16 ? 8 : shrink >= 8 ? 4 : shrink >= 4 ? 2 : 1;
 }
 
-/** Scales an image to fit a square, and encodes it as JPEG. Shrinks while loading where the format can: it is for people to look at. */
+/** Scales an image to fit a square and encodes it as JPEG. Uses shrink-on-load, since a thumbnail need not match Pillow. */
 export async function encodeThumbnail(
   sharp: SharpModule,
   bytes: Uint8Array,
@@ -158,7 +158,7 @@ function timeoutSeconds(limits: DecodeLimits): number {
 function inputOptions(limits: DecodeLimits, tiff: TiffSamples | undefined): SharpOptions {
   const level = limits.failOn ?? 'error';
   return {
-    // At 'error' libvips leaves a tile of a TIFF black that it can't decode.
+    // At 'error' libvips leaves TIFF tiles black that it can't decode.
     failOn: level === 'error' && tiff?.isTiled === true ? 'warning' : level,
     limitInputPixels: limits.maxPixels,
     ...(tiff === undefined ? {} : { limitInputChannels: Math.max(5, tiff.colours + tiff.extras) }),
@@ -168,7 +168,7 @@ function inputOptions(limits: DecodeLimits, tiff: TiffSamples | undefined): Shar
   };
 }
 
-/** Bands that sharp would take for transparency, or stumble over. */
+/** Whether sharp would mistake the extra bands for transparency, or fail on them. */
 function hasOtherBands({ extras, alpha }: TiffSamples): boolean {
   return extras > 1 || (extras === 1 && alpha === undefined);
 }
@@ -184,12 +184,12 @@ async function toPixels(image: Sharp, header: ImageHeader, limits: DecodeLimits)
   return { data: channels === 3 ? data : toRgb(data, channels, header.tiff), width, height };
 }
 
-/** HEIF is a container: of the pictures in it those of AVIF are decoded. */
+/** HEIF is a container of several codecs; only AV1 (AVIF) is decoded. */
 function requireAv1(bytes: Uint8Array): void {
   const { codec, instead } = readHeifPicture(bytes);
   if (codec === AV1) return;
   const isHeic = /^(?:hei|hev)/.test(Buffer.from(bytes.subarray(8, 12)).toString('latin1'));
-  // One that can't be read is damaged, as libvips will find.
+  // An unreadable file is damaged; libvips reports that.
   if (codec === undefined && instead === undefined && !isHeic) return;
   const what = instead ?? (isHeic || codec === 'hvc1' || codec === 'hev1' ? 'HEIC (HEVC)' : `the codec ${codec}`);
   throw new ImageUnsupportedError(
@@ -199,7 +199,7 @@ function requireAv1(bytes: Uint8Array): void {
 
 const AV1 = 'av01';
 
-/** libvips looks at the first brand alone, and does not know all those that AVIF files have there. */
+/** libvips reads only the major brand and does not know all of AVIF's, so another one is replaced by `avif`. */
 function asKnown(bytes: Uint8Array, format: ImageFormat): Uint8Array {
   if (format !== 'heif' || /^(?:avif|mif1|msf1)$/.test(Buffer.from(bytes.subarray(8, 12)).toString('latin1'))) {
     return bytes;
@@ -226,8 +226,8 @@ function tooManyPixels(limits: DecodeLimits, found: string, cause?: unknown): Im
 }
 
 /**
- * Runs a call of libvips and gives its failure a code. libvips keeps the texts of its failures in one buffer for the whole process, so the text
- * of one image may be about another that is under way: neither code nor message is taken from it, and it is the cause alone.
+ * Runs a call of libvips and gives its failure a code. libvips has one error buffer for the process, so the text of one image may describe another one
+ * that is decoded at the same time: it becomes the cause, and neither code nor message is derived from it.
  */
 async function decoding<T>(format: ImageFormat, limits: DecodeLimits, run: () => Promise<T>): Promise<T> {
   const startedAt = performance.now();
@@ -238,10 +238,10 @@ async function decoding<T>(format: ImageFormat, limits: DecodeLimits, run: () =>
   }
 }
 
-/** What glib says of a thread that the system does not give, whichever image it was for. */
+/** glib's text when no thread can be created. It is valid for any image. */
 const NO_THREAD = /creating thread|Resource temporarily unavailable/;
 
-/** What sharp itself says, as the whole of its text, before libvips is asked. */
+/** sharp's own complete text; libvips is not involved. */
 const TOO_MANY_PIXELS = 'Input image exceeds pixel limit';
 
 function translate(cause: unknown, format: ImageFormat, limits: DecodeLimits, tookMs: number): unknown {
@@ -259,13 +259,13 @@ function translate(cause: unknown, format: ImageFormat, limits: DecodeLimits, to
   return new ImageCorruptError(`Cannot decode image: the ${format} data is damaged or incomplete`, { cause });
 }
 
-/** Grey becomes RGB, what is transparent is laid over white, and what comes after the third channel is dropped. */
+/** Converts grey to RGB, composes transparency over white, and drops channels after the third. */
 function toRgb(data: Uint8Array, channels: number, tiff: TiffSamples | undefined): Uint8Array {
   const count = data.length / channels;
   const rgb = new Uint8Array(count * 3);
   const colours = channels - (tiff?.extras ?? (channels === 2 || channels > 3 ? 1 : 0));
   const [green, blue] = colours >= 3 ? [1, 2] : [0, 0];
-  // One band of transparency alone was flattened by libvips, and is gone.
+  // A single transparency band was flattened by libvips.
   const alpha = tiff?.alpha === undefined || !hasOtherBands(tiff) ? undefined : colours + tiff.alpha;
   for (let pixel = 0, from = 0, to = 0; pixel < count; pixel++, from += channels, to += 3) {
     rgb[to] = data[from] as number;

@@ -1,10 +1,10 @@
-/** What kind of file bytes are, by their first bytes alone: no name and no header is believed. */
+/** Recognises image formats by content, and reads the headers of JPEG and HEIF that libvips reports late or not at all. */
 import type { Size } from './scale.js';
 
 /** The formats that are decoded. `heif` is AVIF and its relatives. */
 export type ImageFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'heif' | 'tiff';
 
-/** Brands of ISO media files that hold still images, or sequences that have one. */
+/** Brands of ISO media files with a still image. */
 const HEIF_BRANDS: ReadonlySet<string> = new Set([
   ...['avif', 'avis', 'mif1', 'mif2', 'mif3', 'msf1', 'miaf', 'MA1A', 'MA1B'],
   ...['heic', 'heix', 'hevc', 'hevx', 'heim', 'heis', 'hevm', 'hevs', 'jpeg', 'j2ki', 'vvic', 'evbi'],
@@ -12,7 +12,7 @@ const HEIF_BRANDS: ReadonlySet<string> = new Set([
 
 const MAX_BRANDS_BYTES = 512;
 
-/** The format that the bytes begin as, or undefined when it is none that is decoded. */
+/** The format by the first bytes; undefined when it is not supported. */
 export function sniffFormat(bytes: Uint8Array): ImageFormat | undefined {
   if (begins(bytes, 0xff, 0xd8, 0xff)) return 'jpeg';
   if (begins(bytes, 0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)) return 'png';
@@ -24,7 +24,7 @@ export function sniffFormat(bytes: Uint8Array): ImageFormat | undefined {
   return undefined;
 }
 
-/** Names what the bytes look like instead, for a message. */
+/** Describes unsupported content, for an error message. */
 export function describeContent(bytes: Uint8Array): string {
   const start = ascii(bytes, 0, 512);
   if (/^\s*(?:<\?xml[^>]*>\s*)?(?:<!--[\s\S]*?-->\s*)*(?:<!doctype svg|<svg)/i.test(start)) return 'an SVG document';
@@ -42,7 +42,7 @@ export function describeContent(bytes: Uint8Array): string {
   return 'unknown data';
 }
 
-/** Whether an ISO media file calls itself a picture, in its first brand or, where that is of a family that also has films, in another. */
+/** Whether an ISO media file has an image brand, as its major brand or among the compatible ones. */
 function isHeif(bytes: Uint8Array): boolean {
   if (ascii(bytes, 4, 4) !== 'ftyp') return false;
   if (HEIF_BRANDS.has(ascii(bytes, 8, 4))) return true;
@@ -66,15 +66,18 @@ const SCAN = 0xda;
 const APP1 = 0xe1;
 const APP2 = 0xe2;
 const APP14 = 0xee;
-/** Baseline, extended and progressive, of 8 bits by Huffman: what pictures are. */
+/** Start-of-frame markers of baseline, extended and progressive Huffman JPEG. */
 const FRAMES: ReadonlySet<number> = new Set([0xc0, 0xc1, 0xc2]);
-/** Segments without any say in how the picture looks: the other tables, restart intervals, applications' own and comments. */
+/** Segments that affect neither size nor colours: tables, restart intervals, application data and comments. */
 const SKIPPED: ReadonlySet<number> = new Set([
   ...[0xc4, 0xdb, 0xdd, 0xfe, APP1, APP2],
   ...Array.from({ length: 16 }, (_, index) => 0xe0 + index).filter((marker) => marker !== APP14),
 ]);
 
-/** The size in pixels; undefined for every JPEG that is not a plain one. What comes between frame and scan has a say, too: an orientation may. */
+/**
+ * The size of a plain JPEG from its markers, which saves a round trip through libvips. Undefined for any other JPEG (a profile, an orientation, CMYK,
+ * damage): libvips reads those. Segments after the frame header are checked too, since one of them may hold an orientation.
+ */
 export function plainJpegSize(bytes: Uint8Array): Size | undefined {
   if (bytes[0] !== MARKER || bytes[1] !== 0xd8) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -95,7 +98,7 @@ export function plainJpegSize(bytes: Uint8Array): Size | undefined {
   return undefined;
 }
 
-/** A frame begins with bits, height, width and colours. */
+/** Reads a frame header: bits, height, width, number of components. */
 function frameSize(view: DataView, at: number): Size | undefined {
   const [bits, height, width, colours] = [
     view.getUint8(at),
@@ -116,11 +119,11 @@ function startsWith(bytes: Uint8Array, at: number, text: string): boolean {
   return text === String.fromCharCode(...bytes.subarray(at, at + text.length));
 }
 
-/** The facts in a file's header, before it is decoded. */
+/** What the header of a HEIF file says. */
 export interface HeifPicture {
-  /** The type of the item that holds the pixels, such as `av01` or `hvc1`; undefined when the file has no still picture, or can't be read. */
+  /** The type of the item with the pixels, such as `av01` or `hvc1`; undefined without a still image, or when the file can't be read. */
   readonly codec: string | undefined;
-  /** What it is instead of a file with a still picture, for a message. */
+  /** What the file holds in place of a still image, for an error message. */
   readonly instead: string | undefined;
 }
 
@@ -130,12 +133,15 @@ interface Box {
   readonly end: number;
 }
 
-/** Items that are made of others. */
+/** Item types that are derived from other items. */
 const DERIVED: ReadonlySet<string> = new Set(['grid', 'iovl', 'iden', 'tmap']);
 const MAX_ITEMS = 65_536;
 const MAX_DEPTH = 4;
 
-/** Reads what the picture of a file is. */
+/**
+ * Finds the codec of the still image in an ISO media file (AVIF, HEIC): `pitm` names the primary item, `iinf` the type of each item, and `iref` leads from
+ * a grid to its tiles. libvips reports the codec only within an error text that may belong to another image.
+ */
 export function readHeifPicture(bytes: Uint8Array): HeifPicture {
   try {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -175,7 +181,7 @@ function itemTypes(view: DataView, info: Box): Map<number, string> {
     const version = view.getUint8(start);
     if (type !== 'infe' || version < 2) continue;
     const isLong = version > 2;
-    // The id, and a protection of two bytes that is not looked at.
+    // The id is followed by a protection index of two bytes, which is skipped.
     const item = readId(view, start + 4, isLong);
     types.set(item, fourCharacters(view, start + (isLong ? 10 : 8)));
     if (types.size > MAX_ITEMS) break;
@@ -183,7 +189,7 @@ function itemTypes(view: DataView, info: Box): Map<number, string> {
   return types;
 }
 
-/** The first item that each derived one is made of. */
+/** By derived item, the first item that it is made of. */
 function derivations(view: DataView, references: Box): Map<number, number> {
   const isLong = view.getUint8(references.start) > 0;
   const size = isLong ? 4 : 2;
@@ -199,13 +205,13 @@ function readId(view: DataView, at: number, isLong: boolean): number {
   return isLong ? view.getUint32(at) : view.getUint16(at);
 }
 
-/** The boxes between two places, without their headers. Throws RangeError when one ends beyond. */
+/** The boxes in a range, without their headers. @throws RangeError When a box is shorter than its header, or a header lies outside the file. */
 function boxes(view: DataView, from: number, to: number): Box[] {
   const found: Box[] = [];
   for (let at = from; at + 8 <= to; ) {
     const short = view.getUint32(at);
     const header = short === 1 ? 16 : 8;
-    // Nought means up to the end.
+    // Zero means up to the end of the file.
     const size = short === 1 ? Number(view.getBigUint64(at + 8)) : short === 0 ? to - at : short;
     if (size < header) throw new RangeError('a box is shorter than its header');
     found.push({ type: fourCharacters(view, at + 4), start: at + header, end: Math.min(to, at + size) });

@@ -1,44 +1,43 @@
-/** An image's way from encoded bytes to what a model takes in. */
-
+/** Turns the encoded bytes of an image into pixels of the model's input size. */
 import { setFlagsFromString } from 'node:v8';
 import { type AbortListener, addAbortListener, removeAbortListener, requireOneOf } from '../../core/index.js';
 import { ImageTimeoutError, ImageUnsupportedError } from '../image-errors.js';
 import { loadKernels } from '../kernels/kernels.js';
 import type { PreprocessSpec } from '../model/model-spec.js';
-import { defaultImageLimits } from '../sources/limits.js';
+import { resolveImageLimits } from '../sources/limits.js';
 import { type DecodeLimits, decodePixels, readHeader } from './decode-image.js';
 import { type Geometry, planGeometry, planSteps, scaleExactly, scaleInSteps } from './scale.js';
 import { loadSharp } from './sharp-loader.js';
 
 /**
- * How closely the resampling follows Pillow's, which models were trained with: `'exact'` repeats its arithmetic to the bit, for every image.
- * `'fast'` does so, too, unless an image is six times too large or more: that one is scaled by libvips first, and stays within a few 1/255.
+ * How closely resampling follows Pillow's, which models were trained with. `'exact'` is bit-identical for every image. `'fast'` is bit-identical
+ * for reductions below 6x; larger images are first scaled by libvips and stay within a few 1/255.
  */
 export type PreprocessMode = 'fast' | 'exact';
 
-/** What a preprocessor can be given beside its spec. */
+/** Options of {@link createPreprocessor}. */
 export interface PreprocessorOptions {
   /** Pixel cap and timeout. */
   readonly limits?: DecodeLimits | undefined;
   /**
-   * Closes every loader of libvips but those for JPEG, PNG, WebP, GIF, AVIF and TIFF from memory, for the whole process. True by default; false
-   * where the process also belongs to others, in the inline host.
+   * Whether libvips may load only JPEG, PNG, WebP, GIF, AVIF and TIFF from memory. It applies to the whole process: true by default, false in
+   * the inline host.
    */
   readonly restrictLoaders?: boolean | undefined;
-  /** Is told of decoded pixels once they are scaled. */
+  /** Counts decoded pixels that are no longer needed. */
   readonly garbage?: Pick<PixelGarbage, 'add'> | undefined;
 }
 
-/** Turns encoded images into pixels of the model's size. Holds no image between calls; calls may overlap. */
+/** Decodes images. It keeps no image between calls; calls may overlap. */
 export interface Preprocessor {
   /**
    * Decodes one image and prepares it for the model.
    *
-   * **Cancel safety:** cancel safe. Decoding that has begun goes on in libvips to its end, and its result is dropped.
+   * **Cancel safety:** cancel safe. A decode that has started finishes in libvips, and its result is dropped.
    *
    * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file.
-   * @param options A signal, and what is told once sharp has the image: from then on it is decoded without any JavaScript.
-   * @returns RGB bytes, `[height, width, 3]`. Rescaling and normalising come last, with the batch: a byte is a quarter of a float.
+   * @param options A signal, and a callback for when sharp has the image: the rest of the decode needs no JavaScript.
+   * @returns RGB bytes, `[height, width, 3]`. Rescaling and normalising happen when the batch is assembled: bytes take a quarter of the memory of floats.
    * @throws {@link ImageUnsupportedError}, {@link ImageCorruptError}, {@link ImageTooLargeError}, {@link ImageTimeoutError}.
    */
   decode(
@@ -46,7 +45,7 @@ export interface Preprocessor {
     options?: { readonly signal?: AbortSignal | undefined; readonly onHandedOver?: (() => void) | undefined },
   ): Promise<Uint8Array>;
   /**
-   * Gives back pixels that are no longer in use, once each: a later image is written over them.
+   * Returns a pixel buffer for reuse by a later image. Call it at most once for each buffer.
    *
    * @param pixels What `decode` answered.
    */
@@ -56,12 +55,12 @@ export interface Preprocessor {
 /**
  * Makes the preprocessor of a model.
  *
- * The order of work is: first frame, EXIF orientation, to sRGB, transparency over white, resize, centre crop.
+ * Steps: first frame, EXIF orientation, conversion to sRGB, transparency over white, resize, centre crop.
  *
- * @param spec What the model's authors did.
- * @param mode How closely the resampling follows theirs.
- * @param options Limits.
- * @returns The preprocessor. sharp is loaded by the first image.
+ * @param spec The model's preprocessing.
+ * @param mode How closely resampling follows Pillow's.
+ * @param options See {@link PreprocessorOptions}.
+ * @returns The preprocessor. sharp is loaded on the first decode.
  * @throws TypeError or RangeError when the mode is unknown.
  */
 export function createPreprocessor(
@@ -70,7 +69,7 @@ export function createPreprocessor(
   options: PreprocessorOptions = {},
 ): Preprocessor {
   requireOneOf('Cannot create preprocessor', 'mode', mode, ['fast', 'exact']);
-  const limits = options.limits ?? defaultImageLimits;
+  const limits = options.limits ?? resolveImageLimits();
   const restrict = options.restrictLoaders ?? true;
   const buffers = new PixelBuffers();
 
@@ -107,8 +106,8 @@ function requireFit(spec: PreprocessSpec, { output }: Geometry): void {
 }
 
 /**
- * The end of the time that one image may take, and of the caller's patience. libvips is asked to stop too, but some decoders (AVIF's) do the
- * whole image in one call that nothing interrupts: the caller is answered on time all the same, and the late result is dropped.
+ * The deadline of one decode, combined with the caller's signal. libvips has a timeout too, but some decoders (AVIF) decode the whole image in one
+ * uninterruptible call. The caller is answered on time, and the late result is dropped.
  */
 export class DecodeDeadline {
   readonly #ended: Promise<never>;
@@ -124,7 +123,7 @@ export class DecodeDeadline {
     this.#ended = new Promise((_resolve, reject) => {
       this.#reject = reject;
     });
-    // It may end while no decode races against it.
+    // The deadline may pass while no race is pending.
     this.#ended.catch(() => {});
     if (signal !== undefined) addAbortListener(signal, this.#listener);
     this.#timer = setTimeout(
@@ -155,37 +154,39 @@ export class DecodeDeadline {
   }
 }
 
-/** Memory for scaled pictures, all of one size: a model's. */
+/** A pool of pixel buffers of one size, the model's input. */
 export class PixelBuffers {
   readonly #keep: number;
   readonly #free: Uint8Array[] = [];
 
   /**
-   * @param keep How many are kept for a later picture. While pictures wait for their batch V8 takes their memory for old, and gives it back much
-   *   later than it could.
+   * @param keep How many buffers are kept. Without reuse, buffers that wait for their batch are promoted to V8's old generation and freed late.
    */
   constructor(keep = 16) {
     this.#keep = keep;
   }
 
-  /** Memory of so many bytes, with whatever an earlier picture left there. */
+  /** A buffer of this length. Its content is undefined. */
   take(length: number): Uint8Array {
     const found = this.#free.pop();
     return found?.length === length ? found : new Uint8Array(length);
   }
 
-  /** Takes back memory that is no longer in use, once. */
+  /** Returns a buffer to the pool. */
   giveBack(pixels: Uint8Array): void {
     if (this.#free.length < this.#keep) this.#free.push(pixels);
   }
 }
 
-/** Bytes of dead pixels that are worth a collection of young objects, which takes a fraction of a millisecond. */
+/** Bytes of dead pixels that justify a minor collection, which takes a fraction of a millisecond. */
 const ENOUGH = 3_000_000;
 
 type Collect = (options: { readonly type: 'minor' }) => void;
 
-/** Counts pixels that have had their day. */
+/**
+ * Triggers a minor collection after a number of dead pixel bytes. Pixels are external memory, which V8's heuristics underestimate: left alone, it
+ * frees them a dozen images later.
+ */
 export class PixelGarbage {
   readonly #collect: Collect;
   #bytes = 0;
@@ -195,7 +196,7 @@ export class PixelGarbage {
   }
 
   /**
-   * Has the heap of this process grow no more than it does by itself, and its young objects collected as often as it takes.
+   * Restores V8's default heap growth in this process and starts counting.
    *
    * @returns Undefined in a process that was started without `--expose-gc`.
    */
@@ -206,7 +207,7 @@ export class PixelGarbage {
     return new PixelGarbage(gc);
   }
 
-  /** Counts pixels that are no longer in use. */
+  /** Counts the bytes of dead pixels. */
   add(bytes: number): void {
     this.#bytes += bytes;
     if (this.#bytes < ENOUGH) return;

@@ -1,4 +1,8 @@
-/** Pillow's filters, and the weights that they give the pixels of one direction. */
+/**
+ * Pillow's resampling of 8-bit images, bit-identical: a pass along rows, then along columns, with bytes in between; the filter's support grows with
+ * the reduction (antialiasing); weights in fixed point with 22 fractional bits. Only the kept window is computed, and only the intermediate rows that
+ * the next output row needs are held.
+ */
 import { ImageTooLargeError } from '../image-errors.js';
 import { Kernels } from '../kernels/kernels.js';
 import type { Resample } from '../model/model-spec.js';
@@ -38,7 +42,7 @@ function sinc(x: number): number {
   return Math.sin(x) / x;
 }
 
-/** Which pixels of the source count for each pixel of the window, and how much: fixed point, `taps` for each, with zeros behind those that count. */
+/** For each pixel of the window, the first source pixel, the number of source pixels, and `taps` fixed-point weights, padded with zeros. */
 export interface Weights {
   readonly taps: number;
   readonly starts: Int32Array;
@@ -90,31 +94,30 @@ export function computeWeights(
   return { taps, starts, counts, values };
 }
 
-/** Multiplications between two pauses: some milliseconds. */
+/** Multiplications between two pauses, a few milliseconds. */
 const SLICE = 4_000_000;
-/** Bytes of the source that are taken in at once: they stay in the core's cache. */
+/** Source bytes that are copied in at once; they fit into the core's cache. */
 const BAND = 131_072;
 /** Kernels whose memory has grown beyond this are not kept. */
 const KEPT_MEMORY = 4 << 20;
-/** The most memory that one image takes: places in it are signed words. Only strips of millions of pixels and one wide come near. */
+/** The memory limit of one image: offsets are signed 32-bit numbers. Only strips of millions of pixels come near. */
 const MOST_MEMORY = 2 ** 31 - 1;
-/** What a kernel reads or writes beyond a row. */
+/** Bytes that a kernel may read or write past a row. */
 const SLACK = 64;
 
-/** Kernels that are not in use. A paused decode keeps its own. */
+/** Kernels for reuse. A paused decode keeps its own. */
 let idle: Kernels | undefined;
 
 /**
- * Scales interleaved 8-bit RGB pixels and keeps a window of the result, with a pause after every few milliseconds of work: tens of megapixels take a
- * while.
+ * Scales interleaved 8-bit RGB pixels and keeps a window of the result. Yields after every few milliseconds of work.
  *
  * @param pixels `[height, width, 3]` of the source.
  * @param source The source's size.
  * @param resample The interpolation.
- * @param geometry What the image is scaled to and which part is kept.
- * @param take Where the result's memory comes from.
+ * @param geometry The scaled size and the window that is kept.
+ * @param take Allocates the result.
  * @returns The window's pixels, `[window.height, window.width, 3]`.
- * @throws {@link ImageTooLargeError} When the scaling would take more memory than there may be.
+ * @throws {@link ImageTooLargeError} When the scaling would need 2 GB or more.
  */
 export function* resampleInSlices(
   pixels: Uint8Array,
@@ -135,24 +138,24 @@ export function* resampleInSlices(
   return result;
 }
 
-/** One image on its way through the kernels' memory. */
+/** The resampling of one image in the kernels' memory. */
 class Resampling {
   readonly #kernels: Kernels;
   readonly #pixels: Uint8Array;
   readonly #rows: Weights;
   readonly #width: number;
   readonly #sourceStride: number;
-  /** Bytes from a row in between to the next. */
+  /** Bytes of an intermediate row. */
   readonly #stride: number;
-  /** Quadruples of pixels that count for one pixel along a row, pairs of rows for one along a column. */
+  /** Weight groups for an output pixel: of four pixels along a row, of two rows along a column. */
   readonly #groups: number;
   readonly #pairs: number;
-  /** Rows of the source taken in at once, and rows in between that there is room for. */
+  /** Source rows copied in at once, and the capacity for intermediate rows. */
   readonly #band: number;
   readonly #room: number;
   readonly #rowsBetweenPauses: number;
   readonly #places: Readonly<Record<'starts' | 'columns' | 'rows' | 'source' | 'between' | 'result', number>>;
-  /** The rows of the source that are in between: from `first` up to `next`. */
+  /** The source rows that have intermediate rows: from `first` up to `next`. */
   #first: number;
   #next: number;
   #done = 0;
@@ -165,7 +168,7 @@ class Resampling {
     const height = rows.starts.length;
     this.#width = width;
     this.#sourceStride = 3 * sourceWidth;
-    // The kernel writes a byte beyond each row.
+    // The kernel writes one byte past each row.
     this.#stride = (3 * width + 16) & ~15;
     this.#groups = Math.ceil(mostTaps(columns) / 4);
     this.#pairs = Math.ceil(mostTaps(rows) / 2);
@@ -185,14 +188,14 @@ class Resampling {
       columns: place(16 * this.#groups * width),
       rows: place(8 * this.#pairs * height),
       source: place((this.#band + 1) * this.#sourceStride),
-      // The pairs of the last row may reach beyond the rows that there are.
+      // The pairs of the last output row may reach past the last row.
       between: place((this.#room + 2 * this.#pairs) * this.#stride),
       result: place(3 * width * height),
     };
     if (end > MOST_MEMORY) {
       const height = pixels.length / this.#sourceStride;
       throw new ImageTooLargeError(
-        `Cannot decode image: scaling ${sourceWidth} × ${height} pixels takes more memory than there may be`,
+        `Cannot decode image: scaling ${sourceWidth} × ${height} pixels takes more than 2 GB of memory`,
       );
     }
     kernels.grow(end);
@@ -203,7 +206,7 @@ class Resampling {
     packWeights(words, this.#places.rows >> 1, rows, 2, this.#pairs);
   }
 
-  /** Works for some milliseconds. Says whether there is more to do. */
+  /** Works for a few milliseconds. Returns whether work is left. */
   advance(): boolean {
     const { run } = this.#kernels;
     const { starts, counts } = this.#rows;
@@ -237,7 +240,7 @@ class Resampling {
     return copy;
   }
 
-  /** Takes in the next rows of the source. Those before `start` are needed no more. */
+  /** Scales the next source rows. Intermediate rows before `start` are dropped. */
   #scaleBand(start: number): void {
     const { run, bytes } = this.#kernels;
     const { source, between, columns, starts } = this.#places;
@@ -268,7 +271,7 @@ function mostTaps({ counts }: Weights): number {
   return counts.reduce((most, count) => Math.max(most, count), 1);
 }
 
-/** Lays weights out as the kernels read them: for so many pixels at a time their upper parts, then their lower ones, and zeros at the end. */
+/** Packs weights as the kernels read them: for each group the upper parts, then the lower ones, padded with zeros. */
 function packWeights(words: Int16Array, at: number, { taps, values }: Weights, lanes: number, steps: number): void {
   const count = values.length / taps;
   for (let pixel = 0; pixel < count; pixel++) {
@@ -303,7 +306,7 @@ function pickNearest(
   return result;
 }
 
-/** Adds the scale up step by step, as Pillow does: where a position falls between two pixels, the error of the sum decides. */
+/** Accumulates the scale step by step, as Pillow does: at ties between two pixels the rounding error of the sum decides. */
 function nearestPositions(from: number, to: number, start: number, length: number): Int32Array {
   const scale = from / to;
   const positions = new Int32Array(length);

@@ -1,4 +1,8 @@
-/** Where the pixels of the result come from: sizes and offsets, rounded as torchvision rounds them. */
+/**
+ * Plans and runs the scaling of decoded pixels to the model's input: sizes and offsets are rounded as in torchvision, and the last step is always
+ * Pillow's arithmetic. In fast mode an image that is at least {@link WHOLE} times too large is first scaled by libvips, in steps below {@link BOX}, from where
+ * libvips would average boxes and blur. The first step is part of the decode.
+ */
 import { scheduleMacrotask } from '../../core/index.js';
 import type { PreprocessSpec, Resample } from '../model/model-spec.js';
 import { type ImageHeader, type Pixels, readingFraction, resizePixels } from './decode-image.js';
@@ -18,13 +22,13 @@ export interface Region extends Size {
   readonly top: number;
 }
 
-/** What to do with an image of a certain size. */
+/** The plan for an image of one size. */
 export interface Geometry {
   /** The size that the whole image is scaled to. */
   readonly resized: Size;
-  /** The part of the scaled image that is kept. */
+  /** The region of the scaled image that is kept. */
   readonly window: Region;
-  /** Where that part lies in the result; around it are zeros. */
+  /** The position of that region in the result; the rest is zeros. */
   readonly offset: { readonly left: number; readonly top: number };
   /** The size of the result. */
   readonly output: Size;
@@ -59,7 +63,7 @@ function resizedSize(resize: PreprocessSpec['resize'], image: Size): Size {
     : { width: Math.floor((shortestEdge * width) / height), height: shortestEdge };
 }
 
-/** Along one side: what is kept of `have` pixels for a crop to `want`, and where it goes. */
+/** In one dimension: the range of `have` pixels that a crop to `want` keeps, and its offset in the result. */
 function centre(have: number, want: number): { start: number; length: number; offset: number } {
   if (want >= have) return { start: 0, length: have, offset: Math.floor((want - have) / 2) };
   return { start: roundHalfToEven((have - want) / 2), length: want, offset: 0 };
@@ -72,21 +76,21 @@ function roundHalfToEven(value: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-/** The factor below which scaling at once takes no longer than scaling in steps. */
+/** The reduction from which scaling in steps is faster. */
 const WHOLE = 6;
-/** The factor from which libvips averages boxes first. */
+/** The reduction from which libvips first averages boxes. */
 const BOX = 4;
-/** What the last step scales by: the more, the closer and the slower. */
+/** The reduction of the last step. A larger one is more exact and slower. */
 const STEP = 3.2;
-/** The most that one step scales by. */
+/** The largest reduction of one step. */
 const LONGEST_STEP = 3.9;
 
-/** Beyond this many times the window, scaling the whole image would be mostly for nothing, or not even fit into memory. */
+/** Above this ratio of the scaled image to the window, scaling the whole image wastes time and memory. */
 const WASTE = 8;
 
 /**
- * Says through which sizes an image goes in the fast way, from the largest, which is decoded to, on down. None means that it is decoded at full
- * size and scaled at once, as in the exact way.
+ * The intermediate sizes of fast mode, largest first; the image is decoded to the first one. Empty when the image is decoded at full size and scaled
+ * in one step, as in exact mode.
  */
 export function planSteps(image: ImageHeader, { resized, window }: Geometry, resample: Resample): Size[] {
   const horizontal = image.width / resized.width;
@@ -108,22 +112,22 @@ export function planSteps(image: ImageHeader, { resized, window }: Geometry, res
   }
 }
 
-/** A longer step where that saves another one, unless a JPEG can be read at a fraction instead. */
+/** Prefers a long step where it saves another one, unless a JPEG can be read at a fraction. */
 function chooseStep(image: ImageHeader, size: Size, left: number): number {
   const middle = { width: size.width * STEP, height: size.height * STEP };
   if (left < BOX * STEP * readingFraction(image, middle)) return STEP;
   return left < LONGEST_STEP * LONGEST_STEP ? left / LONGEST_STEP : LONGEST_STEP;
 }
 
-/** Scales in libvips, through the sizes given. */
+/** Scales in libvips through the given sizes. */
 export async function scaleInSteps(sharp: SharpModule, pixels: Pixels, steps: readonly Size[]): Promise<Pixels> {
   for (const size of steps) pixels = await resizePixels(sharp, pixels, size);
   return pixels;
 }
 
 /**
- * Scales exactly, to RGB bytes of the result's size, and lets the event loop run in between when that takes long. What lies around the window
- * is black.
+ * Scales with Pillow's arithmetic to RGB bytes of the output size, and yields to the event loop between slices. Pixels outside the window are
+ * black.
  */
 export async function scaleExactly(
   pixels: Pixels,

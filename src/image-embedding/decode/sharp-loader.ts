@@ -1,11 +1,10 @@
 /**
- * The one file that imports sharp, when the first image comes. Its types are written down here as far as they are used: those of the package must
- * not be needed by users who install without it.
+ * The only file that imports sharp, on first use. The used part of its types is declared here, so that users without the package can compile.
  */
 import { createRequire } from 'node:module';
 import { MissingDependencyError } from '../image-errors.js';
 
-/** How sharp reads its input. */
+/** Input options of sharp. */
 export interface SharpOptions {
   readonly failOn?: 'none' | 'truncated' | 'error' | 'warning' | undefined;
   readonly limitInputPixels?: number | undefined;
@@ -17,7 +16,7 @@ export interface SharpOptions {
   readonly raw?: { readonly width: number; readonly height: number; readonly channels: 3 } | undefined;
 }
 
-/** How sharp scales. */
+/** Resize options of sharp. */
 export interface ResizeOptions {
   readonly width?: number | undefined;
   readonly height?: number | undefined;
@@ -27,7 +26,7 @@ export interface ResizeOptions {
   readonly withoutEnlargement?: boolean | undefined;
 }
 
-/** What sharp reads of a header. */
+/** The metadata that sharp reads from a header. */
 export interface SharpMetadata {
   readonly format: string;
   readonly icc?: Uint8Array | undefined;
@@ -35,7 +34,7 @@ export interface SharpMetadata {
   readonly autoOrient: { readonly width: number; readonly height: number };
 }
 
-/** An image on its way through sharp. */
+/** A sharp pipeline. */
 export interface Sharp {
   metadata(): Promise<SharpMetadata>;
   extract(region: { left: number; top: number; width: number; height: number }): Sharp;
@@ -62,7 +61,7 @@ export interface SharpModule {
   concurrency(threads: number): unknown;
 }
 
-/** The loaders that stay open: from memory, for the formats that are decoded. */
+/** The loaders that stay enabled: from memory, for the supported formats. */
 const LOADERS: readonly string[] = [
   'VipsForeignLoadJpegBuffer',
   'VipsForeignLoadPngBuffer',
@@ -78,8 +77,8 @@ let restricted = false;
 /**
  * Loads sharp, once.
  *
- * @param restrict Closes every other loader of libvips (SVG, PDF, files, ...) for this process, and has libvips work on an image with one thread. Off
- *   where the process is not ours alone.
+ * @param restrict Blocks every other loader of libvips (SVG, PDF, files, ...) in this process and limits libvips to one thread for each image. False when
+ *   the process is shared with other users of sharp.
  * @throws {@link MissingDependencyError} when the package is not installed.
  */
 export async function loadSharp(restrict: boolean): Promise<SharpModule> {
@@ -92,17 +91,17 @@ export async function loadSharp(restrict: boolean): Promise<SharpModule> {
     restricted = true;
     sharp.block({ operation: ['VipsForeignLoad'] });
     sharp.unblock({ operation: [...LOADERS] });
-    // Every image is another one: a cache of operations would hold memory and never be hit.
+    // Images rarely repeat: an operation cache would only hold memory.
     sharp.cache(false);
-    // sharp's own default with glibc, unless the number of malloc's arenas was set. Parallel images keep the cores busy, not parts of one image.
+    // Parallel images use the cores, not parts of one image. With glibc this is sharp's own default.
     if (process.env.VIPS_CONCURRENCY === undefined) sharp.concurrency(1);
   }
   return sharp;
 }
 
 /**
- * Imports sharp, and leaves libvips as the process had set it: each copy of sharp sets its own defaults for the whole process when it is loaded,
- * and there may be one already, as CommonJS or in another thread.
+ * Imports sharp and restores the process's settings of libvips: each copy of sharp sets its defaults when it loads, and another copy may already be
+ * in use, as CommonJS or in another thread.
  */
 async function importSharp(): Promise<SharpModule> {
   const native = findNative();
@@ -120,18 +119,18 @@ interface CacheSettings {
   readonly items: { readonly max: number };
 }
 
-/** The part of sharp's native module that is used. A process has one. */
+/** The used part of sharp's native module, of which a process has one. */
 interface NativeSharp {
   cache(memory?: number, files?: number, items?: number): CacheSettings;
   concurrency(threads: number | null): number;
 }
 
-/** Whether these are the settings of libvips itself: no copy of sharp has been loaded in this process. */
+/** Whether these are libvips's own defaults, so that no copy of sharp was loaded before. */
 function isUntouched({ memory, files }: CacheSettings): boolean {
   return memory.max === 100 && files.max === 100;
 }
 
-/** Undefined where it can't be found apart from sharp, as where sharp is built from source. */
+/** sharp's native module; undefined when it can't be resolved, as for a build from source. */
 function findNative(): NativeSharp | undefined {
   try {
     const require = createRequire(import.meta.resolve('sharp'));
@@ -140,11 +139,11 @@ function findNative(): NativeSharp | undefined {
       try {
         return require(name) as NativeSharp;
       } catch {
-        // Of another system, or not installed.
+        // For another system, or not installed.
       }
     }
   } catch {
-    // No sharp at all, which its import tells of, or a loader that resolves nothing.
+    // sharp is missing, which its import reports, or the module loader can't resolve it.
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * Whether an ICC profile says what is taken for granted anyway: sRGB. Most photographs on the web carry one that does, and converting from
- * sRGB to sRGB takes as long as decoding. Judged by the numbers, since names vary: the primaries and a point of the tone curve.
+ * Recognises sRGB profiles, which most photographs on the web carry: converting sRGB to sRGB takes as long as decoding. The primaries and two points
+ * of the tone curve are compared, since profile names vary.
  */
 
 /** sRGB's primaries under the profile's D50 white. */
@@ -11,27 +11,27 @@ const PRIMARIES: Readonly<Record<string, readonly [number, number, number]>> = {
 };
 const PRIMARY_TOLERANCE = 0.002;
 
-/** What half and a tenth of full signal mean in linear light. */
+/** Signal, and its linear light in sRGB. */
 const CURVE: readonly (readonly [number, number])[] = [
   [0.5, 0.214],
   [0.1, 0.01],
 ];
 const CURVE_TOLERANCE = 0.001;
 
-/** Tells whether a profile is sRGB. A profile that is damaged or of another kind is not. */
+/** Whether a profile is sRGB; false for a damaged profile. */
 export function isSrgbProfile(icc: Uint8Array): boolean {
   try {
     const view = new DataView(icc.buffer, icc.byteOffset, icc.byteLength);
     if (signature(view, 16) !== 'RGB ' || signature(view, 20) !== 'XYZ ') return false;
     const tags = readTags(view);
-    // A table of colours would come before primaries and curves.
+    // A lookup table takes precedence over primaries and curves.
     if (tags.has('A2B0') || tags.has('A2B1')) return false;
     return (
       Object.entries(PRIMARIES).every(([tag, wanted]) => hasPrimary(view, tags.get(tag), wanted)) &&
       ['rTRC', 'gTRC', 'bTRC'].every((tag) => hasCurve(view, tags.get(tag)))
     );
   } catch {
-    // A read beyond the end: not a profile that can be judged.
+    // A read past the end: the profile is damaged.
     return false;
   }
 }

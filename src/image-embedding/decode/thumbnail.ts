@@ -1,8 +1,15 @@
-/** Small pictures of images, for pages that show what was embedded. */
-
+/** Thumbnails of images, for galleries and search results. */
 import { types } from 'node:util';
-import { faultOf, requireBoolean, requireOptions, requirePositiveInteger } from '../../core/index.js';
-import { type ImageLimitOptions, resolveImageLimits } from '../sources/limits.js';
+import {
+  faultOf,
+  fillOptions,
+  group,
+  type OptionTable,
+  option,
+  positiveIntegerUpTo,
+  requireBoolean,
+} from '../../core/index.js';
+import { IMAGE_LIMITS, type ImageLimitOptions } from '../sources/limits.js';
 import { encodeThumbnail } from './decode-image.js';
 import { loadSharp } from './sharp-loader.js';
 
@@ -10,18 +17,24 @@ import { loadSharp } from './sharp-loader.js';
 export interface ThumbnailOptions {
   /** The longer side of the result in pixels. 360 by default; a smaller image is not enlarged. */
   readonly size?: number | undefined;
-  /** What the image may be at most. */
+  /** Limits of the image. */
   readonly limits?: ImageLimitOptions | undefined;
   /**
-   * Closes every loader of libvips but those for JPEG, PNG, WebP, GIF, AVIF and TIFF from memory, turns its cache off and has it work with one
-   * thread: for the whole process, and for good. False by default; true is for a process of one's own that does nothing else with sharp.
+   * Whether to close every loader of libvips except JPEG, PNG, WebP, GIF, AVIF and TIFF from memory, to turn its cache off and to use one thread. It
+   * applies to the whole process and can't be undone. False by default; set it in a process that uses sharp for nothing else.
    */
   readonly restrictLoaders?: boolean | undefined;
 }
 
+const THUMBNAIL_OPTIONS = {
+  size: option(positiveIntegerUpTo(4_096), 360),
+  limits: group(IMAGE_LIMITS),
+  restrictLoaders: option(requireBoolean, false),
+} satisfies OptionTable<ThumbnailOptions>;
+
 /**
- * Makes a small JPEG of an encoded image. It decodes in the process that calls it, and leaves what sharp is set to there alone: for images that are
- * not trusted, call it in a worker, with `restrictLoaders`.
+ * Makes a small JPEG of an encoded image. It decodes in the calling process with sharp's settings there. For untrusted images, call it in a
+ * worker with `restrictLoaders`.
  *
  * **Cancel safety:** not applicable; it takes no signal.
  *
@@ -34,9 +47,6 @@ export interface ThumbnailOptions {
 export async function createThumbnail(bytes: Uint8Array, options?: ThumbnailOptions): Promise<Uint8Array> {
   const action = 'Cannot create thumbnail';
   if (!types.isUint8Array(bytes)) throw faultOf(action, 'bytes', 'a Uint8Array', bytes);
-  const given = requireOptions<ThumbnailOptions>(action, options, ['size', 'limits', 'restrictLoaders']);
-  const size = requirePositiveInteger(action, 'size', given.size ?? 360, 4_096);
-  const limits = resolveImageLimits(given.limits, action);
-  const sharp = await loadSharp(requireBoolean(action, 'restrictLoaders', given.restrictLoaders ?? false));
-  return await encodeThumbnail(sharp, bytes, size, limits);
+  const { size, limits, restrictLoaders } = fillOptions(action, options, THUMBNAIL_OPTIONS);
+  return await encodeThumbnail(await loadSharp(restrictLoaders), bytes, size, limits);
 }

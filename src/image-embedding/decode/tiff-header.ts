@@ -1,18 +1,18 @@
 /**
- * What a TIFF's tags say of its samples. TIFF is a container for numbers of any kind: libvips refuses some kinds with texts of its own, and makes a
- * plausible picture of others. So what is decoded is a list of what is known to come out right.
+ * Reads the sample layout of a TIFF from its tags. libvips refuses some layouts and decodes others into wrong colours, so only layouts that are known to
+ * decode correctly are accepted.
  *
- * Invariants: only the first directory is read, as libvips does; a directory that can't be followed is left to libvips, which calls it damaged.
+ * Invariants: only the first directory is read, as in libvips; an unreadable directory is left to libvips, which reports damage.
  */
 import { ImageUnsupportedError } from '../image-errors.js';
 
-/** What of a TIFF decoding has to know. */
+/** The sample layout of a TIFF. */
 export interface TiffSamples {
-  /** Bands of the picture itself: 1 for grey and palettes, 3, or 4 for CMYK. */
+  /** Colour bands: 1 for grey and palettes, 3, or 4 for CMYK. */
   readonly colours: number;
-  /** Bands after them. */
+  /** Bands after the colours. */
   readonly extras: number;
-  /** Which of the extra bands is the transparency; undefined when the file does not declare one. */
+  /** The index of the extra band with the transparency; undefined when the file declares none. */
   readonly alpha: number | undefined;
   readonly isTiled: boolean;
 }
@@ -82,10 +82,10 @@ const TAG = {
 } as const;
 
 /**
- * Reads how a TIFF keeps its samples.
+ * Reads the sample layout of a TIFF.
  *
  * @returns Undefined when the directory can't be read.
- * @throws {@link ImageUnsupportedError} when it holds something that does not become the picture it is.
+ * @throws {@link ImageUnsupportedError} when its layout would be decoded wrongly.
  */
 export function readTiffSamples(bytes: Uint8Array): TiffSamples | undefined {
   const tags = readTags(bytes);
@@ -110,7 +110,7 @@ export function readTiffSamples(bytes: Uint8Array): TiffSamples | undefined {
   const isDeep = bits === 16 && photometric !== PALETTE && photometric !== YCBCR;
   if (!(bits === 8 || isDeep || (isPacked && mayBePacked))) refuse(`samples of ${bits} bits`);
   if (photometric === LAB && bits === 8) refuse('L*a*b* samples of 8 bits');
-  // Outside of JPEG nothing turns it into RGB: it would come out in wrong colours.
+  // Only libjpeg converts it to RGB.
   if (photometric === YCBCR && compression !== JPEG) refuse('YCbCr samples that are not in JPEG compression');
 
   const isTiled = tags.has(TAG.tileWidth);
@@ -121,9 +121,9 @@ export function readTiffSamples(bytes: Uint8Array): TiffSamples | undefined {
   const extras = bands - colours;
   const kinds = tags.get(TAG.extraSamples) ?? [];
   const isAlpha = (kind: number): boolean => kind === ASSOCIATED || kind === UNASSOCIATED;
-  // libvips writes every further band as transparency: two of them are none.
+  // Two declared alpha bands are ambiguous.
   const alpha = kinds.filter(isAlpha).length === 1 ? kinds.slice(0, extras).findIndex(isAlpha) : -1;
-  // libvips undoes it in the one case only.
+  // libvips undoes premultiplication only for a single extra band.
   if (alpha >= 0 && kinds[alpha] === ASSOCIATED && extras > 1) {
     refuse('premultiplied transparency among other extra samples');
   }
@@ -161,7 +161,7 @@ function refuse(what: string): never {
   throw new ImageUnsupportedError(`Cannot decode image: this TIFF has ${what}, which is not decoded`);
 }
 
-/** Bytes of a value, by the number of its type; only types that the tags above have. */
+/** Bytes of a value by TIFF type, for the types of the tags above. */
 const TYPE_BYTES: ReadonlyMap<number, 1 | 2 | 4 | 8> = new Map([
   [1, 1],
   [3, 2],
@@ -172,7 +172,7 @@ const MAX_ENTRIES = 4_096;
 const MAX_VALUES = 1_024;
 const WANTED: ReadonlySet<number> = new Set(Object.values(TAG));
 
-/** The values of the tags above in the first directory; undefined when it does not lie within the bytes. */
+/** The values of the tags above in the first directory; undefined when the directory exceeds the file. */
 function readTags(bytes: Uint8Array): ReadonlyMap<number, readonly number[]> | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const little = bytes[0] === 0x49;
@@ -192,7 +192,7 @@ function readTags(bytes: Uint8Array): ReadonlyMap<number, readonly number[]> | u
       const entry = entries + index * (isBig ? 20 : 12);
       const tag = read(entry, 2);
       const size = TYPE_BYTES.get(read(entry + 2, 2));
-      // Where a tag is there twice libtiff takes the first.
+      // Of duplicate tags libtiff takes the first.
       if (!WANTED.has(tag) || size === undefined || tags.has(tag)) continue;
       const length = Math.min(MAX_VALUES, read(entry + 4, word));
       const inline = entry + 4 + word;
@@ -203,7 +203,7 @@ function readTags(bytes: Uint8Array): ReadonlyMap<number, readonly number[]> | u
       );
     }
   } catch (error) {
-    // A place beyond the end.
+    // An offset past the end.
     if (error instanceof RangeError) return undefined;
     throw error;
   }

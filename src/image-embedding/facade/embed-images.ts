@@ -1,21 +1,24 @@
-/** Many images: each is a request of its own, with a bounded number under way. */
+/** Embeds many images: each is a request of its own, with a bounded number in progress. */
 import {
   definedOf,
   type Fault,
+  fillOptions,
   hide,
   isError,
   isMillraceError,
   MillraceError,
+  type OptionTable,
+  option,
+  positiveIntegerUpTo,
   requireBoolean,
-  requirePositiveInteger,
 } from '../../core/index.js';
 import {
   type BatchEmbedOptions,
+  EMBED_OPTIONS,
   type EmbedImagesOptions,
   type EmbedOptions,
   embedOne,
   findModel,
-  requireEmbedOptions,
   timeLeft,
 } from './embed-one.js';
 import { imageFilesIn } from './image-files.js';
@@ -24,30 +27,30 @@ import { mapInOrder } from './map-in-order.js';
 import type { ModelRegistry } from './model-registry.js';
 import { discard } from './read-bytes.js';
 
-/** One image of a batch that failed. */
+/** A failed image of a batch. */
 export interface BatchFailure {
-  /** Its place in the batch. */
+  /** Its index in the batch. */
   readonly index: number;
-  /** What was to be embedded, as it was given. */
+  /** The input as it was passed in. */
   readonly input: BatchInput;
   readonly error: Error;
 }
 
 const SHOWN = 3;
 
-/** What an error says of itself, of whichever class it is; an argument of the wrong type or out of range is the caller's doing, too. */
+/** The fault of an error of any class. Type and range errors are the caller's. */
 function faultOf({ fault, name }: Error & { readonly fault?: unknown }): Fault {
   if (fault === 'caller' || fault === 'model' || fault === 'system') return fault;
   return name === 'TypeError' || name === 'RangeError' ? 'caller' : 'model';
 }
 
 /**
- * Some images of a batch failed, so the whole call did. Says which and why; `settle: true` gives the rest, too.
+ * Some images of a batch failed. With `settle: true` the call resolves instead, with a result for each image.
  */
 export class BatchError extends MillraceError {
   override readonly code = 'ERR_BATCH_FAILED' as const;
   override readonly fault: Fault;
-  /** The places of the images that failed, in order. */
+  /** The indexes of the failed images, in order. */
   readonly indexes: readonly number[];
   /** Each failure, in the same order. Not enumerable, so that logs stay short. */
   declare readonly failures: readonly BatchFailure[];
@@ -60,7 +63,7 @@ export class BatchError extends MillraceError {
     });
     this.indexes = failures.map(({ index }) => index);
     hide(this, 'failures', failures);
-    // The callers' bad images are theirs; anything else among them is worth a breaker's attention.
+    // One failure that is not the caller's makes the batch count for the breaker.
     this.fault = failures.map(({ error }) => faultOf(error)).find((fault) => fault !== 'caller') ?? 'caller';
   }
 }
@@ -71,29 +74,40 @@ declare module '../../core/errors.js' {
   }
 }
 
-/** One result of a stream: an embedding, or what went wrong with this image alone. */
+/** One result of a stream: an embedding, or the error of this image. */
 export type StreamResult<Input> =
   | { readonly index: number; readonly input: Input; readonly embedding: Float32Array; readonly error?: undefined }
   | { readonly index: number; readonly input: Input; readonly embedding?: undefined; readonly error: Error };
 
-/** One image of a settled batch. */
+/** One result of a settled batch. */
 export type SettledEmbedding =
   | { readonly embedding: Float32Array; readonly error?: undefined }
   | { readonly embedding?: undefined; readonly error: Error };
 
-/** How many images may be under way, whatever the options say. */
+/** The upper limit of `concurrency`. */
 const MAX_CONCURRENCY = 1_024;
 
-/** What images of a call are embedded with. */
+const EMBED_IMAGES_OPTIONS = {
+  ...EMBED_OPTIONS,
+  concurrency: option(positiveIntegerUpTo(MAX_CONCURRENCY)),
+  ordered: option(requireBoolean, true),
+} satisfies OptionTable<EmbedImagesOptions>;
+
+const BATCH_OPTIONS = {
+  ...EMBED_OPTIONS,
+  settle: option(requireBoolean, false),
+} satisfies OptionTable<BatchEmbedOptions>;
+
+/** The pool's parts that embed images. */
 export interface EmbedImagesParts {
   readonly registry: ModelRegistry;
   readonly maxBytes: number;
-  /** How many images are under way when the options do not say it. */
+  /** The default of `concurrency`. */
   readonly window: number;
 }
 
 /**
- * Checks a call and makes its stream.
+ * Checks the options of a call and creates its stream.
  *
  * @param source Inputs, or the path of a folder.
  * @param options The call's options.
@@ -104,12 +118,11 @@ export function embedImages<Input extends ImageInput>(
   options: EmbedImagesOptions | undefined,
 ): AsyncIterableIterator<StreamResult<Input>, void, void> {
   const action = 'Cannot embed images';
-  const given = requireEmbedOptions<EmbedImagesOptions>(action, options, ['concurrency', 'ordered']);
-  // Relative paths are meant from here, however late they are read.
+  const { concurrency, ordered, ...call } = fillOptions(action, options, EMBED_IMAGES_OPTIONS);
+  // Relative paths refer to the working folder at the time of the call.
   const folder = callersFolder();
-  // What a folder holds and can't be read is a result with its error, like an image that can't be.
+  // Unreadable entries of a folder are results with their error.
   const unreadable = new Map<unknown, MillraceError>();
-  const { concurrency, ordered, ...call } = given;
   return embedEach<Input>(parts, {
     action,
     source: sourceOf<Input>(action, source, folder, unreadable),
@@ -117,25 +130,21 @@ export function embedImages<Input extends ImageInput>(
     fetchesUrls: true,
     unreadable,
     call,
-    concurrency:
-      concurrency === undefined
-        ? undefined
-        : requirePositiveInteger(action, 'concurrency', concurrency, MAX_CONCURRENCY),
-    ordered: ordered === undefined ? true : requireBoolean(action, 'ordered', ordered),
+    concurrency,
+    ordered,
   });
 }
 
-/** Checks a call and embeds its images: all or nothing, or each for itself with `settle`. */
+/** Checks the options of a call and embeds its images: all or nothing, or one result each with `settle`. */
 export async function embedBatch(
   parts: EmbedImagesParts,
   inputs: readonly BatchInput[],
   options: BatchEmbedOptions | undefined,
 ): Promise<Float32Array[] | SettledEmbedding[]> {
   const action = 'Cannot embed batch';
-  const { settle, ...call } = requireEmbedOptions<BatchEmbedOptions>(action, options, ['settle']);
+  const { settle, ...call } = fillOptions(action, options, BATCH_OPTIONS);
   if (!Array.isArray(inputs)) throw new TypeError(`${action}: inputs must be an array of paths or bytes`);
-  const isSettled = settle === undefined ? false : requireBoolean(action, 'settle', settle);
-  // What becomes of the caller's array later concerns no batch.
+  // The caller may change its array later.
   const batch: readonly BatchInput[] = [...inputs];
   const results: SettledEmbedding[] = new Array(batch.length);
   const failures: BatchFailure[] = [];
@@ -164,26 +173,26 @@ export async function embedBatch(
     discardAll(action, batch.slice(begun), parts.maxBytes);
     throw error;
   }
-  if (isSettled) return results;
+  if (settle) return results;
   if (failures.length > 0) throw new BatchError(failures, batch.length);
   return results.map(({ embedding }) => embedding as Float32Array);
 }
 
-/** Many images, checked as a whole; each is checked as its turn comes. */
+/** Many images with checked options. Each input is checked when it starts. */
 interface ManyImages<Input> {
   readonly action: string;
   readonly source: Iterable<Input> | AsyncIterable<Input>;
-  /** Where relative paths are meant from. */
+  /** The folder that relative paths refer to. */
   readonly folder: string | undefined;
   readonly fetchesUrls: boolean;
-  /** Inputs that are known to fail. */
+  /** Errors of inputs that can't be read. */
   readonly unreadable?: Map<unknown, MillraceError>;
-  readonly call: Partial<EmbedOptions>;
+  readonly call: EmbedOptions;
   readonly concurrency?: number | undefined;
   readonly ordered?: boolean;
-  /** When the deadline of all of them began; each has its own when undefined. */
+  /** The start of a common deadline; undefined when each image has its own. */
   readonly started?: number;
-  /** Called for each image as its turn comes, in order. */
+  /** Called for each image when it starts, in order. */
   readonly onBegin?: () => void;
 }
 
@@ -242,13 +251,13 @@ function sourceOf<Input extends ImageInput>(
   return source;
 }
 
-/** Whether a failure is of one image, as opposed to the model or the pool. */
+/** Whether an error concerns one image, and not the model or the pool. */
 function isImageFailure(error: unknown): boolean {
   if (!isMillraceError(error)) return isError(error);
   return /^ERR_(IMAGE|URL|BASE64|DEADLINE|WORKER_CRASHED|MODEL_INFERENCE)/.test(error.code);
 }
 
-/** Cancels the sources of images that are not going to be read. */
+/** Cancels the sources of images that will not be read. */
 function discardAll(action: string, inputs: Iterable<BatchInput>, maxBytes: number): void {
   for (const value of inputs) {
     if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) continue;
@@ -256,7 +265,7 @@ function discardAll(action: string, inputs: Iterable<BatchInput>, maxBytes: numb
       const input = checkAny(action, value, { folder: undefined, maxBytes, fetchesUrls: false });
       if (input.kind === 'unread') discard(input);
     } catch {
-      // It would have failed for itself.
+      // An invalid input has no source to cancel.
     }
   }
 }

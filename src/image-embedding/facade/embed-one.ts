@@ -1,17 +1,19 @@
-/** What calls of an image embedding pool can be told, checked once. */
+/** Options of calls, and the embedding of one image. */
 import {
+  fillOptions,
   hide,
+  millisecondsOrInfinity,
+  type OptionTable,
+  oneOf,
+  option,
   requireBoolean,
-  requireMilliseconds,
-  requireOneOf,
-  requireOptions,
   requirePositiveInteger,
   requireString,
-  requireWorkingSignal,
+  workingSignal,
 } from '../../core/index.js';
 import type { CallInfo, PoolCallOptions } from '../../pool/index.js';
 import { normalizeInPlace } from '../embedding-vector.js';
-import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
+import { type ModelSource, modelSource } from '../model/resolve-model.js';
 import type { CheckedInput, WorkerInput } from './image-input.js';
 import { type LoadedModel, plainError } from './loaded-model.js';
 import type { ModelRegistry } from './model-registry.js';
@@ -19,17 +21,17 @@ import { discard, movedError, readBytes } from './read-bytes.js';
 
 /** Options of every call that embeds. */
 export interface EmbedOptions {
-  /** The model: a name out of `models`, or anything that `model` of the pool may be. */
+  /** The model: a key of `models`, or any value that the pool's `model` accepts. */
   readonly model?: ModelSource | undefined;
-  /** Gives the call up. */
+  /** Cancels the call. */
   readonly signal?: AbortSignal | undefined;
-  /** How long the answer may take, in ms; 30,000 by default. */
+  /** The deadline of the call in ms; 30,000 by default. */
   readonly timeoutMs?: number | undefined;
-  /** Its class; `'normal'` for single images and `'batch'` for many by default. Inside a worker, too, `'batch'` yields to the others. */
+  /** The priority class; by default `'normal'` for single images and `'batch'` for many. Workers, too, run `'batch'` after the others. */
   readonly priority?: 'interactive' | 'normal' | 'batch' | undefined;
   /** Whether the embedding is scaled to length 1, true by default. */
   readonly normalize?: boolean | undefined;
-  /** Cuts the embedding to this length, for models that were trained for it; its full length by default. */
+  /** Truncates the embedding to this length, for models that were trained for it; the full length by default. */
   readonly dimensions?: number | undefined;
   /** The caller's W3C `traceparent`, which goes with the request to its worker and to the pool's diagnostics. */
   readonly traceparent?: string | undefined;
@@ -37,14 +39,14 @@ export interface EmbedOptions {
 
 /** Options of calls that embed one image. */
 export interface EmbedOneOptions extends EmbedOptions {
-  /** Whether the call waits for room while its queue is full; false refuses it at once with `PoolOverloadedError`. True by default. */
+  /** Whether the call waits while its queue is full. With false it rejects at once with `PoolOverloadedError`. True by default. */
   readonly wait?: boolean | undefined;
 }
 
 /** Options of {@link ImageEmbeddingPool.embedText}. */
 export type EmbedTextOptions = Pick<EmbedOptions, 'model' | 'signal' | 'timeoutMs' | 'priority' | 'traceparent'>;
 
-/** An embedding, and how it came about. */
+/** An embedding with details of its call. */
 export interface DetailedEmbedding {
   readonly embedding: Float32Array;
   /** The worker, the times, and whether the run was shared with an identical image. */
@@ -53,76 +55,72 @@ export interface DetailedEmbedding {
 
 /** Options of {@link ImageEmbeddingPool.batchEmbedImages}. */
 export interface BatchEmbedOptions extends EmbedOptions {
-  /** Whether images that fail are answered beside those that don't, instead of failing the call. False by default. */
+  /** Whether each image has its own result, so that a failed one does not fail the call. False by default. */
   readonly settle?: boolean | undefined;
 }
 
 /** Options of {@link ImageEmbeddingPool.embedImages}. */
 export interface EmbedImagesOptions extends EmbedOptions {
-  /** How many images are under way at most, finished and not yet taken ones included; two batches per worker by default. */
+  /** The most images in progress, results that are not yet consumed included; two batches per worker by default. */
   readonly concurrency?: number | undefined;
-  /** Whether results come in the order of the source, or as they finish. True by default. */
+  /** Whether results keep the order of the source. True by default; with false they come as they finish. */
   readonly ordered?: boolean | undefined;
 }
 
-/** A model, and how many of its workers should be ready. */
+/** Options of {@link ImageEmbeddingPool.warm}. */
 export interface WarmOptions {
   readonly model?: ModelSource | undefined;
-  /** How many workers; all that the pool may have by default. */
+  /** The number of workers; the maximum of the model by default. */
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-const EMBED_KEYS = ['model', 'signal', 'timeoutMs', 'priority', 'normalize', 'dimensions', 'traceparent'] as const;
+const TEXT_OPTIONS: OptionTable<EmbedTextOptions> = {
+  model: option(modelSource),
+  signal: option(workingSignal),
+  timeoutMs: option(millisecondsOrInfinity),
+  priority: option(oneOf(['interactive', 'normal', 'batch'])),
+  traceparent: option(requireString),
+};
 
-/** Checks the options of a call. */
-export function requireEmbedOptions<T extends EmbedOptions>(
-  action: string,
-  options: T | undefined,
-  more: readonly (keyof T & string)[] = [],
-): Partial<T> {
-  const given = requireOptions<T>(action, options, [...EMBED_KEYS, ...more]);
-  requireModelAndSignal(action, given);
-  if (given.timeoutMs !== undefined) requireMilliseconds(action, 'timeoutMs', given.timeoutMs, { infinite: true });
-  if (given.priority !== undefined)
-    requireOneOf(action, 'priority', given.priority, ['interactive', 'normal', 'batch']);
-  if (given.normalize !== undefined) requireBoolean(action, 'normalize', given.normalize);
-  if (given.dimensions !== undefined) requirePositiveInteger(action, 'dimensions', given.dimensions);
-  if (given.traceparent !== undefined) requireString(action, 'traceparent', given.traceparent);
-  return given;
+/** The option table of every call that embeds. */
+export const EMBED_OPTIONS: OptionTable<EmbedOptions> = {
+  ...TEXT_OPTIONS,
+  normalize: option(requireBoolean),
+  dimensions: option(requirePositiveInteger),
+};
+
+const EMBED_ONE_OPTIONS: OptionTable<EmbedOneOptions> = { ...EMBED_OPTIONS, wait: option(requireBoolean) };
+
+const WARM_OPTIONS: OptionTable<WarmOptions> = {
+  model: option(modelSource),
+  workers: option(requirePositiveInteger),
+  signal: option(workingSignal),
+};
+
+/** Checks the options of a call for one image. */
+export function requireEmbedOneOptions(action: string, options: EmbedOneOptions | undefined): EmbedOneOptions {
+  return fillOptions(action, options, EMBED_ONE_OPTIONS);
 }
 
 /** Checks the options of {@link ImageEmbeddingPool.warm}. */
 export function requireWarmOptions(action: string, options: WarmOptions | undefined): WarmOptions {
-  const given = requireOptions<WarmOptions>(action, options, ['model', 'workers', 'signal']);
-  requireModelAndSignal(action, given);
-  if (given.workers !== undefined) requirePositiveInteger(action, 'workers', given.workers);
-  return given;
-}
-
-/** Checks which model a call is about, and what gives it up. */
-export function requireModelAndSignal(
-  action: string,
-  { model, signal }: { readonly model?: ModelSource | undefined; readonly signal?: AbortSignal | undefined },
-): void {
-  if (model !== undefined) requireModelSource(action, model);
-  if (signal !== undefined) requireWorkingSignal(action, signal);
+  return fillOptions(action, options, WARM_OPTIONS);
 }
 
 /** Checks the options of {@link ImageEmbeddingPool.embedText}. */
-export function requireTextOptions(action: string, options: EmbedTextOptions | undefined): Partial<EmbedTextOptions> {
-  const known = ['model', 'signal', 'timeoutMs', 'priority', 'traceparent'] as const;
-  return requireEmbedOptions(action, requireOptions<EmbedTextOptions>(action, options, known));
+export function requireTextOptions(action: string, options: EmbedTextOptions | undefined): EmbedTextOptions {
+  return fillOptions(action, options, TEXT_OPTIONS);
 }
 
-/** The rest of a call's time; undefined if it has no deadline of its own. */
-export function timeLeft({ timeoutMs }: Partial<EmbedOptions>, started: number): number | undefined {
+/** The time left of a call's deadline; undefined without a deadline of its own. */
+export function timeLeft({ timeoutMs }: EmbedOptions, started: number): number | undefined {
   return timeoutMs === undefined ? undefined : Math.max(0, Math.ceil(timeoutMs - (performance.now() - started)));
 }
 
-/** The deadline counts from the call: what finding the model and reading the image took is taken off it. */
+/** The options of the pool's call. The deadline counts from `started`, so resolving the model and reading the image are deducted. */
 export function callOptions(
-  options: Partial<EmbedOptions>,
+  options: EmbedOptions,
   priority: 'normal' | 'batch',
   started: number,
 ): PoolCallOptions & { readonly priority: 'interactive' | 'normal' | 'batch' } {
@@ -130,11 +128,11 @@ export function callOptions(
   return { signal, traceparent, timeoutMs: timeLeft(options, started), priority: options.priority ?? priority };
 }
 
-/** Finds the model of a call, and refuses a length that it can't be cut to: before anything is read, decoded or run. */
+/** Resolves the model of a call. Unsupported `dimensions` are refused here, before anything is read, decoded or run. */
 export async function findModel(
   registry: ModelRegistry,
   action: string,
-  options: Partial<EmbedOptions>,
+  options: EmbedOptions,
   started: number,
 ): Promise<LoadedModel> {
   const { model, signal, dimensions } = options;
@@ -151,13 +149,13 @@ export async function findModel(
   return loaded;
 }
 
-/** Cuts and scales an embedding. The one that came in may be shared with other callers of the same image, and is left as it is. */
-export function finish(raw: Float32Array, { dimensions, normalize }: Partial<EmbedOptions>): Float32Array {
+/** Truncates and normalises a copy: the original may be shared with other callers of the same image. */
+export function finish(raw: Float32Array, { dimensions, normalize }: EmbedOptions): Float32Array {
   const vector = raw.slice(0, dimensions);
   return normalize === false ? vector : normalizeInPlace(vector);
 }
 
-/** The operations that embed one image, by what it is given as. */
+/** The operation for each kind of input. */
 const OPERATIONS = {
   path: 'embedImage',
   url: 'embedImageUrl',
@@ -165,7 +163,7 @@ const OPERATIONS = {
   bytes: 'embedImageBytes',
 } as const;
 
-/** One image, checked where the call entered. */
+/** One image with its checked input. */
 export interface OneImage {
   readonly action: string;
   readonly input: CheckedInput;
@@ -176,7 +174,7 @@ export interface OneImage {
 export async function embedOne(
   registry: ModelRegistry,
   image: OneImage,
-  options: Partial<EmbedOneOptions>,
+  options: EmbedOneOptions,
 ): Promise<Float32Array> {
   const { loaded, input, call } = await makeReady(registry, image, options);
   const { handle } = loaded;
@@ -191,11 +189,11 @@ export async function embedOne(
   }
 }
 
-/** The same, with the worker and the times beside the embedding. */
+/** Embeds an image and returns the call's worker and times too. */
 export async function embedOneDetailed(
   registry: ModelRegistry,
   image: OneImage,
-  options: Partial<EmbedOneOptions>,
+  options: EmbedOneOptions,
 ): Promise<DetailedEmbedding> {
   const { loaded, input, call } = await makeReady(registry, image, options);
   const { handle } = loaded;
@@ -218,7 +216,7 @@ interface ReadyCall {
 async function makeReady(
   registry: ModelRegistry,
   { action, input, maxBytes }: OneImage,
-  options: Partial<EmbedOneOptions>,
+  options: EmbedOneOptions,
 ): Promise<ReadyCall> {
   const started = performance.now();
   let loaded: LoadedModel;

@@ -1,4 +1,4 @@
-import { definedOf, requireBoolean, requireOptions, requireString } from '../../core/index.js';
+import { definedOf, fillOptions, option, requireString, workingSignal } from '../../core/index.js';
 import {
   createPool,
   type Pool,
@@ -11,7 +11,7 @@ import {
 } from '../../pool/index.js';
 import { similarity } from '../embedding-vector.js';
 import { disableTelemetry } from '../inference/session.js';
-import type { ModelSource } from '../model/resolve-model.js';
+import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
 import type { ModelDescription } from '../operations.js';
 import { meanVector, TextVectors } from '../text/text-vectors.js';
 import {
@@ -25,6 +25,7 @@ import {
   type BatchEmbedOptions,
   callOptions,
   type DetailedEmbedding,
+  EMBED_OPTIONS,
   type EmbedImagesOptions,
   type EmbedOneOptions,
   type EmbedOptions,
@@ -33,8 +34,7 @@ import {
   embedOneDetailed,
   findModel,
   type OneImage,
-  requireEmbedOptions,
-  requireModelAndSignal,
+  requireEmbedOneOptions,
   requireTextOptions,
   requireWarmOptions,
   type WarmOptions,
@@ -82,15 +82,15 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   /**
    * Embeds an image file.
    *
-   * **Cancel safety:** the message goes with the call. A call that is given up in the queue is never run.
+   * **Cancel safety:** the message goes with the call. A call that is cancelled in the queue never runs.
    *
-   * @param path The file, as a path or a `file:` URL. A relative one is meant from the caller's working folder at the time of the call. It is
-   *   opened by the worker, never fetched.
+   * @param path The file, as a path or a `file:` URL. A relative path refers to the caller's working folder at the time of the call. The worker
+   *   opens it; it is never fetched.
    * @param options See {@link EmbedOneOptions}.
    * @returns The embedding, of length 1 unless `normalize` is false.
    * @throws ImageNotFoundError, ImageUnsupportedError, ImageCorruptError, ImageTooLargeError, ... The image is unusable.
    * @throws ModelNotFoundError, ModelMismatchError, ... The model is unusable.
-   * @throws RangeError When the model's embedding can't be cut to `dimensions`; nothing is read or run then.
+   * @throws RangeError When the model does not support `dimensions`; nothing is read or run then.
    * @throws DeadlineExceededError, PoolOverloadedError, BreakerOpenError, WorkerCrashedError, PoolClosedError See {@link createPool}.
    */
   embedImage(path: string | URL, options?: EmbedOneOptions): Promise<Float32Array> {
@@ -103,7 +103,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}; the connection is closed.
    *
-   * @param url An http or https URL. It is fetched by the worker, never opened as a file.
+   * @param url An http or https URL. The worker fetches it; it is never opened as a file.
    * @param options See {@link EmbedOneOptions}.
    * @returns The embedding.
    * @throws UrlForbiddenError, UrlFetchError And what {@link ImageEmbeddingPool.embedImage} throws.
@@ -118,7 +118,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    *
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}.
    *
-   * @param data Base64 of the image file; whitespace in it is passed over.
+   * @param data Base64 of the image file; whitespace is ignored.
    * @param options See {@link EmbedOneOptions}.
    * @returns The embedding.
    * @throws Base64InvalidError And what {@link ImageEmbeddingPool.embedImage} throws.
@@ -129,16 +129,16 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * Embeds the bytes of an encoded image. They are copied on the way to the worker: leave them alone until the answer is there.
+   * Embeds the bytes of an encoded image. They are copied when the request is sent to a worker: do not change them before the call settles.
    *
-   * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}. A stream that is being read is cancelled.
+   * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}. A stream in progress is cancelled.
    *
    * @param bytes A JPEG, PNG, WebP, GIF, AVIF or TIFF file: in memory (a view or a buffer), or as a `Blob`, `File`, `Response`, `Request` or stream, which is read
    *   to its end, or to `limits.maxBytes`, in the caller's process.
    * @param options See {@link EmbedOneOptions}.
    * @returns The embedding.
-   * @throws ImageTooLargeError When there are more bytes than `limits.maxBytes`; no more are read then.
-   * @throws ImageReadError When what it is read from fails; UrlFetchError when a `Response` is not one of success.
+   * @throws ImageTooLargeError When there are more bytes than `limits.maxBytes`; reading stops then.
+   * @throws ImageReadError When the source fails; UrlFetchError when a `Response` has an error status.
    * @throws ImageUnsupportedError And what {@link ImageEmbeddingPool.embedImage} throws.
    * @example
    * ```ts
@@ -157,13 +157,13 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * Embeds an image, and tells which worker answered, how long it waited and took, and whether it shared the run of an identical one.
+   * Embeds an image and reports the worker, the time in the queue and in the worker, and whether it shared the run of an identical image.
    *
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedImage}.
    *
    * @param input A path (a string), a URL that is fetched (a `URL`), or bytes in any form that {@link ImageEmbeddingPool.embedImageBytes} takes.
    * @param options See {@link EmbedOptions}.
-   * @returns The embedding and what is known of its call (`CallInfo` of `millrace/pool`).
+   * @returns The embedding and the call's `CallInfo` (see `millrace/pool`).
    * @throws What the method for this kind of input throws.
    * @example
    * ```ts
@@ -176,18 +176,18 @@ export class ImageEmbeddingPool implements AsyncDisposable {
    */
   async embedImageDetailed(input: ImageInput, options?: EmbedOptions): Promise<DetailedEmbedding> {
     const action = 'Cannot embed image';
-    const given = requireEmbedOptions<EmbedOptions>(action, options);
+    const given = fillOptions(action, options, EMBED_OPTIONS);
     const limits = { folder: callersFolder(), maxBytes: this.#maxBytes, fetchesUrls: true };
     const image = { action, input: checkAny(action, input, limits), maxBytes: this.#maxBytes };
     return await embedOneDetailed(this.#registry, image, given);
   }
 
   /**
-   * Embeds images, all or nothing: one bad image fails the call with a `BatchError` that names each. With `settle: true` every image is
-   * answered for itself.
+   * Embeds images, all or nothing: a bad image fails the call with a `BatchError` that lists the failures. With `settle: true` each image has
+   * its own result.
    *
-   * Each is a request of its own, behind single images, which are held up by one inference batch at most; two inference batches per worker are
-   * under way at once. `timeoutMs` is for all of them; without one, each image has the pool's timeout for itself, however large the batch.
+   * Each image is a request of its own with priority below single images, which wait for at most one inference batch. Two inference batches per
+   * worker are in progress at once. `timeoutMs` applies to the whole call; without it, each image has the pool's timeout.
    *
    * **Cancel safety:** the message goes with the call.
    *
@@ -213,16 +213,16 @@ export class ImageEmbeddingPool implements AsyncDisposable {
 
   /**
    * Embeds any number of images as a stream of results, with backpressure both ways: at most `concurrency` images are between the source and
-   * the consumer, so a million paths use constant memory. An image that fails is a result with an `error`; the stream goes on. A single image
-   * that comes meanwhile is held up by one inference batch at most.
+   * the consumer, so a million paths use constant memory. A failed image is a result with an `error`, and the stream continues. A single image
+   * that arrives meanwhile waits for at most one inference batch.
    *
-   * **Cancel safety:** leaving the loop gives up what is under way and closes the source.
+   * **Cancel safety:** leaving the loop cancels the images in progress and closes the source.
    *
    * @param source Paths, URLs or bytes in any form that {@link ImageEmbeddingPool.embedImageBytes} takes, in an array or any iterable, or the path of
-   *   a folder, whose image files are taken, linked files too; linked folders are not followed. Relative paths are meant from the caller's
+   *   a folder, whose image files are embedded, linked files included; linked folders are not followed. Relative paths refer to the caller's
    *   working folder at the time of the call.
    * @param options See {@link EmbedImagesOptions}.
-   * @returns An async iterator of `{ index, input, embedding }` or `{ index, input, error }`. It fails with what is wrong with the model, the pool or
+   * @returns An async iterator of `{ index, input, embedding }` or `{ index, input, error }`. It fails with the error of the model, the pool or
    *   the source.
    * @throws TypeError, RangeError When the source is no iterable, or an option is of the wrong type, out of range or unknown.
    */
@@ -234,16 +234,16 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * Embeds a text, by the text tower of a model such as CLIP or SigLIP: among the pictures' embeddings it lies near what it describes. The tower is a
-   * model of its own in the pool, with a queue of its own; it is loaded for the first text and ends after `idleTimeoutMs` (a minute by default)
-   * without one. The built-in model knows nouns and no sentences.
+   * Embeds a text with the text tower of a model such as CLIP or SigLIP: its embedding is close to those of images that it describes. The tower is
+   * a separate model of the pool with its own queue. It is loaded on the first text and evicted after `idleTimeoutMs` (one minute by default). The
+   * built-in model supports nouns only.
    *
-   * **Cancel safety:** the message goes with the call. A call that is given up in the queue is never run.
+   * **Cancel safety:** the message goes with the call. A call that is cancelled in the queue never runs.
    *
    * @param text A text, or several.
    * @param options See {@link EmbedTextOptions}.
    * @returns The embedding, or those of the texts in their order, of length 1.
-   * @throws ModelNoTextError When the model has nothing for text; WordUnknownError when the built-in model does not know the noun.
+   * @throws ModelNoTextError When the model has no text tower; WordUnknownError when the built-in model does not know the noun.
    * @throws DeadlineExceededError, PoolOverloadedError, BreakerOpenError, WorkerCrashedError, PoolClosedError See {@link createPool}.
    */
   embedText(text: string, options?: EmbedTextOptions): Promise<Float32Array>;
@@ -258,12 +258,12 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * The vectors that stand for a text among a model's embeddings, of length 1; of several the best match counts. A text tower gives one. A classifier
-   * of ImageNet's classes, as the built-in model has, knows nouns and no sentences, and gives one for each class that the noun stands for.
+   * The unit vectors to search for a text with; with several vectors the best match counts. A text tower returns one. A classifier of ImageNet's
+   * classes, such as the built-in model, supports nouns only and returns one vector for each class that the noun covers.
    *
    * **Cancel safety:** as {@link ImageEmbeddingPool.embedText}.
    *
-   * @param text Words, as they are typed.
+   * @param text The text.
    * @param options See {@link EmbedTextOptions}.
    * @returns At least one vector.
    * @throws What {@link ImageEmbeddingPool.embedText} throws.
@@ -294,25 +294,25 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * What a model is: its input, its output, the length of its embedding. Loads it if no worker has.
+   * Describes a model: its input, its output, the length of its embedding. Loads it if needed.
    *
    * **Cancel safety:** cancel safe.
    *
    * @param model The pool's own by default.
    * @param options A signal.
-   * @returns What the worker that loaded it says.
+   * @returns The description by the worker that loaded it.
    * @throws ModelNotFoundError, ModelMismatchError, ... The model is unusable.
    */
   async describe(model?: ModelSource, options?: { readonly signal?: AbortSignal }): Promise<ModelDescription> {
     const action = 'Cannot describe model';
-    const { signal } = requireOptions<{ readonly signal?: AbortSignal | undefined }>(action, options, ['signal']);
-    requireModelAndSignal(action, { model, signal });
+    const { signal } = fillOptions(action, options, { signal: option(workingSignal) });
+    if (model !== undefined) requireModelSource(action, model);
     const loaded = await this.#registry.load({ model, signal });
     return loaded.describe({ signal });
   }
 
   /**
-   * The length of a model's embedding. Loads it if no worker has.
+   * The length of a model's embedding. Loads the model if needed.
    *
    * **Cancel safety:** takes no signal.
    *
@@ -323,7 +323,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * Every length that a model's embedding may be cut to with `dimensions`, the full one first. Loads the model if no worker has.
+   * Every length that `dimensions` accepts, the full one first. Loads the model if needed.
    *
    * **Cancel safety:** takes no signal.
    *
@@ -336,9 +336,9 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   /**
    * Resolves a model, downloading it where needed, and starts workers ahead of the first call.
    *
-   * **Cancel safety:** an abort gives up waiting for the model, whose download goes on for others; workers that are starting are waited for.
+   * **Cancel safety:** an abort ends the wait for the model; its download continues for other callers. Starting workers are awaited.
    *
-   * @throws What is wrong with the model.
+   * @throws ModelNotFoundError, ModelDownloadError, ModelLoadError, ... The model is unusable.
    */
   async warm(options?: WarmOptions): Promise<void> {
     const { workers, ...call } = requireWarmOptions('Cannot warm model', options);
@@ -351,32 +351,32 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * Ends every idle worker of a model, those that are always kept included; busy ones stay. The next call starts one again.
+   * Ends every idle worker of a model, the `workers.min` included; busy workers stay. The next call starts one again.
    *
    * **Cancel safety:** takes no signal.
    *
    * @param model The pool's own by default.
-   * @returns How many, once they are gone; 0 when no call has used the model yet.
+   * @returns The number of ended workers; 0 when no call has used the model yet.
    */
   async evict(model?: ModelSource): Promise<number> {
-    requireModelAndSignal('Cannot evict model', { model });
+    if (model !== undefined) requireModelSource('Cannot evict model', model);
     const loaded = this.#registry.ready(model);
     return loaded === undefined ? 0 : await this.#pool.evict(loaded.key);
   }
 
-  /** How the pool and each of its models are, now. */
+  /** The current health of the pool and each of its models. */
   health(): PoolHealth {
     return this.#pool.health();
   }
 
-  /** What became of the calls. */
+  /** Counters of calls by outcome. */
   stats(): PoolStats {
     return this.#pool.stats();
   }
 
   /**
-   * How each worker is, each asked and measured for this; see {@link Pool.workers}. Its `health` has the images under way by stage, and `batchSizes`,
-   * `decodeMs` and `runMs`: how often a batch of which size was run, and how many images took up to so many ms to decode and to run.
+   * A report of each worker, measured now; see {@link Pool.workers}. Its `health` has the images in progress by stage, and `batchSizes`, `decodeMs` and
+   * `runMs`: counts of batches by size, and of images by an upper bound of their decode and run time in ms.
    *
    * **Cancel safety:** takes no signal; nothing is changed.
    */
@@ -389,23 +389,23 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     return this.#pool.metrics();
   }
 
-  /** What happens in the pool's life from now on. */
+  /** Events of the pool from now on. */
   events(): AsyncIterableIterator<PoolEvent> {
     return this.#pool.events();
   }
 
-  /** How many workers each model may have. */
+  /** The most workers of each model. */
   get maxWorkers(): number {
     return this.#settings.maxWorkers;
   }
 
-  /** How many images should be under way at once to keep all workers busy. */
+  /** The number of images in progress that keeps all workers busy. */
   get window(): number {
     return 2 * this.#settings.maxBatch * this.#settings.maxWorkers;
   }
 
   /**
-   * Takes no more calls, and resolves once every accepted one is answered. Workers stay.
+   * Refuses new calls and resolves when every accepted call is answered. Workers stay.
    *
    * **Cancel safety:** takes no signal.
    */
@@ -414,9 +414,9 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * Drains for at most `timeoutMs`, then answers what is left with `PoolClosedError`, and resolves once every worker is gone. A download stops.
+   * Drains for at most `timeoutMs`, then rejects the remaining calls with `PoolClosedError`, and resolves when every worker has ended. Downloads stop.
    *
-   * **Cancel safety:** takes no signal; calling it again answers with the same promise.
+   * **Cancel safety:** takes no signal; further calls return the same promise.
    */
   close(options?: PoolCloseOptions): Promise<void> {
     this.#stop(new PoolClosedError('Cannot use model: the pool is closing'));
@@ -424,7 +424,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
   }
 
   /**
-   * Answers every call now with `PoolClosedError`, whose `cause` is the reason, ends every worker, and resolves once they are gone.
+   * Rejects every call with `PoolClosedError`, whose `cause` is the reason, kills every worker, and resolves when they have ended.
    *
    * **Cancel safety:** takes no signal.
    */
@@ -456,8 +456,7 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     options: EmbedOneOptions | undefined,
     check: () => CheckedInput,
   ): Promise<Float32Array> {
-    const given = requireEmbedOptions<EmbedOneOptions>(action, options, ['wait']);
-    if (given.wait !== undefined) requireBoolean(action, 'wait', given.wait);
+    const given = requireEmbedOneOptions(action, options);
     const image: OneImage = { action, input: check(), maxBytes: this.#maxBytes };
     return await embedOne(this.#registry, image, given);
   }
@@ -472,8 +471,8 @@ export class ImageEmbeddingPool implements AsyncDisposable {
 /**
  * Creates a pool that embeds images.
  *
- * Models run in child processes (by default), so the caller's event loop is never stopped by an inference, and a model that crashes takes
- * nothing with it. Nothing is started before the first call. An idle pool does not hold the process.
+ * By default models run in child processes: inference never blocks the caller's event loop, and a crash ends only the child. Nothing is started before
+ * the first call. An idle pool does not keep the process alive.
  *
  * @param options See {@link ImageEmbeddingPoolOptions}; unknown keys are refused.
  * @returns The pool. `await using` closes it.

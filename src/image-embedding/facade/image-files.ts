@@ -1,8 +1,8 @@
 /**
- * The image files of a folder.
+ * Walks folders for image files.
  *
- * Invariant: what can't be read is an entry with its error, and the walk goes on. Only a root that can't be opened fails the walk: then nothing came
- * before it.
+ * Invariant: an unreadable entry is reported with its error, and the walk continues. Only a root that can't be opened fails the walk, before its first
+ * entry.
  */
 import type { Dirent } from 'node:fs';
 import { lstat, opendir, stat } from 'node:fs/promises';
@@ -12,14 +12,14 @@ import { decodePath, encodePath, printablePath } from '../file-name.js';
 import { ImageForbiddenError, ImageNotFoundError, ImageReadError, ImageUnsupportedError } from '../image-errors.js';
 
 /**
- * The endings of the files that are taken from a folder, in lower case with their dot. HEIC is among them though only AVIF of its family is
- * decoded: a photograph that can't be embedded is told of, not passed over.
+ * The file name extensions of images, in lower case with their dot. HEIC is included although only AVIF of its family is decoded, so that such a
+ * photograph is reported and not silently skipped.
  */
 export const imageFileEndings: ReadonlySet<string> = new Set(
   '.jpg .jpeg .jpe .jfif .png .webp .gif .avif .heic .heif .tif .tiff'.split(' '),
 );
 
-/** Folders that network storage and systems keep for themselves, with previews and deleted files: no walk enters them, unless one is its root. */
+/** Folders with previews and deleted files of network storage and systems. A walk skips them unless one is its root. */
 export const systemFolders: ReadonlySet<string> = new Set([
   '@eaDir',
   '#recycle',
@@ -31,7 +31,7 @@ export const systemFolders: ReadonlySet<string> = new Set([
   'lost+found',
 ]);
 
-/** One name in a folder. */
+/** An entry of a folder. */
 export interface FolderEntry {
   readonly name: string;
   /** `'linked folder'` for a link to a folder; `'special'` for a FIFO, a socket or a device. */
@@ -40,31 +40,31 @@ export interface FolderEntry {
   readonly error?: MillraceError | undefined;
 }
 
-/** Something that a walk found. */
+/** A file that a walk found. */
 export interface WalkedFile {
   /** See `decodePath` for names that are not UTF-8. */
   readonly path: string;
-  /** Why it, or the folder of this name, can't be read. */
+  /** Why this file or folder can't be read. */
   readonly error?: MillraceError | undefined;
 }
 
-/** Why a walk passed something over. */
+/** Why a walk skipped an entry. */
 export type PassedOver = 'other file' | 'system folder' | 'excluded';
 
-/** How a folder is walked. */
+/** Options of {@link walkImages}. */
 export interface WalkOptions {
-  /** The endings of the files to take, in lower case with their dot. */
+  /** The extensions of wanted files, in lower case with their dot. */
   readonly endings: ReadonlySet<string>;
-  /** Whether a file, or a folder with all that is in it, is left out. */
+  /** Whether to exclude a file, or a folder with its content. */
   readonly isExcluded?: ((file: string) => boolean) | undefined;
-  /** Is told what was passed over. */
+  /** Called for each skipped entry. */
   readonly onPassedOver?: ((file: string, why: PassedOver) => void) | undefined;
 }
 
 /**
- * Walks a folder and its subfolders for files with an image's ending, folders and files in the order that the system gives them. Linked files
- * are taken; linked folders are not followed, since what they hold would be taken twice or without end. Names that begin with a dot and
- * `systemFolders` are passed over. A folder that can't be read, a link to nothing and a file that is none are entries with an error.
+ * Walks a folder and its subfolders for files with an image extension, in the system's order. Linked files are included. Linked folders are not
+ * followed, since they may lead to duplicates or cycles. Dot names and `systemFolders` are skipped. Unreadable folders, broken links and special files
+ * are entries with an error.
  *
  * @throws ImageNotFoundError, ImageReadError When the folder itself can't be opened.
  */
@@ -96,7 +96,7 @@ export async function* walkImages(folder: string, options: WalkOptions): AsyncGe
  * The image files of a folder, as `walkImages` finds them, as absolute paths.
  *
  * @param folder The folder.
- * @param errors Gets the error of what can't be read, by its path, which is then among the paths; left out when not given.
+ * @param errors Receives the errors of unreadable entries by path, and their paths are yielded. Without it they are skipped.
  */
 export async function* imageFilesIn(
   folder: string,
@@ -108,10 +108,10 @@ export async function* imageFilesIn(
   }
 }
 
-/** A folder could not be read; `reason` is what callers are told. */
+/** A folder could not be read; `reason` is the error for callers. */
 export class FolderError extends Error {
   readonly reason: MillraceError;
-  /** Whether it could be opened, and failed later. */
+  /** Whether the folder was opened before the failure. */
   readonly isOpen: boolean;
 
   constructor(reason: MillraceError, isOpen: boolean) {
@@ -121,11 +121,11 @@ export class FolderError extends Error {
   }
 }
 
-/** The names in a folder, links looked at. @throws FolderError */
+/** The entries of a folder, with links resolved. @throws FolderError */
 export async function* readFolder(folder: string): AsyncGenerator<FolderEntry, void, void> {
   let isOpen = false;
   try {
-    // Names as bytes: those that are not UTF-8 can't be opened by a string.
+    // As bytes: names that are not UTF-8 can't be represented by Node's strings.
     const entries = await opendir(encodePath(folder) as string, { encoding: 'buffer' as BufferEncoding });
     isOpen = true;
     for await (const entry of entries) {
@@ -146,7 +146,7 @@ async function classify(name: string, file: string, entry: Dirent): Promise<Fold
     const found = await (isLink ? stat : lstat)(encodePath(file));
     if (found.isFile()) return { name, kind: 'file' };
     if (found.isDirectory()) return { name, kind: isLink ? 'linked folder' : 'folder' };
-    // Some file systems don't say in a folder what an entry is.
+    // Some file systems report no entry types.
     if (found.isSymbolicLink()) return await classify(name, file, found as unknown as Dirent);
     const what = found.isFIFO() ? 'a FIFO' : 'a device or a socket';
     const message = `Cannot read image ${quote(file)}: expected a file, found ${what}`;
@@ -170,9 +170,9 @@ function linkError(file: string, cause: NodeJS.ErrnoException): MillraceError {
   switch (cause.code) {
     case 'ENOENT':
     case 'ENOTDIR':
-      return new ImageNotFoundError(`${start}it is a link to nothing`, { cause });
+      return new ImageNotFoundError(`${start}its link is broken`, { cause });
     case 'ELOOP':
-      return new ImageForbiddenError(`${start}its links lead in a circle`, { cause });
+      return new ImageForbiddenError(`${start}its links form a cycle`, { cause });
     default:
       return new ImageReadError(`${start}${reasonOf(cause)}`, { cause });
   }
@@ -182,9 +182,9 @@ function folderError(folder: string, cause: NodeJS.ErrnoException): MillraceErro
   const start = `Cannot read folder ${quote(folder)}: `;
   switch (cause.code) {
     case 'ENOENT':
-      return new ImageNotFoundError(`${start}there is none`, { cause });
+      return new ImageNotFoundError(`${start}it does not exist`, { cause });
     case 'ENOTDIR':
-      return new ImageNotFoundError(`${start}it is no folder`, { cause });
+      return new ImageNotFoundError(`${start}it is not a folder`, { cause });
     default:
       return new ImageReadError(`${start}${reasonOf(cause)}`, { cause });
   }

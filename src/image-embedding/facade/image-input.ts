@@ -1,4 +1,4 @@
-/** What users hand in as an image: checked where the call enters, and made into what crosses to a worker. */
+/** Checks the images that callers pass in and converts them to worker inputs. */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { types } from 'node:util';
@@ -14,33 +14,33 @@ import type { BlobLike, ByteStream, ResponseLike } from './read-bytes.js';
 export type ImageMemory = ArrayBufferView | ArrayBufferLike;
 
 /**
- * The bytes of an encoded image: in memory, in a `Blob` or `File`, in the body of a `Response` or `Request`, or in a stream of Node or of the web. What has to be
- * read is read in the caller's process, up to `limits.maxBytes`, and once.
+ * The bytes of an encoded image: in memory, in a `Blob` or `File`, in the body of a `Response` or `Request`, or in a stream of Node or of the web. Blobs and
+ * streams are read once, in the caller's process, up to `limits.maxBytes`.
  */
 export type ImageBytes = ImageMemory | BlobLike | ResponseLike | ByteStream;
 
-/** One image of a call that takes any kind: a string is a path, a `URL` is fetched, and anything else is bytes. */
+/** An image of any kind: a string is a path, a `URL` is fetched, and anything else is bytes. */
 export type ImageInput = string | URL | ImageBytes;
 
 /** One image of a batch: a path, or bytes. */
 export type BatchInput = string | ImageBytes;
 
-/** An image as a worker takes it. */
+/** The input of a worker. */
 export interface WorkerInput {
   readonly kind: SourceKind;
   readonly input: string | Uint8Array;
 }
 
-/** An image whose bytes are still to be read. */
+/** An image whose bytes are not read yet. */
 export interface UnreadInput {
   readonly kind: 'unread';
   readonly input: BlobLike | ResponseLike | ByteStream;
 }
 
-/** An image whose description was checked, before anything is opened. */
+/** A checked input; nothing is opened yet. */
 export type CheckedInput = WorkerInput | UnreadInput;
 
-/** The folder that a relative path is meant from: the caller's own, at the time of the call. Undefined where there is none any more. */
+/** The caller's working folder, which relative paths refer to; undefined when it was deleted. */
 export function callersFolder(): string | undefined {
   try {
     return process.cwd();
@@ -49,7 +49,7 @@ export function callersFolder(): string | undefined {
   }
 }
 
-/** Takes a path, or a `file:` URL. A worker's own working folder is none of the caller's business, so what crosses is absolute. */
+/** Checks a path or a `file:` URL and makes it absolute, since a worker's working folder differs. */
 export function checkPath(action: string, value: unknown, folder: string | undefined): WorkerInput {
   let file = value;
   if (isUrl(value)) {
@@ -61,12 +61,12 @@ export function checkPath(action: string, value: unknown, folder: string | undef
   if (typeof file !== 'string') {
     throw new TypeError(`${action}: input must be a string, received ${describeReceived(value)}`);
   }
-  // An empty one would become the folder itself.
+  // `path.resolve` would return the folder.
   if (file === '') throw new ImageNotFoundError(`${action}: the path must not be empty`);
   return { kind: 'path', input: path.resolve(folder ?? '', file) };
 }
 
-/** Takes a URL that is fetched. */
+/** Checks a URL to fetch. */
 export function checkUrl(action: string, value: unknown): WorkerInput {
   const text = isUrl(value) ? value.href : value;
   if (typeof text !== 'string') {
@@ -78,7 +78,7 @@ export function checkUrl(action: string, value: unknown): WorkerInput {
   return { kind: 'url', input: text };
 }
 
-/** Takes base64, with white space as far as the worker takes it. */
+/** Checks base64 text; its length allows for the whitespace that a worker accepts. */
 export function checkBase64(action: string, value: unknown, maxBytes: number): WorkerInput {
   if (typeof value !== 'string') {
     throw new TypeError(`${action}: input must be a string, received ${describeReceived(value)}`);
@@ -91,7 +91,7 @@ export function checkBase64(action: string, value: unknown, maxBytes: number): W
   return { kind: 'base64', input: value };
 }
 
-/** Takes bytes in any form, of any realm. */
+/** Checks bytes in any form, of any realm. */
 export function checkBytes(action: string, value: unknown, maxBytes: number): CheckedInput {
   const bytes = bytesInMemory(value);
   if (bytes !== undefined) {
@@ -109,7 +109,7 @@ export function checkBytes(action: string, value: unknown, maxBytes: number): Ch
   );
 }
 
-/** Takes one image of many: a path, bytes, or, where a `URL` is fetched, a URL. */
+/** Checks an image of any kind. With `fetchesUrls` a `URL` is fetched; otherwise it must be a `file:` URL. */
 export function checkAny(
   action: string,
   value: unknown,
@@ -120,14 +120,14 @@ export function checkAny(
   return checkBytes(action, value, maxBytes);
 }
 
-/** How many bytes an image has as far as that is known before it is read. */
+/** The size of an image in bytes; undefined when it is known only after reading. */
 export function sizeOf({ kind, input }: CheckedInput): number | undefined {
   if (kind === 'bytes') return (input as Uint8Array).byteLength;
   if (kind === 'unread') return isBlob(input) ? input.size : undefined;
   return 0;
 }
 
-/** Memory that is shared with other threads is copied: it could not cross, and would change on the way. */
+/** The bytes of a view or buffer. Shared memory is copied: it can't be sent, and other threads may change it. */
 function bytesInMemory(value: unknown): Uint8Array | undefined {
   const isView = ArrayBuffer.isView(value);
   if (!isView && !types.isAnyArrayBuffer(value)) return undefined;
@@ -135,7 +135,7 @@ function bytesInMemory(value: unknown): Uint8Array | undefined {
   try {
     return isView ? viewOf(value.buffer, value.byteOffset, value.byteLength) : viewOf(value, 0, value.byteLength);
   } catch {
-    // It was moved elsewhere: there is nothing in it any more.
+    // The buffer is detached.
     return new Uint8Array();
   }
 }
@@ -145,7 +145,7 @@ function viewOf(buffer: ArrayBufferLike, offset: number, length: number): Uint8A
   return types.isSharedArrayBuffer(buffer) ? view.slice() : view;
 }
 
-/** Refuses what has nothing in it: an empty field of a form, a buffer that was moved elsewhere. */
+/** Refuses empty input, such as an empty form field or a detached buffer. */
 function requireBytes(action: string, size: number): void {
   if (size === 0) throw new ImageCorruptError(`${action}: expected an image, received 0 bytes`);
 }
@@ -155,10 +155,9 @@ function requireFewBytes(action: string, size: number, maxBytes: number): void {
   throw new ImageTooLargeError(`${action}: at most ${maxBytes} bytes are allowed, received ${size}`);
 }
 
-/** Whether it is a `URL`, of this realm or another. */
+/** Whether a value is a `URL` of any realm. */
 export function isUrl(value: unknown): value is URL {
   if (value instanceof URL) return true;
-  // Of another realm.
   const { href, protocol } = (typeof value === 'object' && value !== null ? value : {}) as Partial<URL>;
   return typeof href === 'string' && typeof protocol === 'string' && URL.canParse(href);
 }

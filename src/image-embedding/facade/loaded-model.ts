@@ -1,7 +1,4 @@
-/**
- * The same memory, given twice while the first call is under way. It may hold another image by then, since callers fill a buffer again: so a few
- * bytes of it are compared, which differ in two encoded images. Nothing is hashed here: this runs on the caller's event loop.
- */
+/** Registers a model with the pool below: its places, memory cost, coalescing keys and worker module. */
 import { isError, isMillraceError } from '../../core/index.js';
 import {
   autoWorkers,
@@ -22,7 +19,7 @@ import type { WorkerModelOptions } from '../pipeline/worker-model.js';
 import { waitFor } from '../wait-for.js';
 import type { FacadeSettings } from './pool-options.js';
 
-/** Places that are looked at, and bytes at each. */
+/** Sampled positions of a buffer, and bytes at each. */
 const PLACES = 64;
 const PLACE_BYTES = 8;
 
@@ -30,16 +27,19 @@ interface Known {
   readonly offset: number;
   readonly length: number;
   readonly sample: Uint8Array;
-  /** What stands for it. */
+  /** The coalescing key. */
   readonly key: object;
 }
 
-/** What each buffer was last given as. */
+/** The last known content of each buffer. */
 const known = new WeakMap<ArrayBufferLike, Known>();
 
-/** A key that is equal for the same stretch of the same buffer with the same image in it, and for nothing else. */
+/**
+ * A coalescing key that is equal only for the same range of the same buffer with the same image. Callers may refill a buffer while a call is in progress,
+ * so sampled bytes are compared, which differ between encoded images. Nothing is hashed: this runs on the caller's event loop.
+ */
 export function memoryKey({ buffer, byteOffset: offset, byteLength: length }: Uint8Array): object {
-  // Also what was moved elsewhere since.
+  // A detached buffer is empty too.
   if (length === 0) return {};
   const before = known.get(buffer);
   const sample = sampleOf(new Uint8Array(buffer, offset, length));
@@ -69,26 +69,26 @@ function isEqual(one: Uint8Array, other: Uint8Array): boolean {
 /** The module that workers run. */
 const workerModule = (): URL => packageUrl('image-embedding/pipeline/worker-model.js');
 
-/** Batches inside a worker beyond what it decodes: one that runs, and one that images of streams and batch operations leave to single ones. */
+/** Batches in a worker besides the images in decoding: one that runs, and one that bulk leaves to single images. */
 const WINDOW_BATCHES = 2;
 
 /**
- * From how many bytes on a model is large: it gains nothing from a batch of more than `maxLargeBatch` images: one image has work enough for the CPU, and the
- * weights come out of memory as often as they should.
+ * The size of a large model in bytes. Batches above `maxLargeBatch` gain nothing there: one image keeps the CPU busy, and memory bandwidth for the
+ * weights is no longer the limit.
  */
 const LARGE_BYTES = 16e6;
 
-/** Images whose servers a worker may wait for beside all that it has: dead hosts take no place from what is here, or quick. */
+/** Fetches that a worker may wait for in addition to its places, so that dead hosts block no other image. */
 const MAX_FETCHES = 64;
 
-/** A model that can be called. */
+/** A registered model. */
 export interface LoadedModel {
   readonly key: string;
   readonly spec: ModelSpec;
-  /** The most images in one run of it. */
+  /** The most images in one run. */
   readonly maxBatch: number;
   readonly handle: ModelHandle<ImageOperations>;
-  /** What the worker says of it, asked once for all that want to know. */
+  /** The worker's description, requested once and shared. */
   describe(options: {
     readonly signal?: AbortSignal | undefined;
     readonly timeoutMs?: number | undefined;
@@ -98,14 +98,14 @@ export interface LoadedModel {
 /** A model to register. */
 export interface ModelRegistration {
   readonly key: string;
-  /** What metrics call it. */
+  /** Its name in metrics. */
   readonly label: string;
   readonly spec: ModelSpec;
   /** The folder of the model prepared for this machine, if there is one. */
   readonly prepared: string | undefined;
   /** The size of its files. */
   readonly bytes: number;
-  /** What a worker will cost, until it was measured, in MB. */
+  /** The estimated cost of a worker in MB, used until it is measured. */
   readonly costMb: number;
 }
 
@@ -115,12 +115,10 @@ export function registerModel(
   { key, label, spec, prepared, bytes, costMb }: ModelRegistration,
   settings: FacadeSettings,
 ): LoadedModel {
-  const { maxDelayMs, fetchConcurrency, limits, preprocess } = settings;
+  const { maxDelayMs, limits, preprocess } = settings;
   const { session, maxWorkers } = fitToMachine(settings, settings.passed.costMb ?? costMb);
   const isLarge = bytes >= LARGE_BYTES && isOnCpu(session);
   const maxBatch = isLarge ? settings.maxLargeBatch : settings.maxBatch;
-  // With fewer decodes than a batch outstanding, a run would end with the next batch half made.
-  const decodeConcurrency = Math.max(maxBatch, settings.decodeConcurrency ?? maxBatch);
   const options: WorkerModelOptions = {
     spec,
     session,
@@ -129,17 +127,16 @@ export function registerModel(
     limits,
     maxBatch,
     maxDelayMs,
-    decodeConcurrency,
-    fetchConcurrency,
     coalesce: settings.coalesce,
     isThrifty: isLarge,
   };
-  const places = decodeConcurrency + WINDOW_BATCHES * maxBatch;
+  // A worker decodes one batch ahead: with fewer decodes a run would end before the next batch is decoded.
+  const places = maxBatch + WINDOW_BATCHES * maxBatch;
   for (const each of [...imageErrorClasses, ...modelErrorClasses]) registerErrorClass(each);
   const handle = pool.register<ImageOperations>(key, {
     label,
     ...(settings.host === 'process' ? { costMb } : {}),
-    // A run is a native call that keeps the thread; decoding and fetching do not, and have limits of their own.
+    // A run is a native call that blocks the thread. Decoding and fetching do not block it and have their own limits.
     ...(settings.passed.stallTimeoutMs === undefined ? { blockedTimeoutMs: 'measured' } : {}),
     ...settings.passed,
     ...(settings.host === 'process' ? settings.start : {}),
@@ -165,7 +162,7 @@ export function registerModel(
       if (described === undefined) {
         const asked = handle.call('describe', undefined, {});
         described = asked;
-        // A failed answer is not kept: the next question asks again.
+        // A failure is not cached.
         asked.catch(() => {
           if (described === asked) described = undefined;
         });
@@ -180,14 +177,14 @@ export function registerModel(
   };
 }
 
-/** Spares that are started as the workers are, with the module that all of them run. */
+/** The option for spare hosts, which start like workers and preload their module. */
 export function spareHosts(settings: FacadeSettings): PoolOptions {
   const { spareHosts: count, host } = settings;
   if (count === 0 || host !== 'process') return {};
   return { spareHosts: { count, module: workerModule(), ...settings.start } };
 }
 
-/** With `'auto'`: a worker for each core, and where memory allows fewer, the cores that are left as threads of those. */
+/** With `'auto'` one worker per core; when memory allows fewer, the remaining cores become their threads. */
 function fitToMachine(
   { isAuto, host, minWorkers, maxWorkers, session, pool }: FacadeSettings,
   costMb: number,
@@ -200,8 +197,8 @@ function fitToMachine(
 }
 
 /**
- * What makes two images the same before anything is read: where they are, or the very text or memory that holds them. Equal contents are
- * found by the worker, where the bytes are. Base64 stands for itself: its text never begins like that of another kind.
+ * Coalescing keys before anything is read: the path, the URL, the base64 text or the buffer. The worker detects equal contents by their digest. Base64
+ * needs no prefix: no path or URL key looks like it.
  */
 const COALESCE = {
   embedImage: (path: string) => path,
@@ -212,7 +209,7 @@ const COALESCE = {
     typeof input !== 'string' ? memoryKey(input) : kind === 'base64' ? input : `${kind}:${input}`,
 } as const;
 
-/** A load that failed says so in terms of workers; what is wrong with the model is its cause. */
+/** Unwraps the error of the model from the worker's load error. */
 export function plainError(error: unknown): unknown {
   for (let each = error; isError(each); each = each.cause) {
     if (isMillraceError(each) && /^ERR_(MODEL|DEPENDENCY)_/.test(each.code)) return each;

@@ -1,10 +1,10 @@
 /**
- * Maps a source of any length with a bounded number of calls.
+ * Maps a source of any length with bounded concurrency.
  *
  * Invariants:
- * - An item holds a place from before the source is asked for it until its result is taken, and there are `concurrency` places: the source is
- *   read no faster than results are taken, and memory stays constant however long it is.
- * - The channel carries calls, not results: in the order of the source, or, where order does not matter, once each is over.
+ * - An item holds one of `concurrency` permits from before it is read from the source until its result is consumed. So the source is read no faster
+ *   than results are consumed, and memory stays constant.
+ * - The channel carries calls: in the order of the source, or, with `ordered: false`, when each has settled.
  */
 import { setMaxListeners } from 'node:events';
 import { Repeater } from '@repeaterjs/repeater';
@@ -12,11 +12,11 @@ import { mpsc, Semaphore, type SemaphorePermit } from '../../channels/index.js';
 import { type AbortListener, addAbortListener, removeAbortListener } from '../../core/index.js';
 import { waitFor } from '../wait-for.js';
 
-/** How a source is mapped. */
+/** Options of {@link mapInOrder}. */
 export interface MapOptions<T, R> {
-  /** How many items are between the source and the consumer at most, finished and not yet taken ones included. */
+  /** The most items between the source and the consumer, unconsumed results included. */
   readonly concurrency: number;
-  /** Whether results keep the order of the source, or come as they finish. True by default. */
+  /** Whether results keep the order of the source. True by default. */
   readonly ordered?: boolean | undefined;
   /** Maps an item. The first rejection ends the iteration at once; `signal` aborts when the result is no longer wanted. */
   readonly map: (item: T, index: number, signal: AbortSignal) => Promise<R>;
@@ -26,21 +26,21 @@ export interface MapOptions<T, R> {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A call under way, and the place that it holds. */
+/** A started call and its permit. */
 interface Started<R> {
   readonly result: Promise<R>;
   readonly place: SemaphorePermit;
 }
 
-/** Why calls are given up when the consumer leaves. */
+/** The abort reason of calls when the consumer leaves. */
 const LEFT = new DOMException('The iteration was left', 'AbortError');
 
 /**
  * Maps a source. Nothing is read before the first result is asked for. A source that fails ends the iteration after the results before it.
  *
- * **Cancel safety:** leaving the loop aborts the calls under way and closes the source, though it may never answer again.
+ * **Cancel safety:** leaving the loop aborts the calls in progress and closes the source, even if a read of it never settles.
  *
- * @param source What to map.
+ * @param source The items.
  * @param options See {@link MapOptions}.
  * @returns The results.
  */
@@ -91,7 +91,7 @@ class MapRun<T, R> {
     this.#iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
     this.#places = new Semaphore(options.concurrency);
     [this.#sender, this.#receiver] = mpsc.unboundedChannel<Started<R>>();
-    // Every call under way listens.
+    // Every call in progress listens.
     setMaxListeners(0, this.signal);
   }
 
@@ -122,19 +122,19 @@ class MapRun<T, R> {
     return undefined;
   }
 
-  /** Gives up every call, and closes the source. */
+  /** Aborts every call and closes the source. */
   abort(reason: unknown): void {
     this.#controller.abort(reason);
     this.close().catch(() => undefined);
   }
 
-  /** Lets the source release what it holds, unless it came to its end. */
+  /** Closes the source unless it ended. */
   async close(): Promise<void> {
     if (!this.#isAtEnd) {
       this.#isAtEnd = true;
       const returned = (async () => this.#iterator.return?.())();
       returned.catch(() => undefined);
-      // A generator that is asked for an item returns only when it has one.
+      // A generator with a pending `next()` would return only after that.
       if (!this.#isAsked) this.#closed = returned;
     }
     await this.#closed;

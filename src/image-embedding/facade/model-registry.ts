@@ -1,4 +1,4 @@
-/** The models of a facade: named, resolved once, registered with the pool below. */
+/** Resolves the models of a pool by name, once each, and registers them with the pool below. */
 import type { Pool } from '../../pool/index.js';
 import { DeadlineExceededError } from '../../worker/index.js';
 import { inNeutralContext } from '../../worker/internal.js';
@@ -10,14 +10,14 @@ import { waitFor } from '../wait-for.js';
 import { type LoadedModel, registerModel } from './loaded-model.js';
 import type { FacadeSettings } from './pool-options.js';
 
-/** What a call says of its model. */
+/** The model of a call, and its limits. */
 export interface LoadOptions {
   readonly model?: ModelSource | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number | undefined;
 }
 
-/** Finds the model of a call. */
+/** The resolved models of a pool. */
 export class ModelRegistry {
   readonly #pool: Pool;
   readonly #settings: FacadeSettings;
@@ -33,12 +33,12 @@ export class ModelRegistry {
     this.#named = new Map(Object.entries(settings.models));
   }
 
-  /** The model of a call, when it has been resolved before. */
+  /** The model of a call if it is already resolved. */
   ready(model: ModelSource | undefined): LoadedModel | undefined {
     return this.#loaded.get(this.#name(model).key);
   }
 
-  /** Resolves the model of a call. Racing calls share it; a failed resolution is tried again by the next call. */
+  /** Resolves the model of a call. Concurrent calls share the resolution; after a failure the next call retries. */
   async load({ model, signal, timeoutMs }: LoadOptions): Promise<LoadedModel> {
     const { key, source } = this.#name(model);
     let loading = this.#loading.get(key);
@@ -53,18 +53,18 @@ export class ModelRegistry {
     return waitFor(loading, signal, { ms: timeoutMs, error });
   }
 
-  /** Stops what brings models here and prepares them: the pool goes. */
+  /** Stops downloads and preparations when the pool ends. */
   stop(reason: Error): void {
     this.#stopped.abort(reason);
   }
 
-  /** What a call names: the key it is registered under, and where it comes from. */
+  /** The key and the source of a named model. */
   #name(model: ModelSource = this.#settings.model): { readonly key: string; readonly source: ModelSource } {
     const named = typeof model === 'string' ? this.#named.get(model) : undefined;
     return named === undefined ? { key: nameOfSource(model), source: model } : { key: model as string, source: named };
   }
 
-  /** What metrics call a model: short, because the path of a file says too much there, and differs from machine to machine. */
+  /** A short unique name for metrics: paths differ between machines and reveal too much. */
   #labelOf(key: string, source: ModelSource): string {
     const label = this.#named.has(key) ? key : labelOfSource(source);
     const isTaken = (each: string): boolean => (each !== key && this.#named.has(each)) || this.#labels.has(each);
@@ -80,7 +80,7 @@ export class ModelRegistry {
     const names = Object.keys(this.#settings.models);
     const spec = await resolveModel(source, (reference) => fetchModel(reference, hub, signal), folder, names);
     const prepared = prepare === undefined ? undefined : await prepareFile(spec, session, prepare, { signal });
-    // A file that is missing costs nothing: its load says what is wrong.
+    // A missing file counts as 0 bytes; its load reports the error.
     const bytes = await modelBytes(spec.file);
     const costMb = estimateCostMb(bytes, prepared !== undefined);
     const label = this.#labelOf(key, source);
@@ -90,14 +90,14 @@ export class ModelRegistry {
   }
 }
 
-/** What a worker's process costs without a model, in MB. */
+/** The cost of a worker process without a model, in MB. */
 const PROCESS_MB = 120;
-/** What a loaded model costs for each byte of its file: the weights, and a second copy of most, laid out for the CPU. */
+/** The cost per byte of a model file: the weights, and a second copy of most of them in the CPU's layout. */
 const BYTES_PER_MODEL_BYTE = 1.6;
-/** And for a prepared one, whose weights all workers share. */
+/** The cost per byte of a prepared model, whose weights all workers share. */
 const BYTES_PER_PREPARED_BYTE = 0.6;
 
-/** What a worker will cost, until it was measured. */
+/** The estimated cost of a worker in MB. */
 function estimateCostMb(bytes: number, isPrepared: boolean): number {
   return Math.round(PROCESS_MB + (bytes * (isPrepared ? BYTES_PER_PREPARED_BYTE : BYTES_PER_MODEL_BYTE)) / 1e6);
 }

@@ -1,34 +1,38 @@
-/** What an image embedding pool can be told, checked once and filled. */
-
+/** Options of an image embedding pool, checked and filled once. */
 import path from 'node:path';
 import {
+  type Check,
+  type Filled,
+  fillOptions,
+  group,
+  nonNegativeIntegerUpTo,
+  type OptionTable,
+  oneOf,
+  option,
+  positiveIntegerUpTo,
   requireBoolean,
   requireMilliseconds,
-  requireNonNegativeInteger,
-  requireOneOf,
-  requireOptions,
-  requirePositiveInteger,
 } from '../../core/index.js';
 import { availableCores, type ModelOptions, type PoolOptions } from '../../pool/index.js';
 import { inheritedExecArgv, type WorkerHost } from '../../worker/index.js';
 import type { PreprocessMode } from '../decode/preprocessor.js';
-import { type HubOptions, type HubSettings, requireHubOptions } from '../hub/hub-options.js';
-import type { SessionOptions } from '../inference/session.js';
-import { type ModelSource, requireModelSource } from '../model/resolve-model.js';
+import { HUB_OPTIONS, type HubOptions, type HubSettings, withEnvironment } from '../hub/hub-options.js';
+import { requireSessionOptions, type SessionOptions } from '../inference/session.js';
+import { type ModelSource, modelSource, requireModelSource } from '../model/resolve-model.js';
 import { MAX_WAITING_BYTES } from '../operations.js';
 import { type PrepareOptions, type PrepareSettings, requirePrepareOption } from '../prepare/prepare.js';
-import { type ImageLimitOptions, type ImageLimits, resolveImageLimits } from '../sources/limits.js';
+import { IMAGE_LIMITS, type ImageLimitOptions, type ImageLimits } from '../sources/limits.js';
 import { callersFolder } from './image-input.js';
 
-/** How many workers a model has. */
+/** The number of workers of a model. */
 export interface WorkerCount {
-  /** Workers that are started with the model and kept. */
+  /** Workers that start with the model and stay. */
   readonly min?: number | undefined;
-  /** Workers at most; `'auto'` for one for each core that the process may use, as far as the memory goes. */
+  /** The most workers; `'auto'` is one per available core, limited by memory. */
   readonly max?: number | 'auto' | undefined;
 }
 
-/** What of a model's options the pool below takes as it is. */
+/** Model options that are passed to the pool below unchanged. */
 export type PassedModelOptions = Pick<
   ModelOptions,
   | 'loadTimeoutMs'
@@ -51,224 +55,203 @@ export type PassedModelOptions = Pick<
 
 /** Options of {@link createImageEmbeddingPool}. */
 export interface ImageEmbeddingPoolOptions extends PassedModelOptions {
-  /** The model of calls that name none: `'default'` (MobileNetV1, comes with the package), a folder, a hub name, a reference or a spec. */
+  /** The default model of calls: `'default'` (MobileNetV1, included in the package), a folder, a hub name, a reference or a spec. */
   readonly model?: ModelSource | undefined;
-  /** Further models by the name that calls use. */
+  /** Further models, by the name that calls use. */
   readonly models?: Readonly<Record<string, ModelSource>> | undefined;
   /**
-   * Workers of each model: a number starts and keeps that many; `'auto'` stands for `{ max: 'auto' }`; `{ min: 0, max: min(4, cores) }` by default.
+   * Workers of each model: a number starts and keeps that many; `'auto'` is `{ max: 'auto' }`; `{ min: 0, max: min(4, cores) }` by default.
    */
   readonly workers?: number | 'auto' | WorkerCount | undefined;
-  /** Processes kept ready, with what a model needs imported, so that a cold start waits for its model alone; 0 by default (process host only). */
+  /** Spare processes with the runtime already imported, so that a cold start only loads the model; 0 by default (process host only). */
   readonly spareHosts?: number | undefined;
-  /** Where the model runs: `'process'` by default; `'inline'` and `'thread'` let inference stop an event loop that is yours. */
+  /** Where the model runs: `'process'` by default; with `'inline'` and `'thread'` inference blocks an event loop of your process. */
   readonly host?: WorkerHost | undefined;
   /**
-   * The most images in one run of the model: by default 8, and 4 for a model of more than 16 MB on the CPU. More gain nothing on a CPU, and take
-   * memory.
+   * The most images in one run of the model: by default 8, and 4 for a model above 16 MB on the CPU. Larger batches gain nothing on a CPU and take
+   * memory. It is also the number of images that a worker decodes at once.
    */
   readonly maxBatch?: number | undefined;
-  /** How long the first image of a batch waits for company while the model is free, in ms; 0 by default. */
+  /** How long the first image of a batch waits for others while the model is free, in ms; 0 by default. */
   readonly maxDelayMs?: number | undefined;
-  /** How many images a worker decodes at once; one batch by default, and not less. */
-  readonly decodeConcurrency?: number | undefined;
-  /** How many URLs of one host a worker fetches at once, 8 by default. */
-  readonly fetchConcurrency?: number | undefined;
-  /** How many requests of each operation may wait, 64 by default. */
+  /** The most waiting requests of each operation; 64 by default. */
   readonly capacity?: number | undefined;
   /** How closely resampling follows Pillow's, `'fast'` by default. */
   readonly preprocess?: PreprocessMode | undefined;
-  /** Limits of what may come in: bytes, pixels, paths, URLs. */
+  /** Limits of inputs: bytes, pixels, paths, URLs. */
   readonly limits?: ImageLimitOptions | undefined;
-  /** How models are brought from the Hugging Face hub. */
+  /** Downloads from the Hugging Face hub. */
   readonly hub?: HubOptions | undefined;
-  /** How onnxruntime runs the model. */
+  /** Options of onnxruntime. */
   readonly session?: SessionOptions | undefined;
   /**
-   * Whether large models are prepared for this machine before their first use, which takes as long as loading them a few times; every later
-   * worker, of any process, then maps them: it starts in a fraction of the time, and all share one copy of the weights. `'auto'` by default.
+   * Whether large models are prepared for this machine before their first use, which takes as long as a few loads. Every later worker of any process
+   * then maps the prepared file: it starts in a fraction of the time, and all workers share one copy of the weights. `'auto'` by default.
    */
   readonly prepare?: 'auto' | 'off' | PrepareOptions | undefined;
-  /** Whether identical images in flight share one run, true by default. */
+  /** Whether identical images in progress share one run; true by default. */
   readonly coalesce?: boolean | undefined;
-  /** Options of the pool below: its name, governor, metrics registry, clock. */
+  /** Options of the underlying pool: name, governor, metrics registry, clock. */
   readonly pool?: PoolOptions | undefined;
 }
 
+/** The most workers that a model may have. */
+const MAX_WORKERS = 1_024;
+
 /** Pool options, checked and filled. */
-export interface FacadeSettings {
-  readonly model: ModelSource;
-  readonly models: Readonly<Record<string, ModelSource>>;
+export interface FacadeSettings
+  extends Filled<
+    Pick<
+      ImageEmbeddingPoolOptions,
+      | 'model'
+      | 'models'
+      | 'spareHosts'
+      | 'host'
+      | 'maxBatch'
+      | 'maxDelayMs'
+      | 'capacity'
+      | 'preprocess'
+      | 'coalesce'
+      | 'session'
+    >
+  > {
   readonly minWorkers: number;
-  /** With `isAuto` as many as the cores: a model that memory does not allow as many of has fewer. */
+  /** With `isAuto` the number of cores: a model gets fewer workers when memory does not suffice. */
   readonly maxWorkers: number;
   readonly isAuto: boolean;
-  readonly spareHosts: number;
-  readonly host: WorkerHost;
-  readonly maxBatch: number;
-  /** The same for a large model on the CPU. */
+  /** `maxBatch` of a large model on the CPU. */
   readonly maxLargeBatch: number;
-  readonly maxDelayMs: number;
-  /** Undefined: as many as a batch. */
-  readonly decodeConcurrency: number | undefined;
-  readonly fetchConcurrency: number;
-  readonly capacity: number;
-  readonly preprocess: PreprocessMode;
   readonly limits: ImageLimits;
   /** The most bytes of an image that the caller's process sends to a worker. */
   readonly maxBytes: number;
   readonly hub: HubSettings;
-  readonly session: SessionOptions;
   readonly prepare: PrepareSettings | undefined;
-  readonly coalesce: boolean;
   readonly pool: PoolOptions | undefined;
   readonly passed: PassedModelOptions;
-  /** The folder that relative names of models are meant from: the caller's, when the pool was made. */
+  /** The folder that relative model folders are resolved against: the caller's working folder when the pool was created. */
   readonly folder: string | undefined;
   /** How the processes of workers and spares are started. */
   readonly start: ProcessStart;
 }
 
-const PASSED = [
-  'loadTimeoutMs',
-  'stallTimeoutMs',
-  'blockedTimeoutMs',
-  'timeoutMs',
-  'retries',
-  'idleTimeoutMs',
-  'scaleUpAfterMs',
-  'costMb',
-  'routing',
-  'shares',
-  'breaker',
-  'refuseEarly',
-  'env',
-  'execArgv',
-  'stdio',
-  'execPath',
-] as const;
+/** The check of an option that the pool below checks. */
+const asGiven: Check<never> = (_action, _name, value) => value as never;
 
-const KNOWN = [
+const PASSED: OptionTable<PassedModelOptions> = {
+  loadTimeoutMs: option(asGiven),
+  stallTimeoutMs: option(asGiven),
+  blockedTimeoutMs: option(asGiven),
+  timeoutMs: option(asGiven),
+  retries: option(asGiven),
+  idleTimeoutMs: option(asGiven),
+  scaleUpAfterMs: option(asGiven),
+  costMb: option(asGiven),
+  routing: option(asGiven),
+  shares: option(asGiven),
+  breaker: option(asGiven),
+  refuseEarly: option(asGiven),
+  env: option(asGiven),
+  execArgv: option(asGiven),
+  stdio: option(asGiven),
+  execPath: option(asGiven),
+};
+
+const POOL_OPTIONS = {
   ...PASSED,
-  'model',
-  'models',
-  'workers',
-  'spareHosts',
-  'host',
-  'maxBatch',
-  'maxDelayMs',
-  'decodeConcurrency',
-  'fetchConcurrency',
-  'capacity',
-  'preprocess',
-  'limits',
-  'hub',
-  'session',
-  'prepare',
-  'coalesce',
-  'pool',
-] as const;
+  model: option(modelSource, 'default'),
+  models: option(requireModels, {}),
+  workers: option(requireWorkers),
+  spareHosts: option(nonNegativeIntegerUpTo(64), 0),
+  host: option(oneOf(['inline', 'thread', 'process']), 'process'),
+  maxBatch: option(positiveIntegerUpTo(65_536)),
+  maxDelayMs: option(requireMilliseconds, 0),
+  capacity: option(positiveIntegerUpTo(65_536), 64),
+  preprocess: option(oneOf(['fast', 'exact']), 'fast'),
+  limits: group(IMAGE_LIMITS),
+  hub: group(HUB_OPTIONS),
+  session: option(requireSessionOptions, {}),
+  prepare: option(
+    (action, _name, value) => requirePrepareOption(action, value as PrepareOptions),
+    requirePrepareOption('', 'auto'),
+  ),
+  coalesce: option(requireBoolean, true),
+  pool: option(asGiven),
+} satisfies Record<keyof ImageEmbeddingPoolOptions, unknown>;
 
-const SESSION_KEYS = [
-  'executionProviders',
-  'intraOpNumThreads',
-  'interOpNumThreads',
-  'graphOptimizationLevel',
-  'extra',
-] as const;
+const WORKER_COUNT = {
+  min: option(nonNegativeIntegerUpTo(MAX_WORKERS), 0),
+  max: option((action, name, value) => {
+    return value === 'auto' ? value : positiveIntegerUpTo(MAX_WORKERS)(action, name, value);
+  }),
+} satisfies OptionTable<WorkerCount>;
 
 /** Checks the options of a pool and fills them. */
 export function requireFacadeOptions(options: ImageEmbeddingPoolOptions | undefined): FacadeSettings {
   const action = 'Cannot create image embedding pool';
-  const given = requireOptions<ImageEmbeddingPoolOptions>(action, options, KNOWN);
-  const positive = (name: 'maxBatch' | 'decodeConcurrency' | 'fetchConcurrency' | 'capacity', fallback: number) =>
-    given[name] === undefined ? fallback : requirePositiveInteger(action, name, given[name], 65_536);
-  const models = given.models ?? {};
-  if (typeof models !== 'object' || models === null || Array.isArray(models)) {
-    throw new TypeError(`${action}: models must be an object of models by name`);
-  }
-  for (const [name, source] of Object.entries(models)) requireModelSource(`${action}: models.${name}`, source);
-  const passed: Record<string, unknown> = {};
-  for (const name of PASSED) if (given[name] !== undefined) passed[name] = given[name];
-  const workers = requireWorkers(action, given.workers);
-  const limits = absoluteRoots(resolveImageLimits(given.limits, action));
+  const { workers, maxBatch, limits, hub, ...given } = fillOptions(action, options, POOL_OPTIONS);
+  const passed: PassedModelOptions = Object.fromEntries(
+    Object.entries(given).filter(([name, value]) => name in PASSED && value !== undefined),
+  );
+  const count = workers ?? requireWorkers(action, 'workers', {});
   return Object.freeze({
-    model: requireModelSource(action, given.model ?? 'default'),
-    models: Object.freeze({ ...models }),
-    ...workers,
-    spareHosts:
-      given.spareHosts === undefined ? 0 : requireNonNegativeInteger(action, 'spareHosts', given.spareHosts, 64),
-    host: requireOneOf(action, 'host', given.host ?? 'process', ['inline', 'thread', 'process']),
-    maxBatch: positive('maxBatch', 8),
-    maxLargeBatch: positive('maxBatch', 4),
-    maxDelayMs: given.maxDelayMs === undefined ? 0 : requireMilliseconds(action, 'maxDelayMs', given.maxDelayMs),
-    decodeConcurrency: given.decodeConcurrency === undefined ? undefined : positive('decodeConcurrency', 1),
-    fetchConcurrency: positive('fetchConcurrency', 8),
-    capacity: positive('capacity', 64),
-    preprocess: requireOneOf(action, 'preprocess', given.preprocess ?? 'fast', ['fast', 'exact']),
-    limits,
+    ...given,
+    ...count,
+    maxBatch: maxBatch ?? 8,
+    maxLargeBatch: maxBatch ?? 4,
+    // Relative folders stay what they are now, whatever this process and its workers change to later.
+    limits: Object.freeze({ ...limits, roots: limits.roots?.map((root) => path.resolve(root)) }),
     maxBytes: Math.min(limits.maxBytes, MAX_WAITING_BYTES),
-    hub: absoluteCache(requireHubOptions(action, given.hub)),
-    session: requireOptions<SessionOptions>(action, given.session, SESSION_KEYS),
-    prepare: requirePrepareOption(action, given.prepare),
-    coalesce: given.coalesce === undefined ? true : requireBoolean(action, 'coalesce', given.coalesce),
-    pool: given.pool,
-    passed: Object.freeze(passed) as PassedModelOptions,
+    hub: withEnvironment(hub),
+    passed: Object.freeze(passed),
     folder: callersFolder(),
-    start: planProcessStart(passed as PassedModelOptions, workers.maxWorkers),
+    start: planProcessStart(passed, count.maxWorkers),
   });
 }
 
-/** Relative folders are meant from where the pool was made, whatever its process and those of its workers change to later. */
-function absoluteRoots(limits: ImageLimits): ImageLimits {
-  const { roots } = limits;
-  return roots === undefined ? limits : Object.freeze({ ...limits, roots: roots.map((root) => path.resolve(root)) });
-}
-
-function absoluteCache(hub: HubSettings): HubSettings {
-  const { cacheDir } = hub;
-  return cacheDir === undefined ? hub : Object.freeze({ ...hub, cacheDir: path.resolve(cacheDir) });
+function requireModels(action: string, name: string, value: unknown): Readonly<Record<string, ModelSource>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new TypeError(`${action}: ${name} must be an object of models by name`);
+  }
+  for (const [key, source] of Object.entries(value)) requireModelSource(`${action}: ${name}.${key}`, source);
+  return Object.freeze({ ...value });
 }
 
 function requireWorkers(
   action: string,
-  workers: number | 'auto' | WorkerCount | undefined,
+  name: string,
+  workers: unknown,
 ): Pick<FacadeSettings, 'minWorkers' | 'maxWorkers' | 'isAuto'> {
   if (typeof workers === 'number') {
-    const count = requirePositiveInteger(action, 'workers', workers, 1_024);
+    const count = positiveIntegerUpTo(MAX_WORKERS)(action, name, workers);
     return { minWorkers: count, maxWorkers: count, isAuto: false };
   }
-  const given = requireOptions<WorkerCount>(action, workers === 'auto' ? { max: workers } : workers, ['min', 'max']);
-  const minWorkers = given.min === undefined ? 0 : requireNonNegativeInteger(action, 'workers.min', given.min, 1_024);
-  const isAuto = given.max === 'auto';
-  if (given.max === undefined || given.max === 'auto') {
-    const cores = isAuto ? availableCores() : Math.min(4, availableCores());
-    return { minWorkers, maxWorkers: Math.max(minWorkers, cores), isAuto };
+  const given = workers === 'auto' ? { max: workers } : (workers as WorkerCount);
+  const { min, max } = fillOptions(action, given, WORKER_COUNT, name);
+  if (max === undefined || max === 'auto') {
+    const cores = max === 'auto' ? availableCores() : Math.min(4, availableCores());
+    return { minWorkers: min, maxWorkers: Math.max(min, cores), isAuto: max === 'auto' };
   }
-  const maxWorkers = requirePositiveInteger(action, 'workers.max', given.max, 1_024);
-  if (minWorkers > maxWorkers) {
-    throw new RangeError(
-      `${action}: workers.min must be at most workers.max, received ${minWorkers} and ${maxWorkers}`,
-    );
+  if (min > max) {
+    throw new RangeError(`${action}: workers.min must be at most workers.max, received ${min} and ${max}`);
   }
-  return { minWorkers, maxWorkers, isAuto };
+  return { minWorkers: min, maxWorkers: max, isAuto: false };
 }
 
 /**
- * A worker's heap is small, but each image brings buffers of a megabyte. V8 counts them against the room that a heap of 9 MB has to grow, so it
- * would mark the whole heap every few images, and its helper threads would take the core of another worker. With room for five times as much
- * and a small young generation, most of the buffers go with the young objects that hold them. Workers of large models, whose time goes elsewhere,
- * take the room back and collect more often themselves (`PixelGarbage`): so they are started as the others are, and spares are for all.
+ * A worker's heap is about 9 MB, and each image adds buffers of a megabyte that V8 counts as external memory. With default settings V8 would mark the
+ * whole heap every few images, and its helper threads would compete with other workers. A larger growth factor and a small young generation free most
+ * buffers in minor collections. Workers of large models restore the default and trigger minor collections (`PixelGarbage`), so all processes, spares
+ * included, start with the same flags.
  */
 const WORKER_FLAGS = ['--single-threaded-gc', '--heap-growing-percent=400', '--max-semi-space-size=1', '--expose-gc'];
 
-/** What Node has unless it is told otherwise. */
+/** Node's default thread pool size. */
 const MOST_THREADS = 4;
 
-/** What of a model's options says how its process is started. */
+/** Model options that apply to the start of a process. */
 export type ProcessStart = Pick<ModelOptions, 'env' | 'execPath' | 'execArgv' | 'stdio' | 'threadPoolSize'>;
 
-/** Adds to what was asked for what workers run best with. */
+/** Completes the given options with flags and a thread pool size for image workers. */
 export function planProcessStart(
   { env, execPath, execArgv, stdio }: PassedModelOptions,
   maxWorkers: number,
@@ -282,13 +265,13 @@ export function planProcessStart(
   });
 }
 
-/** The loader of Plug'n'Play makes so much garbage as it starts that a small young generation doubles its time. */
+/** Yarn Plug'n'Play's loader allocates so much that a small young generation would double the start time. */
 function workerFlags(): readonly string[] {
   if (!('pnp' in process.versions)) return WORKER_FLAGS;
   return WORKER_FLAGS.filter((flag) => !flag.startsWith('--max-semi-space-size'));
 }
 
-/** Threads that read and decode: one beyond a worker's share of the cores, so that one can wait. More of them only take turns. */
+/** Threads that read and decode: one more than a worker's share of the cores, so that one can wait for I/O. */
 function decodeThreads(maxWorkers: number): number {
   return Math.min(MOST_THREADS, 1 + Math.ceil(availableCores() / maxWorkers));
 }

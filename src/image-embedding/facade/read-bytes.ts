@@ -1,4 +1,4 @@
-/** Bytes that have to be read before they can cross to a worker: no more of them than are allowed, and no longer than the call may take. */
+/** Reads blobs, responses and streams in the caller's process, within the limits of size and time. */
 import { types } from 'node:util';
 import { describeReceived, isDomException, messageOf } from '../../core/index.js';
 import { DeadlineExceededError } from '../../worker/index.js';
@@ -6,15 +6,15 @@ import { ImageCorruptError, ImageReadError, ImageTooLargeError, UrlFetchError } 
 import { waitFor } from '../wait-for.js';
 import type { UnreadInput } from './image-input.js';
 
-/** A `Blob` or a `File`, of whichever make. */
+/** A `Blob` or a `File` of any implementation. */
 export interface BlobLike {
   readonly size: number;
   arrayBuffer(): Promise<ArrayBuffer>;
 }
 
-/** A `Response` or a `Request` as `fetch` has them, of whichever make. */
+/** A `Response` or a `Request` of any implementation of `fetch`. */
 export interface ResponseLike {
-  /** Of a response: whether it is one of success. */
+  /** Whether a response has a success status. */
   readonly ok?: boolean | undefined;
   readonly status?: number | undefined;
   readonly bodyUsed: boolean;
@@ -25,28 +25,28 @@ export interface ResponseLike {
 /** A stream of bytes: a `Readable` of Node, a `ReadableStream` of the web, or any async iterable of `Uint8Array`. */
 export type ByteStream = AsyncIterable<Uint8Array | string> | { getReader(): ReadableReader };
 
-/** The part of a web stream's reader that is used. */
+/** The used part of a web stream's reader. */
 export interface ReadableReader {
   read(): Promise<{ readonly done: boolean; readonly value?: unknown }>;
   cancel(reason?: unknown): Promise<void>;
   releaseLock(): void;
 }
 
-/** What ends a read early. */
+/** Limits of a read. */
 export interface ReadLimits {
   readonly maxBytes: number;
   readonly signal: AbortSignal | undefined;
-  /** How long it may take, in ms. */
+  /** The timeout in ms. */
   readonly timeoutMs: number | undefined;
 }
 
-/** What a call fails with whose bytes the caller has moved elsewhere before a worker had them; any other error as it is. */
+/** Converts the `DataCloneError` of a buffer that the caller detached before it was sent; returns other errors unchanged. */
 export function movedError(action: string, error: unknown): unknown {
   if (!isDomException(error) || error.name !== 'DataCloneError') return error;
-  return new ImageCorruptError(`${action}: its bytes were moved elsewhere before a worker had them`, { cause: error });
+  return new ImageCorruptError(`${action}: the buffer was detached before it was sent to a worker`, { cause: error });
 }
 
-/** Lets the source of an image go that is not going to be read. Never throws: what the source throws is ignored. */
+/** Cancels the source of an image that will not be read. Errors of the source are ignored. */
 export function discard({ input }: UnreadInput): void {
   try {
     const source = ('bodyUsed' in input ? input.body : input) as Partial<{
@@ -56,11 +56,11 @@ export function discard({ input }: UnreadInput): void {
     }> | null;
     Promise.resolve(source?.cancel?.() ?? source?.destroy?.() ?? source?.return?.()).catch(() => {});
   } catch {
-    // The source's own code, or a source with another reader.
+    // The source failed, or it is locked by another reader.
   }
 }
 
-/** Reads an image to its end. An unread rest, of an image that is too large or aborted, is cancelled at its source. */
+/** Reads an image to its end. If it is too large or the call is aborted, the source is cancelled. */
 export async function readBytes(
   action: string,
   { input }: UnreadInput,
@@ -87,13 +87,13 @@ class Reading {
     this.#maxBytes = maxBytes;
   }
 
-  /** Never throws: what the source throws is ignored. */
+  /** Cancels the source. Its errors are ignored. */
   cancel(reason: unknown): void {
     this.#isCancelled = true;
     try {
       Promise.resolve(this.#cancel?.(reason)).catch(() => {});
     } catch {
-      // The source's own code.
+      // The source failed.
     }
   }
 
@@ -105,7 +105,7 @@ class Reading {
     return input.body === null ? new Uint8Array() : await this.#readStream(input.body);
   }
 
-  /** What the source throws, in whichever class, is a failure of the source. */
+  /** Converts any error of the source to `ImageReadError`. */
   async #ask<T>(ask: () => Promise<T>): Promise<T> {
     try {
       return await ask();
@@ -129,7 +129,7 @@ class Reading {
     return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks, length);
   }
 
-  /** A web stream by its reader, which every one has; anything else by its iterator. */
+  /** Opens a web stream by its reader, anything else by its iterator. */
   #open(stream: ByteStream): () => Promise<{ readonly done?: boolean | undefined; readonly value?: unknown }> {
     if ('getReader' in stream && typeof stream.getReader === 'function') {
       const reader = stream.getReader();
@@ -138,7 +138,7 @@ class Reading {
     }
     const iterator = (stream as AsyncIterable<unknown>)[Symbol.asyncIterator]();
     this.#cancel = () => {
-      // The iterator of a stream of Node waits for its next chunk before it returns.
+      // The iterator of a Node stream would wait for the next chunk before it returns.
       (stream as { destroy?: () => void }).destroy?.();
       return iterator.return?.();
     };
@@ -148,7 +148,7 @@ class Reading {
   #bytesOf(value: unknown): Uint8Array {
     if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     if (types.isAnyArrayBuffer(value)) return new Uint8Array(value);
-    throw new TypeError(`${this.#action}: a stream must give bytes, received ${describeReceived(value)}`);
+    throw new TypeError(`${this.#action}: a stream must yield bytes, received ${describeReceived(value)}`);
   }
 
   #check(bytes: Uint8Array): Uint8Array {
@@ -162,5 +162,5 @@ class Reading {
 }
 
 function tooLate(action: string, timeoutMs: number): DeadlineExceededError {
-  return new DeadlineExceededError(`${action}: its bytes were not there in ${timeoutMs} ms`, timeoutMs);
+  return new DeadlineExceededError(`${action}: its bytes were not read within ${timeoutMs} ms`, timeoutMs);
 }

@@ -3,11 +3,14 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import {
+  faultOf,
+  fillOptions,
+  nonNegativeIntegerUpTo,
+  type OptionTable,
+  option,
   requireBoolean,
   requireFunction,
   requireMilliseconds,
-  requireNonNegativeInteger,
-  requireOptions,
   requireString,
 } from '../../core/index.js';
 import { homeFolder } from '../file-system.js';
@@ -49,61 +52,51 @@ export interface HubOptions {
   readonly stallTimeoutMs?: number | undefined;
 }
 
-/** Hub options, checked and filled. */
-export interface HubSettings {
-  /** From the environment unchecked: it matters where the hub is asked, and nowhere else. */
+/** Hub options, checked and filled. An endpoint from the environment is checked when the hub is asked. */
+export type HubSettings = { readonly [K in keyof Required<HubOptions>]: HubOptions[K] } & {
   readonly endpoint: string;
-  readonly cacheDir: string | undefined;
-  readonly accessToken: string | undefined;
-  readonly fetch: typeof globalThis.fetch | undefined;
   readonly offline: boolean;
-  readonly onProgress: ((progress: HubProgress) => void) | undefined;
   readonly retries: number;
   readonly stallTimeoutMs: number;
+};
+
+/** The option table of downloads. */
+export const HUB_OPTIONS: OptionTable<HubOptions> = {
+  endpoint: option(requireEndpoint),
+  cacheDir: option((action, name, value) => path.resolve(requireString(action, name, value))),
+  accessToken: option((action, name, value) => {
+    if (typeof value !== 'string') throw faultOf(action, name, 'a string', value);
+    return value;
+  }),
+  fetch: option(requireFunction<typeof globalThis.fetch>),
+  offline: option(requireBoolean),
+  onProgress: option(requireFunction<(progress: HubProgress) => void>),
+  retries: option(nonNegativeIntegerUpTo(100), 4),
+  stallTimeoutMs: option(requireMilliseconds, 30_000),
+};
+
+/** Checks hub options and completes them. */
+export function requireHubOptions(action: string, options: HubOptions | undefined): HubSettings {
+  return withEnvironment(fillOptions(action, options, HUB_OPTIONS, 'hub'));
 }
 
-const KNOWN = [
-  'endpoint',
-  'cacheDir',
-  'accessToken',
-  'fetch',
-  'offline',
-  'onProgress',
-  'retries',
-  'stallTimeoutMs',
-] as const;
-
-/** Checks hub options and fills them, from the environment where they are silent. */
-export function requireHubOptions(action: string, options: HubOptions | undefined): HubSettings {
-  const given = requireOptions<HubOptions>(action, options, KNOWN);
-  const { env } = process;
-  const endpoint = given.endpoint ?? (env.HF_ENDPOINT || 'https://huggingface.co');
-  if (given.endpoint !== undefined) {
-    const url = URL.canParse(requireString(action, 'hub.endpoint', endpoint)) ? new URL(endpoint) : undefined;
-    if (url === undefined || !/^https?:$/.test(url.protocol)) {
-      throw new RangeError(`${action}: hub.endpoint must be an http or https URL, received '${endpoint}'`);
-    }
-  }
-  const offline = given.offline ?? /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE ?? '');
+/** Completes checked hub options with what the environment says. */
+export function withEnvironment(filled: HubOptions): HubSettings {
+  const { HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HUGGING_FACE_HUB_TOKEN } = process.env;
   return Object.freeze({
-    endpoint: endpoint.replace(/\/+$/, ''),
-    cacheDir: given.cacheDir === undefined ? undefined : requireString(action, 'hub.cacheDir', given.cacheDir),
-    accessToken: given.accessToken ?? (env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || undefined),
-    fetch:
-      given.fetch === undefined
-        ? undefined
-        : requireFunction<typeof globalThis.fetch>(action, 'hub.fetch', given.fetch),
-    offline: requireBoolean(action, 'hub.offline', offline),
-    onProgress:
-      given.onProgress === undefined
-        ? undefined
-        : requireFunction<(progress: HubProgress) => void>(action, 'hub.onProgress', given.onProgress),
-    retries: given.retries === undefined ? 4 : requireNonNegativeInteger(action, 'hub.retries', given.retries, 100),
-    stallTimeoutMs:
-      given.stallTimeoutMs === undefined
-        ? 30_000
-        : requireMilliseconds(action, 'hub.stallTimeoutMs', given.stallTimeoutMs),
-  });
+    ...filled,
+    endpoint: (filled.endpoint ?? (HF_ENDPOINT || 'https://huggingface.co')).replace(/\/+$/, ''),
+    accessToken: filled.accessToken ?? (HF_TOKEN || HUGGING_FACE_HUB_TOKEN || undefined),
+    offline: filled.offline ?? /^(1|on|yes|true)$/i.test(HF_HUB_OFFLINE ?? ''),
+  }) as HubSettings;
+}
+
+function requireEndpoint(action: string, name: string, value: unknown): string {
+  const endpoint = requireString(action, name, value);
+  if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol)) {
+    throw new RangeError(`${action}: ${name} must be an http or https URL, received '${endpoint}'`);
+  }
+  return endpoint;
 }
 
 /** The folder of the hub's own settings and cache; undefined without a home. */

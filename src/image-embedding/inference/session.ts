@@ -7,7 +7,16 @@
 import path from 'node:path';
 import { types } from 'node:util';
 import type * as Runtime from 'onnxruntime-node';
-import { definedOf } from '../../core/index.js';
+import {
+  type Check,
+  definedOf,
+  faultOf,
+  fillOptions,
+  type OptionTable,
+  oneOf,
+  option,
+  requirePositiveInteger,
+} from '../../core/index.js';
 import { describeLoadFailure, isNativeFailure } from '../image-errors.js';
 import { loadKernels } from '../kernels/kernels.js';
 import { ModelInferenceError, ModelMismatchError, ModelRuntimeMissingError } from '../model/model-errors.js';
@@ -34,6 +43,28 @@ export interface SessionOptions {
   readonly graphOptimizationLevel?: 'disabled' | 'basic' | 'extended' | 'layout' | 'all' | undefined;
   /** Anything else that onnxruntime takes, given to it as it is. */
   readonly extra?: Readonly<Record<string, unknown>> | undefined;
+}
+
+const SESSION_OPTIONS = {
+  executionProviders: option(requireProviders),
+  intraOpNumThreads: option(requirePositiveInteger),
+  interOpNumThreads: option(requirePositiveInteger),
+  graphOptimizationLevel: option(oneOf(['disabled', 'basic', 'extended', 'layout', 'all'])),
+  extra: option(requireRecord),
+} satisfies OptionTable<SessionOptions>;
+
+/** The check of the option `session`; leaves out what is not given. */
+export const requireSessionOptions: Check<SessionOptions> = (action, name, value) =>
+  definedOf(fillOptions(action, value as SessionOptions, SESSION_OPTIONS, name));
+
+function requireProviders(action: string, name: string, value: unknown): SessionOptions['executionProviders'] {
+  if (!Array.isArray(value)) throw faultOf(action, name, 'an array of providers', value);
+  return [...value];
+}
+
+function requireRecord(action: string, name: string, value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) throw faultOf(action, name, 'an object', value);
+  return value as Readonly<Record<string, unknown>>;
 }
 
 /** Whether these options run a model on the CPU alone. */

@@ -7,11 +7,11 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { requireOneOf, requireOptions, requireString } from '../../core/index.js';
+import { fillOptions, group, type OptionTable, oneOf, option, requireString } from '../../core/index.js';
 import type { PreprocessMode } from '../decode/preprocessor.js';
 import type { ModelDescription } from '../operations.js';
 import { ModelConfigError, ModelNotFoundError } from './model-errors.js';
-import { freeze, type ModelSpec, type OutputSpec, requireOutput } from './model-spec.js';
+import { freeze, type ModelSpec, OUTPUT_OPTIONS, type OutputSpec } from './model-spec.js';
 import { openClipPreprocessing, readOpenClipConfig } from './open-clip-config.js';
 import { type Preprocessing, readPreprocessorConfig } from './preprocessor-config.js';
 import { isLfsPointer, weightFiles } from './weights.js';
@@ -50,6 +50,12 @@ export interface ModelFolderOptions {
   readonly output?: OutputSpec | undefined;
 }
 
+const FOLDER_OPTIONS = {
+  dtype: option(oneOf(['auto', ...modelDtypes]), 'auto'),
+  file: option(requireString),
+  output: group(OUTPUT_OPTIONS),
+} satisfies OptionTable<ModelFolderOptions>;
+
 const STEMS = ['vision_model', 'model'] as const;
 /** The picture tower in Immich's layout, and where its preprocessing is. */
 const OPEN_CLIP_FILE = 'visual/model.onnx';
@@ -86,12 +92,10 @@ export function modelFileCandidates(dtype: ModelDtype): readonly string[] {
  */
 export async function readModelFolder(folder: string, options?: ModelFolderOptions): Promise<ModelSpec> {
   const action = 'Cannot read model folder';
-  const given = requireOptions<ModelFolderOptions>(action, options, ['dtype', 'file', 'output']);
+  const { dtype, file: wanted, output } = fillOptions(action, options, FOLDER_OPTIONS);
   const root = path.resolve(requireString(action, 'folder', folder));
-  const dtype = requireOneOf(action, 'dtype', given.dtype ?? 'auto', ['auto', ...modelDtypes]);
-  const output = requireOutput(action, given.output);
   const names = await listModelFolder(root);
-  const file = pickFile(root, names, dtype as ModelDtype | 'auto', given.file);
+  const file = pickFile(root, names, dtype, wanted);
   const config = names.has('config.json') ? await readJson(path.join(root, 'config.json')) : {};
   const { spec, channels } = await readPreprocessing(root, names, file);
   return freeze({

@@ -5,10 +5,18 @@
 
 import path from 'node:path';
 import {
+  type Check,
+  faultOf,
+  fillOptions,
+  group,
+  numberFrom,
+  type OptionTable,
+  oneOf,
+  option,
+  positiveIntegerUpTo,
+  required,
   requireNonNegativeInteger,
   requireNumber,
-  requireOneOf,
-  requireOptions,
   requirePositiveInteger,
   requireString,
 } from '../../core/index.js';
@@ -72,21 +80,28 @@ export interface ModelSpecOptions {
   readonly dimensions?: readonly number[] | undefined;
 }
 
-const RESAMPLES: readonly Resample[] = ['nearest', 'bilinear', 'bicubic', 'lanczos'];
-const KNOWN = [
-  'file',
-  'name',
-  'size',
-  'fit',
-  'shortestEdge',
-  'resample',
-  'rescale',
-  'mean',
-  'std',
-  'channels',
-  'output',
-  'dimensions',
-] as const;
+/** The option table of an output. */
+export const OUTPUT_OPTIONS: OptionTable<OutputSpec> = {
+  name: option(requireString),
+  pooling: option(oneOf(['cls', 'mean', 'none'])),
+};
+
+const MAX_SIDE = 16_384;
+
+const MODEL_SPEC_OPTIONS = {
+  file: required((action, name, value) => path.resolve(requireString(action, name, value))),
+  name: option(requireString),
+  size: required(requireSize),
+  fit: option(oneOf(['crop', 'stretch']), 'crop'),
+  shortestEdge: option(positiveIntegerUpTo(MAX_SIDE)),
+  resample: option(oneOf(['nearest', 'bilinear', 'bicubic', 'lanczos']), 'bicubic'),
+  rescale: option(numberFrom(1e-9, 1e9), 1 / 255),
+  mean: option(tripleFrom(-1e9), [0, 0, 0]),
+  std: option(tripleFrom(1e-9), [1, 1, 1]),
+  channels: option(oneOf(['rgb', 'bgr']), 'rgb'),
+  output: group(OUTPUT_OPTIONS),
+  dimensions: option(requireDimensions, []),
+} satisfies OptionTable<ModelSpecOptions>;
 
 /**
  * Describes a model that has no Hugging Face folder.
@@ -104,51 +119,27 @@ const KNOWN = [
  * ```
  */
 export function createModelSpec(options: ModelSpecOptions): ModelSpec {
-  const action = 'Cannot create model spec';
-  const given = requireOptions<ModelSpecOptions>(action, options, KNOWN);
-  const file = path.resolve(requireString(action, 'file', given.file));
-  const size = typeof given.size === 'object' ? given.size : { width: given.size, height: given.size };
-  const width = requirePositiveInteger(action, 'size', size?.width, 16_384);
-  const height = requirePositiveInteger(action, 'size', size?.height, 16_384);
-  const fit = given.fit === undefined ? 'crop' : requireOneOf(action, 'fit', given.fit, ['crop', 'stretch']);
-  const shortestEdge =
-    given.shortestEdge === undefined
-      ? Math.min(width, height)
-      : requirePositiveInteger(action, 'shortestEdge', given.shortestEdge, 16_384);
+  const given = fillOptions('Cannot create model spec', options, MODEL_SPEC_OPTIONS);
+  const { file, name = path.basename(file, '.onnx'), size, fit, resample, rescale, channels } = given;
   return freeze({
-    name: given.name === undefined ? path.basename(file, '.onnx') : requireString(action, 'name', given.name),
+    name,
     file,
     family: 'custom',
     preprocess: {
-      resize: fit === 'crop' ? { shortestEdge } : { width, height },
-      resample: given.resample === undefined ? 'bicubic' : requireOneOf(action, 'resample', given.resample, RESAMPLES),
-      crop: fit === 'crop' ? { width, height } : undefined,
-      rescale: given.rescale === undefined ? 1 / 255 : requireNumber(action, 'rescale', given.rescale, 1e-9, 1e9),
-      mean: given.mean === undefined ? [0, 0, 0] : requireTriple(action, 'mean', given.mean, -1e9),
-      std: given.std === undefined ? [1, 1, 1] : requireTriple(action, 'std', given.std, 1e-9),
-      output: { width, height },
+      resize: fit === 'crop' ? { shortestEdge: given.shortestEdge ?? Math.min(size.width, size.height) } : size,
+      resample,
+      crop: fit === 'crop' ? size : undefined,
+      rescale,
+      mean: [...given.mean],
+      std: [...given.std],
+      output: size,
       layout: 'chw',
       dtype: 'float32',
     },
-    channels: given.channels === undefined ? 'rgb' : requireOneOf(action, 'channels', given.channels, ['rgb', 'bgr']),
-    output: requireOutput(action, given.output),
-    dimensions: requireDimensions(action, given.dimensions),
+    channels,
+    output: given.output,
+    dimensions: [...given.dimensions],
   });
-}
-
-/**
- * Checks which output is to be the embedding.
- *
- * @internal
- */
-export function requireOutput(action: string, output: OutputSpec | undefined): OutputSpec {
-  const given = requireOptions<OutputSpec>(action, output, ['name', 'pooling']);
-  return {
-    ...(given.name === undefined ? {} : { name: requireString(action, 'output.name', given.name) }),
-    ...(given.pooling === undefined
-      ? {}
-      : { pooling: requireOneOf(action, 'output.pooling', given.pooling, ['cls', 'mean', 'none']) }),
-  };
 }
 
 /**
@@ -163,19 +154,30 @@ export function freeze(spec: ModelSpec): ModelSpec {
   return Object.freeze(spec);
 }
 
-function requireTriple(action: string, name: string, value: unknown, min: number): readonly [number, number, number] {
-  if (!Array.isArray(value) || value.length !== 3) {
-    throw new TypeError(`${action}: ${name} must be an array of three numbers`);
-  }
-  const [red, green, blue] = value.map((each) => requireNumber(action, name, each, min, 1e9));
-  return [red as number, green as number, blue as number];
+function requireSize(
+  action: string,
+  name: string,
+  value: unknown,
+): { readonly width: number; readonly height: number } {
+  const { width, height } = typeof value === 'object' ? Object(value) : { width: value, height: value };
+  return {
+    width: requirePositiveInteger(action, name, width, MAX_SIDE),
+    height: requirePositiveInteger(action, name, height, MAX_SIDE),
+  };
 }
 
-function requireDimensions(action: string, dimensions: readonly number[] | undefined): readonly number[] {
-  if (dimensions === undefined) return [];
-  if (!Array.isArray(dimensions)) throw new TypeError(`${action}: dimensions must be an array of numbers`);
-  for (const each of dimensions) requireNonNegativeInteger(action, 'dimensions', each);
-  return [...new Set(dimensions as number[])].sort((a, b) => b - a);
+type Triple = readonly [number, number, number];
+
+function tripleFrom(min: number): Check<Triple> {
+  return (action, name, value) => {
+    if (!Array.isArray(value) || value.length !== 3) throw faultOf(action, name, 'an array of three numbers', value);
+    return value.map((each) => requireNumber(action, name, each, min, 1e9)) as readonly number[] as Triple;
+  };
+}
+
+function requireDimensions(action: string, name: string, value: unknown): readonly number[] {
+  if (!Array.isArray(value)) throw faultOf(action, name, 'an array of numbers', value);
+  return [...new Set(value.map((each) => requireNonNegativeInteger(action, name, each)))].sort((a, b) => b - a);
 }
 
 /** How pixels are interpolated when an image is resized, in Pillow's and torchvision's meaning, antialiased. */

@@ -2,7 +2,7 @@
 
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { describeReceived, requireOptions, requireString } from '../../core/index.js';
+import { type Check, describeReceived, requireOptions, requireString } from '../../core/index.js';
 import { packageFile } from '../../worker/internal.js';
 import { ModelNotFoundError } from './model-errors.js';
 import { type ModelFolderOptions, readModelFolder } from './model-folder.js';
@@ -40,6 +40,9 @@ export function requireModelSource(action: string, source: unknown): ModelSource
   requireString(action, 'model.from', requireOptions<ModelReference>(action, source as ModelReference, known).from);
   return source as ModelReference;
 }
+
+/** The check of an option that names a model. */
+export const modelSource: Check<ModelSource> = (action, _name, value) => requireModelSource(action, value);
 
 /** A short name for a model without the folder that it lies in. Two sources may share one. */
 export function labelOfSource(source: ModelSource): string {

@@ -32,6 +32,9 @@ export class TimeTally {
   }
 }
 
+/** How many URLs of one host are fetched at once. */
+const FETCHES_PER_HOST = 8;
+
 /** What the module is given; plain data, since it crosses to another process. */
 export interface WorkerModelOptions {
   readonly spec: ModelSpec;
@@ -44,10 +47,6 @@ export interface WorkerModelOptions {
   readonly maxBatch: number;
   /** How long the first image of a batch waits for company while the model is free, in ms. */
   readonly maxDelayMs: number;
-  /** How many images are decoded at once. */
-  readonly decodeConcurrency: number;
-  /** How many URLs of one host are fetched at once. */
-  readonly fetchConcurrency: number;
   /** Whether identical images under way share one run. */
   readonly coalesce: boolean;
   /** Whether memory counts for more than a percent of the CPU: a large model's runs take so long. */
@@ -72,7 +71,7 @@ export function createSessionModel(
   options: WorkerModelOptions,
   context: ModelContext,
 ): ModelOf<ImageOperations> {
-  const { spec, limits, maxBatch, maxDelayMs, decodeConcurrency, fetchConcurrency } = options;
+  const { spec, limits, maxBatch, maxDelayMs } = options;
   const preprocessor = createPreprocessor(spec.preprocess, options.preprocess, {
     limits,
     // In the caller's own process libvips belongs to the caller, too.
@@ -107,9 +106,9 @@ export function createSessionModel(
     run,
     maxBatch,
     maxDelayMs,
-    decodeConcurrency,
+    decodeConcurrency: maxBatch,
     threads: Number(process.env.UV_THREADPOOL_SIZE) || 4,
-    fetchConcurrency,
+    fetchConcurrency: FETCHES_PER_HOST,
     arriving: context.arriving,
     digest: options.coalesce ? digestFor(context.host) : undefined,
   });

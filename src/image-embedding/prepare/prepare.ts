@@ -1,12 +1,20 @@
 /** Prepares a model for this machine, once for all processes and all times. */
 
 import path from 'node:path';
-import { requireBoolean, requireOptions, requirePositiveInteger, requireString } from '../../core/index.js';
+import {
+  fillOptions,
+  group,
+  type OptionTable,
+  option,
+  requireBoolean,
+  requirePositiveInteger,
+  requireString,
+} from '../../core/index.js';
 import { operation, spawnWorker } from '../../worker/index.js';
 import { packageUrl } from '../../worker/internal.js';
 import { withFileLock } from '../file-lock.js';
 import { fetchModel } from '../hub/fetch-model.js';
-import { type HubOptions, requireHubOptions } from '../hub/hub-options.js';
+import { HUB_OPTIONS, type HubOptions, withEnvironment } from '../hub/hub-options.js';
 import { isOnCpu, type SessionOptions } from '../inference/session.js';
 import type { ModelSpec } from '../model/model-spec.js';
 import { type ModelSource, requireModelSource, resolveModel } from '../model/resolve-model.js';
@@ -21,6 +29,29 @@ import {
   writePrepared,
 } from './prepared-cache.js';
 
+/** How models are prepared. */
+export interface PrepareOptions {
+  /** Where prepared models are kept; `XDG_CACHE_HOME/millrace/prepared` by default. */
+  readonly cacheDir?: string | undefined;
+  /** How many bytes of them; the longest unused go first. 20 GB by default. */
+  readonly maxBytes?: number | undefined;
+  /** Models below this size are loaded as they are, which takes them no longer. 16 MB by default. */
+  readonly minBytes?: number | undefined;
+}
+
+/** Prepare options, checked and filled. The default of `cacheDir` is looked up when a model is prepared. */
+export interface PrepareSettings {
+  readonly cacheDir: string | undefined;
+  readonly maxBytes: number;
+  readonly minBytes: number;
+}
+
+const PREPARE_OPTIONS = {
+  cacheDir: option((action, name, value) => path.resolve(requireString(action, name, value))),
+  maxBytes: option(requirePositiveInteger, 20e9),
+  minBytes: option(requirePositiveInteger, 16e6),
+} satisfies OptionTable<PrepareOptions>;
+
 /** Options of {@link prepareModel}. */
 export interface PrepareModelOptions extends PrepareOptions {
   /** How a model that is named on the hub is brought from there. */
@@ -28,6 +59,12 @@ export interface PrepareModelOptions extends PrepareOptions {
   /** Whether what was prepared earlier is held against its digests, all of it, and made again when it differs. False by default. */
   readonly verify?: boolean | undefined;
 }
+
+const PREPARE_MODEL_OPTIONS = {
+  ...PREPARE_OPTIONS,
+  hub: group(HUB_OPTIONS),
+  verify: option(requireBoolean, false),
+} satisfies OptionTable<PrepareModelOptions>;
 
 /** What {@link prepareModel} did. */
 export interface PreparedModel {
@@ -60,42 +97,15 @@ export interface PreparedModel {
  */
 export async function prepareModel(source: ModelSource, options?: PrepareModelOptions): Promise<PreparedModel> {
   const action = 'Cannot prepare model';
-  const given = requireOptions<PrepareModelOptions>(action, options, [
-    'hub',
-    'verify',
-    'cacheDir',
-    'maxBytes',
-    'minBytes',
-  ]);
-  const { hub, verify, ...rest } = given;
-  const wantsVerification = verify === undefined ? false : requireBoolean(action, 'verify', verify);
-  const hubSettings = requireHubOptions(action, hub);
-  const settings = requirePrepareOptions(action, rest);
+  const { hub, verify, ...settings } = fillOptions(action, options, PREPARE_MODEL_OPTIONS);
+  const hubSettings = withEnvironment(hub);
   const spec = await resolveModel(requireModelSource(action, source), (reference) =>
     fetchModel(reference, hubSettings, undefined),
   );
   const isSmall = (await modelBytes(spec.file)) < settings.minBytes;
-  const isVerified = wantsVerification ? await verifyPreparedFile(spec.file, settings) : undefined;
+  const isVerified = verify ? await verifyPreparedFile(spec.file, settings) : undefined;
   const folder = await prepareFile(spec, {}, settings, { isForced: isVerified === false });
   return { spec, folder, isSmall, isVerified };
-}
-
-/** How models are prepared. */
-export interface PrepareOptions {
-  /** Where prepared models are kept; `XDG_CACHE_HOME/millrace/prepared` by default. */
-  readonly cacheDir?: string | undefined;
-  /** How many bytes of them; the longest unused go first. 20 GB by default. */
-  readonly maxBytes?: number | undefined;
-  /** Models below this size are loaded as they are, which takes them no longer. 16 MB by default. */
-  readonly minBytes?: number | undefined;
-}
-
-/** Prepare options, checked and filled. */
-export interface PrepareSettings {
-  /** Where prepared models are kept; looked up when one is to be prepared where it is undefined. */
-  readonly folder: string | undefined;
-  readonly maxBytes: number;
-  readonly minBytes: number;
 }
 
 /** How {@link prepareFile} goes about it. */
@@ -122,20 +132,12 @@ export function requirePrepareOption(
 
 /** Checks prepare options and fills them. */
 export function requirePrepareOptions(action: string, options: PrepareOptions | undefined): PrepareSettings {
-  const given = requireOptions<PrepareOptions>(action, options, ['cacheDir', 'maxBytes', 'minBytes']);
-  const folder =
-    given.cacheDir === undefined ? undefined : path.resolve(requireString(action, 'prepare.cacheDir', given.cacheDir));
-  const maxBytes =
-    given.maxBytes === undefined ? 20e9 : requirePositiveInteger(action, 'prepare.maxBytes', given.maxBytes);
-  return Object.freeze({
-    folder,
-    maxBytes,
-    minBytes: given.minBytes === undefined ? 16e6 : requirePositiveInteger(action, 'prepare.minBytes', given.minBytes),
-  });
+  return fillOptions(action, options, PREPARE_OPTIONS, 'prepare');
 }
 
 /** Where prepared models are kept; undefined where there is no place for them. */
-function cacheOf({ folder = defaultPreparedFolder(), maxBytes }: PrepareSettings): PreparedCache | undefined {
+function cacheOf({ cacheDir, maxBytes }: PrepareSettings): PreparedCache | undefined {
+  const folder = cacheDir ?? defaultPreparedFolder();
   return folder === undefined ? undefined : { folder: path.resolve(folder), maxBytes };
 }
 

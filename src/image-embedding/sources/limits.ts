@@ -2,13 +2,16 @@
  * The limits of inputs: one plain record, checked once where the pool is made, which then crosses to the child process as it is.
  */
 import {
+  fillOptions,
   type Given,
+  group,
+  nonNegativeIntegerUpTo,
+  type OptionTable,
+  oneOf,
+  option,
+  positiveIntegerUpTo,
   requireBoolean,
   requireMilliseconds,
-  requireNonNegativeInteger,
-  requireOneOf,
-  requireOptions,
-  requirePositiveInteger,
 } from '../../core/index.js';
 
 /** What may be fetched, and how much of it. */
@@ -56,29 +59,32 @@ export interface ImageLimitOptions extends Partial<Omit<ImageLimits, 'url'>> {
   readonly url?: Given<UrlLimits> | undefined;
 }
 
-/** What holds when nothing is set. */
-export const defaultImageLimits: ImageLimits = Object.freeze({
-  maxBytes: 100_000_000,
-  maxPixels: 50_000_000,
-  decodeTimeoutMs: 20_000,
-  failOn: 'error',
-  roots: undefined,
-  url: Object.freeze({
-    maxBytes: 20_000_000,
-    connectTimeoutMs: 5_000,
-    bodyTimeoutMs: 5_000,
-    maxRedirects: 3,
-    allowHosts: undefined,
-    denyHosts: Object.freeze([]),
-    allowPrivateAddresses: false,
-  }),
-});
+const MAX_BYTES = 2 ** 31 - 1;
+
+const URL_LIMITS: OptionTable<UrlLimits> = {
+  maxBytes: option(positiveIntegerUpTo(MAX_BYTES), 20_000_000),
+  connectTimeoutMs: option(requireMilliseconds, 5_000),
+  bodyTimeoutMs: option(requireMilliseconds, 5_000),
+  maxRedirects: option(nonNegativeIntegerUpTo(20), 3),
+  allowHosts: option(requireHosts),
+  denyHosts: option(requireHosts, Object.freeze([])),
+  allowPrivateAddresses: option(requireBoolean, false),
+};
+
+/** The option table of image limits. */
+export const IMAGE_LIMITS: OptionTable<ImageLimits> = {
+  maxBytes: option(positiveIntegerUpTo(MAX_BYTES), 100_000_000),
+  maxPixels: option(positiveIntegerUpTo(268_402_689), 50_000_000),
+  decodeTimeoutMs: option(requireMilliseconds, 20_000),
+  failOn: option(oneOf(['none', 'truncated', 'error', 'warning']), 'error'),
+  roots: option(requireStrings),
+  url: group(URL_LIMITS),
+};
 
 /**
  * Checks limits and fills in the defaults.
  *
- * @param options What the caller set.
- * @param action What is being done, for messages.
+ * @param options The limits that the caller set.
  * @returns A frozen, filled record, safe to send to another process.
  * @throws TypeError when an option is unknown or of the wrong type, RangeError when a number is out of range.
  * @example
@@ -87,53 +93,11 @@ export const defaultImageLimits: ImageLimits = Object.freeze({
  * resolveImageLimits({ maxPixels: -1 }); // throws RangeError
  * ```
  */
-export function resolveImageLimits(
-  options?: ImageLimitOptions,
-  action: string = 'Cannot set image limits',
-): ImageLimits {
-  const given = requireOptions(action, options, ['maxBytes', 'maxPixels', 'decodeTimeoutMs', 'failOn', 'roots', 'url']);
-  const url = requireOptions<Given<UrlLimits>>(action, given.url, [
-    'maxBytes',
-    'connectTimeoutMs',
-    'bodyTimeoutMs',
-    'maxRedirects',
-    'allowHosts',
-    'denyHosts',
-    'allowPrivateAddresses',
-  ]);
-  const defaults = defaultImageLimits;
-  return Object.freeze({
-    maxBytes: requirePositiveInteger(action, 'maxBytes', given.maxBytes ?? defaults.maxBytes, 2 ** 31 - 1),
-    maxPixels: requirePositiveInteger(action, 'maxPixels', given.maxPixels ?? defaults.maxPixels, 268_402_689),
-    decodeTimeoutMs: requireMilliseconds(action, 'decodeTimeoutMs', given.decodeTimeoutMs ?? defaults.decodeTimeoutMs),
-    failOn: requireOneOf(action, 'failOn', given.failOn ?? defaults.failOn, ['none', 'truncated', 'error', 'warning']),
-    roots: given.roots === undefined ? undefined : requireStrings(action, 'roots', given.roots),
-    url: Object.freeze({
-      maxBytes: requirePositiveInteger(action, 'url.maxBytes', url.maxBytes ?? defaults.url.maxBytes, 2 ** 31 - 1),
-      connectTimeoutMs: requireMilliseconds(
-        action,
-        'url.connectTimeoutMs',
-        url.connectTimeoutMs ?? defaults.url.connectTimeoutMs,
-      ),
-      bodyTimeoutMs: requireMilliseconds(action, 'url.bodyTimeoutMs', url.bodyTimeoutMs ?? defaults.url.bodyTimeoutMs),
-      maxRedirects: requireNonNegativeInteger(
-        action,
-        'url.maxRedirects',
-        url.maxRedirects ?? defaults.url.maxRedirects,
-        20,
-      ),
-      allowHosts: url.allowHosts === undefined ? undefined : requireHosts(action, 'url.allowHosts', url.allowHosts),
-      denyHosts: requireHosts(action, 'url.denyHosts', url.denyHosts ?? defaults.url.denyHosts),
-      allowPrivateAddresses: requireBoolean(
-        action,
-        'url.allowPrivateAddresses',
-        url.allowPrivateAddresses ?? defaults.url.allowPrivateAddresses,
-      ),
-    }),
-  });
+export function resolveImageLimits(options?: ImageLimitOptions): ImageLimits {
+  return fillOptions('Cannot set image limits', options, IMAGE_LIMITS);
 }
 
-function requireStrings(action: string, name: string, value: readonly string[]): readonly string[] {
+function requireStrings(action: string, name: string, value: unknown): readonly string[] {
   if (!Array.isArray(value) || value.some((each) => typeof each !== 'string' || each === '')) {
     throw new TypeError(`${action}: ${name} must be an array of strings that are not empty`);
   }
@@ -141,7 +105,7 @@ function requireStrings(action: string, name: string, value: readonly string[]):
 }
 
 /** Host patterns in the form that a parsed URL has: lower case, punycode, without a final dot. */
-function requireHosts(action: string, name: string, value: readonly string[]): readonly string[] {
+function requireHosts(action: string, name: string, value: unknown): readonly string[] {
   return Object.freeze(
     requireStrings(action, name, value).map((pattern) => {
       const wild = pattern.startsWith('*.');

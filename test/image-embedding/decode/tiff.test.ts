@@ -6,7 +6,7 @@ import { isMillraceError } from '../../../src/core/index.js';
 import { encodeThumbnail } from '../../../src/image-embedding/decode/decode-image.js';
 import { createPreprocessor } from '../../../src/image-embedding/decode/preprocessor.js';
 import { loadSharp } from '../../../src/image-embedding/decode/sharp-loader.js';
-import { defaultImageLimits } from '../../../src/image-embedding/sources/limits.js';
+import { resolveImageLimits } from '../../../src/image-embedding/sources/limits.js';
 import { squareSpec } from '../square-spec.js';
 import { difference } from './plain-resample.js';
 import { type TiffPicture, writeTiff } from './write-tiff.js';
@@ -154,7 +154,7 @@ describe('Preprocessor.decode() of a TIFF', () => {
   it('makes thumbnails of the plain picture, too', async () => {
     const module = await loadSharp(true);
     const file = tiff({ data: withBands(rgb, 3, 0, 0), photometric: 2, extraSamples: [0, 0] }, 8, 5);
-    const jpeg = await encodeThumbnail(module, file, SIDE, defaultImageLimits);
+    const jpeg = await encodeThumbnail(module, file, SIDE, resolveImageLimits());
     const { data, info } = await sharp(jpeg).raw().toBuffer({ resolveWithObject: true });
     expect([info.width, info.height, info.channels]).toEqual([SIDE, SIDE, 3]);
     expect(difference(data, rgb).mean).toBeLessThan(8);

@@ -261,11 +261,7 @@ describe("The caller's event loop", () => {
 
 describe('wait: false', () => {
   test('refuses a call at once while its queue is full, and takes it otherwise', async () => {
-    const pool = createSessionPool(
-      './slow-session.mjs',
-      { runMs: 60, origin: 0 },
-      { maxBatch: 1, capacity: 1, decodeConcurrency: 1 },
-    );
+    const pool = createSessionPool('./slow-session.mjs', { runMs: 60, origin: 0 }, { maxBatch: 1, capacity: 1 });
     open.push(pool);
     expect(await pool.embedImage(cat, { wait: false, normalize: false })).toHaveLength(16);
     const waiting = Array.from({ length: 12 }, () => pool.embedImage(cat, { normalize: false }));

@@ -82,7 +82,7 @@ describe('walkImages()', () => {
     expect(await failure(at('nowhere'))).toMatchObject({ code: 'ERR_IMAGE_NOT_FOUND' });
     expect(await failure(at('lib', 'a', 'x.jpg'))).toMatchObject({
       code: 'ERR_IMAGE_NOT_FOUND',
-      message: expect.stringMatching(/it is no folder$/),
+      message: expect.stringMatching(/it is not a folder$/),
     });
   });
 

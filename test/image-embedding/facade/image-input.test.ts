@@ -320,7 +320,7 @@ describe('Bytes', () => {
     locked.getReader();
     await expect(shared.embedImageBytes(locked)).rejects.toBeInstanceOf(TypeError);
     await expect(shared.embedImageBytes(webStream(['text']))).rejects.toThrow(
-      /a stream must give bytes, received 'text'/,
+      /a stream must yield bytes, received 'text'/,
     );
     const server = createServer(async (request, response) => {
       if (request.method === 'POST') response.end(String(isCat(await shared.embedImageBytes(request))));

@@ -46,16 +46,11 @@ describe('registerModel', () => {
     const registered = register(bytes, given);
     expect(registered.maxBatch).toBe(maxBatch);
     expect(registered.loadedBatch).toBe(maxBatch);
-    expect(registered.options).toMatchObject({ maxBatch, decodeConcurrency: maxBatch });
+    expect(registered.options).toMatchObject({ maxBatch });
     const isOnGpu = JSON.stringify(given).includes('cuda');
     expect(registered.options.isThrifty).toBe(bytes > 16e6 && !isOnGpu);
     expect(registered.concurrency).toBe(3 * maxBatch);
     // Images whose servers are waited for take no place of the others.
     expect(registered.maxParked).toBe(64);
-  });
-
-  test('registerModel decodes as many at once as it was told, and no fewer than a batch', () => {
-    expect(register(20e6, { decodeConcurrency: 6 }).options.decodeConcurrency).toBe(6);
-    expect(register(20e6, { decodeConcurrency: 2 }).options.decodeConcurrency).toBe(4);
   });
 });
