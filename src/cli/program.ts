@@ -250,6 +250,10 @@ function addServeCommand(
     .option('--max-pictures <n>', 'the most pictures of a request (default: 32)', countUpTo(4_096))
     .option('--immich-fallback <url>', "where Immich's other tasks go: its own container")
     .option('--ui', 'show a page at /ui/')
+    .option(
+      '--index <folder>',
+      'show a page at /search/ that searches this index, by its model where no other is named',
+    )
     .option('--ui-thumbnails', 'show the last pictures on it')
     .option(
       '--allowed-host <name>',

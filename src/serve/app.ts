@@ -23,6 +23,7 @@ import { voyage } from './protocols/voyage.js';
 import { weaviate } from './protocols/weaviate.js';
 import type { ServePool } from './serve-pool.js';
 import { EmbeddingService } from './service.js';
+import { createSearchPage, type SearchPage } from './search-page/search-page.js';
 import { createDashboard, type Dashboard } from './ui/dashboard.js';
 
 const EMBEDDING = { openai, tei, cohere, voyage, ollama, immich, weaviate };
@@ -43,6 +44,7 @@ export class ServeApplication {
   readonly #keys: ApiKeys;
   readonly #hono = new Hono<{ Bindings: Bindings }>({ strict: false });
   readonly #dashboard: Dashboard | undefined;
+  readonly #search: SearchPage | undefined;
   /** Requests for work that are not answered. */
   #underWay = 0;
   #onQuiet: (() => void) | undefined;
@@ -58,6 +60,9 @@ export class ServeApplication {
     served.push(operations(this.#metrics, describe));
     this.#dashboard = settings.ui ? createDashboard(this.service, this.#keys) : undefined;
     if (this.#dashboard !== undefined) served.push(this.#dashboard.protocol);
+    const { index } = settings;
+    this.#search = index === undefined ? undefined : createSearchPage(this.service, this.#keys, index);
+    if (this.#search !== undefined) served.push(this.#search.protocol);
     for (const protocol of served) {
       for (const route of protocol.routes) {
         this.#hono.on(route.method, honoPath(route.path), (context) => this.#answer(context, protocol, route));
@@ -97,6 +102,7 @@ export class ServeApplication {
   /** Ends what the application has started. */
   async close(): Promise<void> {
     await this.#dashboard?.close();
+    await this.#search?.close();
     await this.service.close();
   }
 

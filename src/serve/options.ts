@@ -12,6 +12,7 @@ import {
   requirePositiveInteger,
   requireString,
 } from '../core/index.js';
+import { ImageIndex } from '../search/index.js';
 
 /** One answered request, for an access log. Never holds inputs or keys. */
 export interface AccessEntry {
@@ -72,6 +73,8 @@ export interface ServeOptions {
   readonly ui?: boolean | undefined;
   /** Whether the dashboard shows the last pictures, 64 pixels wide. False by default. */
   readonly uiThumbnails?: boolean | undefined;
+  /** An index whose search page is served at `/search/`: of the model of the pool, and open for as long as the server is. */
+  readonly index?: ImageIndex | undefined;
   /** Names of this machine under which browsers may open the dashboard, beside `localhost` and every address. */
   readonly allowedHosts?: readonly string[] | undefined;
   /** Told of each answered request. */
@@ -110,6 +113,11 @@ const httpUrl: Check<URL> = (action, name, value) => {
   throw new TypeError(`${action}: ${name} must be a URL of http or https`);
 };
 
+const imageIndex: Check<ImageIndex> = (action, name, value) => {
+  if (value instanceof ImageIndex) return value;
+  throw new TypeError(`${action}: ${name} must be an index that openIndex() has opened`);
+};
+
 const hostName: Check<string> = (action, name, value) => requireString(action, name, value).toLowerCase();
 
 const SERVE_OPTIONS = {
@@ -130,14 +138,17 @@ const SERVE_OPTIONS = {
   immichFallback: option<URL>(httpUrl),
   ui: option<boolean>(requireBoolean, false),
   uiThumbnails: option<boolean>(requireBoolean, false),
+  index: option(imageIndex),
   allowedHosts: option<readonly string[]>(listOf(hostName), []),
   onAccess: option(requireFunction<(entry: AccessEntry) => void>),
 } satisfies OptionTable<Omit<ServeOptions, 'immichFallback'> & { readonly immichFallback: URL | undefined }>;
 
 /** Options of a server, filled. */
-export interface ServeSettings extends Omit<Filled<ServeOptions>, 'maxUnderWay' | 'immichFallback' | 'onAccess'> {
+export interface ServeSettings
+  extends Omit<Filled<ServeOptions>, 'maxUnderWay' | 'immichFallback' | 'index' | 'onAccess'> {
   readonly maxUnderWay: number | undefined;
   readonly immichFallback: URL | undefined;
+  readonly index: ImageIndex | undefined;
   readonly onAccess: ((entry: AccessEntry) => void) | undefined;
   /** Of this package. */
   readonly version: string;

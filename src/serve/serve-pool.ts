@@ -7,6 +7,7 @@ export type ServePool = Pick<
   | 'describe'
   | 'embedImageDetailed'
   | 'embedText'
+  | 'textVectors'
   | 'warm'
   | 'evict'
   | 'health'

@@ -1,6 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { createImageEmbeddingPool, type ModelSource } from '../../image-embedding/index.js';
+import {
+  createImageEmbeddingPool,
+  type ImageEmbeddingPool,
+  identifyModel,
+  type ModelSource,
+} from '../../image-embedding/index.js';
+import type { ImageIndex } from '../../search/index.js';
+import { describeModel, isSameModel } from '../../search/internal.js';
 import {
   type AccessEntry,
   type ListenOptions,
@@ -13,6 +20,7 @@ import { EXIT, type ExitCode, errorCode, errorMessage, UsageError } from '../err
 import { handleInterrupts } from '../terminal/interrupts.js';
 import { printable } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
+import { openIndexFolder, sourceOf } from './index-files.js';
 import { withNearestModel } from './model-cache.js';
 import { type ModelChoice, modelSource } from './options.js';
 
@@ -31,6 +39,8 @@ export interface ServeCommandOptions extends Omit<ModelChoice, 'model'> {
   readonly maxBody?: number;
   readonly maxPictures?: number;
   readonly ui?: boolean;
+  /** What the search page searches. */
+  readonly index?: string;
   readonly uiThumbnails?: boolean;
   readonly allowedHost?: readonly string[];
   readonly immichFallback?: string;
@@ -45,12 +55,17 @@ const SHUTDOWN_MS = 30_000;
 /** `millrace serve`: answers HTTP until it is asked to end, then what it has accepted. */
 export async function serveCommand(context: CommandContext, options: ServeCommandOptions): Promise<ExitCode> {
   const { stderr } = context;
+  const index = options.index === undefined ? undefined : await openIndexFolder(options.index);
   const models = await servedModels(options);
-  const [[name, source] = ['default', undefined], ...others] = models;
+  const isNamed = options.model !== undefined;
+  const [[name, named] = ['default', undefined], ...others] = models;
+  const source = index === undefined || isNamed ? named : (sourceOf(index) ?? named);
+  const preprocess = index?.model?.preprocess;
   const log = new AccessLog(context, options.quiet ?? false);
   const apiKeys = await readApiKeys(options.apiKeyFile);
   const pool = createImageEmbeddingPool({
     ...(source === undefined ? {} : { model: source }),
+    ...(preprocess === undefined ? {} : { preprocess }),
     models: Object.fromEntries(others.map(([each, from]) => [each, from ?? 'default'])),
     workers: { min: 1, max: options.workers ?? 'auto' },
     hub: {
@@ -70,16 +85,16 @@ export async function serveCommand(context: CommandContext, options: ServeComman
   });
   let server: ServeServer | undefined;
   try {
-    server = await start(
-      pool,
-      listenOptions(options, name, others, apiKeys, (entry) => log.request(entry)),
-    );
+    server = await start(pool, {
+      ...listenOptions(options, name, others, apiKeys, (entry) => log.request(entry)),
+      index,
+    });
     if (apiKeys.length === 0 && !isLoopback(server.url)) {
       stderr.write('no API key is set: any program that reaches this address may use it (--api-key-file sets some)\n');
     }
     stderr.write(welcome(server.url, name, options));
     const warmed = server.app.warm().then(
-      () => undefined,
+      async () => await requireModelOfIndex(pool, index),
       (error: unknown) => ({ error }),
     );
     const failed = await Promise.race([warmed, ended]);
@@ -93,7 +108,21 @@ export async function serveCommand(context: CommandContext, options: ServeComman
     release();
     await server?.close({ timeoutMs: 0 });
     await pool.destroy(new Error('the command has ended'));
+    await index?.close();
   }
+}
+
+/** Compares the model of the index with the one that is served; answers what is wrong. */
+async function requireModelOfIndex(
+  pool: ImageEmbeddingPool,
+  index: ImageIndex | undefined,
+): Promise<{ readonly error: unknown } | undefined> {
+  const { model, folder } = index ?? {};
+  if (model === undefined) return undefined;
+  const served = await identifyModel(await pool.describe(), { preprocess: model.preprocess, normalize: true });
+  if (isSameModel(model, served)) return undefined;
+  const message = `Cannot search ${folder}: its vectors are of ${describeModel(model)}, served is ${describeModel(served)}`;
+  return { error: new UsageError(message) };
 }
 
 function listenOptions(
@@ -188,12 +217,13 @@ function isLoopback(url: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
 }
 
-function welcome(url: string, model: string, { ui }: ServeCommandOptions): string {
+function welcome(url: string, model: string, { ui, index }: ServeCommandOptions): string {
   const lines = [
     `serving ${model} at ${url}`,
     `  OpenAI clients: baseURL ${url}/v1`,
     `  description:    ${url}/openapi.json`,
     ui ? `  page:           ${url}/ui/` : '  page:           --ui shows one',
+    ...(index === undefined ? [] : [`  search:         ${url}/search/`]),
   ];
   return `${lines.join('\n')}\nCtrl-C ends it\n`;
 }

@@ -40,7 +40,7 @@ export function createDashboard(service: EmbeddingService, keys: ApiKeys): Dashb
         method: 'GET',
         summary: 'The dashboard.',
         access: 'open',
-        handle: () => pageAnswer(keys.isRequired),
+        handle: () => pageAnswer('ui', keys.isRequired),
       },
       {
         ...page,
