@@ -113,6 +113,8 @@ const compositions: Readonly<Record<string, Composition>> = {
     CancellationToken.fromSignal(signal)
       .runUntilCancelled((inner) => select({ item: rx, room: reserving(tx) }, { signal: inner }))
       .then((outcome) => (outcome.state === 'ok' ? outcome.value : undefined)),
+  'a reservation of every slot, in a timeout': ({ tx }, signal) =>
+    timeout(1e6, (inner) => tx.reserveMany(2, { signal: inner }), { signal }).then((value) => ({ arm: 'room', value })),
   'iterator of a selector': async ({ rx, notify }, signal) => {
     const events = createSelector({ item: rx, notify })[Symbol.asyncIterator]();
     const next = events.next();
