@@ -11,7 +11,7 @@ export interface Reply<in Output> {
   send(value: Output): boolean;
   /** Answers with an error. False when no caller listens any more. */
   fail(error: unknown): boolean;
-  /** True once it was answered, by the loop or over its head. */
+  /** Whether it was answered: by the loop, or because its caller gave up, its deadline passed or the worker ended. */
   readonly isClosed: boolean;
 }
 
@@ -29,7 +29,7 @@ export interface StreamReply<in Chunk> {
   end(): boolean;
   /** Fails the stream; the consumer reads what was sent, then gets the error. False when no caller listens any more. */
   fail(error: unknown): boolean;
-  /** True once it has ended, by the loop or over its head. */
+  /** Whether it has ended: by the loop, or because its consumer left, its deadline passed or the worker ended. */
   readonly isClosed: boolean;
 }
 

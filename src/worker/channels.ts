@@ -37,7 +37,7 @@ export interface WorkerChannels<Ops extends Operations> {
   readonly health: mpsc.Receiver<Ping>;
   /** Cancelled when the loop should take no more, let what runs finish, release the model and end. */
   readonly shutdown: CancellationToken;
-  /** Cancelled, together with `shutdown`, when everything was answered over the loop's head, and it should end at once. */
+  /** Cancelled, together with `shutdown`, when every request was answered without the loop, which should end at once. */
   readonly kill: CancellationToken;
   /**
    * Publishes a step of the loop: `loading`, `ready` or `idle`. `processing` comes by itself while requests are

@@ -8,21 +8,21 @@ import { type RequestTrace, untraced } from './trace.js';
 // - `phase` only advances: waiting → queued → taken → answered; any of them may go straight to answered. A request that its worker lost and its
 //   listener took back is queued again.
 // - One owner at a time: a queue, then a worker's account. The owner is told when the request is answered, the listener right after.
-// - `hasPlace` is true from its admission to a worker's queue until the model's host has it in hand (taken, or seen to be answered), whatever its
+// - `hasPlace` is true from its admission to a worker's queue until the model's host has it (taken, or seen to be answered), whatever its
 //   caller did meanwhile: a stuck host pushes back. Its bytes are given back as soon as it is answered.
 // - `onAnswered` is told once. `onReleased` is told once, after it, when no queue and no model has the request any more.
 
-/** How far a request has come: it waits for room, waits in a queue, is in a model's hands, has its answer. */
+/** How far a request has come: it waits for room, waits in a queue, is taken by a loop or host, is answered. */
 export type Phase = 'waiting' | 'queued' | 'taken' | 'answered';
 
 /** How a request ended; the names are the ledger's. */
 export type Outcome = 'succeeded' | 'failed' | 'expired' | 'cancelled';
 
-/** Has a request now: the queue in which it waits, or the account of the worker that runs it. */
+/** The present owner of a request: the queue in which it waits, or the account of the worker that runs it. */
 export interface RequestOwner {
   /** The request was answered. `from` is the phase it was in. */
   onSettled(request: Request, outcome: Outcome, from: Phase): void;
-  /** The model's host has it in hand. */
+  /** The model's host has begun it. */
   onTaken?(request: Request, at?: number): void;
   /** Its place in the queue is free. */
   onPlaceFree?(request: Request): void;
@@ -36,7 +36,10 @@ export interface RequestOwner {
 export interface RequestListener {
   /** The answer: a value where it succeeded, an error otherwise. */
   onAnswered(request: Request, outcome: Outcome, result: unknown): void;
-  /** Whether it is to be run again, where its worker ended before it answered. Without that it is answered with the error. */
+  /**
+   * Whether it is to be run again, where its worker ended before it answered; without that it is answered with the error. Asked once for each loss,
+   * also of a request that can't be repeated (`isRepeatable`), which is never run again.
+   */
   isRetried?(request: Request, error: unknown): boolean;
   /** It is to be run again, and has no owner now: to be started on another worker. */
   onLost?(request: Request, error: unknown): void;
@@ -45,7 +48,7 @@ export interface RequestListener {
    * first never answers.
    */
   onGivenBack?(request: Request, isUntouched: boolean): void;
-  /** Its worker has let go of it, the model included. */
+  /** No queue and no model of its worker holds it any more. */
   onReleased?(request: Request): void;
 }
 
@@ -94,7 +97,7 @@ export class Request implements Linked<Request>, AbortListener {
   enteredAt = 0;
   /** When the model was left. */
   leftAt: number | undefined = undefined;
-  /** When it was given up: answered over its model's head. */
+  /** When it was given up: answered before its model did. */
   goneAt: number | undefined = undefined;
   /** How urgent it is, as its pool has it. */
   priority: string | undefined = undefined;
@@ -108,7 +111,7 @@ export class Request implements Linked<Request>, AbortListener {
   chunks = 0;
   /** Its number on the link to its host. */
   callId = 0;
-  /** Called when it is answered over its model's head. */
+  /** Called when it is given up, while its host has it. */
   onGone: ((reason: unknown, request: Request) => void) | undefined = undefined;
   protected readonly listener: RequestListener | undefined;
   #input: unknown;
@@ -193,7 +196,7 @@ export class Request implements Linked<Request>, AbortListener {
     return this.#takeInHand(now);
   }
 
-  /** The host of the model has it in hand. `isInside` says that the model is at it, also when its caller has given it up on the way. */
+  /** The model's host has begun it. `isInside` says that the model is at work on it, also when its caller has given it up meanwhile. */
   arrive(isInside: boolean): void {
     if (!this.#takeInHand() && isInside && this.isInModel && !this.isInFlight) this.owner?.onTaken?.(this);
   }
@@ -208,7 +211,7 @@ export class Request implements Linked<Request>, AbortListener {
     return this.answer('failed', error);
   }
 
-  /** Answers over the model's head. Does nothing when it was answered already. */
+  /** Answers in place of the model. Does nothing when it was answered already. */
   giveUp(outcome: Exclude<Outcome, 'succeeded'>, error: unknown): void {
     if (this.phase === 'answered') return;
     this.#settle(outcome);

@@ -135,7 +135,7 @@ export const jobTransitions: Readonly<Record<JobPhase, readonly JobPhase[]>> = {
  * @internal
  */
 export interface JobOwner {
-  /** Its request was answered, by the model or over its head. */
+  /** Its request was answered: by the model, the deadline, an abort, a shutdown or the loss of its worker. */
   answered(job: Job, outcome: Outcome, result: unknown): void;
   /** Whether it may run again after the loss of its worker. */
   mayRetry(job: Job, error: unknown): boolean;
@@ -143,7 +143,7 @@ export interface JobOwner {
   retry(job: Job): void;
   /** Its worker lives and has given it back: not run, or to be run by another one too. */
   givenBack(job: Job, isUntouched: boolean): void;
-  /** Its worker has let go of it. */
+  /** No queue and no model of its worker holds it any more. */
   released(job: Job): void;
   /** The error of a job that runs out of time while it waits. */
   expiryError(job: Job): Error;

@@ -139,7 +139,7 @@ export class WorkerSlot implements RoutingCandidate {
     this.idleSince = undefined;
   }
 
-  /** A request that it has was answered: by its model, or over its head. */
+  /** A request that it has was answered: by its model, by the deadline, an abort or a shutdown. */
   answered({ priority, isServed }: Job): void {
     if (priority === 'batch') this.#bulk -= 1;
     if (isServed) {

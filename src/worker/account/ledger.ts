@@ -147,7 +147,7 @@ export class ModelAccount {
   readonly #hub: EventHub;
   readonly #latency: LatencyWindow = new LatencyWindow();
   #inside = 0;
-  /** Requests whose caller was answered while the model is still at them. */
+  /** Requests that were answered while the model is still at work on them. */
   readonly #abandoned = new Set<Request>();
   #processed = 0;
   #failed = 0;
@@ -179,7 +179,7 @@ export class ModelAccount {
     if (this.onProgress !== undefined) this.#tell('leave', request.operation, at);
   }
 
-  /** A request was answered over the model's head. */
+  /** A request was answered while the model is still at work on it. */
   abandon(request: Request): void {
     this.#abandoned.add(request);
   }
