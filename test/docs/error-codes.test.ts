@@ -9,6 +9,7 @@ import { imageErrorClasses } from '../../src/image-embedding/image-errors.js';
 import { modelErrorClasses } from '../../src/image-embedding/model/model-errors.js';
 import * as nats from '../../src/nats/index.js';
 import * as pool from '../../src/pool/index.js';
+import * as remote from '../../src/remote/index.js';
 import * as search from '../../src/search/index.js';
 import * as worker from '../../src/worker/index.js';
 
@@ -55,7 +56,7 @@ test('the guide says whose fault each error is', async () => {
   const errors = [
     ...[...imageErrorClasses, ...modelErrorClasses].map((each) => new each('')),
     new BatchError([], 0),
-    ...[channels, worker, pool, search, nats].flatMap(classesOf).map((each) => Reflect.construct(each, ['', 1, 1, []])),
+    ...[channels, worker, pool, remote, search, nats].flatMap(classesOf).map((each) => Reflect.construct(each, ['', 1, 1, []])),
   ] as MillraceError[];
   const actual = new Map(errors.map(({ code, fault }) => [code, fault as string]));
   const guide = await documented();
