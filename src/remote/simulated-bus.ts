@@ -260,7 +260,8 @@ export class SimulatedConnection implements Bus {
       this.#up.send(() => this.known.delete(subscription));
       await this.flush().catch(() => {});
     }
-    this.#subscriptions.delete(subscription);
+    // The connection may have been lost meanwhile, and be there again.
+    this.endOf(subscription);
   }
 
   #lose(): void {

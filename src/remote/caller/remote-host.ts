@@ -81,6 +81,8 @@ export interface CallerCounts {
 interface HeldCall {
   readonly id: number;
   readonly request: Request;
+  /** Which of the calls that were sent it was; undefined while its input waits for room on the way. */
+  sentAs: number | undefined;
   /** Whether another host has been given its request too. */
   isGhost: boolean;
   isAborted: boolean;
@@ -111,6 +113,7 @@ export class RemoteHost implements PooledWorker, RequestOwner {
   readonly #hostClock: HostClock;
   readonly #transfers = new Transfers();
   #ids = 0;
+  #sent = 0;
   #probes = 0;
   #probeTimer: ClockTimer | undefined;
   #lastHeardAt: number;
@@ -178,6 +181,7 @@ export class RemoteHost implements PooledWorker, RequestOwner {
     const call: HeldCall = {
       id,
       request,
+      sentAs: undefined,
       isGhost: false,
       isAborted: false,
       assembly: undefined,
@@ -239,7 +243,9 @@ export class RemoteHost implements PooledWorker, RequestOwner {
               this.roundTripMs ?? null,
             ]
           : [Kind.Part, id, index];
-      this.#post(id, header, part);
+      const isFirst = index === 0 && call.sentAs === undefined;
+      if (isFirst) call.sentAs = ++this.#sent;
+      this.#post(isFirst ? id : 0, header, part);
     });
   }
 
@@ -247,7 +253,7 @@ export class RemoteHost implements PooledWorker, RequestOwner {
     if (call.isAborted) return;
     call.isAborted = true;
     this.#transfers.drop(call.id);
-    this.#post(call.id, [Kind.Abort, call.id], this.#writeReason(reason));
+    this.#post(0, [Kind.Abort, call.id], this.#writeReason(reason));
   }
 
   #writeReason(reason: unknown): Uint8Array {
@@ -267,7 +273,7 @@ export class RemoteHost implements PooledWorker, RequestOwner {
     const { chunkCapacity } = call.request as StreamingRequest;
     // Half of the room at a time: a message a chunk would cost as much as the chunk.
     if (call.credits < chunkCapacity / 2) return;
-    this.#post(call.id, [Kind.Credit, call.id, call.credits]);
+    this.#post(0, [Kind.Credit, call.id, call.credits]);
     call.credits = 0;
   }
 
@@ -416,7 +422,7 @@ export class RemoteHost implements PooledWorker, RequestOwner {
     if (assembly === undefined) return;
     const whole = assembly.add(kind === Kind.Answer ? 0 : countIn(fields, 2), body);
     if (whole !== null && (assembly.bytes >= SMALL_BYTES || assembly.parts > 1)) {
-      this.#post(call.id, [Kind.Got, call.id, whole === undefined ? assembly.got : assembly.parts]);
+      this.#post(0, [Kind.Got, call.id, whole === undefined ? assembly.got : assembly.parts]);
     }
     if (whole === undefined) return;
     let value: unknown;
@@ -549,10 +555,15 @@ export class RemoteHost implements PooledWorker, RequestOwner {
     this.#watch();
   }
 
-  /** The bus says that a message to it had no reader. */
+  /** The bus says that a message to it had no reader. `id` is a call's where the message was the first that was sent of it: nothing of that call was run. */
   undeliverable(id: number): void {
-    const call = this.held.get(id);
-    if (call !== undefined) this.#giveBack(call);
+    const sentAs = this.held.get(id)?.sentAs;
+    if (sentAs !== undefined) {
+      // The host was gone already when those behind it were sent.
+      const unread = [...this.held.values()].filter((call) => (call.sentAs ?? Number.POSITIVE_INFINITY) >= sentAs);
+      this.#isFull = true;
+      for (const call of unread.reverse()) this.#giveBack(call);
+    }
     if (this.#owner.isJustConnected) {
       // It may be on its way back itself.
       this.#isFull = true;
@@ -667,6 +678,7 @@ export class RemoteHost implements PooledWorker, RequestOwner {
     this.#owner.ended(this);
   }
 
+  /** @param id The call that nothing was run of if the bus reports this message; 0 for none. */
   #post(id: number, header: readonly unknown[], body?: Uint8Array): void {
     const { bus, codec, counts } = this.#owner;
     if (bus.status !== 'connected') return;

@@ -102,6 +102,8 @@ export interface ServedPoolStats {
   readonly waiting: number;
   readonly places: number;
   readonly freePlaces: number;
+  /** How many calls it lets in beyond its places, because callers are far away in relation to how long calls take. */
+  readonly lookAhead: number;
   /** Bytes of answers that are kept for callers that may have lost them. */
   readonly keptAnswersBytes: number;
   readonly bytesReceived: number;
@@ -199,6 +201,7 @@ export class ServedPool implements AsyncDisposable {
       waiting: this.places.waiting,
       places: this.places.total,
       freePlaces: this.freePlaces,
+      lookAhead: this.places.lookAhead,
       keptAnswersBytes: this.kept.bytes,
       bytesReceived: received,
       bytesSent: sent,

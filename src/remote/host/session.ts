@@ -158,9 +158,13 @@ export class Session implements WaitingCaller, AnswerOwner {
       if (call.isAdmitted && !call.hasBegun) this.#final(call, GONE);
       return;
     }
-    if (this.answers.has(id) || id <= this.forgottenUpTo) return;
+    const answer = this.answers.get(id);
+    if (answer !== undefined) {
+      this.#send(id, answer);
+      return;
+    }
     // It may have overtaken its call, or the call was lost.
-    if (this.#aborted.size < MAX_ABORTED) this.#aborted.add(id);
+    if (id > this.forgottenUpTo && this.#aborted.size < MAX_ABORTED) this.#aborted.add(id);
     this.#host.post(this, id, [Kind.Gone, id, this.#host.freePlaces]);
   }
 
