@@ -56,7 +56,9 @@ test('the guide says whose fault each error is', async () => {
   const errors = [
     ...[...imageErrorClasses, ...modelErrorClasses].map((each) => new each('')),
     new BatchError([], 0),
-    ...[channels, worker, pool, remote, search, nats].flatMap(classesOf).map((each) => Reflect.construct(each, ['', 1, 1, []])),
+    ...[channels, worker, pool, remote, search, nats]
+      .flatMap(classesOf)
+      .map((each) => Reflect.construct(each, ['', 1, 1, []])),
   ] as MillraceError[];
   const actual = new Map(errors.map(({ code, fault }) => [code, fault as string]));
   const guide = await documented();

@@ -192,3 +192,26 @@ test('ModelIntake tells what a model could take and what it has, and when that c
   stop?.();
   await pool.close();
 });
+
+test('a worker that lost the answer of one request stays, and the request runs again', async () => {
+  const { clock, pool, model, add } = await makePool({ serviceMs: () => 10 });
+  const worker = await add('a');
+  let held: Request | undefined;
+  const start = worker.start.bind(worker);
+  worker.start = (request) => {
+    if (held !== undefined) return start(request);
+    held = request;
+    request.owner = worker;
+    request.take();
+    request.isInModel = true;
+  };
+  const call = model.call('echo', 1);
+  await clock.advance(1);
+  expect(held?.isWantedBack(new Error('the answer is lost'))).toBe(true);
+  held?.giveBack(false);
+  await clock.advance(10);
+  expect(await call).toBe(1);
+  expect(pool.stats()).toMatchObject({ retried: 1, models: { m: { workers: 1, crashes: 0, inFlight: 0 } } });
+  // Its place was given back.
+  expect((await pool.workers())[0]).toMatchObject({ worker: 'a', inFlight: 0 });
+});

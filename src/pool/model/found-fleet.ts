@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../../core/index.js';
 import type { WorkerState } from '../../worker/index.js';
+import { isLive } from '../../worker/internal.js';
 import { closedError } from '../errors.js';
 import type { MemoryGuard } from '../memory-governor.js';
 import type { ModelSettings } from '../model-options.js';
@@ -108,7 +109,8 @@ export class FoundFleet implements ModelFleet, WorkerFinder {
   // --- the end of a worker
 
   lost(slot: WorkerSlot, error: unknown): void {
-    if (slot.state !== 'accepting') return;
+    // One of its requests may be lost, and it lives.
+    if (slot.state !== 'accepting' || isLive(slot.worker.state.current)) return;
     const isLeaving = slot.worker.state.current === 'evicting';
     if (isLeaving) {
       slot.become('leaving');

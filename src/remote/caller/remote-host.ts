@@ -322,7 +322,12 @@ export class RemoteHost implements PooledWorker, RequestOwner {
     request.onGone = undefined;
     request.isInModel = false;
     if (request.phase !== 'answered') {
-      if (request.isWantedBack(error)) request.goBack(error);
+      const isWanted = request.isWantedBack(error);
+      if (isWanted && isLive(this.state.current)) {
+        request.giveBack(false);
+        return;
+      }
+      if (isWanted) request.goBack(error);
       else request.giveUp('failed', error);
     }
     request.releaseIfDone();

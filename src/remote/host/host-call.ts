@@ -29,11 +29,14 @@ export class HostCall {
   /** Whether its caller has given it up, and why. */
   gone: { readonly reason: unknown } | undefined;
   credits: number;
+  /** When a part of its input last came, in ms on the host's clock. */
+  movedAt: number;
   /** Ends a stream's wait for a credit. */
   wake: () => void = () => {};
   readonly #controller = new AbortController();
 
-  constructor(request: CallRequest, assembly: Assembly) {
+  constructor(request: CallRequest, assembly: Assembly, now: number) {
+    this.movedAt = now;
     this.request = request;
     this.assembly = assembly;
     this.credits = request.credits;

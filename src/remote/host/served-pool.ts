@@ -78,6 +78,8 @@ const SILENT_MS = 1_000;
 const FORGET_MS = 60_000;
 /** After its own reconnect a host believes for so long that callers may just not be there again, in ms. */
 const GRACE_MS = 4_000;
+/** For how long a call may hold a place whose input does not come, in ms. */
+const STALLED_MS = 2_000;
 const MAX_SESSIONS = 100_000;
 const MAX_LOOK_AHEAD = 64;
 
@@ -409,6 +411,7 @@ export class ServedPool implements AsyncDisposable {
     const now = this.clock.now();
     for (const session of [...this.#sessions.values()]) {
       const silentMs = now - session.lastHeardAt;
+      session.dropStalled(now - STALLED_MS);
       if (session.calls.size === 0) {
         if (silentMs >= FORGET_MS) this.forget(session, undefined);
       } else if (silentMs >= SILENT_MS && this.bus.status === 'connected') {

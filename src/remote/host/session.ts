@@ -114,6 +114,7 @@ export class Session implements WaitingCaller, AnswerOwner {
         waitsAs: classIn(fields, 10),
       },
       new Assembly(parts, bytes),
+      now,
     );
     if (id === 0 || parts === 0 || parts > bytes || this.calls.size >= MAX_CALLS) {
       this.#fault(call, new RemoteProtocolError('Cannot take call: it is malformed, or one of too many'));
@@ -137,6 +138,7 @@ export class Session implements WaitingCaller, AnswerOwner {
   #addPart(call: HostCall, index: number, part: Uint8Array): void {
     const { assembly, id } = call;
     if (call.body !== undefined) return;
+    call.movedAt = this.#host.clock.now();
     const body = assembly.add(index, part);
     if (body === null) {
       this.#fault(call, new RemoteProtocolError('Cannot take call: its input is not as long as it says'));
@@ -358,6 +360,19 @@ export class Session implements WaitingCaller, AnswerOwner {
 
   offered(): void {
     this.#host.post(this, 0, [Kind.Room, 0, this.#host.places.total, RESERVE_MS]);
+  }
+
+  /** Lets go of calls whose inputs do not come any more: they hold places. For their caller they never arrived. */
+  dropStalled(before: number): void {
+    for (const call of this.calls.values()) {
+      if (call.body !== undefined || call.movedAt > before) continue;
+      this.calls.delete(call.id);
+      call.isFinal = true;
+      if (!call.isAdmitted) continue;
+      this.#host.places.taken -= 1;
+      this.#host.counts.settled += 1;
+      this.#host.finished();
+    }
   }
 
   /** Aborts its calls: no caller waits for them. */
