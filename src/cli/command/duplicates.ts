@@ -36,8 +36,13 @@ export async function duplicatesCommand(context: CommandContext, options: Duplic
         title: `${groups.length} groups of duplicates`,
         groups: groups.map(({ best, copies: others }) => ({
           pictures: [
-            { path: best.path, item: best, note: 'best copy' },
-            ...others.map(({ item, score }) => ({ path: item.path, item, note: score.toFixed(3) })),
+            { path: best.path, item: best, note: 'best copy', detail: factsOf(best) },
+            ...others.map(({ item, score }) => ({
+              path: item.path,
+              item,
+              note: score.toFixed(3),
+              detail: factsOf(item),
+            })),
           ],
         })),
       });
@@ -65,10 +70,15 @@ function render({ best, copies }: DuplicateGroup): string {
   return `${lines.join('\n')}\n`;
 }
 
-function describe({ path, width, height, size }: IndexItem): string {
-  const facts = [
+function describe(item: IndexItem): string {
+  const facts = factsOf(item);
+  return `${printable(shownPath(item.path))}${facts === '' ? '' : `  (${facts})`}`;
+}
+
+/** What tells copies of one picture apart. */
+function factsOf({ width, height, size }: IndexItem): string {
+  return [
     ...(width === undefined || height === undefined ? [] : [`${width} x ${height}`]),
     ...(size === undefined ? [] : [`${Math.ceil(size / 1000)} kB`]),
-  ];
-  return `${printable(shownPath(path))}${facts.length === 0 ? '' : `  (${facts.join(', ')})`}`;
+  ].join(', ');
 }

@@ -15,6 +15,8 @@ export interface GalleryPicture {
   readonly item: IndexItem;
   /** A score, or what it is. */
   readonly note: string;
+  /** What stands beside it: its date by default. */
+  readonly detail?: string | undefined;
 }
 
 /** What a gallery shows. */
@@ -26,7 +28,7 @@ export interface Gallery {
 const GALLERY_STYLE = `
 .group { display: grid; gap: 20px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 220px), 1fr)); grid-column: 1 / -1; }
 .group + .group { border-top: 1px solid var(--line); padding-top: 24px; }
-.facts-of { display: flex; gap: 10px; justify-content: space-between; padding: 10px 14px 12px; font-size: 12.5px; color: var(--soft); }
+.facts-of { margin: 0; display: flex; gap: 10px; justify-content: space-between; padding: 10px 14px 12px; font-size: 12.5px; color: var(--soft); }
 .facts-of b { color: var(--ink); font-variant-numeric: tabular-nums; }
 article a { color: inherit; text-decoration: none; }
 article a:focus-visible { outline: 3px solid var(--accent); outline-offset: -3px; border-radius: 18px; }
@@ -83,7 +85,7 @@ ${count === 0 ? '<p class="none">No picture matches.</p>' : ''}`;
   yield '</main>\n<footer>Made by <b>millrace</b> on this machine. Nothing was sent anywhere.</footer>\n</body>\n</html>\n';
 }
 
-function card({ path: file, item, note }: GalleryPicture, thumbnail: Uint8Array | undefined): string {
+function card({ path: file, item, note, detail }: GalleryPicture, thumbnail: Uint8Array | undefined): string {
   const name = escapeHtml(path.basename(file));
   const image =
     thumbnail === undefined
@@ -91,7 +93,7 @@ function card({ path: file, item, note }: GalleryPicture, thumbnail: Uint8Array 
       : `<img src="data:image/jpeg;base64,${Buffer.from(thumbnail).toString('base64')}" alt="${name}" loading="lazy" decoding="async">`;
   return `<article><a href="${escapeHtml(addressOf(file))}" title="${escapeHtml(file)}">
 <figure>${image}<figcaption>${name}</figcaption></figure>
-<p class="facts-of"><b>${escapeHtml(note)}</b><span>${escapeHtml(dateOf(item)?.slice(0, 10) ?? '')}</span></p></a></article>
+<p class="facts-of"><b>${escapeHtml(note)}</b><span>${escapeHtml(detail ?? dateOf(item)?.slice(0, 10) ?? '')}</span></p></a></article>
 `;
 }
 
