@@ -37,6 +37,16 @@ export type {
   WorkerCount,
 } from './facade/pool-options.js';
 export type { BlobLike, ByteStream, ReadableReader, ResponseLike } from './facade/read-bytes.js';
+export {
+  createRemoteImageEmbeddingPool,
+  type RemoteImageEmbeddingPool,
+  type RemoteImageEmbeddingPoolOptions,
+  type RemoteImageLimits,
+} from './remote/remote-image-embedding-pool.js';
+export {
+  serveImageEmbeddingPool,
+  type ServeImageEmbeddingPoolOptions,
+} from './remote/serve-image-embedding-pool.js';
 export type { HubOptions, HubProgress } from './hub/hub-options.js';
 export {
   Base64InvalidError,

@@ -24,7 +24,7 @@ import {
 import { imageFilesIn } from './image-files.js';
 import { type BatchInput, callersFolder, checkAny, checkPath, type ImageInput, isUrl } from './image-input.js';
 import { mapInOrder } from './map-in-order.js';
-import type { ModelRegistry } from './model-registry.js';
+import type { ModelLookup } from './model-registry.js';
 import { discard } from './read-bytes.js';
 
 /** A failed image of a batch. */
@@ -100,7 +100,7 @@ const BATCH_OPTIONS = {
 
 /** The pool's parts that embed images. */
 export interface EmbedImagesParts {
-  readonly registry: ModelRegistry;
+  readonly registry: ModelLookup;
   readonly maxBytes: number;
   /** The default of `concurrency`. */
   readonly window: number;

@@ -16,7 +16,7 @@ import { normalizeInPlace } from '../embedding-vector.js';
 import { type ModelSource, modelSource } from '../model/resolve-model.js';
 import type { CheckedInput, WorkerInput } from './image-input.js';
 import { type LoadedModel, plainError } from './loaded-model.js';
-import type { ModelRegistry } from './model-registry.js';
+import type { ModelLookup } from './model-registry.js';
 import { discard, movedError, readBytes } from './read-bytes.js';
 
 /** Options of every call that embeds. */
@@ -130,7 +130,7 @@ export function callOptions(
 
 /** Resolves the model of a call. Unsupported `dimensions` are refused here, before anything is read, decoded or run. */
 export async function findModel(
-  registry: ModelRegistry,
+  registry: ModelLookup,
   action: string,
   options: EmbedOptions,
   started: number,
@@ -172,7 +172,7 @@ export interface OneImage {
 
 /** Embeds an image. */
 export async function embedOne(
-  registry: ModelRegistry,
+  registry: ModelLookup,
   image: OneImage,
   options: EmbedOneOptions,
 ): Promise<Float32Array> {
@@ -191,7 +191,7 @@ export async function embedOne(
 
 /** Embeds an image and returns the call's worker and times too. */
 export async function embedOneDetailed(
-  registry: ModelRegistry,
+  registry: ModelLookup,
   image: OneImage,
   options: EmbedOneOptions,
 ): Promise<DetailedEmbedding> {
@@ -214,7 +214,7 @@ interface ReadyCall {
 }
 
 async function makeReady(
-  registry: ModelRegistry,
+  registry: ModelLookup,
   { action, input, maxBytes }: OneImage,
   options: EmbedOneOptions,
 ): Promise<ReadyCall> {

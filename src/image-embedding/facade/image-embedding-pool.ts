@@ -461,6 +461,12 @@ export class ImageEmbeddingPool implements AsyncDisposable {
     return await embedOne(this.#registry, image, given);
   }
 
+  /** The pool below, and the key of a model in it. @internal */
+  async below(model?: ModelSource): Promise<{ readonly pool: Pool; readonly key: string }> {
+    const { key } = await this.#registry.load({ model });
+    return { pool: this.#pool, key };
+  }
+
   /** @internal */
   [inspect](): string {
     const { accepted, succeeded } = this.#pool.stats();

@@ -17,6 +17,9 @@ export interface LoadOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+/** The part of a registry that calls need. */
+export type ModelLookup = Pick<ModelRegistry, 'ready' | 'load'>;
+
 /** The resolved models of a pool. */
 export class ModelRegistry {
   readonly #pool: Pool;
