@@ -16,6 +16,8 @@ export interface VisionTransformerConfig {
   readonly mlpSize: number;
   /** The length of `image_embeds`, for CLIP. */
   readonly projectionSize?: number;
+  /** CLIP's projection, [hiddenSize, projectionSize], where it is not random. */
+  readonly projection?: Float32Array;
   readonly seed: number;
   /** A fixed batch; any by default. */
   readonly batch?: number;
@@ -190,7 +192,11 @@ export function buildVisionTransformer(config: VisionTransformerConfig): Uint8Ar
   const first = (value: string) =>
     builder.node('Gather', [value, builder.weight('first', [], BigInt64Array.of(0n))], { axis: 1 });
   if (family === 'clip') {
-    const projection = model.random('projection', [hiddenSize, projectionSize], Math.sqrt(3 / hiddenSize));
+    const shape = [hiddenSize, projectionSize];
+    const projection =
+      config.projection === undefined
+        ? model.random('projection', shape, Math.sqrt(3 / hiddenSize))
+        : builder.weight('projection', shape, config.projection);
     model.output(config.outputName ?? 'image_embeds', builder.node('MatMul', [first(last), projection]), [
       projectionSize,
     ]);

@@ -167,13 +167,23 @@ export class ClassifierWords {
     return near.length === 0 ? start : `${start}; near ones: ${near.join(', ')}`;
   }
 
-  /** Words that have this one in them, then one that is spelt nearly so. */
+  /** One that is spelt nearly so, then words that have this one in them; else those that begin most alike. */
   #near(word: string): string[] {
     const known = [...this.#table.keys()];
     const spelt = nearestName(word, known);
     const having = known.filter((each) => each.split(/[ -]/).includes(word));
-    return [...new Set([...(spelt === undefined ? [] : [spelt]), ...having])].slice(0, NAMED);
+    const near = [...new Set([...(spelt === undefined ? [] : [spelt]), ...having])];
+    return (near.length > 0 ? near : alike(word, known)).slice(0, NAMED);
   }
+}
+
+/** Words with the longest beginning in common, of three letters at least. */
+function alike(word: string, known: readonly string[]): string[] {
+  for (let length = word.length - 1; length >= 3; length--) {
+    const found = known.filter((each) => each.startsWith(word.slice(0, length)));
+    if (found.length > 0) return found;
+  }
+  return [];
 }
 
 /** What a word may be called in the table, the likeliest first. */
@@ -182,6 +192,8 @@ function formsOf(text: string): string[] {
     .toLowerCase()
     .replace(/\s+/g, ' ')
     .trim()
+    // As CLIP is asked.
+    .replace(/^((an?|the) )?(photo|photograph|picture|image)s? of (?=.)/, '')
     .replace(/^(a|an|the|some) (?=.)/, '');
   const singular = IRREGULAR[plain.split(' ').at(-1) as string];
   return [

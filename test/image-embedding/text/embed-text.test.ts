@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, test } from 'vitest';
 import { testModelFiles, testModels, writeTestModel } from '../../../scripts/make-test-models.js';
 import {
   buildTextTower,
@@ -204,6 +204,10 @@ describe('ImageEmbeddingPool.textVectors() of the built-in model', () => {
     expect(vectors).toHaveLength(118);
     for (const vector of vectors) expect(similarity(vector, vector)).toBeCloseTo(1, 5);
     expect(await pool.textVectors('The  Tabby Cat')).toHaveLength(1);
+    expect(await pool.textVectors('a photo of a tabby cat')).toEqual(await pool.textVectors('tabby cat'));
+    for (const word of ['snow', 'tree', 'sunset', 'child', 'lake', 'bicyle']) {
+      await expect(pool.textVectors(word)).rejects.toThrow(/is no word of this model.*; near ones: \w/);
+    }
     expect((await pool.embedText('dog')).length).toBe(256);
     expect(pool.stats().accepted).toBe(0);
     await expect(pool.textVectors('beach')).rejects.toMatchObject({
@@ -212,4 +216,21 @@ describe('ImageEmbeddingPool.textVectors() of the built-in model', () => {
     });
     await expect(pool.textVectors('a dog on a boat')).rejects.toThrow(/known of it: dog, boat/);
   });
+});
+
+test("the built-in model's words are 3,230 nouns in about 100 KB, with WordNet's notice", async () => {
+  const folder = new URL('../../../models/words/', import.meta.url);
+  const text = await readFile(new URL('imagenet-words.json', folder), 'utf8');
+  const { words } = JSON.parse(text) as { readonly words: Readonly<Record<string, string>> };
+  expect(Object.keys(words)).toHaveLength(3_230);
+  expect(text.length).toBeLessThan(103_000);
+  const everyday =
+    'dog cat bird fish horse snake spider butterfly insect bear monkey elephant lion tiger sheep pig rabbit fox wolf';
+  const things =
+    'car bus truck train boat ship airplane bicycle motorcycle vehicle building church bridge castle clock phone';
+  const more =
+    'computer keyboard camera book bottle cup food fruit vegetable pizza flower mushroom mountain volcano chair bed table';
+  const known = `${everyday} ${things} ${more}`.split(' ').filter((word) => Object.hasOwn(words, word));
+  expect(known.length).toBeGreaterThanOrEqual(44);
+  expect(await readFile(new URL('LICENSE', folder), 'utf8')).toContain('Princeton University');
 });
