@@ -8,7 +8,6 @@
  * @module millrace/serve
  */
 export { isMillraceError, MillraceError } from '../core/index.js';
-export { parseKeys } from './http/keys.js';
 export type { AccessEntry, ProtocolName, ServeOptions } from './options.js';
 export { createServeApp, listen, type ListenOptions, type ServeApp, type ServeServer } from './serve.js';
 export type { ServePool } from './serve-pool.js';

@@ -13,9 +13,9 @@ import {
   type ListenOptions,
   listen,
   type ProtocolName,
-  parseKeys,
   type ServeServer,
 } from '../../serve/index.js';
+import { parseKeys } from '../../serve/internal.js';
 import { EXIT, type ExitCode, errorCode, errorMessage, UsageError } from '../errors.js';
 import { handleInterrupts } from '../terminal/interrupts.js';
 import { printable } from '../terminal/text.js';
