@@ -1,5 +1,5 @@
 /** What an error of the pool means for a request. */
-import { isMillraceError, messageOf } from '../core/index.js';
+import { isMillraceError } from '../core/index.js';
 import { Refusal, type RefusalKind } from './http/refusal.js';
 import { ClientGoneError } from './http/serve-request.js';
 
@@ -14,6 +14,11 @@ const KINDS: Readonly<Record<string, RefusalKind>> = {
   ERR_URL_FETCH: 'invalid',
 };
 
+/** Errors about an input. Others of the caller's are the server's to a client: a model that is not found, say, whose folder is not to be told. */
+const INPUT = /^ERR_(?:IMAGE|URL|BASE64|WORD|BAD_INPUT)/;
+/** A client that reads `model_not_found` takes the name in its request for wrong. */
+const MODEL_MISSING = 'model_unavailable';
+
 /** Errors whose messages quote words, URLs or base64. */
 const QUOTING = /^(word|url|base64)_/;
 
@@ -25,22 +30,20 @@ const QUOTING = /^(word|url|base64)_/;
 export function refusalOf(error: unknown, param?: string): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof ClientGoneError) return new Refusal('gone', error.message);
-  const { name } = (error ?? {}) as Error;
   if (!isMillraceError(error)) {
-    // What the pool's own checks say of a value that a request chose, as of `dimensions`.
-    if (name === 'RangeError' || name === 'TypeError') {
-      const about = /\bdimensions?\b/.test(messageOf(error)) ? 'dimensions' : param;
-      return new Refusal('invalid', messageOf(error), { param: about, cause: error });
-    }
     return new Refusal('failed', 'The request could not be answered', { code: 'internal_error', cause: error });
   }
-  const kind = KINDS[error.code] ?? (error.fault === 'caller' ? 'invalid' : 'failed');
+  const kind = KINDS[error.code] ?? (INPUT.test(error.code) && error.fault === 'caller' ? 'invalid' : 'failed');
   if (error.code === 'ERR_MODEL_NO_TEXT') return textRefusal(param, error);
   const code = error.code.replace(/^ERR_/, '').toLowerCase();
   const { retryAfterMs } = error as { readonly retryAfterMs?: number };
   switch (kind) {
     case 'failed':
-      return new Refusal('failed', 'The model could not answer the request', { code, retryAfterMs, cause: error });
+      return new Refusal('failed', 'The model could not answer the request', {
+        code: code === 'model_not_found' ? MODEL_MISSING : code,
+        retryAfterMs,
+        cause: error,
+      });
     case 'timeout':
       return new Refusal('timeout', 'The request was not answered in time', { code, cause: error });
     case 'overloaded':

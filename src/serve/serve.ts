@@ -9,6 +9,7 @@ import {
   type OptionTable,
   requireMilliseconds,
   requireString,
+  systemClock,
 } from '../core/index.js';
 import { MissingPackageError } from '../pool/index.js';
 import type { ServeApplication } from './app.js';
@@ -180,6 +181,7 @@ export async function listen(pool: ServePool, options: ListenOptions = {}): Prom
   const { address, port: listening, family } = server.address() as AddressInfo;
   let closed: Promise<void> | undefined;
   const close = (given?: { readonly timeoutMs?: number | undefined }): Promise<void> => {
+    if (given?.timeoutMs !== undefined) requireMilliseconds('Cannot close server', 'timeoutMs', given.timeoutMs);
     closed ??= closeServer(server, app, given?.timeoutMs ?? settings.shutdownMs);
     return closed;
   };
@@ -200,14 +202,14 @@ async function closeServer(server: Server, app: ServeApp, timeoutMs: number): Pr
   const drained = app.drain();
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
-  const late = setTimeout(() => server.closeAllConnections(), timeoutMs);
+  const late = systemClock.setTimer(() => server.closeAllConnections(), timeoutMs, { ref: true });
   try {
     server.closeIdleConnections();
     await closed;
     await drained;
   } finally {
     clearInterval(idle);
-    clearTimeout(late);
+    late.cancel();
     await app.close();
   }
 }

@@ -149,7 +149,7 @@ export function createSearchPage(service: EmbeddingService, keys: ApiKeys, index
 async function answerQuery(request: ServeRequest, service: EmbeddingService, index: ImageIndex): Promise<Answer> {
   const { body, pictures } = await service.readJson(request, SearchRequest);
   const { query = '', terms, limit, minScore, after, before, camera } = body;
-  const words = query.trim() === '' ? [] : await parseExpression([query], () => false);
+  const words = query.trim() === '' ? [] : await checkingQuery(() => parseExpression([query], () => false));
   const items: EmbedItem[] = [];
   const made: Promise<QueryTerm>[] = [];
   const weights: number[] = [];
@@ -169,7 +169,8 @@ async function answerQuery(request: ServeRequest, service: EmbeddingService, ind
   const [known, embedded] = await Promise.all([Promise.all(made), service.embed(request, service.catalog.main, items)]);
   const all = [...known, ...embedded.map((vector, at) => ({ weight: weights[at] as number, vectors: [vector] }))];
   if (all.length === 0) throw new Refusal('empty', 'The query is empty', { param: 'query', code: 'empty' });
-  const hits = await index.search(all, { limit, minScore, after, before, camera, signal: request.signal });
+  const options = { limit, minScore, after, before, camera, signal: request.signal };
+  const hits = await checkingQuery(() => index.search(all, options));
   return jsonAnswer({
     hits: hits.map(({ path: id, score, item }) => {
       const { width, height, taken, camera: by, lat, lon } = item;
@@ -177,6 +178,16 @@ async function answerQuery(request: ServeRequest, service: EmbeddingService, ind
       return { id, name: path.basename(id), score, isFile, width, height, taken, camera: by, lat, lon };
     }),
   });
+}
+
+/** Runs what checks a query, whose argument errors are the client's. */
+async function checkingQuery<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+    throw new Refusal('invalid', error.message, { code: 'query_invalid', isQuoting: true, cause: error });
+  }
 }
 
 async function wordsTerm(
