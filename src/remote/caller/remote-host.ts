@@ -555,8 +555,9 @@ export class RemoteHost implements PooledWorker, RequestOwner {
   reconnected(): void {
     this.#lastHeardAt = this.#owner.clock.now();
     this.#askedAt = undefined;
-    this.probe();
     for (const call of [...this.held.values()]) this.#resend(call);
+    // Last, so that its answer comes after theirs.
+    this.probe();
     this.#watch();
   }
 

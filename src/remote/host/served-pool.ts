@@ -142,6 +142,7 @@ export class ServedPool implements AsyncDisposable {
   readonly #stops: (() => void)[] = [];
   #arrived: { readonly session: Session; readonly call: HostCall }[] = [];
   #timer: ClockTimer | undefined;
+  #timerMs = 0;
   #connectedAt = Number.NEGATIVE_INFINITY;
   #roundTripMs: number | undefined;
   #onQuiet: (() => void)[] = [];
@@ -394,16 +395,17 @@ export class ServedPool implements AsyncDisposable {
   // --- callers that are gone
 
   #watchCallers(): void {
-    if (this.#timer !== undefined || this.#isOver) return;
-    let hasCalls = false;
-    for (const session of this.#sessions.values()) hasCalls ||= session.calls.size > 0;
-    if (this.#sessions.size === 0) return;
-    const timer = inNeutralContext(() =>
-      this.clock.setTimer(() => this.#checkCallers(), hasCalls ? CHECK_MS : FORGET_MS),
-    );
-    this.#timer = {
-      cancel: () => timer.cancel(),
-    };
+    if (this.#isOver || this.#sessions.size === 0 || (this.#timer !== undefined && this.#timerMs === CHECK_MS)) return;
+    const ms = this.#hasCalls() ? CHECK_MS : FORGET_MS;
+    if (this.#timer !== undefined && this.#timerMs <= ms) return;
+    this.#timer?.cancel();
+    this.#timerMs = ms;
+    this.#timer = inNeutralContext(() => this.clock.setTimer(() => this.#checkCallers(), ms));
+  }
+
+  #hasCalls(): boolean {
+    for (const session of this.#sessions.values()) if (session.calls.size > 0) return true;
+    return false;
   }
 
   #checkCallers(): void {
