@@ -2,8 +2,9 @@
  * What HTTP costs, and what it bears: `npm run bench -- serve [--short] [--only=rate,large,overload] [--seconds=8] [--rounds=5] [--workers=2] [--json]`
  *
  * - `rate`: images a second of the pool in its own process, of the server with raw bytes and with base64 in JSON, and of a plain server beside it. They take
- *   turns, round by round; the ratios are medians of the rounds.
- * - `large`: 8 clients post valid JSON bodies of 21 MB, while `/health` is asked every 10 ms.
+ *   turns, round by round; the ratios are medians of the rounds. The client shares the machine's cores, which the pool alone has for itself; so the CPU of
+ *   the server and its workers for each image is there, too, and its ratio is that of a machine whose clients are elsewhere.
+ * - `large`: 8 clients post valid JSON bodies of 21 MB, while `/health` is asked every 10 ms; and `/health` alone before that, which is the machine's noise.
  * - `overload`: three times the requests that were answered without overload, at even distances.
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -12,10 +13,19 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { findModel } from '../embed/models.js';
 import { makeImages } from '../embed/images.js';
+import { treeCpuMs } from '../embed/process-tree.js';
 import { optionOf } from '../harness/arguments.js';
 import { benchFile, bundle } from '../harness/prepare.js';
 import type { Load, LoadReport } from './client.js';
 import type { Order } from './millrace-server.js';
+
+interface Rate {
+  readonly name: string;
+  readonly imagesPerSecond: number;
+  readonly ratio: number;
+  readonly cpuMs: number;
+  readonly cpuRatio: number;
+}
 
 interface ServerState {
   readonly p99Ms: number;
@@ -69,21 +79,31 @@ export async function run(args: string[]): Promise<void> {
           rateOf(await load({ url: plain.url, body: 'json', lanes: LANES, ms })),
       };
       const rates: Record<string, number[]> = {};
+      const costs: Record<string, number[]> = {};
       for (let round = 0; round < rounds; round += 1) {
         for (const [name, measure] of Object.entries(contenders)) {
-          rates[name] = [...(rates[name] ?? []), await measure()];
+          const { pid } = name.startsWith('plain') ? plain.child : millrace.child;
+          const [cpuMs, at] = [await treeCpuMs([pid as number]), performance.now()];
+          const rate = await measure();
+          const images = (rate * (performance.now() - at)) / 1_000;
+          rates[name] = [...(rates[name] ?? []), rate];
+          costs[name] = [...(costs[name] ?? []), ((await treeCpuMs([pid as number])) - cpuMs) / images];
         }
       }
       plain.child.kill();
-      const bases = rates['pool, no HTTP'] as number[];
+      const [pools, poolCosts] = [rates, costs].map((all) => all['pool, no HTTP'] as number[]) as [number[], number[]];
       report.rate = Object.entries(rates).map(([name, each]) => ({
         name,
         imagesPerSecond: median(each),
-        ratio: median(each.map((rate, round) => rate / (bases[round] as number))),
+        ratio: median(each.map((rate, round) => rate / (pools[round] as number))),
+        cpuMs: median(costs[name] as number[]),
+        cpuRatio: median((costs[name] as number[]).map((cost, round) => (poolCosts[round] as number) / cost)),
       }));
     }
     if (only.includes('large')) {
       await state();
+      const alone = await load({ url: millrace.url, body: 'large', lanes: 0, ms, asksHealth: true });
+      const { p99Ms: loopDelayAloneP99Ms } = await state();
       const large = await load({
         url: millrace.url,
         body: 'large',
@@ -92,7 +112,15 @@ export async function run(args: string[]): Promise<void> {
         asksHealth: true,
       });
       const { p99Ms, maxMs, memoryMb } = await state();
-      report.large = { ...large, loopDelayP99Ms: p99Ms, loopDelayMaxMs: maxMs, memoryMb };
+      const { healthP99Ms: healthAloneP99Ms } = alone;
+      report.large = {
+        ...large,
+        loopDelayP99Ms: p99Ms,
+        loopDelayMaxMs: maxMs,
+        healthAloneP99Ms,
+        loopDelayAloneP99Ms,
+        memoryMb,
+      };
     }
     if (only.includes('overload')) {
       const before = await load({ url: millrace.url, body: 'raw', lanes: LANES, ms });
@@ -138,11 +166,16 @@ function median(values: readonly number[]): number {
 
 function render(report: Record<string, unknown>): string {
   const lines: string[] = [];
-  const rate = report.rate as { name: string; imagesPerSecond: number; ratio: number }[] | undefined;
+  const rate = report.rate as Rate[] | undefined;
   if (rate !== undefined) {
-    lines.push('', '| way | images/s | ratio to the pool |', '| --- | --- | --- |');
-    for (const { name, imagesPerSecond, ratio } of rate) {
-      lines.push(`| ${name} | ${imagesPerSecond.toFixed(0)} | ${ratio.toFixed(2)} |`);
+    lines.push(
+      '',
+      '| way | images/s | ratio to the pool | CPU ms/image | ratio by CPU |',
+      '| --- | --- | --- | --- | --- |',
+    );
+    for (const { name, imagesPerSecond, ratio, cpuMs, cpuRatio } of rate) {
+      const figures = [imagesPerSecond.toFixed(0), ratio.toFixed(2), cpuMs.toFixed(1), cpuRatio.toFixed(2)];
+      lines.push(`| ${name} | ${figures.join(' | ')} |`);
     }
   }
   for (const name of ['large', 'overload']) {
