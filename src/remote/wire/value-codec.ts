@@ -115,7 +115,7 @@ export class ValueCodec {
   }
 
   #write(value: unknown): Uint8Array {
-    const walk = new Walk((each, depth) => this.#prepareOdd(each, depth, walk));
+    const walk: Walk = new Walk((each, depth) => this.#prepareOdd(each, depth, walk));
     const bytes = this.#encoder.encodeSharedRef(walk.prepare(value, 0));
     if (bytes.length > KEPT_BYTES) this.#encoder = new this.#msgpack.Encoder(this.#options);
     return bytes;
