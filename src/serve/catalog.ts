@@ -28,6 +28,7 @@ export class Catalog {
   readonly #aliases: ReadonlyMap<string, string>;
   readonly #byName: ReadonlyMap<string, ServedModel>;
   readonly #descriptions = new Map<ServedModel, ModelDescription>();
+  readonly #withoutText = new Set<ServedModel>();
 
   constructor(pool: ServePool, { model, models, aliases }: CatalogOptions) {
     this.#pool = pool;
@@ -73,6 +74,16 @@ export class Catalog {
   /** The description of a model that a worker has given already. */
   known(model: ServedModel): ModelDescription | undefined {
     return this.#descriptions.get(model);
+  }
+
+  /** Whether texts are embedded by a model, as far as is known: only a text that was tried tells that they are not. */
+  readsText(model: ServedModel): boolean {
+    return !this.#withoutText.has(model);
+  }
+
+  /** A text was tried, and the model has nothing for it. */
+  noteWithoutText(model: ServedModel): void {
+    this.#withoutText.add(model);
   }
 
   #lookUp(name: string): ServedModel | undefined {

@@ -157,6 +157,7 @@ export class EmbeddingService {
     const { signal, traceparent } = request;
     const settings = { model, signal, timeoutMs, normalize, dimensions: dimensions || undefined, traceparent };
     return await embedItems(this.pool, this.admission, items, settings, (item, result, error) => {
+      if (error?.code === 'text_unsupported') this.catalog.noteWithoutText(model);
       this.#isWarm ||= error === undefined && model === this.catalog.main;
       for (const each of this.#observers) each.onItem?.({ model: model.name, item, result, error });
     });

@@ -162,6 +162,8 @@ test('a text is refused in the words of each protocol where the model has nothin
     ['/predict', form, 400, { detail: text }],
   ];
   for (const [url, body, status, expected] of cases) expect(await ask(url, body), url).toEqual([status, expected]);
+  const models = (await (await app.fetch(new Request('http://localhost/v1/models'))).json()) as { data: object[] };
+  expect(models.data).toMatchObject([{ id: 'default', capabilities: ['image_embed'] }]);
   await app.close();
   await pool.close();
   await rm(folder, { recursive: true });

@@ -110,7 +110,7 @@ async function models(_: ServeRequest, service: EmbeddingService): Promise<Answe
       created: STARTED,
       owned_by: 'millrace',
       backend: 'onnxruntime',
-      capabilities: ['embed', 'image_embed'],
+      capabilities: catalog.readsText(model) ? ['embed', 'image_embed'] : ['image_embed'],
       stats: {
         queue_fraction: admission.underWay / admission.limit,
         queue_absolute: admission.underWay,
