@@ -8,7 +8,7 @@
  * - While the bus is not connected nothing is sent. Calls that are held are sent again afterwards, under their ids.
  * - A session without calls is silent.
  */
-import type { Clock, ClockTimer } from '../../core/index.js';
+import { type Clock, type ClockTimer, scheduleMacrotask } from '../../core/index.js';
 import type { PooledWorker, Priority } from '../../pool/internal.js';
 import {
   blameCaller,
@@ -627,15 +627,24 @@ export class RemoteHost implements PooledWorker, RequestOwner {
     this.#probeTimer = undefined;
     const now = this.#owner.clock.now();
     if (this.#owner.bus.status === 'connected') {
-      const silentMs = Math.min(now - this.#lastHeardAt, now - (this.#askedAt ?? now));
-      if (silentMs >= this.#owner.times.suspectMs) this.#suspect();
+      // This process may not have listened: what has come meanwhile is read first.
+      if (this.#silentMs(now) >= this.#owner.times.suspectMs) {
+        scheduleMacrotask(() => scheduleMacrotask(() => inNeutralContext(() => this.#suspectIfSilent())));
+      }
       this.probe();
     }
     this.#watch();
   }
 
-  /** It has said nothing for a while: what may run twice is given to others too. */
-  #suspect(): void {
+  /** For how long it has had a question and said nothing, in ms. */
+  #silentMs(now: number): number {
+    return Math.min(now - this.#lastHeardAt, now - (this.#askedAt ?? now));
+  }
+
+  /** If it has said nothing for a while, calls that may run twice are given to others too. */
+  #suspectIfSilent(): void {
+    const { bus, clock, times } = this.#owner;
+    if (bus.status !== 'connected' || this.#silentMs(clock.now()) < times.suspectMs) return;
     this.#isSuspect = true;
     for (const call of [...this.held.values()]) {
       const { request } = call;
