@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -12,7 +11,7 @@ import {
 } from '../../../scripts/make-text-towers.js';
 import { createImageEmbeddingPool, type ImageEmbeddingPool, similarity } from '../../../src/image-embedding/index.js';
 import { linux, testNeeding } from '../../support/needs.js';
-import { treeBytes } from '../../support/process-tree.js';
+import { isAlive, treeBytes } from '../../support/process-tree.js';
 import { until } from '../../support/until.js';
 import { startLocalHub } from '../hub/local-hub.js';
 
@@ -63,10 +62,6 @@ async function folderOf(
   await writeFile(path.join(place, 'tokenizer.json'), JSON.stringify(tokenizer));
   await writeFile(path.join(place, 'tokenizer_config.json'), JSON.stringify(config));
   return model;
-}
-
-function ownBytes(): number {
-  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
 }
 
 function open(options: Parameters<typeof createImageEmbeddingPool>[0]): ImageEmbeddingPool {
@@ -142,14 +137,16 @@ describe('ImageEmbeddingPool.embedText()', () => {
 
   testNeeding(linux)('gives the memory of its text tower back when no text comes', async () => {
     const tower = { ...CLIP_TOWER, vocabulary: 40_000, dimension: 512 };
-    const pool = open({ model: await folderOf('tiny-clip', tower, clip, {}), idleTimeoutMs: 500 });
-    await pool.embeddingDimension();
-    const children = (): number => treeBytes(process.pid) - ownBytes();
-    const before = children();
+    const pool = open({ model: await folderOf('tiny-clip', tower, clip, {}), idleTimeoutMs: 3_000 });
     await pool.embedText('cat');
-    // Of 82 MB of weights, and a process; the worker for pictures may leave meanwhile.
-    expect(children() - before).toBeGreaterThan(80e6);
-    await until('the text worker is gone', () => children() - before < 20e6);
+    const text = (await pool.workers()).find(({ model }) => model.endsWith('(text)'));
+    const pid = text?.pid as number;
+    // The weights are 82 MB, a process without them has some 60.
+    expect(treeBytes(pid)).toBeGreaterThan(120e6);
+    await until('the text worker is gone', () => !isAlive(pid));
+    expect(treeBytes(pid)).toBe(0);
+    // The worker for pictures is another.
+    expect((await pool.embedImage('examples/photos/cat-1.jpg')).length).toBe(24);
   });
 
   it('says that a model has nothing for text, and that a tower is none', async () => {
