@@ -28,6 +28,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = (() => {
     'image-embedding': image,
     search: [...image, 'image-embedding'],
     serve: [...image, 'image-embedding', 'search'],
+    otel: pool.concat('pool'),
     cli,
     root: [...cli, 'cli'],
   };
@@ -40,6 +41,7 @@ const SINGLE_IMPORTERS: readonly { readonly packages: RegExp; readonly name: str
   { packages: /^onnxruntime-node$/, name: 'onnxruntime-node' },
   { packages: /^sharp$/, name: 'sharp' },
   { packages: /^@huggingface\/tokenizers$/, name: '@huggingface/tokenizers' },
+  { packages: /^@opentelemetry\//, name: '@opentelemetry/*', folder: 'otel/' },
   { packages: /^@nats-io\//, name: '@nats-io/*', folder: 'nats/' },
   { packages: /^(hono|@hono\/node-server)(\/|$)/, name: 'hono', folder: 'serve/' },
 ];

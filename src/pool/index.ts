@@ -40,6 +40,7 @@ export type { CallInfo } from './model/job.js';
 export type { PoolCallOptions } from './model/registered-model.js';
 export type { ModelHandle, UnaryName } from './model-handle.js';
 export type { CommonModelOptions, ModelOptions, ModelOrigin, WorkerPart } from './model-options.js';
+export type { TracedCall, TracedRun } from './observe/call-trace.js';
 export type { LedgerCounts, Outcome } from './observe/counts.js';
 export type {
   PoolBreakerEvent,

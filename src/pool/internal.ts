@@ -1,8 +1,8 @@
 /** What sister layers take of pools beside their public face: workers of another kind, and what this machine has. */
 export { type BreakerState, breakerTransitions } from './breaker.js';
 export { availableMemory, residentBytes } from './machine.js';
+export { intakeOf, type ModelIntake } from './model-intake.js';
 export type { InternalPoolOptions } from './pool-options.js';
-export { type ModelIntake, intakeOf } from './model-intake.js';
 export {
   type PooledWorker,
   type SpawnPooledWorker,

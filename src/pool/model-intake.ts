@@ -1,6 +1,5 @@
 import type { Operations } from '../worker/index.js';
-import type { RegisteredModel } from './model/registered-model.js';
-import type { PoolCallOptions } from './model/registered-model.js';
+import type { PoolCallOptions, RegisteredModel } from './model/registered-model.js';
 import type { Pool } from './pool.js';
 
 /** A model of a pool, for a sister layer that lets in calls from elsewhere: what it could take now, and a way in. */

@@ -259,6 +259,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
     operation.running += 1;
     operation.waitSeconds.observe((now - (job.calls.first as Call).startedAt) / 1000);
     this.#running.push(job);
+    for (let call = job.calls.first; call !== undefined; call = call.next) call.tracer?.run(slot.id, now);
     slot.begin(job);
     slot.worker.start(job.request);
   }
@@ -336,9 +337,9 @@ export class Dispatcher implements JobOwner, FleetOwner {
     return mayRetry;
   }
 
-  retry(job: Job): void {
+  retry(job: Job, error: unknown): void {
     const { operation, slot } = job;
-    this.#leaveRunning(job);
+    this.#goBack(job, error);
     operation.ledger.retried += 1;
     job.request.owner = job;
     job.slot = undefined;
@@ -350,7 +351,7 @@ export class Dispatcher implements JobOwner, FleetOwner {
 
   givenBack(job: Job, isUntouched: boolean): void {
     const slot = job.slot as WorkerSlot;
-    this.#leaveRunning(job);
+    this.#goBack(job, undefined);
     if (isUntouched) job.attempts -= 1;
     else job.operation.ledger.retried += 1;
     job.request.owner = job;
@@ -362,6 +363,14 @@ export class Dispatcher implements JobOwner, FleetOwner {
 
   expiryError(job: Job): Error {
     return this.#expiryErrorOf(job.calls.first as Call);
+  }
+
+  // Its worker has it no more, and has not answered it.
+  #goBack(job: Job, error: unknown): void {
+    this.#leaveRunning(job);
+    for (let call = job.calls.first; call !== undefined; call = call.next) {
+      call.tracer?.leaveRun(error, this.#clock.now());
+    }
   }
 
   #leaveRunning(job: Job): void {
@@ -428,12 +437,13 @@ export class Dispatcher implements JobOwner, FleetOwner {
       ledger[outcome] += 1;
       this.#pending -= 1;
     } else ledger.refused += 1;
+    const shown = call.isAccepted ? outcome : 'refused';
+    const error = outcome === 'succeeded' ? undefined : result;
     if (SETTLED.hasSubscribers) {
-      const error = outcome === 'succeeded' ? undefined : result;
-      const shown = call.isAccepted ? outcome : 'refused';
       const message = { outcome: shown, worker: job.slot?.id, error };
       (call.inContext ?? inNeutralContext)(() => this.#publish(SETTLED, job.operation, message));
     }
+    call.tracer?.end(shown, error, this.#clock.now());
     if (outcome === 'succeeded') reply.resolve(result);
     else reply.reject(result);
     if (this.#pending === 0) for (const resolve of this.#onQuiet.splice(0)) resolve();

@@ -9,6 +9,7 @@ import {
 } from '../../core/index.js';
 import type { Outcome, Request, RequestListener, RequestOwner, RunInContext } from '../../worker/internal.js';
 import type { BreakerTicket } from '../breaker.js';
+import type { CallTracer } from '../observe/call-trace.js';
 import type { Priority, Queueable } from '../priority.js';
 import type { OperationQueue } from './job-queue.js';
 import type { WorkerSlot } from './workers.js';
@@ -42,6 +43,13 @@ export interface CallReply {
   reject(error: unknown): void;
 }
 
+/** What a call is beside the usual. */
+interface CallTraits {
+  readonly isDetailed?: boolean;
+  readonly isCoalesced?: boolean;
+  readonly tracer?: CallTracer | undefined;
+}
+
 /**
  * One caller who waits for the answer of a job.
  *
@@ -63,6 +71,8 @@ export class Call implements Linked<Call>, AbortListener {
   isSettled = false;
   /** Runs a function in the caller's async context; set where a diagnostics channel has subscribers. */
   inContext: RunInContext | undefined;
+  /** Told what becomes of it, where calls are traced. */
+  readonly tracer: CallTracer | undefined;
   /** Its neighbours among the calls of its job. */
   previous: Call | undefined;
   next: Call | undefined;
@@ -74,7 +84,7 @@ export class Call implements Linked<Call>, AbortListener {
     reply: CallReply,
     timeoutMs: number,
     startedAt: number,
-    { isDetailed = false, isCoalesced = false }: { isDetailed?: boolean; isCoalesced?: boolean } = {},
+    { isDetailed = false, isCoalesced = false, tracer }: CallTraits = {},
   ) {
     this.job = job;
     this.reply = reply;
@@ -83,6 +93,8 @@ export class Call implements Linked<Call>, AbortListener {
     this.deadline = startedAt + timeoutMs;
     this.isDetailed = isDetailed;
     this.isCoalesced = isCoalesced;
+    this.tracer = tracer;
+    if (isCoalesced) tracer?.join(job.phase === 'running' ? job.worker : undefined);
     job.calls.push(this);
   }
 
@@ -140,7 +152,7 @@ export interface JobOwner {
   /** Whether it may run again after the loss of its worker. */
   mayRetry(job: Job, error: unknown): boolean;
   /** Its worker is gone, and it is to run again. */
-  retry(job: Job): void;
+  retry(job: Job, error: unknown): void;
   /** Its worker lives and has given it back: not run, or to be run by another one too. */
   givenBack(job: Job, isUntouched: boolean): void;
   /** No queue and no model of its worker holds it any more. */
@@ -231,8 +243,8 @@ export class Job implements Queueable<Job>, RequestListener, RequestOwner {
     return this.owner.mayRetry(this, error);
   }
 
-  onLost(): void {
-    this.owner.retry(this);
+  onLost(_request: Request, error: unknown): void {
+    this.owner.retry(this, error);
   }
 
   onGivenBack(_request: Request, isUntouched: boolean): void {

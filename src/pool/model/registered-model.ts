@@ -26,6 +26,7 @@ import {
 } from '../../worker/internal.js';
 import { brokenError, closedError, noRoomError, subjectOf } from '../errors.js';
 import type { ModelSettings } from '../model-options.js';
+import { areCallsTraced, CallTracer, type TracedCall } from '../observe/call-trace.js';
 import type { EventHub, PoolEvent } from '../observe/events.js';
 import type { PoolSettings } from '../pool-options.js';
 import type { StartWorker, WorkerSource } from '../pooled-worker.js';
@@ -79,6 +80,8 @@ export class RegisteredModel {
   breakerRejections = 0;
   readonly #clock: Clock;
   readonly #plain: CallSettings;
+  readonly #pool: string;
+  readonly #host: TracedCall['host'];
   /** Why new calls are refused, once they are. */
   #closing: string | undefined;
 
@@ -92,6 +95,8 @@ export class RegisteredModel {
     this.key = settings.key;
     this.settings = settings;
     this.#clock = pool.clock;
+    this.#pool = pool.name;
+    this.#host = typeof workers === 'function' ? settings.host : 'remote';
     this.#plain = Object.freeze({
       ...fillOptions('', undefined, CALL_OPTIONS),
       timeoutMs: settings.timeoutMs,
@@ -124,7 +129,7 @@ export class RegisteredModel {
       const operation = this.#require(name);
       if (!isStream) return this.#submit(operation, input, settings);
       return new LazyStream(() => {
-        const { request } = this.#admit(operation, input, settings, NO_REPLY);
+        const { request } = this.#enter(operation, input, settings, NO_REPLY);
         return (request as StreamingRequest).stream;
       });
     } catch (error) {
@@ -167,12 +172,32 @@ export class RegisteredModel {
 
   #submit(operation: OperationQueue, input: unknown, settings: CallSettings): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.#admit(operation, input, settings, { resolve, reject });
+      this.#enter(operation, input, settings, { resolve, reject });
     });
   }
 
+  /** Admits a call, for tracers to see. */
+  #enter(operation: OperationQueue, input: unknown, settings: CallSettings, reply: CallReply): Job {
+    if (!areCallsTraced()) return this.#admit(operation, input, settings, reply);
+    const { priority, traceparent } = settings;
+    const { name, declaration } = operation;
+    const [pool, model, host] = [this.#pool, this.settings.label, this.#host];
+    const facts = { pool, model, operation: name, kind: declaration.kind, priority, host, traceparent };
+    const now = (): number => this.#clock.now();
+    const tracer = new CallTracer({ ...facts, calledAt: now() });
+    const enter = (): Job =>
+      this.#admit(operation, input, { ...settings, traceparent: tracer.message.traceparent }, reply, tracer);
+    return tracer.start(enter, now);
+  }
+
   /** Admits a call: to a worker that is free, into the queue, or to wait for room. Throws why it is refused, and what it answers one without any time. */
-  #admit(operation: OperationQueue, input: unknown, settings: CallSettings, reply: CallReply): Job {
+  #admit(
+    operation: OperationQueue,
+    input: unknown,
+    settings: CallSettings,
+    reply: CallReply,
+    tracer?: CallTracer,
+  ): Job {
     const { dispatcher } = this;
     const { name } = operation;
     const { signal, timeoutMs, priority, isTry, isDetailed } = settings;
@@ -191,11 +216,11 @@ export class RegisteredModel {
     }
     // Measuring runs code of the caller's, which may abort the call or close the pool.
     this.#requireOpen(operation, signal);
-    if (twin !== undefined) return this.#join(twin, settings, reply);
+    if (twin !== undefined) return this.#join(twin, settings, reply, tracer);
     const now = this.#clock.now();
     if (!hasTime) {
       const job = new Job(dispatcher, operation, priority, bytes, undefined);
-      throw dispatcher.expireAtOnce(new Call(job, reply, timeoutMs, now));
+      throw dispatcher.expireAtOnce(new Call(job, reply, timeoutMs, now, { tracer }));
     }
     const { breaker } = dispatcher;
     const ticket = breaker?.admit();
@@ -212,7 +237,7 @@ export class RegisteredModel {
       throw dispatcher.refused(operation, refusal, true);
     }
     const job = new Job(dispatcher, operation, priority, bytes, key);
-    const call = new Call(job, reply, timeoutMs, now, { isDetailed });
+    const call = new Call(job, reply, timeoutMs, now, { isDetailed, tracer });
     call.ticket = ticket;
     job.request = this.#requestOf(job, input, settings, now);
     if (job.isShared) call.watch(this.#clock, signal);
@@ -227,7 +252,7 @@ export class RegisteredModel {
   }
 
   /** An identical request is under way: its answer will be this one's too. */
-  #join(twin: Job, settings: CallSettings, reply: CallReply): Job {
+  #join(twin: Job, settings: CallSettings, reply: CallReply, tracer?: CallTracer): Job {
     const { signal, timeoutMs, priority, isTry, isDetailed } = settings;
     const { operation } = twin;
     if (isTry && twin.phase !== 'running') {
@@ -235,7 +260,7 @@ export class RegisteredModel {
       const refusal = this.#overload(operation.name, true, timeoutMs, twin.phase === 'queued');
       if (refusal !== undefined) throw this.dispatcher.refused(operation, refusal);
     }
-    const call = new Call(twin, reply, timeoutMs, this.#clock.now(), { isDetailed, isCoalesced: true });
+    const call = new Call(twin, reply, timeoutMs, this.#clock.now(), { isDetailed, isCoalesced: true, tracer });
     call.watch(this.#clock, signal);
     this.dispatcher.join(call, priority);
     return twin;

@@ -4,8 +4,8 @@
  */
 import { expect, test } from 'vitest';
 import { powerOfTwoChoices } from '../../../src/pool/index.js';
-import { simulateModel } from '../../support/simulated-worker.js';
 import { seeded } from '../../seeded.js';
+import { simulateModel } from '../../support/simulated-worker.js';
 
 const WORKERS = 4;
 const LOAD = 0.8;
