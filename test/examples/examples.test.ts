@@ -91,6 +91,21 @@ describe.concurrent('examples', { timeout: 90_000 }, () => {
     expect(stdout.split('\n')).toEqual(['a b C', 'urgent c, routine A, routine B', '']);
   });
 
+  test('tracing.ts prints one trace, across the caller, another host and the worker process there', async () => {
+    const { code, stdout, stderr } = await examples.run('tracing');
+    expect(code).toBe(0);
+    expect(stdout).toContain('HELLO');
+    const spans = [...`${stdout}${stderr}`.matchAll(/^trace (\S+) {2}span (\S+) {2}below (\S+) +(.*)$/gm)];
+    expect(new Set(spans.map(([, traceId]) => traceId)).size).toBe(1);
+    const parentOf = new Map(spans.map(([, , id, parent]) => [id, parent]));
+    const [, , inWorker] = spans.find(([, , , , name]) => name === 'worker: shout') ?? [];
+    const way: (string | undefined)[] = [];
+    for (let id = inWorker; id !== undefined && id !== 'none'; id = parentOf.get(id)) {
+      way.push(spans.find(([, , spanId]) => spanId === id)?.[4]);
+    }
+    expect(way).toEqual(['worker: shout', 'caller: text.shout', 'caller: text.shout', 'caller: request']);
+  });
+
   test('custom-worker.ts is under 60 lines', async () => {
     const text = await readFile(path.join(root, 'examples', 'custom-worker.ts'), 'utf8');
     expect(text.trimEnd().split('\n').length).toBeLessThan(60);
