@@ -120,11 +120,14 @@ describe.concurrent('the packed tarball', { timeout: 90_000 }, () => {
   test('gives every entry to an empty project', async () => {
     const { exports } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as { exports: object };
     const entries = Object.keys(exports)
-      .filter((entry) => !entry.endsWith('.json'))
+      .filter((entry) => !entry.endsWith('.json') && entry !== './otel')
       .map((entry) => path.posix.join('millrace', entry));
     expect(entries).toContain('millrace/channels');
     const code = `for (const entry of ${JSON.stringify(entries)}) console.log(entry, Object.keys(await import(entry)).length > 3);`;
     expect(await evaluate(project, code)).toBe(entries.map((entry) => `${entry} true`).join('\n'));
+    // It is nothing without its peer, which whoever imports it has.
+    const lacking = "await import('millrace/otel').catch(({ message }) => console.log(message))";
+    expect(await evaluate(project, lacking)).toContain("Cannot find package '@opentelemetry/api'");
   });
 
   test('loads neither native package until a model or an image is used', async () => {
