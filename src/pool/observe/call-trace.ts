@@ -66,7 +66,13 @@ let made = 0;
 /** Whether calls are traced: a channel has a subscriber. */
 export function areCallsTraced(): boolean {
   const { start, end, asyncStart, asyncEnd, error } = channel;
-  return [start, end, asyncStart, asyncEnd, error].some((each) => each.hasSubscribers);
+  return (
+    start.hasSubscribers ||
+    asyncEnd.hasSubscribers ||
+    end.hasSubscribers ||
+    asyncStart.hasSubscribers ||
+    error.hasSubscribers
+  );
 }
 
 /** A run as it is kept. */
