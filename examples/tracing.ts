@@ -11,15 +11,16 @@ import { MillraceInstrumentation } from 'millrace/otel';
 import { createPool } from 'millrace/pool';
 import { createRemotePool, SimulatedBus, servePool } from 'millrace/remote';
 import { operation } from 'millrace/worker';
-import { startSdk } from './tracing-model.js';
 
+const module = new URL('./tracing-model.js', import.meta.url);
+const { startSdk } = (await import(module.href)) as { startSdk: (where: string) => void };
 startSdk('caller');
 new MillraceInstrumentation();
 const operations = { shout: operation<string, string>({ idempotent: true }) };
 const network = new SimulatedBus();
 
 const there = createPool({ name: 'there' });
-there.register('text', { operations, host: 'process', module: new URL('./tracing-model.js', import.meta.url) });
+there.register('text', { operations, host: 'process', module });
 const host = await servePool(there, { bus: network.connect(), service: 'text', operations: ['shout'] });
 
 const here = createRemotePool({ bus: network.connect() });
