@@ -11,6 +11,7 @@ import {
   addPreprocessOption,
   addVectorOptions,
   countUpTo,
+  DEMO_FOLDER,
   type ModelChoice,
   parseBytes,
   parsePlace,
@@ -163,7 +164,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
     EMBEDDING_CODES,
   )
     .argument('[folder]', 'the photographs (default: the examples of the repository)')
-    .option('-d, --out-dir <folder>', 'where embeddings.jsonl and index.html go', 'demo-out')
+    .option('-d, --out-dir <folder>', 'where embeddings.jsonl and index.html go', DEMO_FOLDER)
     .option(
       '-m, --model <model>',
       'a model folder, or a name on the Hugging Face hub (default: the built-in MobileNet)',

@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -16,10 +16,10 @@ import { Progress } from '../terminal/progress.js';
 import { formatDuration, formatRate, renderTable } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
 import { PACKAGE_ROOT } from './context.js';
+import { DEMO_VECTORS, indexToSearch } from './index-files.js';
 import { withNearestModel } from './model-cache.js';
 import { type ModelChoice, modelSource } from './options.js';
 import { quitAtOnce, runEmbedding } from './run-embedding.js';
-import { offerSearch } from './offer-search.js';
 
 /** The options of `millrace demo`. */
 export interface DemoOptions extends ModelChoice {
@@ -48,7 +48,7 @@ export async function demoCommand(
   }
   const source = await modelSource(options);
   await makeOutput(options.outDir);
-  const vectors = path.join(options.outDir, 'embeddings.jsonl');
+  const vectors = path.join(options.outDir, DEMO_VECTORS);
   const page = path.join(options.outDir, 'index.html');
   const lock = await lockOutput(vectors);
   const writer = await JsonlFileWriter.open(vectors).catch(async (error: unknown) => {
@@ -117,7 +117,8 @@ export async function demoCommand(
       NEAREST,
     );
     stdout.write(renderNearest(names, nearest, stdout.columns));
-    if (embedded.length > 0) stdout.write(await offerSearch(embedded, options));
+    // Other models may know no words.
+    if (embedded.length > 0 && options.model === undefined) stdout.write(`\ntry: ${await searchOf(vectors)}\n`);
 
     const thumbnails = await makeThumbnails(context, embedded);
     loopDelay.disable();
@@ -201,6 +202,18 @@ async function makeThumbnails(
     throw error;
   }
   return thumbnails;
+}
+
+/** The command that searches what was written. */
+async function searchOf(vectors: string): Promise<string> {
+  const command = `${(await isRepository()) ? 'npm run millrace --' : 'npx millrace'} search cat`;
+  if (path.resolve(await indexToSearch(undefined)) === path.resolve(vectors)) return command;
+  return `${command} --index ${/^[\w./:@-]+$/.test(vectors) ? vectors : `'${vectors.replaceAll("'", "'\\''")}'`}`;
+}
+
+/** Whether the working folder is the package's own, where its scripts are. */
+async function isRepository(): Promise<boolean> {
+  return (await realpath(process.cwd())) === (await realpath(fileURLToPath(PACKAGE_ROOT)));
 }
 
 async function writePage(file: string, report: Report): Promise<void> {

@@ -3,7 +3,7 @@ import { EXIT, type ExitCode, errorMessage, UsageError } from '../errors.js';
 import { writeGallery } from '../output/gallery.js';
 import { printable } from '../terminal/text.js';
 import type { CommandContext } from './context.js';
-import { DEFAULT_INDEX, indexError, openIndexFolder, shownPath } from './index-files.js';
+import { indexError, indexToSearch, openIndexFolder, shownPath } from './index-files.js';
 
 /** The options of `millrace duplicates`. */
 export interface DuplicatesCommandOptions {
@@ -21,7 +21,7 @@ export interface DuplicatesCommandOptions {
 /** `millrace duplicates`: groups of pictures that look the same, the best copy of each first. Nothing is deleted. */
 export async function duplicatesCommand(context: CommandContext, options: DuplicatesCommandOptions): Promise<ExitCode> {
   const { stdout, stderr } = context;
-  const index = await openIndexFolder(options.index ?? DEFAULT_INDEX);
+  const index = await openIndexFolder(await indexToSearch(options.index));
   try {
     const { minScore, across, keep, folder } = options;
     const groups = await index.duplicates({ minScore, across, keep, folder }).catch((error: unknown) => {

@@ -15,10 +15,27 @@ import { builtInNames } from '../../image-embedding/internal.js';
 import { type ImageIndex, type IndexModelSource, type OpenIndexOptions, openIndex } from '../../search/index.js';
 import { describeFailure, modelError, UsageError } from '../errors.js';
 import { withNearestModel } from './model-cache.js';
-import type { ModelChoice } from './options.js';
+import { DEMO_FOLDER, type ModelChoice } from './options.js';
 
 /** Where an index is when no option says it. */
 export const DEFAULT_INDEX = 'millrace.idx';
+/** The vectors that the demo writes, in its folder. */
+export const DEMO_VECTORS = 'embeddings.jsonl';
+
+/** Where to search: in the given index, in that of the working folder, or in what the demo wrote there. */
+export async function indexToSearch(given: string | undefined): Promise<string> {
+  if (given !== undefined) return given;
+  const demo = path.join(DEMO_FOLDER, DEMO_VECTORS);
+  for (const each of [DEFAULT_INDEX, demo]) if (await exists(each)) return each;
+  return DEFAULT_INDEX;
+}
+
+async function exists(name: string): Promise<boolean> {
+  return await stat(name).then(
+    () => true,
+    () => false,
+  );
+}
 
 /** A run over many images waits its turn as long as it must; what hangs is still found out. */
 const TIMEOUT_MS = 600_000;

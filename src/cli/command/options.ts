@@ -4,6 +4,9 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ImageLimitOptions, ModelDtype, ModelSource, PreprocessMode } from '../../image-embedding/index.js';
 import { UsageError } from '../errors.js';
 
+/** The folder of `millrace demo`, when no option says it. */
+export const DEMO_FOLDER = 'demo-out';
+
 /** The options of {@link addModelOptions}. */
 export interface ModelChoice {
   readonly model?: string;

@@ -17,9 +17,9 @@ import type { CommandContext } from './context.js';
 import { copyHits } from './copy-hits.js';
 import {
   createIndexPool,
-  DEFAULT_INDEX,
   identifyPool,
   indexError,
+  indexToSearch,
   openIndexFolder,
   shownPath,
   sourceOf,
@@ -51,7 +51,7 @@ export async function searchCommand(
   args: readonly string[],
   options: SearchCommandOptions,
 ): Promise<ExitCode> {
-  const folder = options.index ?? DEFAULT_INDEX;
+  const folder = await indexToSearch(options.index);
   const terms = await parseExpression(args, isFile).catch((error: unknown) => {
     throw new UsageError(errorMessage(error), { cause: error });
   });
