@@ -220,7 +220,6 @@ describe('ImageEmbeddingPool', () => {
       const holding = held.hold();
       const before = pool.embedImage(photoOf('rocket-1'), options);
       const number = await holding;
-      const begun = performance.now();
       const base64 = bytes.toString('base64');
       const twins = [
         pool.embedImage(original, options),
@@ -233,19 +232,20 @@ describe('ImageEmbeddingPool', () => {
         pool.embedImage(original, { ...options, priority: 'batch' }),
       ];
       const batch = pool.batchEmbedImages([original, copy, bytes, photoOf('coffee-1')], options);
-      // Each image is with the worker before the run that is held has ended.
-      await until(() => Object.values(pool.stats().models).some(({ inFlight }) => inFlight === 13));
-      // A run waits for the reads before it by a part of the last run's time: 200 ms, where that lasted 800.
-      await until(() => performance.now() - begun > 800);
+      // Each image is with the worker before the run that is held has ended. The pool itself joins two of the same path.
+      await until(() =>
+        Object.values(pool.stats().models).some((model) => model.pending === 13 && model.inFlight === 12),
+      );
       const next = await held.step(number);
       await held.release();
       expect(held.runOf(await before).number).toBe(number);
       const answers = [...(await Promise.all(twins)), ...(await batch)].map(held.runOf);
-      const [catRun] = answers as [(typeof answers)[number]];
-      expect(catRun.number).toBeGreaterThanOrEqual(next);
-      expect(new Set(answers.slice(0, -1).map((each) => each.number))).toEqual(new Set([catRun.number]));
-      // The cat once, and the coffee where it came in time for that run.
-      expect(catRun.images).toBeLessThanOrEqual(2);
+      const coffee = answers.pop();
+      // A busy machine may read a file only after a run has begun: that image is in the next. Whichever run it is, it has the cat once.
+      const catRuns = new Map(answers.map((each) => [each.number, each.images]));
+      expect(Math.min(...catRuns.keys())).toBeGreaterThanOrEqual(next);
+      expect(catRuns.size).toBeLessThan(answers.length / 2);
+      for (const [run, images] of catRuns) expect(images).toBe(run === coffee?.number ? 2 : 1);
     } finally {
       await held.destroy();
       await rm(folder, { recursive: true, force: true });
