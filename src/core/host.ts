@@ -15,12 +15,16 @@ interface HostGlobals {
     port2: { postMessage(value: unknown): void };
   };
   performance: { now(): number };
+  /** Only Cloudflare's runtime (workerd) has it. */
+  WebSocketPair?: unknown;
 }
 
 const globals = globalThis as unknown as HostGlobals;
 
 // Read when the module is loaded, so that macrotasks go on while a test has replaced the timers of the process.
-const { setImmediate: hostImmediate, MessageChannel: HostChannel, setTimeout: hostTimeout, performance } = globals;
+const { setImmediate: hostImmediate, setTimeout: hostTimeout, performance } = globals;
+// In workerd messages that answer messages come before all timers, which would never fire beside a busy loop.
+const HostChannel = globals.WebSocketPair ? undefined : globals.MessageChannel;
 
 /** The longest delay a host timer takes, in ms; a longer one would fire at once. */
 const MAX_TIMER_MS: number = 2 ** 31 - 1;
@@ -90,7 +94,7 @@ export function settleMacrotasks(): Promise<void> {
 
 /** Starts a host timer, rounded up to milliseconds and capped at the host's maximum; `ref: false` lets the process end before it fires. */
 export function startHostTimer(callback: () => void, ms: number, ref: boolean): HostTimer {
-  const timer = globals.setTimeout(callback, Math.min(Math.max(Math.ceil(ms), 0), MAX_TIMER_MS));
+  const timer = globals.setTimeout(callback, Math.min(Math.ceil(ms), MAX_TIMER_MS));
   holdByHostTimer(timer, ref);
   return timer;
 }

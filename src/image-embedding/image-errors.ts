@@ -6,66 +6,88 @@ import { type Fault, MillraceError, type MillraceErrorOptions, messageOf } from 
 
 /** There is no file at the path. */
 export class ImageNotFoundError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'ImageNotFoundError';
   override readonly code = 'ERR_IMAGE_NOT_FOUND';
   override readonly fault: Fault = 'caller';
 }
 
 /** The path may not be read: it leads out of the allowed roots. */
 export class ImageForbiddenError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'ImageForbiddenError';
   override readonly code = 'ERR_IMAGE_FORBIDDEN';
   override readonly fault: Fault = 'caller';
 }
 
 /** The file is there and could not be read: permissions, disk, or too many open files. */
 export class ImageReadError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'ImageReadError';
   override readonly code = 'ERR_IMAGE_READ';
   override readonly fault: Fault = 'system';
 }
 
 /** What was found is not a JPEG, PNG, WebP, GIF, AVIF or TIFF image, or not even a file. */
 export class ImageUnsupportedError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'ImageUnsupportedError';
   override readonly code = 'ERR_IMAGE_UNSUPPORTED';
   override readonly fault: Fault = 'caller';
 }
 
 /** The bytes begin like an image and do not hold one: empty, cut short or damaged. */
 export class ImageCorruptError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'ImageCorruptError';
   override readonly code = 'ERR_IMAGE_CORRUPT';
   override readonly fault: Fault = 'caller';
 }
 
 /** More bytes or more pixels than the limits allow. */
 export class ImageTooLargeError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'ImageTooLargeError';
   override readonly code = 'ERR_IMAGE_TOO_LARGE';
   override readonly fault: Fault = 'caller';
 }
 
 /** Decoding took longer than the limits allow. */
 export class ImageTimeoutError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'ImageTimeoutError';
   override readonly code = 'ERR_IMAGE_TIMEOUT';
   override readonly fault: Fault = 'caller';
 }
 
 /** The URL, or one that it redirects to, may not be fetched: its scheme, its host, its port or the address behind it. */
 export class UrlForbiddenError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'UrlForbiddenError';
   override readonly code = 'ERR_URL_FORBIDDEN';
   override readonly fault: Fault = 'caller';
 }
 
 /** The URL may be fetched, and fetching it failed: no such host, refused, timed out, or an answer other than 200. */
 export class UrlFetchError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'UrlFetchError';
   override readonly code = 'ERR_URL_FETCH';
   override readonly fault: Fault = 'system';
 }
 
 /** The text is not base64, or not a base64 data URL. */
 export class Base64InvalidError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'Base64InvalidError';
   override readonly code = 'ERR_BASE64_INVALID';
   override readonly fault: Fault = 'caller';
 }
 
 /** An optional native package that this call needs is not installed, or can't be loaded on this machine. */
 export class MissingDependencyError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'MissingDependencyError';
   override readonly code = 'ERR_DEPENDENCY_MISSING';
   override readonly fault: Fault = 'system';
 

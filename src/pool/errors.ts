@@ -3,11 +3,15 @@ import { DeadlineExceededError } from '../worker/index.js';
 
 /** A call came after the pool, or its model's registration, began to close; or it was still unanswered when a shutdown ran out of time. */
 export class PoolClosedError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'PoolClosedError';
   readonly code = 'ERR_POOL_CLOSED' as const;
 }
 
 /** A call found no room: its queue is full, or its deadline cannot be met at the current rate. Nothing of it was run. */
 export class PoolOverloadedError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'PoolOverloadedError';
   readonly code = 'ERR_POOL_OVERLOADED' as const;
   /** When a new attempt has a fair chance, in ms from now. An estimate. */
   readonly retryAfterMs: number;
@@ -20,6 +24,8 @@ export class PoolOverloadedError extends MillraceError {
 
 /** A call was refused because the circuit breaker of its model is open, or half-open with all its probes taken. */
 export class BreakerOpenError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'BreakerOpenError';
   readonly code = 'ERR_BREAKER_OPEN' as const;
   /** When the breaker lets the next call through at the earliest, in ms from now. */
   readonly retryAfterMs: number;
@@ -32,6 +38,8 @@ export class BreakerOpenError extends MillraceError {
 
 /** No model is registered under the key. */
 export class UnknownModelError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'UnknownModelError';
   readonly code = 'ERR_MODEL_UNKNOWN' as const;
   override readonly fault: Fault = 'caller';
 }
@@ -45,6 +53,8 @@ export interface MemoryHolding {
 
 /** A worker could not be started: the memory governor has no room for it, and nothing idle was left to evict. */
 export class MemoryExhaustedError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'MemoryExhaustedError';
   readonly code = 'ERR_MEMORY_EXHAUSTED' as const;
   readonly requestedBytes: number;
   readonly limitBytes: number;
@@ -78,6 +88,8 @@ export function megabytes(bytes: number): string {
 
 /** An optional package is needed and not installed. */
 export class MissingPackageError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'MissingPackageError';
   readonly code = 'ERR_MISSING_PACKAGE' as const;
 }
 

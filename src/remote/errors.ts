@@ -3,6 +3,8 @@ import { registerErrorClass, type WorkerCrashDetails, WorkerCrashedError } from 
 
 /** No host of the service is there, or none that takes calls. Nothing was run. */
 export class NoHostError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'NoHostError';
   readonly code = 'ERR_NO_HOST' as const;
   /** When a new attempt has a fair chance, in ms from now. An estimate. */
   readonly retryAfterMs: number;
@@ -15,6 +17,8 @@ export class NoHostError extends MillraceError {
 
 /** The host that had the call is gone, and the call could not be run again: it may have run, or not. */
 export class HostLostError extends WorkerCrashedError {
+  /** @internal */
+  static override readonly name: string = 'HostLostError';
   override readonly code: string = 'ERR_HOST_LOST';
   override readonly fault: Fault = 'system';
   /** The name of the host. */
@@ -28,6 +32,8 @@ export class HostLostError extends WorkerCrashedError {
 
 /** The call was run, and its answer was lost on the way: the host does not have it any more. It is not known how it ended. */
 export class AnswerLostError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'AnswerLostError';
   readonly code = 'ERR_ANSWER_LOST' as const;
   /** The name of the host. */
   readonly host: string;
@@ -40,6 +46,8 @@ export class AnswerLostError extends MillraceError {
 
 /** The host does not offer the operation, or not to calls from other machines. */
 export class NotServedError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'NotServedError';
   readonly code = 'ERR_NOT_SERVED' as const;
   override readonly fault: Fault = 'caller';
   /** The name that was called. */
@@ -53,6 +61,8 @@ export class NotServedError extends MillraceError {
 
 /** An input or an output is larger than may cross between machines. */
 export class PayloadTooLargeError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'PayloadTooLargeError';
   readonly code = 'ERR_PAYLOAD_TOO_LARGE' as const;
   override readonly fault: Fault = 'caller';
   readonly bytes: number;
@@ -67,6 +77,8 @@ export class PayloadTooLargeError extends MillraceError {
 
 /** A message is not what the protocol says, or is of a version that this side does not speak. */
 export class RemoteProtocolError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'RemoteProtocolError';
   readonly code = 'ERR_REMOTE_PROTOCOL' as const;
 }
 

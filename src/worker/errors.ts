@@ -2,12 +2,16 @@ import { type Fault, hide, isError, MillraceError, type MillraceErrorOptions } f
 
 /** The worker was closed, drained or destroyed: it takes no more requests, or could not answer this one. `cause` says why, where known. */
 export class WorkerClosedError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'WorkerClosedError';
   readonly code = 'ERR_WORKER_CLOSED' as const;
   override readonly fault: Fault = 'caller';
 }
 
 /** The operation's queue has no room, and the caller asked not to wait. */
 export class WorkerFullError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'WorkerFullError';
   readonly code = 'ERR_WORKER_FULL' as const;
   /** The operation whose queue is full. */
   readonly operation: string;
@@ -20,12 +24,16 @@ export class WorkerFullError extends MillraceError {
 
 /** The worker could not load its model: `cause` is what the module, the factory or `warmup()` threw. */
 export class WorkerLoadError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'WorkerLoadError';
   readonly code: string = 'ERR_WORKER_LOAD';
   override readonly fault: Fault = 'model';
 }
 
 /** The model does not provide what its operations ask for, such as a method for one of them. */
 export class ModelContractError extends WorkerLoadError {
+  /** @internal */
+  static override readonly name: string = 'ModelContractError';
   override readonly code = 'ERR_MODEL_CONTRACT';
 }
 
@@ -41,6 +49,8 @@ export interface WorkerCrashDetails extends MillraceErrorOptions {
 
 /** The worker ended while it held the request, and the request could not be run again. */
 export class WorkerCrashedError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'WorkerCrashedError';
   readonly code: string = 'ERR_WORKER_CRASHED';
   override readonly fault: Fault = 'model';
   /** The exit code, or null when a signal ended it or none is known. */
@@ -71,12 +81,16 @@ export class WorkerCrashedError extends MillraceError {
  * ```
  */
 export class BadInputError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'BadInputError';
   readonly code: string = 'ERR_BAD_INPUT';
   override readonly fault: Fault = 'caller';
 }
 
 /** The answer did not come by its deadline. */
 export class DeadlineExceededError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'DeadlineExceededError';
   readonly code = 'ERR_DEADLINE_EXCEEDED' as const;
   /** The time that the call was given, in ms. */
   readonly timeoutMs: number;
@@ -89,6 +103,8 @@ export class DeadlineExceededError extends MillraceError {
 
 /** The worker has no operation of that name. */
 export class UnknownOperationError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'UnknownOperationError';
   readonly code = 'ERR_UNKNOWN_OPERATION' as const;
   override readonly fault: Fault = 'caller';
   /** The name that was called. */
@@ -102,18 +118,24 @@ export class UnknownOperationError extends MillraceError {
 
 /** The batcher was closed or destroyed. */
 export class BatcherClosedError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'BatcherClosedError';
   readonly code = 'ERR_BATCHER_CLOSED' as const;
   override readonly fault: Fault = 'caller';
 }
 
 /** A batch's `run` did not answer with one result per item. */
 export class BatchContractError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'BatchContractError';
   readonly code = 'ERR_BATCH_CONTRACT' as const;
   override readonly fault: Fault = 'model';
 }
 
 /** A worker was asked to go from one state to another that its table does not allow. */
 export class WorkerStateError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'WorkerStateError';
   readonly code = 'ERR_WORKER_STATE' as const;
 }
 

@@ -119,9 +119,7 @@ describe('select()', () => {
 
   it('a call whose arms are all falsy throws at once', () => {
     expect(() => select({})).toThrow(TypeError);
-    expect(() => select({ a: null, b: false })).toThrow(
-      'Cannot select: at least one arm must be enabled, received none',
-    );
+    expect(() => select({ a: null, b: false })).toThrow('Cannot select: an arm must be enabled, received none');
     expect(() => createSelector({ a: undefined })).toThrow(TypeError);
   });
 

@@ -167,7 +167,7 @@ export class WeakSender<in out T> implements Disposable {
    * @throws SendError When this one is closed.
    */
   clone(): WeakSender<T> {
-    if (!this.#open) throw new SendError('Cannot clone weak sender: it is closed', undefined);
+    if (!this.#open) throw new SendError('Cannot clone sender: it is closed', undefined);
     return new WeakSender(this.#state);
   }
 

@@ -25,7 +25,7 @@ export class Permit<in T> implements Disposable {
    * Sends a value into the slot.
    *
    * @param value Any value.
-   * @throws PermitError When the permit was used or released before.
+   * @throws PermitError When the permit was used or released.
    * @example
    * ```ts
    * const [tx, rx] = mpsc.channel<string>(1);
@@ -123,7 +123,7 @@ export class OwnedPermit<in T> extends Permit<T> {
    *
    * @param value Any value.
    * @returns The sender.
-   * @throws PermitError When the permit was used or released before.
+   * @throws PermitError When the permit was used or released.
    */
   override send(value: T): Sender<T> {
     super.send(value);
@@ -134,7 +134,7 @@ export class OwnedPermit<in T> extends Permit<T> {
    * Gives the slot back, to the next waiting sender.
    *
    * @returns The sender.
-   * @throws PermitError When the permit was used or released before.
+   * @throws PermitError When the permit was used or released.
    */
   override release(): Sender<T> {
     if (this.isUsed) throw usedBefore('Cannot release');
@@ -149,5 +149,5 @@ export class OwnedPermit<in T> extends Permit<T> {
 }
 
 function usedBefore(action: string): PermitError {
-  return new PermitError(`${action}: the permit was used or released before`);
+  return new PermitError(`${action}: the permit was used or released`);
 }

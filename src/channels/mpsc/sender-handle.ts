@@ -148,7 +148,7 @@ export class WeakSender<in T, out S = Sender<T>> implements Disposable {
    * @throws SendError When this one is closed.
    */
   clone(): WeakSender<T, S> {
-    if (!this.#isOpen) throw new SendError('Cannot clone weak sender: it is closed', undefined);
+    if (!this.#isOpen) throw new SendError('Cannot clone sender: it is closed', undefined);
     return new WeakSender(this.chan, this.#toSender);
   }
 

@@ -80,7 +80,6 @@ export interface Plan {
   readonly order: Order | null;
 }
 
-const INTEGER = /^(?:0|[1-9]\d*)$/;
 /** Checks the arms of a select. `usual` is the order they are looked at in when the options say nothing of it. */
 export function planOf(
   action: string,
@@ -96,7 +95,8 @@ export function planOf(
   let prepares = false;
   for (const name of Object.keys(arms)) {
     const arm = arms[name];
-    if (INTEGER.test(name)) {
+    // Objects have such keys in the order of the numbers.
+    if (name === String(Number(name) >>> 0)) {
       throw faultOf(action, 'the name of an arm', 'anything but an integer', name);
     }
     if (!arm) continue;
@@ -105,7 +105,7 @@ export function planOf(
     names.push(name);
     sources.push(source);
   }
-  if (names.length === 0) throw new TypeError(`${action}: at least one arm must be enabled, received none`);
+  if (names.length === 0) throw new TypeError(`${action}: an arm must be enabled, received none`);
   return { names, sources, prepares, order: orderOf(action, names.length, options, usual) };
 }
 
@@ -115,7 +115,7 @@ function sourceOf(action: string, name: string, arm: unknown): SelectSource<unkn
   }
   if (isSignal(arm)) return new SignalSource(arm);
   if (typeof (arm as { then?: unknown }).then === 'function') return promiseSource(arm as PromiseLike<unknown>);
-  const expected = 'a receiver, a signal, a promise or another arm, or be falsy';
+  const expected = 'a receiver, a signal, a promise, an arm or falsy';
   throw faultOf(action, `arm '${name}'`, expected, arm);
 }
 

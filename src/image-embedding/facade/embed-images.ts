@@ -48,6 +48,8 @@ function faultOf({ fault, name }: Error & { readonly fault?: unknown }): Fault {
  * Some images of a batch failed. With `settle: true` the call resolves instead, with a result for each image.
  */
 export class BatchError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'BatchError';
   override readonly code = 'ERR_BATCH_FAILED' as const;
   override readonly fault: Fault;
   /** The indexes of the failed images, in order. */

@@ -64,6 +64,8 @@ export function findErrorClass(names: readonly string[]): ErrorClass | undefined
 
 /** A Millrace error from a worker's host whose class this process does not know; `name`, `code` and the rest are the original's. */
 export class RemoteError extends MillraceError {
+  /** @internal */
+  static override readonly name: string = 'RemoteError';
   readonly code: string = 'ERR_REMOTE';
 }
 
