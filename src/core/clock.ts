@@ -44,7 +44,8 @@ export function requireClock(action: string, name: string, value: unknown): Cloc
 export const systemClock: Clock = {
   now: monotonicNow,
   setTimer(callback, ms, options) {
-    const deadline = monotonicNow() + requireTimer(callback, ms);
+    const waitMs = requireTimer(callback, ms);
+    const deadline = monotonicNow() + waitMs;
     let isHeld = options?.ref ?? false;
     // Host timers may fire up to a millisecond early and take at most 2^31-1 ms: the rest is waited for again.
     const fire = (): void => {
@@ -52,7 +53,7 @@ export const systemClock: Clock = {
       if (left > 0) timer = startHostTimer(fire, left, isHeld);
       else callback();
     };
-    let timer: HostTimer = startHostTimer(fire, ms, isHeld);
+    let timer: HostTimer = startHostTimer(fire, waitMs, isHeld);
     // Hosts ignore calls on a timer that has fired or was stopped.
     return {
       cancel: () => stopHostTimer(timer),

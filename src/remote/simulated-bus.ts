@@ -125,7 +125,11 @@ export class SimulatedBus {
 
 /** A connection to a {@link SimulatedBus}. */
 export class SimulatedConnection implements Bus {
-  /** What the server takes it to be subscribed to. */
+  /**
+   * What the server takes it to be subscribed to.
+   *
+   * @internal
+   */
   readonly known: Set<Subscription> = new Set();
   readonly #network: SimulatedBus;
   readonly #subscriptions = new Set<Subscription>();

@@ -71,8 +71,8 @@ describe.each(Object.entries(histories))('select() over a channel that has carri
   it('settles a receive before whatever is settled after its value was sent', async () => {
     const [tx, rx] = mpsc.channel<number>(64);
     await carry(tx, rx);
-    const stop = new CancellationToken();
     for (const wait of [() => rx.recv(), () => rx[Symbol.asyncIterator]().next(), () => rx.ready()]) {
+      const stop = new CancellationToken();
       const raced = Promise.race([wait().then(() => 'value'), new Promise((resolve) => resolve(stop.cancelled()))]);
       tx.trySend(1);
       await null;
