@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
-import { linux, program, testNeeding } from '../support/needs.js';
-import { command, oneImage, outsideEffects, photo } from './outside-effects.js';
+import { oneImage, outsideEffects, photo } from './outside-effects.js';
 
 const isOurs = (file: string): boolean => file.startsWith('.cache/millrace/');
 
@@ -20,16 +19,4 @@ test.runIf(process.platform === 'linux').for(['process', 'thread'])(
     // What a run leaves where nobody turns it off, so that the tests here would see it.
     expect(files).toContain('.cache/Microsoft/DeveloperTools/.onnxruntime/deviceid');
   },
-);
-
-testNeeding(linux, program('strace'))(
-  'millrace demo opens no connection, and writes no file but its own',
-  async () => {
-    const { files, sockets, written } = await outsideEffects([command, 'demo'], { isTraced: true });
-    expect(sockets).toEqual([]);
-    expect(files).toEqual(['demo-out/embeddings.jsonl', 'demo-out/index.html']);
-    const others = written.filter((file) => !/\/demo-out\/|^demo-out\/|^\/dev\/(null|tty)$|^\/proc\//.test(file));
-    expect(others).toEqual([]);
-  },
-  60_000,
 );

@@ -59,11 +59,12 @@ testNeeding(strace)(
   'millrace demo and its workers connect to nothing and write nowhere but into its folder',
   async () => {
     const calls =
-      'connect,sendto,sendmsg,sendmmsg,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat';
+      'socket,connect,sendto,sendmsg,sendmmsg,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat';
     await runDemo(['strace', '-f', '-qq', '-s', '500', '-e', `trace=${calls}`, '-o', at('trace')]);
     const lines = (await readFile(at('trace'), 'utf8')).split('\n').map((line) => line.replace(/^\d+ +/, ''));
     // Both workers were watched.
     expect(lines.filter((line) => line.includes('onnxruntime_binding.node')).length).toBeGreaterThanOrEqual(2);
+    expect(lines.filter((line) => /^socket\(AF_INET6?,/.test(line))).toEqual([]);
     // Name servers, the network, and what answers for them on a socket of the system.
     expect(lines.filter((line) => /AF_INET|nscd|resolve/.test(line) && /^(?:connect|send)/.test(line))).toEqual([]);
     const written = lines.filter((line) => WRITES.test(line)).map((line) => /"([^"]*)"/.exec(line)?.[1] ?? line);
