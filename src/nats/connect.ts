@@ -120,12 +120,15 @@ export async function connectNats(options?: ConnectNatsOptions): Promise<Nats> {
   const client = await loadClient();
   if (settings.connection !== undefined) return new Nats(client, settings.connection, false);
   const { servers, name, user, password, token, inboxPrefix, timeoutMs, tls } = settings;
-  let attempts = 0;
+  let lostAt: number | undefined;
   try {
     const connection = await client.connect({
       ...LASTING,
-      reconnectDelayHandler: () =>
-        Math.min(MAX_WAIT_MS, 100 * 2 ** Math.min(attempts++, 5)) * (0.75 + Math.random() / 2),
+      // By time, not by attempt: the client asks for it again and again while it waits.
+      reconnectDelayHandler: () => {
+        const lostForMs = lostAt === undefined ? 0 : performance.now() - lostAt;
+        return Math.min(MAX_WAIT_MS, Math.max(100, lostForMs / 4)) * (0.75 + Math.random() / 2);
+      },
       servers: typeof servers === 'string' ? [servers] : [...servers],
       name,
       timeout: timeoutMs,
@@ -137,8 +140,11 @@ export async function connectNats(options?: ConnectNatsOptions): Promise<Nats> {
       ...(await authenticator(client, settings)),
     });
     const nats = new Nats(client, connection, true);
+    nats.onDisconnect(() => {
+      lostAt = performance.now();
+    });
     nats.onReconnect(() => {
-      attempts = 0;
+      lostAt = undefined;
     });
     return nats;
   } catch (error) {

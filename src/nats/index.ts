@@ -1,7 +1,7 @@
 /**
  * Millrace over a NATS server: connections that survive outages, and bulk jobs that survive everything else.
  *
- * `connectNats()` connects. `openBulk({ nats, service })` answers with the bulk runs of a service: `submit` stores jobs, `work` runs them on as many
+ * `connectNats()` connects; what it answers with is the `bus` of `createRemotePool()` and `servePool()`. `openBulk({ nats, service })` answers with the bulk runs of a service: `submit` stores jobs, `work` runs them on as many
  * machines as there are, `results` reads what became of them, in order.
  *
  * Needs the package `@nats-io/transport-node`, which is loaded on the first call.

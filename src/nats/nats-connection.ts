@@ -4,6 +4,7 @@
 export interface NatsHeadersLike {
   get(name: string): string;
   set(name: string, value: string): void;
+  keys(): string[];
 }
 
 /** A message that has arrived. */

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Bus, BusMessage, BusStatus, BusSubscription, PublishOptions, SubscribeOptions } from '../remote/index.js';
 import type { ClientPackage } from './client-package.js';
 import { NatsConnectionError, NatsServerError } from './errors.js';
 import type {
@@ -11,15 +12,20 @@ import type {
 
 const inspect = Symbol.for('nodejs.util.inspect.custom');
 
-/** A connection to a NATS server that outlives outages. Made by `connectNats()`. */
-export class Nats implements AsyncDisposable {
+/** What a server takes unless it says otherwise. */
+const DEFAULT_MAX_PAYLOAD = 1_048_576;
+
+/** A connection to a NATS server that outlives outages, and a `Bus` for `millrace/remote`. Made by `connectNats()`. */
+export class Nats implements Bus, AsyncDisposable {
   /** The connection of the client package. */
   readonly connection: NatsConnectionLike;
   readonly #client: ClientPackage;
   readonly #isOwn: boolean;
   readonly #reconnected = new Set<() => void>();
   readonly #disconnected = new Set<() => void>();
+  readonly #watchers = new Set<(status: BusStatus) => void>();
   readonly #inbox: string;
+  #maxPayload = DEFAULT_MAX_PAYLOAD;
   #inboxes = 0;
   #isConnected = true;
 
@@ -55,13 +61,92 @@ export class Nats implements AsyncDisposable {
     return `${this.#inbox}.${this.#inboxes.toString(36)}`;
   }
 
-  /** Publishes a message. While there is no connection it is lost without an error. @internal */
-  publish(subject: string, payload?: Uint8Array, options: { reply?: string; headers?: NatsHeadersLike } = {}): void {
-    this.connection.publish(subject, payload, options as { reply?: string; headers?: never });
+  get status(): BusStatus {
+    if (this.connection.isClosed()) return 'closed';
+    return this.#isConnected ? 'connected' : 'disconnected';
   }
 
-  /** Subscribes with a synchronous handler. @internal */
-  subscribe(subject: string, onMessage: (message: NatsMessageLike) => void, queue?: string): NatsSubscriptionLike {
+  /** The most bytes of a message, as the server says at each connection. */
+  get maxPayload(): number {
+    this.#maxPayload = this.connection.info?.max_payload ?? this.#maxPayload;
+    return this.#maxPayload;
+  }
+
+  /**
+   * Publishes a message.
+   *
+   * @returns False without a connection: the message is not sent, and not kept.
+   * @throws RangeError When it has more than `maxPayload` bytes.
+   */
+  publish(subject: string, data: Uint8Array, { reply, headers }: PublishOptions = {}): boolean {
+    if (!this.isConnected) return false;
+    const { maxPayload } = this;
+    if (data.length > maxPayload) {
+      throw new RangeError(`Cannot publish to ${subject}: at most ${maxPayload} bytes, received ${data.length}`);
+    }
+    const sent = headers === undefined ? undefined : this.headers();
+    for (const [name, value] of Object.entries(headers ?? {})) sent?.set(name, value);
+    this.connection.publish(subject, data, {
+      ...(reply === undefined ? {} : { reply }),
+      ...(sent === undefined ? {} : { headers: sent as never }),
+    });
+    return true;
+  }
+
+  /** Subscribes to a subject, which may have wildcards. The subscription outlives lost connections. */
+  subscribe(
+    subject: string,
+    onMessage: (message: BusMessage) => void,
+    options: SubscribeOptions = {},
+  ): BusSubscription {
+    let isOver = false;
+    const deliver = (message: NatsMessageLike): void => {
+      if (isOver) return;
+      try {
+        onMessage(busMessage(message));
+      } catch (error) {
+        // Thrown into the client's parser it would cost other subscribers their messages.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    };
+    const subscription = this.listen(subject, deliver, options.queue);
+    const unsubscribe = (): void => {
+      if (isOver) return;
+      isOver = true;
+      subscription.unsubscribe();
+    };
+    return {
+      unsubscribe,
+      drain: async () => {
+        if (this.isConnected && !isOver) await this.#unlessLost(subscription.drain()).catch(() => {});
+        unsubscribe();
+      },
+    };
+  }
+
+  /**
+   * Resolves once the server has what was published and subscribed before.
+   *
+   * **Cancel safety:** takes no signal.
+   *
+   * @throws NatsConnectionError When the connection is lost meanwhile, or is not there.
+   */
+  async flush(): Promise<void> {
+    if (!this.isConnected) throw lost();
+    await this.#unlessLost(this.connection.flush());
+  }
+
+  /** Calls back at each change of the status. @returns A function that ends that. */
+  watch(onStatus: (status: BusStatus) => void): () => void {
+    const watcher = (status: BusStatus): void => onStatus(status);
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Subscribes with a synchronous handler that gets messages as the client has them. @internal */
+  listen(subject: string, onMessage: (message: NatsMessageLike) => void, queue?: string): NatsSubscriptionLike {
     return this.connection.subscribe(subject, {
       ...(queue === undefined ? {} : { queue }),
       callback: (error, message) => {
@@ -121,16 +206,57 @@ export class Nats implements AsyncDisposable {
 
   async #follow(): Promise<void> {
     for await (const { type } of this.connection.status()) {
-      if (type === 'disconnect') {
+      if (type === 'disconnect' && this.#isConnected) {
         this.#isConnected = false;
         for (const listener of [...this.#disconnected]) listener();
-      } else if (type === 'reconnect') {
+        this.#tell();
+      } else if (type === 'reconnect' && !this.#isConnected) {
         this.#isConnected = true;
         for (const listener of [...this.#reconnected]) listener();
+        this.#tell();
       }
     }
     this.#isConnected = false;
+    for (const listener of [...this.#disconnected]) listener();
+    this.#tell();
   }
+
+  #tell(): void {
+    const { status } = this;
+    for (const watcher of [...this.#watchers]) watcher(status);
+  }
+
+  async #unlessLost(work: Promise<void>): Promise<void> {
+    let stop = (): unknown => undefined;
+    const isLost = new Promise<never>((_, reject) => {
+      stop = this.onDisconnect(() => reject(lost()));
+    });
+    try {
+      await Promise.race([work, isLost]);
+    } finally {
+      stop();
+      // The client may reject it later, when the connection ends.
+      work.catch(() => {});
+    }
+  }
+}
+
+function lost(): NatsConnectionError {
+  return new NatsConnectionError('Cannot reach the NATS server: the connection is lost');
+}
+
+function busMessage({ subject, data, reply, headers }: NatsMessageLike): BusMessage {
+  const isUndeliverable = data.length === 0 && headers?.code === 503;
+  const names = headers?.keys() ?? [];
+  return {
+    subject,
+    data,
+    reply: reply === undefined || reply === '' ? undefined : reply,
+    isUndeliverable,
+    ...(headers === undefined || names.length === 0
+      ? {}
+      : { headers: Object.fromEntries(names.map((name) => [name, headers.get(name)])) }),
+  };
 }
 
 /** The rights of a client may name the prefix of its inboxes. */

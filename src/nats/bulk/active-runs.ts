@@ -62,7 +62,7 @@ export class ActiveRuns {
       onChange();
     };
     // A change of a record is a message. It may be lost, so that the records are also read from time to time.
-    const subscription = js.nats.subscribe(names.record('*'), this.#changed);
+    const subscription = js.nats.listen(names.record('*'), this.#changed);
     const unwatch = js.nats.onReconnect(this.#changed);
     const timer = setInterval(this.#changed, REFRESH_MS);
     this.#stop = () => {

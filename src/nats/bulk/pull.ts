@@ -45,7 +45,7 @@ export class Pull {
       this.#end = resolve;
     });
     const inbox = nats.createInbox();
-    this.#subscription = nats.subscribe(inbox, (message) => {
+    this.#subscription = nats.listen(inbox, (message) => {
       const status = statusOf(message);
       if (status === undefined) {
         this.#received += 1;
