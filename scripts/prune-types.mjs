@@ -18,4 +18,5 @@ for (const file of waiting) {
 }
 const built = await readdir(path.join(root, 'dist'), { recursive: true });
 const unreached = built.filter((name) => name.endsWith('.d.ts')).map((name) => path.join(root, 'dist', name));
-await Promise.all(unreached.filter((file) => !reached.has(file)).map((file) => rm(file)));
+const pruned = unreached.filter((file) => !reached.has(file));
+await Promise.all(pruned.flatMap((file) => [rm(file), rm(`${file}.map`)]));

@@ -160,6 +160,27 @@ describe.concurrent('the packed tarball', { timeout: 90_000 }, () => {
     expect(failed?.code).toBe(2);
   });
 
+  test('has maps of its code and its declarations, and the sources that they name', async () => {
+    const root = path.join(project, 'node_modules', 'millrace');
+    const names = (await readdir(root, { recursive: true })).map((name) => name.split(path.sep).join('/'));
+    const present = new Set(names);
+    const maps = names.filter((name) => name.endsWith('.map'));
+    expect(maps.filter((name) => name.endsWith('.d.ts.map')).length).toBeGreaterThan(150);
+    for (const map of maps) {
+      const { sources } = JSON.parse(await readFile(path.join(root, map), 'utf8')) as { sources: string[] };
+      for (const source of map === 'dist/channels.js.map' ? [] : sources) {
+        expect(present).toContain(path.posix.join(path.posix.dirname(map), source));
+      }
+      expect(present).toContain(map.replace(/\.map$/, ''));
+    }
+    const code =
+      "import { mpsc } from 'millrace'; try { mpsc.channel(0); } catch (error) { console.log(error.stack); }";
+    const { stdout } = await run(process.execPath, ['--enable-source-maps', '--input-type=module', '--eval', code], {
+      cwd: project,
+    });
+    expect(stdout).toMatch(/millrace\/src\/channels\/mpsc\/bounded\.ts:\d+/);
+  });
+
   test('holds every file that its README and its guides link to, and says where it is at home', async () => {
     const root = path.join(project, 'node_modules', 'millrace');
     const names = (await readdir(root, { recursive: true })).map((name) => name.split(path.sep).join('/'));

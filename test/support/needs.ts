@@ -1,5 +1,7 @@
 /** Tests that need more than Node and npm: `npm test` names and counts those it did not run, `MILLRACE_REQUIRE_ALL=1` makes each a failure. */
 import { execFileSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import path from 'node:path';
 import { describe, test } from 'vitest';
 
 /** What a test needs beside Node and npm, and how to tell whether this machine has it. */
@@ -43,9 +45,20 @@ export const networkNamespaces: Need = {
   isMet: () => runs('unshare', ['--net', 'true']),
 };
 
-/** A program on the PATH. */
+/** A program on the PATH; with arguments, one that runs with these. It is not started to be found: a loaded machine may take long for that. */
 export function program(name: string, ...args: readonly string[]): Need {
-  return { name, isMet: () => runs(name, args.length === 0 ? ['--version'] : args) };
+  return { name, isMet: () => (args.length === 0 ? isOnPath(name) : runs(name, args)) };
+}
+
+function isOnPath(name: string): boolean {
+  return (process.env.PATH ?? '').split(path.delimiter).some((folder) => {
+    try {
+      accessSync(path.join(folder, name), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 const met = new Map<string, boolean>();
