@@ -12,7 +12,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-const MAJORS = ['20', '22', '24'];
+const MAJORS = ['20', '22', '24', '26'];
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../', import.meta.url));
 const majors = process.argv.length > 2 ? process.argv.slice(2) : MAJORS;
@@ -171,6 +171,10 @@ try {
         tarball,
       ),
     ),
+  );
+  // The peers of the entries that have one: those of remote and otel, which examples use.
+  await check('the optional peers', () =>
+    npm(full, ['install', '@msgpack/msgpack', '@opentelemetry/api@1.9', '@opentelemetry/sdk-trace-node@2']),
   );
   await check("the README's install line for the channels alone", () =>
     npm(bare, installArguments(readme, /npm install millrace --omit=optional/, tarball)),

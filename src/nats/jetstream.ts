@@ -56,7 +56,7 @@ const NOT_FOUND = new Set([10_014, 10_037, 10_059]);
 /** JetStream is starting, has no leader or is short of resources for a moment. */
 const PASSING = new Set([10_008, 10_009, 10_039, 10_074]);
 
-/** Asks the JetStream of a server. @internal */
+/** Asks the JetStream of a server. */
 export class JetStream {
   readonly nats: Nats;
   readonly #patience: Patience;

@@ -5,6 +5,15 @@
  *
  * @module millrace/remote
  */
+export {
+  type ErrorCode,
+  type ErrorOf,
+  type Fault,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  type MillraceErrors,
+} from '../core/index.js';
 export type {
   Bus,
   BusMessage,

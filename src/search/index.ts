@@ -6,6 +6,15 @@
  *
  * @module millrace/search
  */
+export {
+  type ErrorCode,
+  type ErrorOf,
+  type Fault,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  type MillraceErrors,
+} from '../core/index.js';
 export type { DuplicateCopy, DuplicateGroup, DuplicateOptions } from './duplicates.js';
 export { embedExpression, type QueryEmbedder } from './embed-expression.js';
 export { type ExpressionTerm, type IsPicture, parseExpression } from './expression.js';

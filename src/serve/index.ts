@@ -7,7 +7,15 @@
  *
  * @module millrace/serve
  */
-export { isMillraceError, MillraceError } from '../core/index.js';
+export {
+  type ErrorCode,
+  type ErrorOf,
+  type Fault,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  type MillraceErrors,
+} from '../core/index.js';
 export type { AccessEntry, ProtocolName, ServeOptions } from './options.js';
 export { createServeApp, listen, type ListenOptions, type ServeApp, type ServeServer } from './serve.js';
 export type { ServePool } from './serve-pool.js';

@@ -3,12 +3,14 @@
  * the optional packages, with declarations of its own and those of the library checked.
  */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { describeNeeding, type Need } from '../support/needs.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -35,7 +37,12 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** What the compiler says of some files. */
-async function compile(name: string, files: Readonly<Record<string, string>>, options: object = {}): Promise<string> {
+async function compile(
+  name: string,
+  files: Readonly<Record<string, string>>,
+  options: object = {},
+  compiler = modules,
+): Promise<string> {
   const names = Object.keys(files);
   for (const file of names) await writeFile(path.join(folder, file), files[file] as string);
   const config = path.join(folder, `tsconfig.${name}.json`);
@@ -54,7 +61,7 @@ async function compile(name: string, files: Readonly<Record<string, string>>, op
     ...options,
   };
   await writeFile(config, JSON.stringify({ compilerOptions, files: names }));
-  const tsc = path.join(modules, 'typescript', 'bin', 'tsc');
+  const tsc = path.join(compiler, 'typescript', 'bin', 'tsc');
   return await run(process.execPath, [tsc, '-p', config, '--pretty', 'false'], { cwd: folder }).then(
     ({ stdout }) => stdout,
     (error: { stdout: string; message: string }) => error.stdout || error.message,
@@ -97,11 +104,31 @@ test('the declarations of a project that exports what the library gives can be w
   expect(await compile('exported', { 'exported.ts': EXPORTED })).toBe('');
 }, 60_000);
 
+const least = path.join(root, 'test', 'package', 'typescript', 'node_modules');
+const oldCompiler: Need = {
+  name: 'npm ci in test/package/typescript',
+  isMet: () => existsSync(path.join(least, 'typescript')),
+};
+
+describeNeeding(oldCompiler)('the least TypeScript that the README states', () => {
+  test('compiles what the newest does', async () => {
+    const { dependencies } = JSON.parse(await readFile(path.join(least, '..', 'package.json'), 'utf8'));
+    const [, minor] = /^(\d+\.\d+)\./.exec(dependencies.typescript) ?? [];
+    expect(await readFile(path.join(root, 'README.md'), 'utf8')).toContain(`TypeScript ${minor}`);
+    expect(await compile('least', { 'least.ts': EXPORTED }, {}, least)).toBe('');
+  }, 60_000);
+});
+
 const ENTRIES: [string, string][] = [
   ['millrace/channels', 'ERR_CHANNEL_FULL'],
   ['millrace/worker', 'ERR_WORKER_CRASHED'],
   ['millrace/pool', 'ERR_POOL_OVERLOADED'],
   ['millrace/image-embedding', 'ERR_IMAGE_CORRUPT'],
+  ['millrace/channels/port', 'ERR_PORT_CLOSED'],
+  ['millrace/search', 'ERR_INDEX_LOCKED'],
+  ['millrace/serve', 'ERR_MISSING_PACKAGE'],
+  ['millrace/remote', 'ERR_NO_HOST'],
+  ['millrace/nats', 'ERR_BULK_STATE'],
   ['millrace', 'ERR_BREAKER_OPEN'],
 ];
 

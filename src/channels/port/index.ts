@@ -10,6 +10,15 @@
  *
  * @module millrace/channels/port
  */
+export {
+  type ErrorCode,
+  type ErrorOf,
+  type Fault,
+  isMillraceError,
+  MillraceError,
+  type MillraceErrorOptions,
+  type MillraceErrors,
+} from '../../core/index.js';
 export { PortClosedError, PortProtocolError, SendError } from '../errors.js';
 export { type Bridge, type BridgeReceiverOptions, type BridgeSenderOptions, bridge } from './bridge.js';
 export type { NodePort, PortLike, ProcessPort, WebPort } from './transport.js';
