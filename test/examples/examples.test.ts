@@ -2,6 +2,7 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/
 import path from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { descendants } from '../support/process-tree.js';
 import { tempFolder } from '../support/temp-folder.js';
 import { Examples, exampleFiles, root } from './run-example.js';
 
@@ -14,6 +15,11 @@ beforeAll(async () => {
 afterAll(async () => {
   await examples.remove();
 });
+
+/** An answer of photo-service.ts. */
+interface Found {
+  readonly hits: readonly { readonly file: string }[];
+}
 
 /** How many lines select-shutdown.ts has written. */
 function written(stdout: string): number {
@@ -176,5 +182,86 @@ describe.concurrent('examples', { timeout: 90_000 }, () => {
     expect(lines.slice(0, 16)).toEqual(lines.slice(16, 32).reverse());
     expect(lines[15]).toMatch(/@{30}/);
     expect(lines[32]).toMatch(/^32 rows by \d threads; this thread stayed free$/);
+  });
+
+  test('keywords.ts answers every line in order, also those that a killed worker held', async () => {
+    const { child, ended, printed } = examples.start('keywords');
+    child.stdin?.write('The mill turns the mill wheel\n12 3\n');
+    await printed(/^\{"error":"Cannot find keywords: expected words, received '12 3'"\}$/m);
+    const [worker] = descendants(child.pid as number);
+    process.kill(worker as number, 'SIGKILL');
+    const lines = Array.from(
+      { length: 200 },
+      (_, n) => `line ${'wheel '.repeat((n % 3) + 1)}${'water '.repeat(n % 5)}`,
+    );
+    child.stdin?.end(`${lines.join('\n')}\n`);
+    const { code, stdout, stderr } = await ended;
+    expect(code).toBe(0);
+    const answers = stdout.trimEnd().split('\n');
+    expect(answers).toHaveLength(202);
+    expect(JSON.parse(answers[0] as string).keywords[0]).toBe('mill');
+    expect(JSON.parse(answers.at(-1) as string).keywords[0]).toBe('water');
+    expect(stderr).toContain('worker-1: crash');
+    expect(stderr).toContain('202 lines, 201 with keywords, 1 without');
+  });
+
+  test('keywords.ts finishes the lines that were read when it is stopped', async () => {
+    const { child, ended, printed } = examples.start('keywords');
+    child.stdin?.write('water\n'.repeat(20));
+    await printed((stdout) => stdout.split('\n').length > 20);
+    child.kill('SIGTERM');
+    const { code, stdout, stderr } = await ended;
+    expect(code).toBe(0);
+    expect(stdout).toBe('{"keywords":["water"]}\n'.repeat(20));
+    expect(stderr).toContain('20 lines, 20 with keywords, 0 without');
+  });
+
+  test('thread-pipeline.ts gets the factors of each number from its thread, and ends', async () => {
+    const { code, stdout, stderr } = await examples.run('thread-pipeline', ['12', '1000000007', '600851475143']);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(stdout).toBe(
+      '12 = 2 x 2 x 3\n1000000007 = 1000000007\n600851475143 = 71 x 839 x 1471 x 6857\n3 of 3 numbers\n',
+    );
+  });
+
+  test('thread-pipeline.ts stops at Ctrl-C with numbers under way', async () => {
+    const { child, ended, printed } = examples.start(
+      'thread-pipeline',
+      Array.from({ length: 2_000 }, () => '1000000000039'),
+    );
+    await printed(/1000000000039 = /);
+    child.kill('SIGINT');
+    const { code, stdout } = await ended;
+    expect(code).toBe(0);
+    expect(Number(/^(\d+) of 2000 numbers$/m.exec(stdout)?.[1])).toBeLessThan(2_000);
+  });
+
+  test('photo-service.ts finds by words and by a picture, refuses a bad one, and keeps its index', async () => {
+    const library = at('service');
+    await mkdir(library);
+    for (const name of ['cat-1.jpg', 'cat-2.jpg', 'rocket-1.jpg']) {
+      await copyFile(path.join(photos, name), path.join(library, name));
+    }
+    for (const count of [3, 0]) {
+      const { child, ended, printed } = examples.start('photo-service', [library], { PORT: '0' });
+      const [, url = ''] = await printed(/^listening on (\S+)$/m);
+      const byWords = await fetch(`${url}/search?words=rocket`);
+      expect(((await byWords.json()) as Found).hits[0]?.file).toBe('rocket-1.jpg');
+      const cat = await readFile(path.join(photos, 'cat-1.jpg'));
+      const byPicture = await fetch(`${url}/search`, { method: 'POST', body: cat });
+      expect(((await byPicture.json()) as Found).hits.map(({ file }) => file).slice(0, 2)).toEqual([
+        'cat-1.jpg',
+        'cat-2.jpg',
+      ]);
+      const bad = await fetch(`${url}/search`, { method: 'POST', body: 'no picture' });
+      expect([bad.status, ((await bad.json()) as { code: string }).code]).toEqual([422, 'ERR_IMAGE_UNSUPPORTED']);
+      expect((await fetch(`${url}/search`)).status).toBe(400);
+      child.kill('SIGTERM');
+      const { code, stdout, stderr } = await ended;
+      expect([code, stderr]).toEqual([null, '']);
+      expect(child.signalCode).toBe('SIGTERM');
+      expect(stdout).toContain(`3 photographs, ${count} of them embedded now\n`);
+    }
   });
 });
