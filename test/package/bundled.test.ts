@@ -45,7 +45,7 @@ beforeAll(async () => {
   await writeFile(path.join(source, 'app.mjs'), APP);
   const bundle = async (format: 'esm' | 'cjs'): Promise<string> => {
     const outfile = path.join(folder, format, format === 'esm' ? 'app.mjs' : 'app.cjs');
-    const external = ['onnxruntime-node', 'sharp', 'prom-client', '@huggingface/hub'];
+    const external = ['onnxruntime-node', 'sharp', 'prom-client'];
     await build({
       entryPoints: [path.join(source, 'app.mjs')],
       outfile,

@@ -1,9 +1,8 @@
-/** Brings a model from the hub into its cache, and answers the folder. `@huggingface/hub` is loaded when this is first called. */
+/** Brings a model from the hub into its cache, and answers the folder. */
 import { readdir, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { isMillraceError } from '../../core/index.js';
 import { withFileLock } from '../file-lock.js';
-import { MissingDependencyError } from '../image-errors.js';
 import { ModelDigestError, ModelDownloadError, ModelNotFoundError, ModelOfflineError } from '../model/model-errors.js';
 import {
   dtypeOfFile,
@@ -17,6 +16,7 @@ import type { ModelReference } from '../model/resolve-model.js';
 import { weightFiles } from '../model/weights.js';
 import { textFileCandidates, tokenizerFilesOf } from '../text/text-spec.js';
 import { downloadBlob, partOf } from './download-blob.js';
+import { askCommitOf, listFilesOf } from './hub-api.js';
 import {
   hasDigest,
   isInSnapshot,
@@ -137,39 +137,18 @@ function pickOnnx(names: ReadonlySet<string>, { file, dtype = 'auto' }: ModelRef
   return wanted.flatMap(modelFileCandidates).find((each) => names.has(each));
 }
 
-/** @throws MissingDependencyError when the optional package is not installed. */
-async function loadHub(name: string): Promise<typeof import('@huggingface/hub')> {
-  try {
-    return await import('@huggingface/hub');
-  } catch (cause) {
-    throw MissingDependencyError.create('@huggingface/hub', `download ${name}`, { cause });
-  }
-}
-
 async function askCommit(name: string, revision: string, client: HubClient): Promise<string> {
-  const { modelInfo } = await loadHub(name);
-  const { endpoint: hubUrl, ask: fetch } = client;
-  const info = await asModelError(name, client, () =>
-    modelInfo({ name, revision, additionalFields: ['sha'], hubUrl, fetch }),
-  );
-  if (!COMMIT.test(String(info.sha))) {
+  const commit = String(await asModelError(name, client, () => askCommitOf(name, revision, client)));
+  if (!COMMIT.test(commit)) {
     throw new ModelDownloadError(`Cannot download ${name}: the hub did not say which commit ${revision} is`);
   }
-  return info.sha as string;
+  return commit;
 }
 
 /** The files of a commit. */
 async function listRepository(name: string, commit: string, client: HubClient): Promise<Map<string, RepositoryFile>> {
-  const { listFiles } = await loadHub(name);
-  const { endpoint: hubUrl, ask: fetch } = client;
-  const files = new Map<string, RepositoryFile>();
-  await asModelError(name, client, async () => {
-    for await (const entry of listFiles({ repo: name, revision: commit, recursive: true, hubUrl, fetch })) {
-      if (entry.type !== 'file') continue;
-      files.set(entry.path, { path: entry.path, size: entry.size, digest: entry.lfs?.oid ?? entry.oid ?? '' });
-    }
-  });
-  return files;
+  const files = await asModelError(name, client, () => listFilesOf(name, commit, client));
+  return new Map(files.map((file) => [file.path, file]));
 }
 
 /** The graph of a model, and all that is known to be needed before the graph is read. */

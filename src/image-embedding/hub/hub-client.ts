@@ -100,7 +100,7 @@ export class HubClient {
     return new PassingError(`the hub could not be reached (${reasonOf(cause)})${advice}`, { cause });
   }
 
-  /** Asks something, as the functions of `@huggingface/hub` do: with one try's patience for each try. */
+  /** Asks something, with one try's patience for each try. */
   readonly ask: Fetch = (input, init) =>
     this.retry(async () => {
       const patience = AbortSignal.timeout(Math.min(this.stallTimeoutMs, 2 ** 31 - 1));

@@ -334,3 +334,60 @@ test('fetchModel() sends its token to no other origin that the hub names', async
   expect([...hub.tokens]).toEqual(['Bearer hf_secret']);
   other.close();
 });
+
+describe("the hub's list of files", () => {
+  /** The tree of the local hub, cut into pages of one file each. */
+  const inPages =
+    (
+      pathOfHub: string,
+      change: (page: number, body: unknown) => unknown = (_, body) => body,
+    ): typeof globalThis.fetch =>
+    async (input, init) => {
+      const url = new URL(String(input));
+      const page = Number(url.searchParams.get('page') ?? 0);
+      const response = await globalThis.fetch(input, init);
+      if (!url.pathname.includes('/tree/')) return response;
+      const all = (await response.json()) as unknown[];
+      const link = `<${hub.endpoint}${pathOfHub}${url.pathname}?recursive=true&page=${page + 1}>; rel="next"`;
+      const headers = page + 1 < all.length ? { link } : {};
+      return new Response(JSON.stringify(change(page, [all[page]])), { status: 200, headers });
+    };
+
+  test('is read to its last page', async () => {
+    await fetchIt({ fetch: inPages('') });
+    expect(hub.requests.filter((each) => each.includes('/tree/')).length).toBeGreaterThan(3);
+  });
+
+  test.each([
+    ['no list', { error: 'odd' }],
+    ['a text', 'files'],
+    ['nothing', null],
+  ])('is refused when a page is %s', async (_, body) => {
+    const failed = fetchIt({ fetch: inPages('', (page, own) => (page === 1 ? body : own)) });
+    await expect(failed).rejects.toMatchObject({ code: 'ERR_MODEL_DOWNLOAD' });
+  });
+
+  test('passes over entries that are no files', async () => {
+    await fetchIt({ fetch: inPages('', (_, body) => [null, 7, { type: 'symlink' }, ...(body as unknown[])]) });
+  });
+
+  test('is refused when it goes on without end', async () => {
+    const endless: typeof globalThis.fetch = async (input, init) => {
+      if (!String(input).includes('/tree/')) return await globalThis.fetch(input, init);
+      return new Response('[]', { status: 200, headers: { link: `<${String(input)}>; rel="next"` } });
+    };
+    await expect(fetchIt({ fetch: endless })).rejects.toThrow('more than 1000 pages');
+  });
+
+  test('a hub below a path is asked there', async () => {
+    const asked: string[] = [];
+    const mirror: typeof globalThis.fetch = (input, init) => {
+      const url = new URL(String(input));
+      asked.push(url.pathname);
+      return globalThis.fetch(`${hub.endpoint}${url.pathname.replace('/mirror/hf', '')}${url.search}`, init);
+    };
+    await fetchIt({ fetch: mirror, endpoint: 'http://mirror.example/mirror/hf/' });
+    expect(asked.every((each) => each.startsWith('/mirror/hf/'))).toBe(true);
+    expect(asked.some((each) => each.includes('//'))).toBe(false);
+  });
+});
