@@ -21,6 +21,7 @@ import {
 import type { SearchCommandOptions } from './command/search.js';
 import type { ServeCommandOptions } from './command/serve.js';
 import type { ExitCode } from './errors.js';
+import { addHostCommands } from './host-program.js';
 
 /** The exit codes of a command, as its help lists them. */
 function exitCodes(codes: Readonly<Record<number, string>>): string {
@@ -156,6 +157,7 @@ export function createProgram(context: CommandContext, version: string, finish: 
 
   addIndexCommands(context, subcommand, finish);
   addServeCommand(context, subcommand, finish);
+  addHostCommands(context, subcommand, finish, exitCodes);
   addBulkCommands(context, subcommand, finish, exitCodes);
 
   const demo = subcommand(
